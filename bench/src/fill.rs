@@ -1,0 +1,121 @@
+//! Fills Postroom through its public API and takes the figures that need it at rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bench::Fill;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::numbers::real;
+use crate::process::{Launch, Process, size_of_dir};
+use crate::requests::{User, postroom};
+use crate::wire::Connection;
+
+/// A password costs the server 20 ms of a core; more at once would only queue.
+const SIGN_INS: usize = 4;
+/// Enough senders that commits are shared.
+const SENDERS: usize = 64;
+const STARTS: usize = 5;
+/// What a server that was just started still has to do is done after this.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// A running, filled Postroom.
+pub(crate) struct Filled {
+    pub(crate) server: Process,
+    pub(crate) users: Vec<User>,
+    pub(crate) starts: Vec<Duration>,
+    pub(crate) idle_mib: f64,
+    pub(crate) bytes_per_message: f64,
+}
+
+/// Sizes are taken after a clean stop, so that the log is part of the database; sessions must
+/// outlive that stop, or the fill fails.
+pub(crate) async fn fill(launch: &Launch) -> Result<Filled> {
+    let (server, _) = launch.start()?;
+    let users = users(server.port, launch.fill).await?;
+    server.stop()?;
+    let empty = real(size_of_dir(&launch.data)?);
+
+    let (server, _) = launch.start()?;
+    messages(server.port, launch.fill, &users).await?;
+    server.stop()?;
+    let full = real(size_of_dir(&launch.data)?);
+
+    let (mut server, first) = launch.start()?;
+    let mut starts = vec![first];
+    while starts.len() < STARTS {
+        server.stop()?;
+        let again = launch.start()?;
+        server = again.0;
+        starts.push(again.1);
+    }
+    sleep(SETTLED).await;
+    Ok(Filled {
+        idle_mib: server.pss_mib()?,
+        server,
+        users,
+        starts,
+        bytes_per_message: (full - empty) / real(launch.fill.messages() as u64),
+    })
+}
+
+/// All users, registered and signed in.
+async fn users(port: u16, fill: Fill) -> Result<Vec<User>> {
+    let mut workers = JoinSet::new();
+    for worker in 0..SIGN_INS {
+        workers.spawn(async move {
+            let mut connection = Connection::open(port).await?;
+            let mut users = Vec::new();
+            for number in (worker..fill.users()).step_by(SIGN_INS) {
+                users.push((number, user(&mut connection, number + 1).await?));
+            }
+            anyhow::Ok(users)
+        });
+    }
+    let mut users = Vec::with_capacity(fill.users());
+    while let Some(worker) = workers.join_next().await {
+        users.append(&mut worker??);
+    }
+    users.sort_unstable_by_key(|(number, _)| *number);
+    Ok(users.into_iter().map(|(_, user)| user).collect())
+}
+
+async fn user(connection: &mut Connection, number: usize) -> Result<User> {
+    let name = format!("user{number:04}");
+    let answer = connection.exchange(&postroom::token()).await?;
+    let answer: Value = serde_json::from_slice(answer.success().context("asking for a token")?)?;
+    let csrf = answer["csrfToken"].as_str().context("no csrfToken")?.to_owned();
+
+    let answer = connection.exchange(&postroom::register(&name, &csrf)).await?;
+    let answer: Value = serde_json::from_slice(answer.success().context("registering")?)?;
+    let id = answer["user_id"].as_u64().context("no user_id")?;
+
+    let answer = connection.exchange(&postroom::login(&name, &csrf)).await?;
+    answer.success().context("signing in")?;
+    let session = answer.cookie("sessionid").context("no cookie sessionid")?;
+    Ok(User { id, name, csrf, session })
+}
+
+async fn messages(port: u16, fill: Fill, users: &[User]) -> Result<()> {
+    let users: Arc<[User]> = users.into();
+    let mut workers = JoinSet::new();
+    for worker in 0..SENDERS {
+        let users = Arc::clone(&users);
+        workers.spawn(async move {
+            let mut connection = Connection::open(port).await?;
+            for i in (worker..fill.messages()).step_by(SENDERS) {
+                let (from, to) = (&users[fill.sender(i) - 1], &users[fill.receiver(i) - 1]);
+                let answer = connection.exchange(&postroom::send(from, to.id)).await?;
+                answer.success().context("sending")?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(worker) = workers.join_next().await {
+        worker??;
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! The figures to reach, and which of them were.
+
+use crate::numbers::{median, real};
+use crate::process::System;
+use crate::report::Report;
+use crate::rounds::{SOAK, USUAL, W3_ALONE, W3_BESIDE};
+
+/// A measured figure beside what it must be.
+pub(crate) struct Goal {
+    pub(crate) what: String,
+    pub(crate) measured: f64,
+    pub(crate) bound: Bound,
+    pub(crate) unit: &'static str,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+use Bound::{AtLeast, AtMost};
+
+#[derive(Clone, Copy)]
+enum Figure {
+    Share,
+    Cpu,
+    P99,
+}
+
+use Figure::{Cpu, P99, Share};
+
+/// Shares are percentages of the floor's req/s in the same round.
+const OF_CASES: [(&str, usize, Figure, Bound); 12] = [
+    ("w1", 1, Share, AtLeast(80.0)),
+    ("w1", 32, Share, AtLeast(55.0)),
+    ("w1", 256, Share, AtLeast(58.0)),
+    ("w1", 32, Cpu, AtMost(60.0)),
+    ("w1", 32, P99, AtMost(15.0)),
+    ("w1", 256, P99, AtMost(40.0)),
+    ("w2", 32, Share, AtLeast(65.0)),
+    ("w2", 32, Cpu, AtMost(28.0)),
+    ("w2", 32, P99, AtMost(6.0)),
+    ("w3", 32, Share, AtLeast(65.0)),
+    ("w3", 32, Cpu, AtMost(20.0)),
+    ("w3", 32, P99, AtMost(6.0)),
+];
+
+impl Bound {
+    pub(crate) fn holds(self, measured: f64) -> bool {
+        match self {
+            AtLeast(least) => measured >= least,
+            AtMost(most) => measured <= most,
+        }
+    }
+}
+
+/// Every goal whose figure was measured.
+pub(crate) fn goals(report: &Report) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    let mut add = |what: String, measured, bound, unit| {
+        goals.push(Goal { what, measured, bound, unit });
+    };
+    for (name, conns, figure, bound) in OF_CASES {
+        let Some(case) = report.case(name, conns) else { continue };
+        let (title, measured, unit) = match figure {
+            Share => ("share of the floor", report.share(case), "%"),
+            Cpu => ("CPU per request", Some(case.median(|run| run.cpu_us)), "us"),
+            P99 => ("p99", Some(case.median(|run| run.p99_ms)), "ms"),
+        };
+        if let Some(measured) = measured {
+            add(format!("{name} at {conns}: {title}"), measured, bound, unit);
+        }
+    }
+    if let (Some(alone), Some(beside)) =
+        (report.case(W3_ALONE, USUAL), report.case(W3_BESIDE, USUAL))
+    {
+        let growth = beside.median(|run| run.p99_ms) / alone.median(|run| run.p99_ms);
+        add("w3 p99, 2 sign-ins to none".to_owned(), growth, AtMost(2.0), "x");
+    }
+    if let Some(soak) = report.case(SOAK, USUAL) {
+        let slow = soak.runs.iter().map(|run| run.slow).sum();
+        add("soak: sends over 100 ms".to_owned(), real(slow), AtMost(0.0), "sends");
+        add("soak: longest send".to_owned(), soak.max(|run| run.max_ms), AtMost(100.0), "ms");
+    }
+    // A server that refuses is fast and cheap: without this the figures above would praise it.
+    let ours = report.cases.iter().filter(|case| case.system == System::Postroom);
+    let refused = ours.flat_map(|case| &case.runs).map(|run| run.not_2xx).sum();
+    add("answers that are not 2xx".to_owned(), real(refused), AtMost(0.0), "answers");
+    let start = median(report.starts_ms.iter().copied());
+    add("start to first answer".to_owned(), start, AtMost(20.0), "ms");
+    add("memory idle".to_owned(), report.idle_mib, AtMost(16.0), "MiB");
+    if let Some((conns, peak)) = report.memory_under_load() {
+        add(format!("memory under load at {conns}"), peak, AtMost(64.0), "MiB");
+    }
+    add("binary".to_owned(), report.binary_mib, AtMost(16.0), "MiB");
+    add("disk per message".to_owned(), report.bytes_per_message, AtMost(420.0), "bytes");
+    goals
+}

@@ -1,0 +1,130 @@
+//! Measures Postroom against the floor of this machine, over HTTP, and prints the table of figures.
+//!
+//! It starts both on throw-away directories, fills Postroom through its public API, runs the
+//! workloads in turns and looks up every acknowledged send; a lost one makes it fail.
+#![expect(clippy::print_stdout, reason = "the tables are the output")]
+#![expect(clippy::print_stderr, reason = "says what it is doing, beside the tables")]
+
+mod acked;
+mod binaries;
+mod fill;
+mod goals;
+mod load;
+mod numbers;
+mod plans;
+mod process;
+mod report;
+mod requests;
+mod rounds;
+mod settings;
+mod wire;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+use clap::Parser;
+use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::binaries::Binaries;
+use crate::plans::Plans;
+use crate::process::{Launch, System};
+use crate::report::Report;
+use crate::rounds::{Rounds, Subject};
+use crate::settings::{Args, Settings, Workload};
+
+fn main() -> Result<()> {
+    let settings = Args::parse().resolve()?;
+    let binaries = binaries::build(&settings)?;
+    let dir = Dir::new(settings.keep_dir.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        // Caught, so that what was started is ended too.
+        let (mut interrupt, mut end) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::select! {
+            report = Box::pin(measure(&settings, &binaries, dir.path())) => report,
+            _ = interrupt.recv() => bail!("interrupted"),
+            _ = end.recv() => bail!("terminated"),
+        }
+    })?;
+    println!("{report}");
+    if let Some(path) = &settings.json {
+        fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+    }
+    report.account.check()
+}
+
+async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result<Report> {
+    let launch = |system: System, binary: &PathBuf| Launch {
+        system,
+        binary: binary.clone(),
+        data: dir.join(system.name()),
+        fill: settings.fill,
+    };
+    let messages = settings.fill.messages();
+    eprintln!("filling in {messages} messages of {} users", settings.fill.users());
+    let filled = fill::fill(&launch(System::Postroom, &binaries.server)).await?;
+    let users = filled.users;
+    let plans = Plans::postroom(&filled.server, settings.fill, &users).await?;
+    let server = Subject { process: filled.server, plans };
+
+    let mut rounds = Rounds::new(settings);
+    if let Some(length) = settings.soak {
+        eprintln!("sending for {} s", length.as_secs());
+        rounds.soak(&server, length).await?;
+    } else {
+        if settings.shared().next().is_some() {
+            let (process, _) = launch(System::Floor, &binaries.floor).start()?;
+            let plans = Plans::floor(&process, settings.fill).await?;
+            rounds.in_turns(&server, &Subject { process, plans }).await?;
+        }
+        if settings.workloads.contains(&Workload::Signin) {
+            rounds.sign_ins(&server).await?;
+        }
+    }
+
+    let (cases, acked) = rounds.finish();
+    eprintln!("looking up every acknowledged send");
+    let account = acked.settle(&server.process, &users).await?;
+    server.process.stop()?;
+    Ok(Report {
+        users: users.len(),
+        messages,
+        cases,
+        starts_ms: filled.starts.iter().map(|start| start.as_secs_f64() * 1e3).collect(),
+        idle_mib: filled.idle_mib,
+        binary_mib: numbers::mib(fs::metadata(&binaries.server)?.len()),
+        bytes_per_message: filled.bytes_per_message,
+        account,
+    })
+}
+
+/// Where databases and logs are, until the end or for good.
+enum Dir {
+    Kept(PathBuf),
+    Temporary(TempDir),
+}
+
+impl Dir {
+    fn new(kept: Option<&Path>) -> Result<Self> {
+        let Some(path) = kept else {
+            return Ok(Self::Temporary(
+                tempfile::Builder::new().prefix("postroom-bench-").tempdir()?,
+            ));
+        };
+        fs::create_dir_all(path)?;
+        let path = path.canonicalize()?;
+        let is_empty = fs::read_dir(&path)?.next().is_none();
+        ensure!(is_empty, "{} is not empty", path.display());
+        Ok(Self::Kept(path))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Temporary(dir) => dir.path(),
+        }
+    }
+}

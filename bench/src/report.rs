@@ -1,0 +1,197 @@
+//! All figures of one bench, and the two Markdown tables that show them.
+
+use std::fmt::{self, Display, Formatter};
+
+use serde::Serialize;
+
+use crate::acked::Account;
+use crate::goals::{Bound, goals};
+use crate::load::Figures;
+use crate::numbers::{grouped, median};
+use crate::process::System;
+
+#[derive(Serialize)]
+pub(crate) struct Report {
+    pub(crate) users: usize,
+    pub(crate) messages: usize,
+    pub(crate) cases: Vec<Case>,
+    pub(crate) starts_ms: Vec<f64>,
+    pub(crate) idle_mib: f64,
+    pub(crate) binary_mib: f64,
+    pub(crate) bytes_per_message: f64,
+    pub(crate) account: Account,
+}
+
+/// One row of the first table, with the figures of its rounds.
+#[derive(Serialize)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) conns: usize,
+    pub(crate) system: System,
+    pub(crate) runs: Vec<Figures>,
+}
+
+impl Case {
+    pub(crate) fn median(&self, figure: impl Fn(&Figures) -> f64) -> f64 {
+        median(self.runs.iter().map(figure))
+    }
+
+    pub(crate) fn max(&self, figure: impl Fn(&Figures) -> f64) -> f64 {
+        self.runs.iter().map(figure).fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    fn min(&self, figure: impl Fn(&Figures) -> f64) -> f64 {
+        self.runs.iter().map(figure).fold(f64::INFINITY, f64::min)
+    }
+
+    fn is(&self, name: &str, conns: usize, system: System) -> bool {
+        (self.name, self.conns, self.system) == (name, conns, system)
+    }
+}
+
+impl Report {
+    /// A case of Postroom.
+    pub(crate) fn case(&self, name: &str, conns: usize) -> Option<&Case> {
+        self.cases.iter().find(|case| case.is(name, conns, System::Postroom))
+    }
+
+    /// Percentage of the floor's req/s: the median of the rounds, each against its neighbour in time.
+    pub(crate) fn share(&self, case: &Case) -> Option<f64> {
+        let floor = self.cases.iter().find(|it| it.is(case.name, case.conns, System::Floor))?;
+        let pairs = case.runs.iter().zip(&floor.runs);
+        Some(median(pairs.map(|(ours, floor)| ours.rate / floor.rate * 100.0)))
+    }
+
+    /// The most connections there were, and the most memory that Postroom had with them.
+    pub(crate) fn memory_under_load(&self) -> Option<(usize, f64)> {
+        let ours = || self.cases.iter().filter(|case| case.system == System::Postroom);
+        let conns = ours().map(|case| case.conns).max()?;
+        let peaks = ours().filter(|case| case.conns == conns).map(|it| it.max(|run| run.pss_mib));
+        Some((conns, peaks.fold(0.0, f64::max)))
+    }
+
+    fn write_cases(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(
+            out,
+            "| workload | conns | system | req/s | spread | p50 ms | p99 ms | max ms | CPU us/req \
+             | of the floor | not 2xx |\n\
+             |---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+        )?;
+        for case in &self.cases {
+            let share = match (case.system, self.share(case)) {
+                (System::Postroom, Some(share)) => format!("{share:.0} %"),
+                _ => String::new(),
+            };
+            writeln!(
+                out,
+                "| {} | {} | {} | {} | {} to {} | {:.2} | {:.2} | {:.1} | {:.1} | {share} | {} |",
+                case.name,
+                case.conns,
+                case.system.name(),
+                grouped(case.median(|run| run.rate)),
+                grouped(case.min(|run| run.rate)),
+                grouped(case.max(|run| run.rate)),
+                case.median(|run| run.p50_ms),
+                case.median(|run| run.p99_ms),
+                case.max(|run| run.max_ms),
+                case.median(|run| run.cpu_us),
+                case.runs.iter().map(|run| run.not_2xx).sum::<u64>(),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_goals(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "| figure | measured | goal | met |\n|---|---:|---:|---|")?;
+        for goal in goals(self) {
+            let met = if goal.bound.holds(goal.measured) { "yes" } else { "**no**" };
+            let (than, bound) = match goal.bound {
+                Bound::AtLeast(least) => (">=", least),
+                Bound::AtMost(most) => ("<=", most),
+            };
+            let (what, measured, unit) = (goal.what, goal.measured, goal.unit);
+            writeln!(out, "| {what} | {measured:.1} {unit} | {than} {bound} {unit} | {met} |")?;
+        }
+        let Account { acked, lost, twice } = &self.account;
+        let (lost, twice) = (lost.len(), twice.len());
+        let met = if lost + twice == 0 { "yes" } else { "**no**" };
+        writeln!(
+            out,
+            "| sends acked / lost / acked twice | {acked} / {lost} / {twice} | 0 | {met} |"
+        )
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        self.write_cases(out)?;
+        writeln!(out)?;
+        self.write_goals(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(rate: f64) -> Figures {
+        Figures {
+            answers: 10,
+            not_2xx: 0,
+            seconds: 1.0,
+            rate,
+            p50_ms: 1.0,
+            p99_ms: 7.0,
+            max_ms: 9.0,
+            slow: 0,
+            cpu_us: 20.0,
+            pss_mib: 30.0,
+        }
+    }
+
+    fn report() -> Report {
+        let case = |system, rates: [f64; 3]| Case {
+            name: "w3",
+            conns: 32,
+            system,
+            runs: rates.map(figures).into(),
+        };
+        Report {
+            users: 1000,
+            messages: 100_000,
+            cases: vec![
+                case(System::Postroom, [700.0, 40.0, 600.0]),
+                case(System::Floor, [1000.0, 50.0, 1000.0]),
+            ],
+            starts_ms: vec![19.0, 30.0, 18.0],
+            idle_mib: 16.5,
+            binary_mib: 4.0,
+            bytes_per_message: 400.0,
+            account: Account { acked: 5, lost: vec![3], twice: vec![] },
+        }
+    }
+
+    #[test]
+    fn the_share_is_taken_round_by_round() {
+        let report = report();
+        let share = report.share(report.case("w3", 32).unwrap()).unwrap();
+        assert!((share - 70.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_tables_say_what_was_met() {
+        let text = report().to_string();
+        for line in [
+            "| w3 | 32 | postroom | 600 | 40 to 700 | 1.00 | 7.00 | 9.0 | 20.0 | 70 % | 0 |",
+            "| w3 | 32 | floor | 1,000 | 50 to 1,000 | 1.00 | 7.00 | 9.0 | 20.0 |  | 0 |",
+            "| w3 at 32: share of the floor | 70.0 % | >= 65 % | yes |",
+            "| w3 at 32: p99 | 7.0 ms | <= 6 ms | **no** |",
+            "| start to first answer | 19.0 ms | <= 20 ms | yes |",
+            "| memory idle | 16.5 MiB | <= 16 MiB | **no** |",
+            "| memory under load at 32 | 30.0 MiB | <= 64 MiB | yes |",
+            "| sends acked / lost / acked twice | 5 / 1 / 0 | 0 | **no** |",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n\n{text}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The runs, in turns, so that what else the machine does falls on both systems alike.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tokio::time::sleep;
+
+use crate::acked::Acked;
+use crate::load::{Figures, Ids, Load};
+use crate::plans::Plans;
+use crate::process::{Process, System};
+use crate::report::Case;
+use crate::settings::{Settings, Workload};
+
+/// What a system still does after its run must not be charged to the next one.
+const BETWEEN: Duration = Duration::from_millis(300);
+/// Connections of the runs beside sign-ins, and of the soak.
+pub(crate) const USUAL: usize = 32;
+
+pub(crate) const SOAK: &str = "soak";
+pub(crate) const W3_ALONE: &str = "w3 alone";
+pub(crate) const W3_BESIDE: &str = "w3 beside 2 sign-ins";
+
+/// A running system and what is asked of it.
+pub(crate) struct Subject {
+    pub(crate) process: Process,
+    pub(crate) plans: Plans,
+}
+
+pub(crate) struct Rounds<'a> {
+    settings: &'a Settings,
+    cases: Vec<Case>,
+    acked: Acked,
+}
+
+impl<'a> Rounds<'a> {
+    pub(crate) fn new(settings: &'a Settings) -> Self {
+        Self { settings, cases: Vec::new(), acked: Acked::default() }
+    }
+
+    /// All that was measured, and the acknowledged sends.
+    pub(crate) fn finish(self) -> (Vec<Case>, Acked) {
+        (self.cases, self.acked)
+    }
+
+    /// The workloads that both systems have.
+    pub(crate) async fn in_turns(&mut self, server: &Subject, floor: &Subject) -> Result<()> {
+        for round in 0..self.settings.rounds {
+            for workload in self.settings.shared() {
+                for &conns in &self.settings.conns {
+                    for subject in [server, floor] {
+                        self.run(workload.name(), subject, workload, conns).await?;
+                    }
+                }
+            }
+            self.say_done(round);
+        }
+        Ok(())
+    }
+
+    /// Sign-ins alone, and what two of them at a time do to those who read.
+    pub(crate) async fn sign_ins(&mut self, server: &Subject) -> Result<()> {
+        for round in 0..self.settings.rounds {
+            self.run(Workload::Signin.name(), server, Workload::Signin, 1).await?;
+            self.run(W3_ALONE, server, Workload::W3, USUAL).await?;
+            let (reads, sign_ins) =
+                (self.load(server, Workload::W3, USUAL), self.load(server, Workload::Signin, 2));
+            let (reads, sign_ins) = tokio::try_join!(reads.run(), sign_ins.run())?;
+            ensure!(sign_ins.figures.not_2xx == 0, "sign-ins were refused");
+            self.note(W3_BESIDE, USUAL, System::Postroom, reads.figures);
+            sleep(BETWEEN).await;
+            self.say_done(round);
+        }
+        Ok(())
+    }
+
+    /// Sends for long, at the usual number of connections.
+    pub(crate) async fn soak(&mut self, server: &Subject, length: Duration) -> Result<()> {
+        let load = Load { length, ..self.load(server, Workload::W1, USUAL) };
+        let run = load.run().await?;
+        self.acked.add(run.acked);
+        self.note(SOAK, USUAL, System::Postroom, run.figures);
+        Ok(())
+    }
+
+    async fn run(
+        &mut self,
+        name: &'static str,
+        subject: &Subject,
+        workload: Workload,
+        conns: usize,
+    ) -> Result<()> {
+        let load = self.load(subject, workload, conns);
+        let ids = load.ids;
+        let run = load.run().await?;
+        if ids == Ids::Kept {
+            self.acked.add(run.acked);
+        }
+        self.note(name, conns, subject.process.system, run.figures);
+        sleep(BETWEEN).await;
+        Ok(())
+    }
+
+    fn load<'s>(&self, subject: &'s Subject, workload: Workload, conns: usize) -> Load<'s> {
+        let process = &subject.process;
+        let kept = workload == Workload::W1 && process.system == System::Postroom;
+        Load {
+            process,
+            plan: subject.plans.of(workload),
+            conns,
+            length: self.settings.length,
+            ids: if kept { Ids::Kept } else { Ids::Ignored },
+        }
+    }
+
+    fn note(&mut self, name: &'static str, conns: usize, system: System, figures: Figures) {
+        let same = |case: &&mut Case| (case.name, case.conns, case.system) == (name, conns, system);
+        match self.cases.iter_mut().find(same) {
+            Some(case) => case.runs.push(figures),
+            None => self.cases.push(Case { name, conns, system, runs: vec![figures] }),
+        }
+    }
+
+    fn say_done(&self, round: usize) {
+        eprintln!("round {} of {}", round + 1, self.settings.rounds);
+    }
+}

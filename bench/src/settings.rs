@@ -1,0 +1,149 @@
+//! The command line, resolved to what is run.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use bench::Fill;
+use clap::{Parser, ValueEnum};
+
+/// Measures postroom against the floor and prints the table of figures.
+#[derive(Parser)]
+#[command(after_help = "Example: cargo run --release -p bench -- --quick --workloads w1,w3")]
+pub(crate) struct Args {
+    /// 100 users, 10,000 messages, one round of 2 s at 1 and 32 connections; to look, not to compare
+    #[arg(long)]
+    quick: bool,
+    /// Rounds of each case, in turns with the floor [3]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Length of one run [5]
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Numbers of connections [1,32,256]
+    #[arg(long, value_delimiter = ',')]
+    conns: Vec<usize>,
+    /// Messages that are there before anything is measured [100000]
+    #[arg(long)]
+    messages: Option<usize>,
+    /// Users [1000]
+    #[arg(long)]
+    users: Option<usize>,
+    /// What to run [all]
+    #[arg(long, value_delimiter = ',')]
+    workloads: Vec<Workload>,
+    /// Sends at 32 connections for so many seconds instead of the rounds, and counts the slow ones
+    #[arg(long, value_name = "SECONDS")]
+    soak: Option<u64>,
+    /// A postroom to measure instead of building one
+    #[arg(long, value_name = "PATH")]
+    server: Option<PathBuf>,
+    /// A floor to measure instead of building one
+    #[arg(long, value_name = "PATH")]
+    floor: Option<PathBuf>,
+    /// Writes the figures of every run to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Puts databases and logs here and leaves them; the directory must be empty or absent
+    #[arg(long, value_name = "DIR")]
+    keep_dir: Option<PathBuf>,
+}
+
+/// What is asked again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Workload {
+    /// Send a message
+    W1,
+    /// List the ids of an inbox of 50
+    W2,
+    /// Read one message, already marked as read
+    W3,
+    /// Sign in with a password
+    Signin,
+}
+
+impl Workload {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::W1 => "w1",
+            Self::W2 => "w2",
+            Self::W3 => "w3",
+            Self::Signin => "signin",
+        }
+    }
+}
+
+pub(crate) struct Settings {
+    pub(crate) fill: Fill,
+    pub(crate) rounds: usize,
+    pub(crate) length: Duration,
+    pub(crate) conns: Vec<usize>,
+    pub(crate) workloads: Vec<Workload>,
+    pub(crate) soak: Option<Duration>,
+    pub(crate) server: Option<PathBuf>,
+    pub(crate) floor: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) keep_dir: Option<PathBuf>,
+}
+
+impl Args {
+    pub(crate) fn resolve(self) -> Result<Settings> {
+        let (users, messages, rounds, seconds, conns) = if self.quick {
+            (100, 10_000, 1, 2, vec![1, 32])
+        } else {
+            (1000, 100_000, 3, 5, vec![1, 32, 256])
+        };
+        let settings = Settings {
+            fill: Fill::new(self.users.unwrap_or(users), self.messages.unwrap_or(messages))?,
+            rounds: self.rounds.unwrap_or(rounds),
+            length: Duration::from_secs(self.seconds.unwrap_or(seconds)),
+            conns: if self.conns.is_empty() { conns } else { self.conns },
+            workloads: if self.workloads.is_empty() {
+                Workload::value_variants().to_vec()
+            } else {
+                self.workloads
+            },
+            soak: self.soak.map(Duration::from_secs),
+            server: self.server.map(std::path::absolute).transpose()?,
+            floor: self.floor.map(std::path::absolute).transpose()?,
+            json: self.json,
+            keep_dir: self.keep_dir,
+        };
+        ensure!(settings.rounds > 0 && !settings.length.is_zero(), "nothing would be measured");
+        ensure!(settings.conns.iter().all(|&conns| conns > 0), "0 connections measure nothing");
+        Ok(settings)
+    }
+}
+
+impl Settings {
+    /// The workloads that the floor can run too.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = Workload> {
+        self.workloads.iter().copied().filter(|&workload| workload != Workload::Signin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(line: &str) -> Result<Settings> {
+        Args::parse_from(line.split(' ')).resolve()
+    }
+
+    #[test]
+    fn what_is_given_wins_over_quick() {
+        let settings = resolved("bench --quick --conns 8 --workloads w3,signin").unwrap();
+        assert_eq!(settings.fill.users(), 100);
+        assert_eq!(settings.rounds, 1);
+        assert_eq!(settings.conns, [8]);
+        assert_eq!(settings.shared().collect::<Vec<_>>(), [Workload::W3]);
+    }
+
+    #[test]
+    fn a_bench_that_measures_nothing_is_refused() {
+        for line in ["bench --rounds 0", "bench --seconds 0", "bench --conns 0", "bench --users 9"]
+        {
+            assert!(resolved(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Brings a file to the newest schema, in one transaction, after a copy of it.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::connection::{self, Kind};
+use super::{backup, lock};
+use crate::migrate::{Applied, pending};
+use crate::{Error, Migrated, Migration, Result};
+
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
+    version INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    checksum TEXT NOT NULL,
+    applied_at INTEGER NOT NULL
+) STRICT";
+
+pub(crate) fn run(path: &Path, schema: &[Migration], now: i64) -> Result<Migrated> {
+    create(path)?;
+    let mut connection = connection::open(path, Kind::Writer)?;
+    let mut seen = applied(&connection)?;
+    // A server that runs must not have its schema changed under it, nor two begin at once.
+    let alone = if pending(schema, &seen)?.is_empty() { None } else { Some(lock(path)?) };
+    if alone.is_some() {
+        // Somebody else may have done it just before.
+        seen = applied(&connection)?;
+    }
+    let from = seen.last().map_or(0, |(version, _)| *version);
+    let steps = pending(schema, &seen)?;
+    let Some(last) = steps.last() else { return Ok(Migrated { from, to: from, copy: None }) };
+
+    let something: bool =
+        connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))?;
+    let copy = something.then(|| path.with_added_extension(format!("before-{}", last.version)));
+    if let Some(copy) = &copy {
+        // One of an earlier attempt lacks what was written since.
+        match fs::remove_file(copy) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                return Err(Error::file("remove", copy, &cause));
+            }
+            _ => backup::run(path, copy)?,
+        }
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(TABLE)?;
+    for step in steps {
+        transaction.execute_batch(step.sql)?;
+        transaction.execute(
+            "INSERT INTO schema_migrations (version, name, checksum, applied_at)
+             VALUES (?1, ?2, ?3, ?4)",
+            params![step.version, step.name, step.checksum(), now],
+        )?;
+    }
+    transaction.commit()?;
+    drop(alone);
+    Ok(Migrated { from, to: last.version, copy })
+}
+
+/// Refuses a database whose schema is not exactly `schema`.
+pub(crate) fn verify(connection: &Connection, schema: &[Migration]) -> Result<()> {
+    let applied = applied(connection)?;
+    match pending(schema, &applied)?.last() {
+        None => Ok(()),
+        Some(last) => {
+            let found = applied.last().map_or(0, |(version, _)| *version);
+            Err(Error::SchemaOlder { found, known: last.version })
+        }
+    }
+}
+
+fn applied(connection: &Connection) -> Result<Vec<Applied>> {
+    let there: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations')",
+        [],
+        |row| row.get(0),
+    )?;
+    if !there {
+        return Ok(Vec::new());
+    }
+    let mut statement =
+        connection.prepare("SELECT version, checksum FROM schema_migrations ORDER BY version")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Makes an empty file that only its owner may read; the engine's other files take after it.
+fn create(path: &Path) -> Result<()> {
+    let made = fs::File::options().write(true).create_new(true).mode(0o600).open(path);
+    match made {
+        Ok(_file) => Ok(()),
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(cause) => Err(Error::file("create", path, &cause)),
+    }
+}

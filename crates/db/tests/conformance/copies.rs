@@ -1,0 +1,326 @@
+//! Backup and restore: whole copies under load, and never less than there was.
+
+use std::fs;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+
+use db::{Db, Error, Migration, Result, Tx};
+
+use crate::{Closed, Fresh, SCHEMA, add, all, count, files, names, now, until, url};
+
+/// A database with the users `from..to`, closed.
+fn filled(from: usize, to: usize) -> Closed {
+    let fresh = Fresh::new();
+    let fill = move |tx: &mut Tx<'_>| (from..to).try_for_each(|n| add(format!("user {n}"))(tx));
+    now(fresh.db.write::<_, Error, _>(fill)).expect("it can be filled");
+    fresh.closed()
+}
+
+/// Overwrites the page in the middle of a file.
+fn spoil(path: &Path) {
+    let file = fs::File::options().write(true).open(path).expect("the file is there");
+    let pages = file.metadata().expect("it has a length").len() / 4096;
+    assert!(pages > 8, "the file must have a middle");
+    file.write_all_at(&[0xa5; 4096], pages / 2 * 4096).expect("it can be written");
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("the file is there").permissions().mode() & 0o777
+}
+
+/// A preparation that changes nothing.
+fn unprepared(tx: &mut Tx<'_>) -> Result<()> {
+    count(tx).map(drop)
+}
+
+#[test]
+fn a_backup_under_load_holds_all_that_was_acknowledged_before_it() {
+    let fresh = Fresh::new();
+    let acknowledged = AtomicUsize::new(0);
+    let backup = |round: usize| {
+        until(|| acknowledged.load(SeqCst) >= 20 * round);
+        let before = acknowledged.load(SeqCst);
+        let target = fresh.beside(&format!("backup-{round}"));
+        assert_eq!(Db::backup(&fresh.url, &target), Ok(()));
+        assert_eq!(Db::integrity(&url(&target)), Ok(vec![]));
+        let copied = names(&target);
+        assert!(copied.len() >= before, "{} of {before} are in it", copied.len());
+        let expected: Vec<_> = (0..copied.len()).map(|n| format!("user {n}")).collect();
+        assert_eq!(copied, expected, "it is a moment of the history");
+        assert_eq!(mode(&target), 0o600);
+    };
+    thread::scope(|scope| {
+        let backups = scope.spawn(|| (1..=5).for_each(backup));
+        for number in 0.. {
+            if backups.is_finished() {
+                break;
+            }
+            now(fresh.db.write(add(format!("user {number}")))).unwrap();
+            acknowledged.store(number + 1, SeqCst);
+        }
+    });
+    assert_eq!(Db::integrity(&fresh.url), Ok(vec![]));
+}
+
+#[test]
+fn a_backup_is_one_file_that_opens_as_a_database() {
+    let closed = filled(0, 10);
+    let target = closed.beside("backup");
+    Db::backup(&closed.url, &target).unwrap();
+    assert_eq!(files(closed.folder.path()), ["backup", "postroom.db"]);
+    let copy = Db::open(&url(&target), SCHEMA).unwrap();
+    assert_eq!(now(copy.read(count)), Ok(10));
+}
+
+#[test]
+fn a_backup_never_overwrites_a_file() {
+    let closed = filled(0, 1);
+    let target = closed.beside("backup");
+    fs::write(&target, "precious").unwrap();
+    assert_eq!(Db::backup(&closed.url, &target), Err(Error::Exists(target.clone())));
+    assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+    assert_eq!(Db::backup(&closed.url, closed.url.path()).err(), {
+        Some(Error::Exists(closed.url.path().to_path_buf()))
+    });
+}
+
+#[test]
+fn a_backup_that_fails_leaves_nothing() {
+    let closed = filled(0, 2000);
+    let before = files(closed.folder.path());
+    for folder in ["missing", "postroom.db"] {
+        let target = closed.beside(folder).join("backup");
+        assert!(matches!(Db::backup(&closed.url, &target), Err(Error::File(_))), "in {folder}");
+    }
+    spoil(closed.url.path());
+    assert!(Db::backup(&closed.url, &closed.beside("backup")).is_err());
+    assert!(Db::backup(&url(&closed.beside("missing.db")), &closed.beside("backup")).is_err());
+    assert_eq!(files(closed.folder.path()), before);
+}
+
+#[test]
+fn a_backup_continues_after_one_that_was_killed() {
+    let closed = filled(0, 10);
+    let target = closed.beside("backup");
+    fs::write(closed.beside("backup.partial"), "half of it").unwrap();
+    Db::backup(&closed.url, &target).unwrap();
+    assert_eq!(names(&target).len(), 10);
+    assert_eq!(files(closed.folder.path()), ["backup", "postroom.db"]);
+}
+
+#[test]
+fn a_restore_takes_the_place_of_the_database_and_keeps_what_was_there() {
+    let (old, new) = (filled(0, 3), filled(10, 15));
+    let source = old.beside("backup");
+    Db::backup(&new.url, &source).unwrap();
+    let prepare = |tx: &mut Tx<'_>| {
+        assert_eq!(count(tx), Ok(5), "it runs on the copy");
+        add("prepared")(tx)
+    };
+    let restored = Db::restore(&old.url, &source, SCHEMA, "now", prepare).unwrap();
+    let kept = old.beside("postroom.db.before-restore-now");
+    assert_eq!(restored.kept.as_deref(), Some(&*kept));
+    assert_eq!(
+        files(old.folder.path()),
+        ["backup", "postroom.db", "postroom.db.before-restore-now"]
+    );
+    assert_eq!(names(&kept), ["user 0", "user 1", "user 2"]);
+    assert_eq!(now(Db::open(&url(&kept), SCHEMA).unwrap().read(count)), Ok(3));
+    assert_eq!(names(&source).len(), 5, "the backup itself is not touched");
+    let db = Db::open(&old.url, SCHEMA).unwrap();
+    assert_eq!(now(db.read(count)), Ok(6));
+    assert_eq!(now(db.write(add("after"))), Ok(()));
+    assert_eq!(now(db.read(all)).unwrap()[5..], ["prepared", "after"]);
+}
+
+#[test]
+fn a_restore_where_there_was_no_database_keeps_nothing() {
+    let (folder, new) = (tempfile::tempdir().unwrap(), filled(0, 5));
+    let place = url(&folder.path().join("postroom.db"));
+    let restored = Db::restore(&place, new.url.path(), SCHEMA, "now", unprepared).unwrap();
+    assert_eq!(restored.kept, None);
+    assert_eq!(names(place.path()).len(), 5);
+    assert_eq!(files(folder.path()), ["postroom.db"]);
+}
+
+#[test]
+fn a_restored_database_is_private_whatever_the_backup_was() {
+    for backups in [0o644, 0o400] {
+        let (old, new) = (filled(0, 1), filled(0, 5));
+        fs::set_permissions(new.url.path(), fs::Permissions::from_mode(backups)).unwrap();
+        Db::restore(&old.url, new.url.path(), SCHEMA, "now", unprepared).unwrap();
+        assert_eq!(mode(old.url.path()), 0o600, "after one of {backups:o}");
+        assert_eq!(mode(&old.beside("postroom.db.before-restore-now")), 0o600);
+    }
+}
+
+#[test]
+fn an_older_backup_is_restored_and_migrated_when_the_server_starts() {
+    let second = Migration { version: 2, name: "more", sql: "CREATE TABLE rooms (id INTEGER)" };
+    let newer = [SCHEMA[0], second];
+    let (old, new) = (filled(0, 1), filled(0, 5));
+    Db::restore(&old.url, new.url.path(), &newer, "now", unprepared).unwrap();
+    assert_eq!(Db::open(&old.url, &newer).err(), Some(Error::SchemaOlder { found: 1, known: 2 }));
+    Db::migrate(&old.url, &newer, 2).unwrap();
+    assert_eq!(now(Db::open(&old.url, &newer).unwrap().read(count)), Ok(5));
+}
+
+/// Asserts that a restore from `source` is refused and changes nothing; the answer is the reason.
+fn refused(old: &Closed, source: &Path) -> Error {
+    let (before, bytes) =
+        (files(old.folder.path()), fs::read(old.url.path()).expect("it is there"));
+    let prepare = |_tx: &mut Tx<'_>| panic!("it was prepared");
+    let error = Db::restore(&old.url, source, SCHEMA, "now", prepare).expect_err("it was taken");
+    assert_eq!(files(old.folder.path()), before);
+    assert!(fs::read(old.url.path()).expect("it is there") == bytes, "the database changed");
+    error
+}
+
+#[test]
+fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
+    let (old, new) = (filled(0, 3), filled(0, 2000));
+    let spoilt = old.beside("spoilt");
+    fs::copy(new.url.path(), &spoilt).unwrap();
+    spoil(&spoilt);
+    let cut = old.beside("cut");
+    fs::copy(new.url.path(), &cut).unwrap();
+    let length = fs::metadata(&cut).unwrap().len();
+    fs::File::options().write(true).open(&cut).unwrap().set_len(length / 2).unwrap();
+    let text = old.beside("text");
+    fs::write(&text, "Dear diary, ".repeat(1000)).unwrap();
+    let empty = old.beside("empty");
+    fs::write(&empty, "").unwrap();
+    let foreign = old.beside("foreign");
+    let other = rusqlite::Connection::open(&foreign).unwrap();
+    other.execute_batch("CREATE TABLE notes (text)").unwrap();
+    drop(other);
+    for source in [spoilt, cut, text, empty, foreign] {
+        let error = refused(&old, &source);
+        assert!(matches!(&error, Error::Damaged { path, .. } if *path == source), "{error:?}");
+    }
+    for source in [old.beside("missing"), old.folder.path().to_path_buf()] {
+        let error = refused(&old, &source);
+        assert!(matches!(error, Error::File(_)), "{error:?}");
+    }
+}
+
+#[test]
+fn a_backup_of_a_newer_or_another_schema_is_refused() {
+    let (old, new) = (filled(0, 3), tempfile::tempdir().unwrap());
+    let second = Migration { version: 2, name: "more", sql: "CREATE TABLE rooms (id INTEGER)" };
+    let newer = new.path().join("newer.db");
+    Db::migrate(&url(&newer), &[SCHEMA[0], second], 1).unwrap();
+    assert_eq!(refused(&old, &newer), Error::SchemaNewer { found: 2, known: 1 });
+    let changed = new.path().join("changed.db");
+    Db::migrate(&url(&changed), &[Migration { version: 1, ..second }], 1).unwrap();
+    assert_eq!(refused(&old, &changed), Error::SchemaChanged(1));
+}
+
+#[test]
+fn a_restore_is_refused_while_a_server_runs() {
+    let (fresh, new) = (Fresh::new(), filled(0, 5));
+    now(fresh.db.write(add("ann"))).unwrap();
+    let error = Db::restore(&fresh.url, new.url.path(), SCHEMA, "now", unprepared);
+    assert_eq!(error, Err(Error::InUse(fresh.url.path().to_path_buf())));
+    assert_eq!(now(fresh.db.write(add("ben"))), Ok(()));
+    assert_eq!(names(fresh.url.path()), ["ann", "ben"]);
+}
+
+#[test]
+fn a_restore_whose_preparation_fails_changes_nothing() {
+    let (old, new) = (filled(0, 3), filled(0, 5));
+    let before = files(old.folder.path());
+    let prepare = |tx: &mut Tx<'_>| {
+        tx.execute("DELETE FROM users", &[])?;
+        Err(Error::NoRow)
+    };
+    let error = Db::restore(&old.url, new.url.path(), SCHEMA, "now", prepare);
+    assert_eq!(error, Err(Error::NoRow));
+    assert_eq!(files(old.folder.path()), before);
+    assert_eq!(names(old.url.path()).len(), 3);
+}
+
+#[test]
+fn a_restore_never_overwrites_what_an_earlier_one_kept() {
+    let (old, new) = (filled(0, 3), filled(0, 5));
+    Db::restore(&old.url, new.url.path(), SCHEMA, "now", unprepared).unwrap();
+    let kept = old.beside("postroom.db.before-restore-now");
+    let again = Db::restore(&old.url, new.url.path(), SCHEMA, "now", unprepared);
+    assert_eq!(again, Err(Error::Exists(kept.clone())));
+    assert_eq!(names(&kept).len(), 3);
+    assert_eq!(names(old.url.path()).len(), 5);
+}
+
+#[test]
+fn a_restore_does_not_cut_off_what_a_command_still_holds_in_the_log() {
+    let fresh = Fresh::new();
+    let new = filled(10, 15);
+    now(fresh.db.write(add("ann"))).unwrap();
+    // A command reads an old snapshot, so that what follows it cannot be copied back.
+    let command = Db::open_beside(&fresh.url, SCHEMA).unwrap();
+    let error = now(command.read(|tx| {
+        count(tx)?;
+        now(fresh.db.write(add("ben")))?;
+        fresh.db.close();
+        Ok::<_, Error>(Db::restore(&fresh.url, new.url.path(), SCHEMA, "now", unprepared))
+    }));
+    assert_eq!(error, Ok(Err(Error::Busy)));
+    drop(command);
+    assert_eq!(names(fresh.url.path()), ["ann", "ben"], "nothing has changed");
+}
+
+#[test]
+fn a_restore_keeps_what_a_killed_server_left_in_its_log() {
+    let (fresh, new) = (Fresh::new(), filled(10, 15));
+    now(fresh.db.write(add("ann"))).unwrap();
+    // What a kill leaves is what stands there now: the file, and the log with all of it.
+    let folder = tempfile::tempdir().unwrap();
+    let place = url(&folder.path().join("postroom.db"));
+    for name in ["postroom.db", "postroom.db-wal"] {
+        fs::copy(fresh.beside(name), folder.path().join(name)).unwrap();
+    }
+    let restored = Db::restore(&place, new.url.path(), SCHEMA, "now", unprepared).unwrap();
+    let kept = restored.kept.unwrap();
+    assert_eq!(files(folder.path()), ["postroom.db", "postroom.db.before-restore-now"]);
+    assert_eq!(names(&kept), ["ann"]);
+    assert_eq!(names(place.path()).len(), 5);
+}
+
+#[test]
+fn a_damaged_database_is_replaced_and_kept_as_it_is() {
+    let (folder, new) = (tempfile::tempdir().unwrap(), filled(0, 5));
+    let place = url(&folder.path().join("postroom.db"));
+    fs::write(place.path(), "Dear diary, ".repeat(1000)).unwrap();
+    let kept = Db::restore(&place, new.url.path(), SCHEMA, "now", unprepared).unwrap().kept;
+    assert_eq!(names(place.path()).len(), 5);
+    assert_eq!(fs::read_to_string(kept.unwrap()).unwrap(), "Dear diary, ".repeat(1000));
+}
+
+#[test]
+fn the_log_of_a_restore_that_was_killed_is_not_mixed_into_the_next() {
+    let (old, new) = (filled(0, 3), filled(10, 15));
+    // What a killed restore leaves: a half-made copy with a log, here of another database.
+    let killed = Fresh::new();
+    for number in 0..20 {
+        now(killed.db.write(add(format!("killed {number}")))).unwrap();
+    }
+    let log = killed.beside("postroom.db-wal");
+    fs::copy(log, old.beside("postroom.db.partial-wal")).unwrap();
+    Db::restore(&old.url, new.url.path(), SCHEMA, "now", unprepared).unwrap();
+    let expected: Vec<_> = (10..15).map(|n| format!("user {n}")).collect();
+    assert_eq!(names(old.url.path()), expected);
+}
+
+#[test]
+fn a_damaged_file_has_problems_and_a_sound_one_has_none() {
+    let closed = filled(0, 2000);
+    assert_eq!(Db::integrity(&closed.url), Ok(vec![]));
+    spoil(closed.url.path());
+    assert!(!Db::integrity(&closed.url).unwrap().is_empty());
+    let text = closed.beside("text");
+    fs::write(&text, "Dear diary, ".repeat(1000)).unwrap();
+    assert!(!Db::integrity(&url(&text)).unwrap().is_empty());
+    assert!(Db::integrity(&url(&closed.beside("missing"))).is_err());
+}

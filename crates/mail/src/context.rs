@@ -1,0 +1,44 @@
+//! Time and chance, handed in.
+
+/// A moment, in microseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// Microseconds in a second.
+    pub const SECOND: i64 = 1_000_000;
+    /// Microseconds in a minute.
+    pub const MINUTE: i64 = 60 * Self::SECOND;
+    /// Microseconds in a day.
+    pub const DAY: i64 = 24 * 60 * Self::MINUTE;
+
+    /// The moment so many microseconds later, or earlier where it is negative.
+    #[must_use]
+    pub fn plus(self, microseconds: i64) -> Self {
+        Self(self.0.saturating_add(microseconds))
+    }
+}
+
+/// What an operation knows of the world around it.
+#[derive(Debug, Clone, Copy)]
+pub struct Cx {
+    /// The present.
+    pub now: Time,
+    /// Fills a slice with bytes that nobody can guess.
+    pub random: fn(&mut [u8]),
+}
+
+impl Cx {
+    /// Bytes that nobody can guess.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        (self.random)(&mut bytes);
+        bytes
+    }
+}
+
+impl From<Time> for db::Value<'_> {
+    fn from(time: Time) -> Self {
+        db::Value::Int(time.0)
+    }
+}

@@ -1,0 +1,44 @@
+//! Identities: whole numbers that a JSON number holds exactly.
+
+/// The largest id: below 2^53, the last whole number that every JSON reader keeps.
+const MAX: i64 = (1 << 53) - 1;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(i64);
+
+        impl $name {
+            /// An id as somebody names it; one that cannot exist is none.
+            pub fn new(id: i64) -> Option<Self> {
+                (1..=MAX).contains(&id).then_some(Self(id))
+            }
+
+            /// An id as the database gave it.
+            pub(crate) fn stored(id: i64) -> Self {
+                Self(id)
+            }
+
+            /// The number.
+            pub fn get(self) -> i64 {
+                self.0
+            }
+        }
+
+        impl From<$name> for db::Value<'_> {
+            fn from(id: $name) -> Self {
+                db::Value::Int(id.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// A user, and the mailbox of that user.
+    UserId
+}
+id! {
+    /// A message, the same in every mailbox that holds it.
+    MessageId
+}

@@ -1,0 +1,7 @@
+//! The schema, step by step. A shipped step never changes: add the next one.
+
+use db::Migration;
+
+/// All steps of the schema.
+pub const SCHEMA: &[Migration] =
+    &[Migration { version: 1, name: "core", sql: include_str!("../schema/0001_core.sql") }];

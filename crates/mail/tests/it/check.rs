@@ -1,0 +1,197 @@
+//! The check of the whole database: silent on good data, and each rule finds what breaks it.
+
+use std::collections::BTreeSet;
+
+use mail::{Time, sessions};
+
+use crate::support::World;
+
+/// A database that holds one of everything, and nothing that is wrong.
+///
+/// ann is 1, bob is 2, cid is 3 and disabled. Message 1 (ann to bob) was deleted by bob, 2 (ann to
+/// bob) was read, 3 is ann's to herself, 4 (bob to ann) was withdrawn, 5 (bob to ann) is unread.
+fn good() -> World {
+    let world = World::new();
+    let (ann, bob, cid) = (world.user("ann"), world.user("bob"), world.user("cid"));
+    let deleted = world.send(ann, bob, "deleted");
+    let read = world.send(ann, bob, "read");
+    world.send(ann, ann, "to myself");
+    let withdrawn = world.send(bob, ann, "withdrawn");
+    world.send(bob, ann, "unread");
+    world.wait(Time::SECOND);
+    world.delete(bob, deleted).expect("it is there");
+    world.open(bob, read).expect("it is there");
+    world.delete(bob, withdrawn).expect("it is there");
+    let credentials = world.credentials("ann").expect("ann is enabled");
+    world
+        .write(move |tx, cx| sessions::start(tx, cx, &credentials, &cx.random(), None))
+        .expect("the credentials hold");
+    world.disable(cid);
+    world
+}
+
+/// What breaks the data, and what is to be found then.
+struct Damage {
+    rule: &'static str,
+    rows: i64,
+    sql: &'static [&'static str],
+}
+
+const DAMAGES: &[Damage] = &[
+    Damage {
+        rule: "users without a mailbox",
+        rows: 1,
+        sql: &["DELETE FROM mailboxes WHERE owner_id = 3"],
+    },
+    Damage { rule: "mailboxes without a user", rows: 1, sql: &["DELETE FROM users WHERE id = 3"] },
+    Damage {
+        rule: "mailboxes that are open while their user is disabled, or the reverse",
+        rows: 1,
+        sql: &["UPDATE mailboxes SET closed_at = NULL WHERE owner_id = 3"],
+    },
+    Damage {
+        rule: "mailboxes that are open while their user is disabled, or the reverse",
+        rows: 2,
+        sql: &["UPDATE mailboxes SET closed_at = 1"],
+    },
+    Damage { rule: "sessions without a user", rows: 1, sql: &["UPDATE sessions SET user_id = 9"] },
+    // Those of a disabled user are over.
+    Damage { rule: "sessions without a user", rows: 1, sql: &["UPDATE sessions SET user_id = 3"] },
+    Damage {
+        rule: "entries without a mailbox",
+        rows: 1,
+        sql: &[
+            "UPDATE messages SET sender_id = 9, receiver_id = 9 WHERE id = 3",
+            "UPDATE entries SET owner_id = 9 WHERE message_id = 3",
+        ],
+    },
+    Damage {
+        rule: "entries without a message",
+        rows: 2,
+        sql: &["DELETE FROM messages WHERE id = 5"],
+    },
+    Damage {
+        rule: WRONG_ROLE,
+        rows: 1,
+        sql: &["UPDATE entries SET sent = 0 WHERE owner_id = 1 AND message_id = 3"],
+    },
+    Damage {
+        rule: WRONG_ROLE,
+        rows: 1,
+        sql: &["UPDATE entries SET received = 0 WHERE owner_id = 1 AND message_id = 3"],
+    },
+    Damage {
+        rule: WRONG_ROLE,
+        rows: 1,
+        sql: &["UPDATE entries SET sent = 1 WHERE owner_id = 1 AND message_id = 5"],
+    },
+    Damage {
+        rule: WRONG_ROLE,
+        rows: 1,
+        sql: &["UPDATE entries SET received = 1 WHERE owner_id = 2 AND message_id = 5"],
+    },
+    // In a third mailbox, as if it had been sent to nobody there.
+    Damage {
+        rule: WRONG_ROLE,
+        rows: 1,
+        sql: &[
+            "INSERT INTO entries (owner_id, message_id, received, sent, created_seq, changed_seq)
+             VALUES (3, 5, 0, 0, 1, 1)",
+            "UPDATE mailboxes SET counter = 1 WHERE owner_id = 3",
+        ],
+    },
+    Damage {
+        rule: "messages whose number of holders is wrong",
+        rows: 1,
+        sql: &["UPDATE messages SET holders = 1 WHERE id = 2"],
+    },
+    Damage {
+        rule: "messages whose number of holders is wrong",
+        rows: 1,
+        sql: &["DELETE FROM entries WHERE owner_id = 2 AND message_id = 5"],
+    },
+    Damage {
+        rule: "messages that nobody holds",
+        rows: 1,
+        sql: &[
+            "DELETE FROM entries WHERE message_id = 5",
+            "UPDATE messages SET holders = 0 WHERE id = 5",
+        ],
+    },
+    Damage {
+        rule: "entries that are ahead of their mailbox's counter",
+        rows: 1,
+        sql: &["UPDATE entries SET changed_seq = 99 WHERE owner_id = 1 AND message_id = 5"],
+    },
+    Damage {
+        rule: "entries that are ahead of their mailbox's counter",
+        rows: 1,
+        sql: &["UPDATE entries SET changed_seq = 1 WHERE owner_id = 1 AND message_id = 5"],
+    },
+    Damage {
+        rule: "entries that are ahead of their mailbox's counter",
+        rows: 1,
+        sql: &["UPDATE entries SET created_seq = 0 WHERE owner_id = 1 AND message_id = 1"],
+    },
+    Damage {
+        rule: "tombstones that are ahead of their mailbox's counter",
+        rows: 1,
+        sql: &["UPDATE tombstones SET seq = 99 WHERE owner_id = 1"],
+    },
+    Damage {
+        rule: "tombstones that are ahead of their mailbox's counter",
+        rows: 1,
+        sql: &["UPDATE tombstones SET created_seq = seq WHERE owner_id = 1"],
+    },
+    Damage {
+        rule: "tombstones of what is still there",
+        rows: 1,
+        sql: &["UPDATE tombstones SET message_id = 5 WHERE owner_id = 1"],
+    },
+    Damage {
+        rule: "entries whose order of coming is not the order of their ids",
+        rows: 1,
+        sql: &["UPDATE entries SET created_seq = 1 WHERE owner_id = 1 AND message_id = 2"],
+    },
+];
+
+const WRONG_ROLE: &str =
+    "entries in the mailbox of neither the sender nor the receiver, or in the wrong role";
+
+#[test]
+fn good_data_is_good() {
+    assert_eq!(World::new().problems(), []);
+    assert_eq!(good().problems(), []);
+}
+
+#[test]
+fn each_rule_finds_what_breaks_it_and_nothing_else_does() {
+    for damage in DAMAGES {
+        let world = good();
+        for statement in damage.sql {
+            world.sql(statement);
+        }
+        assert_eq!(world.problems(), [(damage.rule, damage.rows)], "after {:?}", damage.sql);
+    }
+}
+
+#[test]
+fn there_is_a_damage_for_each_rule() {
+    let source = include_str!("../../src/check.rs");
+    let broken: BTreeSet<_> = DAMAGES.iter().map(|damage| damage.rule).collect();
+    for rule in &broken {
+        assert!(source.contains(&format!("\"{rule}\"")), "{rule}");
+    }
+    assert_eq!(source.matches("\"SELECT count(*) FROM").count(), broken.len());
+}
+
+#[test]
+fn several_problems_are_all_told() {
+    let world = good();
+    world.sql("DELETE FROM mailboxes WHERE owner_id = 3");
+    world.sql("DELETE FROM messages WHERE id = 2");
+    assert_eq!(
+        world.problems(),
+        [("users without a mailbox", 1), ("entries without a message", 2)]
+    );
+}

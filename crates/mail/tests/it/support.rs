@@ -1,0 +1,246 @@
+//! A database of one test, its clock and its chance, and verbs for what most tests begin with.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
+use std::thread::{self, Thread};
+
+use db::{Db, Row, Tx, Url};
+use mail::messages::{self, Draft, Message};
+use mail::text::{Body, Email, Lengths, Subject, Username};
+use mail::users::{self, Credentials};
+use mail::{Cx, Error, MessageId, Result, SCHEMA, Time, UserId, mailbox};
+use tempfile::TempDir;
+
+/// What the server allows by default is of no interest here.
+pub(crate) const LENGTHS: Lengths = Lengths { subject_chars: 255, body_bytes: 65_536 };
+
+/// When every test begins.
+const START: Time = Time(1_750_000_000_000_000);
+
+/// A database with a clock beside it.
+pub(crate) struct World {
+    db: Db,
+    clock: Cell<Time>,
+    folder: TempDir,
+}
+
+impl World {
+    /// An empty database.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the database can be made");
+        let url = Url::parse("sqlite:postroom.db", folder.path()).expect("the URL is valid");
+        Db::migrate(&url, SCHEMA, START.0).expect("the schema can be made");
+        let db = Db::open(&url, SCHEMA).expect("the database can be opened");
+        CHANCE.set(0);
+        Self { db, clock: Cell::new(START), folder }
+    }
+
+    /// The present.
+    pub(crate) fn now(&self) -> Time {
+        self.clock.get()
+    }
+
+    /// What operations know of the world.
+    pub(crate) fn cx(&self) -> Cx {
+        Cx { now: self.now(), random: count_up }
+    }
+
+    /// Moves the clock.
+    pub(crate) fn wait(&self, microseconds: i64) {
+        self.set_clock(self.now().plus(microseconds));
+    }
+
+    /// Sets the clock, back too.
+    pub(crate) fn set_clock(&self, now: Time) {
+        self.clock.set(now);
+    }
+
+    /// Runs an operation in a transaction of its own, as the server does.
+    pub(crate) fn write<R: Send + 'static>(
+        &self,
+        mut operation: impl FnMut(&mut Tx<'_>, &Cx) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let cx = self.cx();
+        wait_for(self.db.write(move |tx| operation(tx, &cx)))
+    }
+
+    /// Runs reads in one snapshot; it is the test's error where they fail.
+    pub(crate) fn read<R>(&self, reads: impl FnOnce(&mut Tx<'_>, &Cx) -> Result<R>) -> R {
+        let cx = self.cx();
+        wait_for(self.db.read(|tx| reads(tx, &cx))).expect("what is only read does not fail")
+    }
+
+    /// Changes the database behind the domain's back.
+    pub(crate) fn sql(&self, statement: &'static str) {
+        self.write(move |tx, _cx| Ok(tx.execute(statement, &[])?)).expect("the statement is valid");
+    }
+
+    /// All rows of a statement.
+    pub(crate) fn rows<T>(
+        &self,
+        statement: &'static str,
+        map: impl FnMut(&Row<'_>) -> db::Result<T>,
+    ) -> Vec<T> {
+        self.read(|tx, _cx| Ok(tx.query(statement, &[], map)?))
+    }
+
+    /// The one number that a statement answers.
+    pub(crate) fn number(&self, statement: &'static str) -> i64 {
+        self.rows(statement, |row| row.int(0))[0]
+    }
+
+    /// Everything that its files hold.
+    pub(crate) fn stored_bytes(&self) -> Vec<u8> {
+        let mut stored = Vec::new();
+        for file in self.folder.path().read_dir().expect("the folder is there") {
+            let path = file.expect("the folder can be listed").path();
+            stored.extend(std::fs::read(path).expect("the file can be read"));
+        }
+        stored
+    }
+
+    /// Makes a user whose password hash is `hash of <name>`.
+    pub(crate) fn user(&self, name: &str) -> UserId {
+        self.try_user(name).expect("the name is free")
+    }
+
+    /// The same where the name may be taken.
+    pub(crate) fn try_user(&self, name: &str) -> Result<UserId> {
+        let email = Email::parse("somebody@example.org")?;
+        let hash = format!("hash of {name}");
+        let name = Username::parse(name)?;
+        self.write(move |tx, cx| users::create(tx, cx, &name, &email, &hash))
+    }
+
+    /// What a user logs in with.
+    pub(crate) fn credentials(&self, name: &str) -> Option<Credentials> {
+        self.read(|tx, _cx| users::credentials(tx, &mail::text::fold(name)))
+    }
+
+    /// Disables an account.
+    pub(crate) fn disable(&self, user: UserId) {
+        self.write(move |tx, cx| users::disable(tx, cx, user)).expect("the user is there");
+    }
+
+    /// Enables an account.
+    pub(crate) fn enable(&self, user: UserId) {
+        self.write(move |tx, _cx| users::enable(tx, user)).expect("the user is there");
+    }
+
+    /// Sends a message that has to arrive.
+    pub(crate) fn send(&self, from: UserId, to: UserId, body: &str) -> MessageId {
+        self.try_send(from, draft(to, "a subject", body)).expect("it can be sent")
+    }
+
+    /// Sends what may be refused.
+    pub(crate) fn try_send(&self, from: UserId, draft: Draft) -> Result<MessageId> {
+        self.write(move |tx, cx| messages::send(tx, cx, from, &draft))
+    }
+
+    /// Opens a message as the classic API does: what was unread is read afterwards.
+    pub(crate) fn open(&self, caller: UserId, id: MessageId) -> Option<Message> {
+        let (message, unread) = self.read(|tx, _cx| messages::read(tx, caller, id))?;
+        if unread {
+            self.mark_read(caller, id);
+        }
+        Some(message)
+    }
+
+    /// What reading answers: the message and whether it is unread.
+    pub(crate) fn peek(&self, caller: UserId, id: MessageId) -> Option<(Message, bool)> {
+        self.read(|tx, _cx| messages::read(tx, caller, id))
+    }
+
+    /// Marks as read.
+    pub(crate) fn mark_read(&self, caller: UserId, id: MessageId) {
+        self.write(move |tx, cx| mailbox::mark_read(tx, cx, caller, id)).expect("it never fails");
+    }
+
+    /// Deletes, or withdraws where the caller sent it.
+    pub(crate) fn delete(&self, caller: UserId, id: MessageId) -> Result<()> {
+        self.write(move |tx, cx| messages::delete(tx, cx, caller, id))
+    }
+
+    /// The ids of what a user received.
+    pub(crate) fn received(&self, user: UserId) -> Vec<MessageId> {
+        self.read(|tx, _cx| mailbox::received(tx, user, EVERYTHING))
+    }
+
+    /// The ids of what a user received and has not read.
+    pub(crate) fn unread(&self, user: UserId) -> Vec<MessageId> {
+        self.read(|tx, _cx| mailbox::unread(tx, user, EVERYTHING))
+    }
+
+    /// Every rule that the data breaks.
+    pub(crate) fn problems(&self) -> Vec<(&'static str, i64)> {
+        let found = self.read(|tx, _cx| mail::check::run(tx));
+        found.into_iter().map(|problem| (problem.what, problem.rows)).collect()
+    }
+}
+
+/// A limit that no test reaches.
+pub(crate) const EVERYTHING: i64 = 1_000_000;
+
+/// A draft of what is within all bounds.
+pub(crate) fn draft(to: UserId, subject: &str, body: &str) -> Draft {
+    Draft {
+        to,
+        subject: Subject::parse(subject.to_owned(), LENGTHS).expect("the subject is valid"),
+        body: Body::parse(body.to_owned(), LENGTHS).expect("the body is valid"),
+    }
+}
+
+/// The id of a user that nobody has.
+pub(crate) fn nobody() -> UserId {
+    UserId::new(999_999).expect("it is a possible id")
+}
+
+/// The id of a message that was never sent.
+pub(crate) fn nothing() -> MessageId {
+    MessageId::new(999_999).expect("it is a possible id")
+}
+
+/// Asserts that an operation was refused, and returns why.
+#[track_caller]
+pub(crate) fn refused<T>(result: Result<T>) -> Error {
+    match result {
+        Ok(_) => panic!("it was not refused"),
+        Err(error) => error,
+    }
+}
+
+thread_local! {
+    static CHANCE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Chance that is the same in every run: each use is filled with the next number.
+fn count_up(bytes: &mut [u8]) {
+    CHANCE.set(CHANCE.get() + 1);
+    let number = CHANCE.get().to_be_bytes();
+    for (byte, digit) in bytes.iter_mut().rev().zip(number.into_iter().rev().cycle()) {
+        *byte = digit;
+    }
+}
+
+/// Waits on this thread. The domain needs no runtime, and so its tests need none.
+fn wait_for<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}

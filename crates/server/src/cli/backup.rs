@@ -1,0 +1,49 @@
+//! `postroom backup` and `postroom restore`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use db::Db;
+
+use super::Failure;
+use crate::Clock;
+use crate::config::Settings;
+use crate::serve::make_data_dir;
+
+#[derive(Args)]
+pub(super) struct Backup {
+    /// The file to write; it must not be there yet
+    file: PathBuf,
+}
+
+#[derive(Args)]
+pub(super) struct Restore {
+    /// The backup to take
+    file: PathBuf,
+}
+
+pub(super) fn run(settings: &Settings, backup: &Backup) -> Result<(), Failure> {
+    let url = settings.database()?;
+    if !url.path().is_file() {
+        return Err(anyhow::anyhow!("there is no database at {}", url.path().display()).into());
+    }
+    Db::backup(&url, &backup.file)?;
+    let bytes = std::fs::metadata(&backup.file)?.len();
+    println!("{}: {bytes} bytes, checked", backup.file.display());
+    Ok(())
+}
+
+pub(super) fn restore(settings: &Settings, restore: &Restore) -> Result<(), Failure> {
+    make_data_dir(settings)?;
+    let url = settings.database()?;
+    let now = jiff::Timestamp::from_microsecond(Clock::default().now().0)?;
+    let stamp = now.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let end_sessions = |tx: &mut db::Tx<'_>| mail::sessions::end_everybodys(tx).map(drop);
+    let restored = Db::restore(&url, &restore.file, mail::SCHEMA, &stamp, end_sessions)?;
+    println!("{} now holds {}", url.path().display(), restore.file.display());
+    if let Some(kept) = restored.kept {
+        println!("The database that was there is kept in {}.", kept.display());
+    }
+    println!("All sessions have ended: everybody must log in again.");
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! `postroom serve`
+
+use anyhow::anyhow;
+
+use super::Failure;
+use crate::config::Settings;
+use crate::signal::Stops;
+use crate::{Clock, telemetry};
+
+pub(super) fn run(settings: Settings) -> Result<(), Failure> {
+    telemetry::start(&settings)?;
+    super::wait(serve(settings))?
+}
+
+async fn serve(settings: Settings) -> Result<(), Failure> {
+    let mut stops = Stops::catch()?;
+    let data = settings.data_dir.display().to_string();
+    let server = crate::start(settings, Clock::default())?;
+    let address = server.address();
+    println!("Postroom {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    println!("Data: {data}");
+    println!("Try:  curl http://{address}/users/token");
+    tracing::info!(%address, data, "started");
+
+    let failure = tokio::select! {
+        () = stops.next() => None,
+        error = server.failed() => Some(error),
+    };
+    if let Some(error) = failure {
+        // Nothing can be trusted to be on the disk: end at once, without another write.
+        tracing::error!(%error, "the storage cannot be trusted, the server ends");
+        return Err(anyhow!("the storage has failed; the log says why").into());
+    }
+    tracing::info!("stopping");
+    if !server.stop(stops.next()).await {
+        tracing::warn!("requests in flight were dropped");
+        return Err(anyhow!("requests in flight were dropped").into());
+    }
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,399 @@
+//! The configuration: layers over `config.default.toml`, which is its manual.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Cursor;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use toml::{Table, Value};
+use tracing::level_filters::LevelFilter;
+
+use crate::secret::Secret;
+
+/// The commented defaults.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// Names of the Django app's `.env`, and what they are called here.
+const SEED_NAMES: [(&str, &str); 2] =
+    [("LOGGER_LEVEL", "log"), ("DJANGO_SECRET_KEY", "secret_key")];
+
+/// A configuration that cannot be used, and where it stands.
+#[derive(Debug, thiserror::Error)]
+#[error("{origin}: {problem}")]
+pub struct Error {
+    origin: Origin,
+    problem: String,
+}
+
+/// Where the value of a setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// `config.default.toml`.
+    Default,
+    /// A configuration file or `.env`.
+    File(PathBuf),
+    /// A variable of the environment.
+    Environment(String),
+    /// A flag of the command line.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File(path) => write!(f, "{}", path.display()),
+            Origin::Environment(name) => f.write_str(name),
+            Origin::Flag => f.write_str("command line"),
+        }
+    }
+}
+
+/// A switch that is on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// Who may register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registration {
+    /// Anybody.
+    Open,
+    /// Nobody; accounts are made on the command line.
+    Closed,
+}
+
+/// How the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The settings, each as `config.default.toml` explains it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml is their manual")]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub database_url: Secret,
+    pub secret_key: Secret,
+    pub secret_key_file: PathBuf,
+    pub log: String,
+    pub log_format: LogFormat,
+    pub public_url: String,
+    pub rate_limits: Switch,
+    pub registration: Registration,
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    #[serde(deserialize_with = "optional_address")]
+    pub metrics_listen: Option<SocketAddr>,
+    pub workers: usize,
+    pub password_threads: usize,
+    pub max_connections: usize,
+    pub header_timeout_seconds: u64,
+    pub body_timeout_seconds: u64,
+    pub shutdown_seconds: u64,
+    pub subject_max_chars: usize,
+    pub body_max_bytes: usize,
+}
+
+/// The settings in force, and where each comes from.
+#[derive(Clone)]
+pub struct Config {
+    /// The values.
+    pub settings: Settings,
+    table: Table,
+    origins: BTreeMap<String, Origin>,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.lines()).finish()
+    }
+}
+
+/// What the layers are read from, so that nothing but [`Sources::of_process`] looks around. It
+/// holds secrets and cannot be shown.
+#[derive(Clone, Default)]
+pub struct Sources {
+    /// A configuration file that must be there.
+    pub file: Option<PathBuf>,
+    /// The folder in which `postroom.toml` and `.env` are looked for.
+    pub folder: PathBuf,
+    /// The environment.
+    pub environment: Vec<(String, String)>,
+    /// `NAME=VALUE` of the command line.
+    pub flags: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// The current directory and the environment of this process.
+    #[expect(clippy::disallowed_methods, reason = "this is the door of the configuration")]
+    pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
+        // A variable that is not UTF-8 cannot be one of ours.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self { file, folder: PathBuf::from("."), environment, flags }
+    }
+}
+
+impl Config {
+    /// Reads all layers.
+    ///
+    /// # Errors
+    /// What cannot be read, an unknown name or an unusable value, with its place. Values of
+    /// secrets are not repeated.
+    pub fn load(sources: &Sources) -> Result<Self, Error> {
+        let table = DEFAULTS.parse::<Table>().expect("the defaults are valid TOML");
+        let origins = table.keys().map(|name| (name.clone(), Origin::Default)).collect();
+        let settings = table.clone().try_into().expect("the defaults are valid settings");
+        let mut config = Self { settings, table, origins };
+
+        let variables = |name: &str| sources.environment.iter().find(|(key, _)| key == name);
+        let named = sources.file.clone();
+        let named = named.or_else(|| variables("POSTROOM_CONFIG").map(|(_, path)| path.into()));
+        let usual = sources.folder.join("postroom.toml");
+        if let Some(path) = named.or_else(|| usual.is_file().then_some(usual)) {
+            config.read_toml(&path)?;
+        }
+        let dotenv = sources.folder.join(".env");
+        if dotenv.is_file() {
+            let origin = Origin::File(dotenv.clone());
+            config.overlay_environment(&read_dotenv(&dotenv)?, |_name| origin.clone())?;
+        }
+        config.overlay_environment(&sources.environment, |name| {
+            Origin::Environment(name.to_owned())
+        })?;
+        for (name, text) in &sources.flags {
+            config.set_text(name, text, &Origin::Flag)?;
+        }
+        config.settings.check(&config)?;
+        Ok(config)
+    }
+
+    /// Each setting as a line of TOML with its origin; secrets are masked.
+    pub fn lines(&self) -> impl Iterator<Item = (String, &Origin)> {
+        self.table.iter().map(|(name, value)| {
+            let shown = match (name.as_str(), value.as_str()) {
+                ("secret_key", Some(text)) if !text.is_empty() => "\"(hidden)\"".to_owned(),
+                ("database_url", Some(text)) => Value::from(mask_password(text)).to_string(),
+                _ => value.to_string(),
+            };
+            (format!("{name} = {shown}"), &self.origins[name])
+        })
+    }
+
+    fn read_toml(&mut self, path: &Path) -> Result<(), Error> {
+        let origin = Origin::File(path.to_path_buf());
+        let text =
+            std::fs::read_to_string(path).map_err(|cause| wrong(&origin, cause.to_string()))?;
+        // The parser's own message would show the line, and the line may hold a secret.
+        let table = text.parse::<Table>().map_err(|cause| wrong(&origin, cause.message()))?;
+        for (name, value) in table {
+            self.set(&name, value, &origin)?;
+        }
+        Ok(())
+    }
+
+    fn overlay_environment(
+        &mut self,
+        variables: &[(String, String)],
+        origin: impl Fn(&str) -> Origin,
+    ) -> Result<(), Error> {
+        for (seed, name) in SEED_NAMES {
+            if let Some((_, text)) = variables.iter().find(|(key, _)| key == seed) {
+                let text = if name == "log" { django_level(text) } else { text };
+                self.set_text(name, text, &origin(seed))?;
+            }
+        }
+        for (variable, text) in variables {
+            let Some(name) = variable.strip_prefix("POSTROOM_") else { continue };
+            if name != "CONFIG" {
+                self.set_text(&name.to_ascii_lowercase(), text, &origin(variable))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets a value that is written as text, by the kind of the default.
+    fn set_text(&mut self, name: &str, text: &str, origin: &Origin) -> Result<(), Error> {
+        let value = match self.table.get(name) {
+            Some(Value::Integer(_)) => {
+                text.trim().parse().map(Value::Integer).map_err(|_invalid| {
+                    wrong(origin, format!("{name}: it must be a whole number"))
+                })?
+            }
+            Some(Value::Array(_)) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+            }
+            _ => Value::String(text.to_owned()),
+        };
+        self.set(name, value, origin)
+    }
+
+    fn set(&mut self, name: &str, value: Value, origin: &Origin) -> Result<(), Error> {
+        let Some(slot) = self.table.get_mut(name) else {
+            return Err(wrong(origin, format!("{name}: there is no such setting")));
+        };
+        *slot = value;
+        self.settings = self.table.clone().try_into().map_err(|cause: toml::de::Error| {
+            // The message may quote the value, and the value may be a secret.
+            let secret = matches!(name, "secret_key" | "database_url");
+            let problem = if secret { "it must be text" } else { cause.message() };
+            wrong(origin, format!("{name}: {problem}"))
+        })?;
+        self.origins.insert(name.to_owned(), origin.clone());
+        Ok(())
+    }
+}
+
+impl Settings {
+    fn check(&self, config: &Config) -> Result<(), Error> {
+        let wrong = |name: &str, problem: &str| {
+            let origin = config.origins.get(name).unwrap_or(&Origin::Default);
+            Err(wrong(origin, format!("{name}: {problem}")))
+        };
+        let key = self.secret_key.expose();
+        if !key.is_empty() && key.len() < 32 {
+            return wrong("secret_key", "it must have at least 32 characters");
+        }
+        let public = &self.public_url;
+        if !public.is_empty() && crate::http::origin::Origin::parse(public).is_none() {
+            return wrong("public_url", "it must look like https://mail.example.org");
+        }
+        // A lone word that is no level would be taken for a target, and nothing else be logged.
+        let known = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+        if !self.log.split(',').all(known) || crate::telemetry::filter(&self.log).is_err() {
+            return wrong("log", "it must be error, warn, info, debug or trace");
+        }
+        for (name, value) in [
+            ("max_connections", self.max_connections as u64),
+            ("header_timeout_seconds", self.header_timeout_seconds),
+            ("body_timeout_seconds", self.body_timeout_seconds),
+        ] {
+            if value == 0 {
+                return wrong(name, "it must be at least 1");
+            }
+        }
+        // SQLite holds texts of up to 10^9 bytes; a thousandth of that bounds the memory of one.
+        if self.body_max_bytes > 1_000_000 || self.subject_max_chars > 10_000 {
+            let name = if self.body_max_bytes > 1_000_000 {
+                "body_max_bytes"
+            } else {
+                "subject_max_chars"
+            };
+            return wrong(name, "it is too large (1000000 bytes, 10000 characters)");
+        }
+        Ok(())
+    }
+
+    /// The database file's address.
+    ///
+    /// # Errors
+    /// Where it is one of an engine that is not there.
+    pub fn database(&self) -> Result<db::Url, db::Error> {
+        match self.database_url.expose() {
+            "" => db::Url::parse("sqlite:postroom.db", &self.data_dir),
+            url => db::Url::parse(url, &self.data_dir),
+        }
+    }
+}
+
+fn wrong(origin: &Origin, problem: impl Into<String>) -> Error {
+    Error { origin: origin.clone(), problem: problem.into() }
+}
+
+fn read_dotenv(path: &Path) -> Result<Vec<(String, String)>, Error> {
+    let origin = Origin::File(path.to_path_buf());
+    let text = std::fs::read_to_string(path).map_err(|cause| wrong(&origin, cause.to_string()))?;
+    let entries = dotenvy::from_read_iter(Cursor::new(with_plain_dollars(&text)));
+    // The library's message would show the line, and the line may hold a secret.
+    entries.collect::<Result<_, _>>().map_err(|_line| wrong(&origin, "a line is not NAME=VALUE"))
+}
+
+/// Keeps each `$` what it is: the library would put a variable in the place of what follows, but
+/// Django makes keys that hold it.
+fn with_plain_dollars(text: &str) -> String {
+    let (mut plain, mut before, mut quote) = (String::new(), '\n', None);
+    for c in text.chars() {
+        match c {
+            '\n' => quote = None,
+            '\'' | '"' if quote.is_none() => quote = Some(c),
+            '\'' | '"' if quote == Some(c) => quote = None,
+            '$' if quote != Some('\'') && before != '\\' => plain.push('\\'),
+            _ => {}
+        }
+        plain.push(c);
+        before = c;
+    }
+    plain
+}
+
+/// Python's names of levels, in any case; others are left for the check.
+fn django_level(text: &str) -> &str {
+    match text.to_ascii_uppercase().as_str() {
+        "NOTSET" => "trace",
+        "DEBUG" => "debug",
+        "INFO" => "info",
+        "WARNING" | "WARN" => "warn",
+        "ERROR" | "CRITICAL" | "FATAL" => "error",
+        _ => text,
+    }
+}
+
+/// The address of a database without its password and its parameters, which may hold one.
+fn mask_password(url: &str) -> String {
+    if url.is_empty() || url.starts_with("sqlite:") {
+        return url.to_owned();
+    }
+    let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let end = if parameters.is_empty() { "" } else { "?(hidden)" };
+    match address.split_once("://") {
+        Some((scheme, rest)) if !parameters.contains('@') => match rest.rsplit_once('@') {
+            Some((credentials, host)) => {
+                let user = credentials.split(':').next().unwrap_or_default();
+                format!("{scheme}://{user}:(hidden)@{host}{end}")
+            }
+            None => format!("{address}{end}"),
+        },
+        _ => "(hidden)".to_owned(),
+    }
+}
+
+fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    let items = Vec::<String>::deserialize(from)?;
+    let parse = |item: &String| {
+        let address = item.parse::<IpAddr>().map(IpNet::from);
+        address.or_else(|_network| item.parse::<IpNet>())
+    };
+    let parsed = items.iter().map(parse).collect::<Result<_, _>>();
+    parsed.map_err(|_invalid| serde::de::Error::custom("each must be an address or a network"))
+}
+
+fn optional_address<'de, D>(from: D) -> Result<Option<SocketAddr>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let text = String::deserialize(from)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = text.parse().map(Some);
+    parsed.map_err(|_invalid| serde::de::Error::custom("it must look like 127.0.0.1:9090"))
+}

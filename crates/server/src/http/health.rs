@@ -1,0 +1,36 @@
+//! `/healthz`, `/readyz` and `/metrics`: for the operator's machines.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use mail::users;
+use serde::Serialize;
+
+use super::Error;
+use crate::App;
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn alive() -> impl IntoResponse {
+    Json(Health { status: "alive" })
+}
+
+/// `GET /readyz`: requests can be served. The schema was checked when the database was opened.
+pub(super) async fn ready(State(app): State<App>) -> Result<impl IntoResponse, Error> {
+    if app.stopping.is_set() {
+        return Err(Error::not_ready("the server is stopping"));
+    }
+    app.db.read(|tx| users::list(tx, 0, 1)).await?;
+    Ok(Json(Health { status: "ready" }))
+}
+
+/// `GET /metrics`: figures in the text format of `OpenMetrics`.
+pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, kind)], app.metrics.render(&app))
+}

@@ -1,0 +1,114 @@
+//! Where a request was made: the two headers that a page cannot forge.
+
+use axum::http::header::{HOST, HeaderName, ORIGIN};
+use axum::http::{HeaderMap, HeaderValue};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Scheme, host and port of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    https: bool,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// Reads `https://host` or `http://host:port`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (scheme, authority) = text.split_once("://")?;
+        let https = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let (host, port) = split_port(authority)?;
+        let port = port.unwrap_or(if https { 443 } else { 80 });
+        Some(Self { https, host, port })
+    }
+
+    /// Whether its pages are served over https.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// Whether a request to that `Host` goes to this origin. Which scheme the client used is not
+    /// known here, so a host without a port may be either.
+    fn is_host(&self, host: &str) -> bool {
+        split_port(host).is_some_and(|(host, port)| {
+            let usual = if self.https { 443 } else { 80 };
+            host == self.host && port.unwrap_or(usual) == self.port
+        })
+    }
+}
+
+/// Splits `host:port`, with the host in lower case.
+fn split_port(authority: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = match authority.rsplit_once(':') {
+        // The colons of an IPv6 address stand in brackets.
+        Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok()?)),
+        _ => (authority, None),
+    };
+    let odd = |c: char| c.is_whitespace() || matches!(c, '/' | '@' | '?' | '#' | ',');
+    (!host.is_empty() && !host.contains(odd)).then(|| (host.to_ascii_lowercase(), port))
+}
+
+/// Whether the browser says that the request comes from a page of somebody else.
+///
+/// An `Origin` must be the host that was asked, or the public one. Programs send neither header.
+pub fn is_foreign(headers: &HeaderMap, public: Option<&Origin>) -> bool {
+    if is_cross_site(headers) {
+        return true;
+    }
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let Some(origin) = origins.next() else { return false };
+    let own = |origin: &HeaderValue| {
+        let origin = Origin::parse(origin.to_str().ok()?)?;
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        Some(public == Some(&origin) || host.is_some_and(|host| origin.is_host(host)))
+    };
+    origins.next().is_some() || own(origin) != Some(true)
+}
+
+/// Whether the browser says that another site made the request.
+pub fn is_cross_site(headers: &HeaderMap) -> bool {
+    headers.get_all(SEC_FETCH_SITE).iter().any(|site| site.as_bytes() == b"cross-site")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn foreign(host: &str, origin: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().unwrap());
+        headers.insert(ORIGIN, origin.parse().unwrap());
+        is_foreign(&headers, Origin::parse("https://mail.example.org").as_ref())
+    }
+
+    #[test]
+    fn the_host_and_the_public_origin_are_our_own() {
+        assert!(!foreign("127.0.0.1:8000", "http://127.0.0.1:8000"));
+        assert!(!foreign("App.Example", "https://app.example"));
+        assert!(!foreign("app.example:443", "https://app.example"));
+        assert!(!foreign("[::1]:8000", "http://[::1]:8000"));
+        assert!(!foreign("127.0.0.1:8000", "https://mail.example.org"));
+    }
+
+    #[test]
+    fn everything_else_is_foreign() {
+        for origin in [
+            "null",
+            "http://evil.example",
+            "http://127.0.0.1:8001",
+            "http://127.0.0.1",
+            "http://127.0.0.1:8000.evil.example",
+            "http://evil@127.0.0.1:8000",
+            "http://mail.example.org",
+            "file://",
+            "http://",
+        ] {
+            assert!(foreign("127.0.0.1:8000", origin), "{origin}");
+        }
+    }
+}

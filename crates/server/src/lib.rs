@@ -1,0 +1,113 @@
+//! The edge of Postroom: everything between a socket and the domain. No SQL here.
+
+#![warn(missing_docs)]
+
+pub mod cli;
+mod clock;
+pub mod config;
+pub mod http;
+mod listener;
+mod metrics;
+mod passwords;
+mod secret;
+mod serve;
+mod sessions;
+mod signal;
+mod telemetry;
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use db::Db;
+use mail::text::Lengths;
+
+pub use clock::Clock;
+pub use config::Config;
+pub use serve::{Server, start};
+
+use config::Settings;
+use http::Peer;
+use http::csrf::Csrf;
+use http::origin::Origin;
+use signal::Flag;
+
+/// What handlers share; a clone is another handle to the same.
+///
+/// Each worker counts its own handles. Were they counted in one place, the processors would wait
+/// for each other at every request.
+#[derive(Clone)]
+pub struct App(Arc<Local>);
+
+/// What a worker has for itself.
+struct Local {
+    parts: Arc<Parts>,
+    request_ids: http::RequestIds,
+}
+
+impl App {
+    fn new(parts: Arc<Parts>) -> Self {
+        let request_ids = http::RequestIds::new(parts.clock.cx().random());
+        Self(Arc::new(Local { parts, request_ids }))
+    }
+
+    /// The same for another worker.
+    fn for_worker(&self) -> Self {
+        Self::new(Arc::clone(&self.0.parts))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0.parts
+    }
+}
+
+/// The parts of a running server.
+pub struct Parts {
+    settings: Settings,
+    limits: Limits,
+    db: Db,
+    clock: Clock,
+    csrf: Csrf,
+    public: Option<Origin>,
+    sessions: sessions::Sessions,
+    passwords: passwords::Pool,
+    metrics: metrics::Metrics,
+    stopping: Flag,
+}
+
+/// Bounds that follow from the settings.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    texts: Lengths,
+    /// Bytes of a request's body.
+    request_bytes: usize,
+}
+
+impl Limits {
+    fn new(settings: &Settings) -> Self {
+        let texts = Lengths {
+            subject_chars: settings.subject_max_chars,
+            body_bytes: settings.body_max_bytes,
+        };
+        // JSON may write each byte of a body as \u00xx, each character of a subject as two of
+        // these; the rest is names, numbers and space.
+        let request_bytes = 6 * texts.body_bytes + 12 * texts.subject_chars + 8192;
+        Self { texts, request_bytes }
+    }
+}
+
+impl Parts {
+    /// The origin whose pages are ours, where it is known.
+    fn origin(&self) -> Option<&Origin> {
+        self.public.as_ref()
+    }
+
+    /// Whether the client speaks https, so that cookies may be kept to it.
+    fn is_secure(&self, peer: Peer, headers: &HeaderMap) -> bool {
+        self.origin().is_some_and(Origin::is_https)
+            || peer.says_https(headers, &self.settings.trusted_proxies)
+    }
+}

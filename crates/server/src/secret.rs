@@ -1,0 +1,78 @@
+//! Values that must not show themselves, and the key of the server.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+use crate::clock;
+use crate::config::Settings;
+
+/// Text that neither a log nor an error shows.
+#[derive(Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The key of the server: the one that is set, or the one that was made at the first start.
+///
+/// # Errors
+/// Where a file cannot be read or made, or holds less than 32 characters.
+pub(crate) fn server_key(settings: &Settings) -> anyhow::Result<Secret> {
+    if !settings.secret_key.expose().is_empty() {
+        return Ok(settings.secret_key.clone());
+    }
+    if !settings.secret_key_file.as_os_str().is_empty() {
+        return read(&settings.secret_key_file);
+    }
+    let path = settings.data_dir.join("secret.key");
+    if !path.exists() {
+        make(&path)?;
+    }
+    read(&path)
+}
+
+fn read(path: &Path) -> anyhow::Result<Secret> {
+    let mut text = String::new();
+    let opened = File::open(path).and_then(|mut file| file.read_to_string(&mut text));
+    opened.with_context(|| format!("cannot read the secret key in {}", path.display()))?;
+    let key = text.trim();
+    if key.len() < 32 {
+        bail!("the secret key in {} has less than 32 characters", path.display());
+    }
+    Ok(Secret(key.to_owned()))
+}
+
+fn make(path: &Path) -> anyhow::Result<()> {
+    let mut bytes = [0; 32];
+    clock::random(&mut bytes);
+    let text = URL_SAFE_NO_PAD.encode(bytes);
+    // Under another name first: a crash must not leave half a key.
+    let partial = path.with_extension("partial");
+    let made = File::options().write(true).create(true).truncate(true).mode(0o600).open(&partial);
+    let written = made.and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written
+        .and_then(|()| std::fs::rename(&partial, path))
+        .with_context(|| format!("cannot write the secret key to {}", path.display()))
+}

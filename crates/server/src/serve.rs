@@ -1,0 +1,129 @@
+//! A server from its start to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use db::Db;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::config::Settings;
+use crate::http::csrf::Csrf;
+use crate::http::origin::Origin;
+use crate::listener::{self, Door, Worker};
+use crate::{App, Clock, Limits, Parts, metrics, passwords, secret, sessions, signal};
+
+/// A running server.
+pub struct Server {
+    app: App,
+    address: SocketAddr,
+    workers: Arc<Vec<Worker>>,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+/// Opens the database, brings its schema up to date and serves.
+///
+/// # Errors
+/// What stands in the way, with the place to mend it.
+pub fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
+    make_data_dir(&settings)?;
+    let url = settings.database()?;
+    let migrated = Db::migrate(&url, mail::SCHEMA, clock.now().0)
+        .with_context(|| format!("cannot prepare {}", url.path().display()))?;
+    if migrated.from != migrated.to {
+        let copy = migrated.copy.as_ref().map(|copy| copy.display().to_string());
+        tracing::info!(from = migrated.from, to = migrated.to, copy, "the schema was migrated");
+    }
+    let db = Db::open(&url, mail::SCHEMA)
+        .with_context(|| format!("cannot open {}", url.path().display()))?;
+    // After the lock of the database: two that start at once must not both make a key.
+    let key = secret::server_key(&settings)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let or_cores = |number: usize| if number == 0 { cores } else { number };
+    let app = App::new(Arc::new(Parts {
+        limits: Limits::new(&settings),
+        db,
+        csrf: Csrf::new(&key),
+        public: Origin::parse(&settings.public_url),
+        sessions: sessions::Sessions::default(),
+        passwords: passwords::Pool::start(or_cores(settings.password_threads))?,
+        metrics: metrics::Metrics::default(),
+        stopping: signal::Flag::default(),
+        clock,
+        settings,
+    }));
+
+    let listen = |address: SocketAddr| {
+        listener::bind(address).with_context(|| format!("cannot listen on {address}"))
+    };
+    let main = listen(app.settings.listen)?;
+    let address = main.local_addr()?;
+    let mut sockets = vec![(main, Door::Main)];
+    if let Some(metrics) = app.settings.metrics_listen {
+        sockets.push((listen(metrics)?, Door::Metrics));
+    }
+    let closed = Arc::new(Notify::new());
+    let workers = (0..or_cores(app.settings.workers))
+        .map(|number| Worker::start(&app, number, Arc::clone(&closed)));
+    let workers = Arc::new(workers.collect::<std::io::Result<Vec<_>>>()?);
+    let accept = |(socket, door)| {
+        let (app, workers) = (App::clone(&app), Arc::clone(&workers));
+        tokio::spawn(listener::accept(app, socket, door, workers, Arc::clone(&closed)))
+    };
+    let listeners = sockets.into_iter().map(accept).collect();
+    Ok(Server { app, address, workers, listeners })
+}
+
+impl Server {
+    /// The address that it listens on; the port is the true one where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The database, for what a test looks at from below.
+    pub fn db(&self) -> &Db {
+        &self.app.db
+    }
+
+    /// Waits until the storage fails for good.
+    pub async fn failed(&self) -> db::Error {
+        self.app.db.failed().await
+    }
+
+    /// Takes no more connections, finishes what is in flight and closes the database. After
+    /// `shutdown_seconds`, or when `hurry` is over, what is left is dropped; whether nothing was.
+    pub async fn stop(self, hurry: impl Future<Output = ()>) -> bool {
+        let Self { app, workers, listeners, .. } = self;
+        app.stopping.set();
+        for listener in listeners {
+            // Ended, or cancelled with its runtime: both are over.
+            drop(listener.await);
+        }
+        let Some(workers) = Arc::into_inner(workers) else { return false };
+        let joined = tokio::task::spawn_blocking(move || {
+            for worker in workers {
+                worker.join();
+            }
+        });
+        let patience = Duration::from_secs(app.settings.shutdown_seconds);
+        let soft = tokio::select! {
+            joined = joined => joined.is_ok(),
+            () = tokio::time::sleep(patience) => false,
+            () = hurry => false,
+        };
+        app.db.close();
+        soft
+    }
+}
+
+/// Makes the folder for its owner only.
+///
+/// # Errors
+/// Where it cannot be made.
+pub(crate) fn make_data_dir(settings: &Settings) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&settings.data_dir);
+    made.with_context(|| format!("cannot make the folder {}", settings.data_dir.display()))
+}

@@ -1,0 +1,369 @@
+//! A server to test: its start, its settings, its clock, and what must hold at its end.
+
+use std::future::pending;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use db::{Db, Tx, params};
+use mail::messages::Draft;
+use mail::text::{Body, Email, Lengths, Password, Subject, Username};
+use mail::{MessageId, UserId, messages, passwords, users};
+use server::config::{Config, Settings, Sources};
+use server::{Clock, Server};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::oneshot;
+
+use crate::client::Browser;
+use crate::user::User;
+
+/// The password of every user that [`TestApp::user`] makes.
+pub(crate) const PASSWORD: &str = "a fine password 7";
+/// A password that is nobody's.
+pub(crate) const WRONG: &str = "not the password";
+
+/// Where a server is: 127.0.0.1, and a port that changes with a restart.
+#[derive(Clone)]
+pub(crate) struct Address(Arc<AtomicU16>);
+
+impl Address {
+    /// The address as `Host` names it.
+    pub(crate) fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.0.load(Relaxed))
+    }
+
+    pub(crate) fn socket(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.0.load(Relaxed)).into()
+    }
+}
+
+/// A running server with an empty database.
+///
+/// It ends when it is dropped, and its end is a test: no answer was a 5xx, the database makes
+/// sense, and nothing in flight was cut off.
+pub(crate) struct TestApp {
+    folder: TempDir,
+    flags: Vec<(String, String)>,
+    clock: Clock,
+    address: Address,
+    running: Option<Running>,
+}
+
+/// The server has a thread with a runtime of its own, so that a drop can wait for its end.
+struct Running {
+    db: Db,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<Result<(), String>>,
+}
+
+impl TestApp {
+    /// Starts a server with the default settings.
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Starts a server with these settings over the default ones.
+    #[expect(clippy::unused_async, reason = "every test awaits its server, however it starts")]
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let data = folder.path().join("data");
+        let usual = [
+            ("listen", "127.0.0.1:0"),
+            ("data_dir", data.to_str().expect("its name is text")),
+            // The threads of one test must not take the processors from the others.
+            ("workers", "2"),
+            ("password_threads", "2"),
+            // No answer may depend on how fast the machine is.
+            ("header_timeout_seconds", "600"),
+            ("body_timeout_seconds", "600"),
+            ("shutdown_seconds", "600"),
+        ];
+        let flags = usual.iter().chain(settings);
+        let flags = flags.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut app = Self {
+            folder,
+            flags,
+            clock: Clock::default(),
+            address: Address(Arc::default()),
+            running: None,
+        };
+        app.run();
+        app
+    }
+
+    fn settings(&self) -> Settings {
+        let sources = Sources {
+            folder: self.folder.path().to_path_buf(),
+            flags: self.flags.clone(),
+            ..Sources::default()
+        };
+        Config::load(&sources).expect("the settings of a test are right").settings
+    }
+
+    fn run(&mut self) {
+        let (settings, clock) = (self.settings(), self.clock.clone());
+        let (tell, told) = std::sync::mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("the system has a runtime").block_on(async move {
+                let url = settings.database().expect("it is a file");
+                let server =
+                    server::start(settings, clock).map_err(|error| format!("{error:#}"))?;
+                let begun = tell.send((server.address(), server.db().clone()));
+                begun.expect("the test waits for it");
+                // Told to stop, or left alone by a test that has ended.
+                drop(stopped.await);
+                end(server, &url).await
+            })
+        });
+        let Ok((address, db)) = told.recv() else {
+            let refused = thread.join().expect("the start does not panic");
+            panic!("the server does not start: {refused:?}");
+        };
+        self.address.0.store(address.port(), Relaxed);
+        self.running = Some(Running { db, stop, thread });
+    }
+
+    /// Stops the server as SIGTERM would, and starts another on the same data.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.run();
+    }
+
+    fn stop(&mut self) {
+        let Some(running) = self.running.take() else { return };
+        let failures = self.count_failures();
+        // An error means that it has ended already; its thread tells why.
+        let _ended = running.stop.send(());
+        drop(running.db);
+        let ended = running.thread.join();
+        if std::thread::panicking() {
+            return;
+        }
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(problem)) => panic!("the server did not end well: {problem}"),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        assert_eq!(failures, 0, "answers with a status of 5xx");
+    }
+
+    /// The number of answers with a status of 5xx, as the server itself counts them.
+    fn count_failures(&self) -> u64 {
+        let port = self.settings().metrics_listen.map_or(self.address.socket(), |address| address);
+        let metrics = TcpStream::connect(port).and_then(|mut stream| {
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        });
+        let Ok(metrics) = metrics else {
+            assert!(std::thread::panicking(), "the metrics cannot be read: {metrics:?}");
+            return 0;
+        };
+        let of_5xx = metrics.lines().filter(|line| {
+            line.starts_with("postroom_http_requests_total{") && line.contains("status=\"5xx\"")
+        });
+        let counts = of_5xx.map(|line| {
+            let count = line.rsplit(' ').next().expect("a line has an end");
+            count.parse::<u64>().expect("a counter is a number")
+        });
+        let counts: Vec<_> = counts.collect();
+        assert!(!counts.is_empty() || std::thread::panicking(), "the metrics count no 5xx");
+        counts.iter().sum()
+    }
+
+    /// Moves the clock of the server.
+    pub(crate) fn advance(&self, microseconds: i64) {
+        self.clock.advance(microseconds);
+    }
+
+    /// The clock of the server.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Where the server is.
+    pub(crate) fn address(&self) -> Address {
+        self.address.clone()
+    }
+
+    /// The folder that holds its data.
+    pub(crate) fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn db(&self) -> &Db {
+        &self.running.as_ref().expect("the server runs").db
+    }
+
+    /// Changes the database below the server, as the command line does.
+    pub(crate) async fn write<T, F>(&self, f: F) -> T
+    where
+        F: FnMut(&mut Tx<'_>) -> mail::Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.db().write(f).await.expect("the database can be written")
+    }
+
+    /// Waits for what was written without waiting: writes keep their order.
+    pub(crate) async fn settle(&self) {
+        self.write(|_tx| Ok(())).await;
+    }
+
+    /// Sends bytes as they are, and returns everything that is answered until the end.
+    pub(crate) async fn raw(&self, request: &[u8]) -> String {
+        let stream = tokio::net::TcpStream::connect(self.address.socket()).await;
+        let mut stream = stream.expect("the server listens");
+        // Who is refused early may find the door shut while he still speaks.
+        let _cut = stream.write_all(request).await;
+        let mut answer = Vec::new();
+        while stream.read_buf(&mut answer).await.is_ok_and(|read| read > 0) {}
+        String::from_utf8(answer).expect("the answer is text")
+    }
+
+    /// Sends bytes as they are, keeps the connection, and returns what is answered up to a text.
+    pub(crate) async fn raw_until(&self, request: &[u8], end: &str) -> String {
+        let stream = tokio::net::TcpStream::connect(self.address.socket()).await;
+        let mut stream = stream.expect("the server listens");
+        stream.write_all(request).await.expect("the server reads");
+        let mut answer = Vec::new();
+        let read = async {
+            while !String::from_utf8_lossy(&answer).contains(end) {
+                assert_ne!(stream.read_buf(&mut answer).await.expect("it answers"), 0, "it ended");
+            }
+        };
+        // Not a measure of time: the answer comes, or it never does.
+        let came = tokio::time::timeout(Duration::from_mins(1), read).await;
+        came.unwrap_or_else(|_never| panic!("no {end} in {}", String::from_utf8_lossy(&answer)));
+        String::from_utf8(answer).expect("the answer is text")
+    }
+
+    /// A client that has no cookie yet.
+    pub(crate) fn browser(&self) -> Browser {
+        Browser::new(self.address())
+    }
+
+    /// A client that has fetched its CSRF token.
+    pub(crate) async fn visitor(&self) -> Browser {
+        let browser = self.browser();
+        browser.token().await;
+        browser
+    }
+
+    /// A user who is logged in. The account is made as `postroom user add` makes it.
+    pub(crate) async fn user(&self, name: &str) -> User {
+        let id = self.account(name).await;
+        let user = User::new(id, name, self.visitor().await);
+        user.login().await;
+        user
+    }
+
+    /// Two users who are logged in.
+    pub(crate) async fn pair(&self, one: &str, other: &str) -> (User, User) {
+        (self.user(one).await, self.user(other).await)
+    }
+
+    /// Makes an account whose password is [`PASSWORD`].
+    pub(crate) async fn account(&self, name: &str) -> UserId {
+        static HASH: OnceLock<String> = OnceLock::new();
+        let hash = HASH.get_or_init(|| hash(PASSWORD));
+        let cx = self.clock.cx();
+        let email = Email::parse(&format!("{name}@example.org")).expect("it is an address");
+        let name = Username::parse(name).expect("it is a name");
+        self.write(move |tx| users::create(tx, &cx, &name, &email, hash)).await
+    }
+
+    /// Disables an account, as an operator would.
+    pub(crate) async fn disable(&self, user: &User) {
+        let (cx, id) = (self.clock.cx(), user.id);
+        self.write(move |tx| users::disable(tx, &cx, id)).await;
+    }
+
+    /// Sets another password, as an operator would.
+    pub(crate) async fn set_password(&self, user: &User, password: &str) {
+        let (id, hash) = (user.id, hash(password));
+        self.write(move |tx| users::set_password(tx, id, &hash)).await;
+    }
+
+    /// Sends many messages in one transaction.
+    pub(crate) async fn send_many(&self, from: &User, to: &User, number: usize) -> Vec<i64> {
+        let lengths = Lengths { subject_chars: 255, body_bytes: 65_536 };
+        let draft = Draft {
+            to: to.id,
+            subject: Subject::parse("one of many".to_owned(), lengths).expect("it is a subject"),
+            body: Body::parse(String::new(), lengths).expect("it is a body"),
+        };
+        let (cx, from) = (self.clock.cx(), from.id);
+        let send = move |tx: &mut Tx<'_>| {
+            let sent =
+                (0..number).map(|_| messages::send(tx, &cx, from, &draft).map(MessageId::get));
+            sent.collect()
+        };
+        self.write(send).await
+    }
+
+    /// Everything that the database holds, as text: whether something changed shows in it.
+    pub(crate) async fn dump(&self) -> Vec<String> {
+        let tables = self.db().scan(|tx| {
+            let mut rows = Vec::new();
+            for table in TABLES {
+                rows.extend(tx.query(table, &params![], |row| Ok(row.text(0)?.to_owned()))?);
+            }
+            Ok::<_, db::Error>(rows)
+        });
+        tables.await.expect("the database can be read")
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Each table, a row as one text.
+const TABLES: [&str; 7] = [
+    "SELECT 'user ' || id || ' ' || quote(name) || ' ' || quote(name_folded) || ' '
+         || quote(email) || ' ' || quote(password_hash) || ' ' || quote(disabled_at)
+     FROM users ORDER BY id",
+    "SELECT 'session ' || user_id || ' ' || quote(token_hash) || ' ' || created_at || ' '
+         || last_seen_at FROM sessions ORDER BY user_id, token_hash",
+    "SELECT 'throttle ' || quote(subject) || ' ' || failures || ' ' || window_started_at || ' '
+         || blocked_until FROM throttles ORDER BY subject",
+    "SELECT 'mailbox ' || owner_id || ' ' || counter || ' ' || quote(closed_at)
+     FROM mailboxes ORDER BY owner_id",
+    "SELECT 'message ' || id || ' ' || sender_id || ' ' || receiver_id || ' ' || quote(subject)
+         || ' ' || quote(body) || ' ' || sent_at || ' ' || holders FROM messages ORDER BY id",
+    "SELECT 'entry ' || owner_id || ' ' || message_id || ' ' || received || ' ' || sent || ' '
+         || quote(read_at) || ' ' || changed_seq FROM entries ORDER BY owner_id, message_id",
+    "SELECT 'tombstone ' || owner_id || ' ' || seq || ' ' || message_id
+     FROM tombstones ORDER BY owner_id, seq, message_id",
+];
+
+fn hash(password: &str) -> String {
+    let name = Username::parse("nobody").expect("it is a name");
+    let password = Password::parse(password, &name, "").expect("it is good enough");
+    passwords::hash(&password, [7; 16])
+}
+
+/// Ends a server, and looks at what it leaves.
+async fn end(server: Server, url: &db::Url) -> Result<(), String> {
+    let problems = server.db().scan(mail::check::run).await.map_err(|error| error.to_string())?;
+    if !problems.is_empty() {
+        return Err(format!("the database makes no sense: {problems:?}"));
+    }
+    if !server.stop(pending()).await {
+        return Err("what was in flight was cut off".to_owned());
+    }
+    match Db::integrity(url) {
+        Ok(damage) if damage.is_empty() => Ok(()),
+        damage => Err(format!("the file is damaged: {damage:?}")),
+    }
+}

@@ -1,0 +1,197 @@
+//! What an operator's machines ask: whether the server lives, is ready, and how it does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use crate::harness::{PASSWORD, TestApp, WRONG};
+
+#[tokio::test]
+async fn the_server_says_that_it_lives_and_is_ready_without_a_login() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+
+    assert_eq!(browser.ask("GET", "/healthz").go().await.ok(), json!({ "status": "alive" }));
+    assert_eq!(browser.ask("GET", "/readyz").go().await.ok(), json!({ "status": "ready" }));
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(browser.ask("HEAD", path).go().await.status, 200);
+        for method in ["POST", "PUT", "DELETE"] {
+            let answer = browser.ask(method, path).go().await;
+            answer.refused(405);
+            assert_eq!(answer.header("allow"), Some("GET,HEAD"), "{method} {path}");
+        }
+    }
+}
+
+/// One figure, as the text has it.
+type Figures = BTreeMap<String, f64>;
+
+/// Reads the text of the metrics as a scraper would, and holds it to the format.
+fn parse(text: &str) -> Figures {
+    let body = text.strip_suffix("# EOF\n").expect("the text ends with its mark");
+    let mut kinds = BTreeMap::new();
+    let mut described = BTreeSet::new();
+    let mut figures = Figures::new();
+    for line in body.lines() {
+        if let Some(meta) = line.strip_prefix("# ") {
+            let mut words = meta.splitn(3, ' ');
+            let mut word = || words.next().expect("it has three words");
+            match (word(), word(), word()) {
+                ("HELP", name, text) => assert!(described.insert(name) && !text.is_empty()),
+                ("TYPE", name, kind) => assert!(kinds.insert(name, kind).is_none(), "{line}"),
+                ("UNIT", ..) => {}
+                _ => panic!("{line} is no line of metadata"),
+            }
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').expect("a sample has a value");
+        let name = series.split('{').next().expect("a sample has a name");
+        let family = |suffix: &str| name.strip_suffix(suffix).and_then(|name| kinds.get(name));
+        let right = if let Some(kind) = family("_total") {
+            *kind == "counter"
+        } else {
+            let histogram = ["_bucket", "_sum", "_count"].map(family);
+            histogram.contains(&Some(&"histogram")) || kinds.get(name) == Some(&"gauge")
+        };
+        assert!(right, "{line} belongs to no family of its kind");
+        assert!(name.starts_with("postroom_"), "{line}");
+        let value = value.parse::<f64>().expect("a value is a number");
+        assert!(figures.insert(series.to_owned(), value).is_none(), "{series} is there twice");
+    }
+    assert_eq!(described, kinds.keys().copied().collect());
+    figures
+}
+
+async fn figures(app: &TestApp) -> Figures {
+    let answer = app.browser().ask("GET", "/metrics").go().await;
+    assert_eq!(answer.status, 200);
+    let kind = answer.header("content-type").expect("it has a type");
+    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+    parse(std::str::from_utf8(&answer.body).expect("it is text"))
+}
+
+fn answers(route: &str, status: &str) -> String {
+    format!("postroom_http_requests_total{{route=\"{route}\",status=\"{status}\"}}")
+}
+
+#[tokio::test]
+async fn the_metrics_count_answers_by_route_and_status() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let before = figures(&app).await;
+
+    for _ in 0..3 {
+        ann.inbox().await;
+    }
+    ann.try_read(77).await.refused(404);
+    ann.ask("GET", "/nothing/at/all?with=a-query").go().await.refused(404);
+    ann.ask("GET", "/nothing-else").go().await.refused(404);
+    ann.ask("PUT", "/users/token").go().await.refused(405);
+
+    let after = figures(&app).await;
+    let grown = |name: &str| after[name] - before[name];
+    let is = |name: &str, number: f64| assert!((grown(name) - number).abs() < 0.1, "{name}");
+    is(&answers("/messages/messages_per_receiver", "2xx"), 3.0);
+    is(&answers("/messages/messages_per_receiver", "4xx"), 0.0);
+    is(&answers("/messages/read_message", "4xx"), 1.0);
+    is(&answers("other", "4xx"), 2.0);
+    is(&answers("/users/token", "4xx"), 1.0);
+    is(&answers("/metrics", "2xx"), 1.0);
+    is("postroom_http_request_seconds_count{route=\"/messages/messages_per_receiver\"}", 3.0);
+    assert!(grown("postroom_http_request_seconds_sum{route=\"other\"}") > 0.0);
+    assert!(!after.keys().any(|name| name.contains("nothing")), "a path is no label");
+}
+
+#[tokio::test]
+async fn the_metrics_count_logins_writes_and_connections() {
+    let app = TestApp::start().await;
+    app.account("ann").await;
+    let browser = app.visitor().await;
+    let before = figures(&app).await;
+
+    browser.try_login("ann", PASSWORD).await.ok();
+    for _ in 0..10 {
+        browser.try_login("ann", WRONG).await.refused(401);
+    }
+    for _ in 0..2 {
+        browser.try_login("ann", PASSWORD).await.refused(429);
+    }
+
+    let after = figures(&app).await;
+    for (result, number) in [("accepted", 1.0), ("refused", 10.0), ("throttled", 2.0)] {
+        let name = format!("postroom_logins_total{{result=\"{result}\"}}");
+        assert!((after[&name] - before[&name] - number).abs() < 0.1, "{name}: {}", after[&name]);
+    }
+    let written = after["postroom_db_writes_total"] - before["postroom_db_writes_total"];
+    let commits = after["postroom_db_commits_total"] - before["postroom_db_commits_total"];
+    assert!(written >= 12.0 && commits >= 1.0 && commits <= written, "{written} in {commits}");
+    assert!(after["postroom_connections"] >= 2.0, "the browser's and the scraper's");
+    assert!(after["postroom_db_queued"] >= 0.0 && after["postroom_db_log_bytes"] >= 0.0);
+}
+
+#[tokio::test]
+async fn a_histogram_is_one() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    for _ in 0..20 {
+        ann.inbox().await;
+    }
+
+    let figures = figures(&app).await;
+
+    let route = "route=\"/messages/messages_per_receiver\"";
+    let mut buckets = Vec::new();
+    for (name, value) in &figures {
+        if name.starts_with("postroom_http_request_seconds_bucket") && name.contains(route) {
+            let (_, limit) = name.split_once("le=\"").expect("a bucket has a limit");
+            let (limit, _) = limit.split_once('"').expect("it ends");
+            buckets.push((limit.replace("+Inf", "inf").parse::<f64>().expect("a number"), *value));
+        }
+    }
+    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    assert!(buckets.len() > 10 && buckets.is_sorted_by(|a, b| a.1 <= b.1), "{buckets:?}");
+    let last = buckets.last().expect("there are many");
+    assert!(last.0.is_infinite() && (last.1 - 20.0).abs() < 0.1, "{last:?}");
+}
+
+#[tokio::test]
+async fn the_metrics_tell_nobodys_secrets() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("somebody-ann", "somebody-bob").await;
+    ann.send(&bob, "a private subject", "a private body").await;
+
+    let text = app.browser().ask("GET", "/metrics").go().await.body;
+
+    let text = std::str::from_utf8(&text).expect("it is text");
+    for secret in ["somebody", "private", "example.org", &ann.browser.session()] {
+        assert!(!text.contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn the_metrics_can_be_on_another_address_and_only_there() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = free.local_addr().expect("it has one").to_string();
+    drop(free);
+    let app = TestApp::with(&[("metrics_listen", &address)]).await;
+    let browser = app.browser();
+
+    browser.ask("GET", "/metrics").go().await.refused(404);
+    browser.ask("GET", "/healthz").go().await.ok();
+
+    let get = async |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let stream = std::net::TcpStream::connect(&address).expect("it listens there");
+        std::io::Write::write_all(&mut &stream, request.as_bytes()).expect("it reads");
+        std::io::read_to_string(stream).expect("it answers")
+    };
+    let metrics = get("/metrics").await;
+    let (head, body) = metrics.split_once("\r\n\r\n").expect("it has a head and a body");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(parse(body)[&answers("/healthz", "2xx")] >= 1.0);
+    assert!(get("/healthz").await.starts_with("HTTP/1.1 200 "));
+    for path in ["/users/token", "/messages/messages_per_receiver", "/readyz"] {
+        let answer = get(path).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+    }
+}

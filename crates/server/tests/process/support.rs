@@ -1,0 +1,327 @@
+//! A folder, the commands that run in it, and a server that runs in it and never outlives it.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::client::{PATIENCE, User, get};
+
+/// A folder of its own, with settings of its own.
+pub(crate) struct Place {
+    folder: TempDir,
+    settings: Vec<(String, String)>,
+    starts: AtomicUsize,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub status: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    /// What it printed, after it succeeded without a complaint.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert_eq!((self.status, self.err.as_str()), (0, ""), "{}", self.out);
+        self.out
+    }
+
+    /// What it complained of, after it failed with that status and printed nothing else.
+    #[track_caller]
+    pub(crate) fn failed(self, status: i32) -> String {
+        assert_eq!((self.status, self.out.as_str()), (status, ""), "{}", self.err);
+        self.err
+    }
+}
+
+impl Place {
+    /// A folder without any setting.
+    pub(crate) fn bare() -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        Self { folder, settings: Vec::new(), starts: AtomicUsize::new(0) }
+    }
+
+    /// A folder for a server on a free port that lets many log in.
+    pub(crate) fn new() -> Self {
+        Self::bare()
+            .with("POSTROOM_LISTEN", "127.0.0.1:0")
+            .with("POSTROOM_DATA_DIR", "data")
+            .with("POSTROOM_RATE_LIMITS", "off")
+    }
+
+    /// With a variable of the environment.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The database file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path("data/postroom.db")
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postroom"));
+        command.args(arguments).env_clear().current_dir(self.folder.path());
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        finish(&mut self.command(arguments), "")
+    }
+
+    /// Runs a command that reads from standard input.
+    pub(crate) fn run_with(&self, input: &str, arguments: &[&str]) -> Ran {
+        finish(&mut self.command(arguments), input)
+    }
+
+    /// Starts a server and waits until it serves.
+    pub(crate) fn serve(&self) -> Server {
+        self.serve_by(self.command(&[]))
+    }
+
+    /// The same by a command that was changed.
+    pub(crate) fn serve_by(&self, command: Command) -> Server {
+        let number = self.starts.fetch_add(1, Relaxed);
+        Server::start(command, &self.path(&format!("log-{number}")))
+            .unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+    }
+
+    /// The names of the files in the data folder.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let files = fs::read_dir(self.path("data")).expect("there is a data folder");
+        let name = |file: std::io::Result<fs::DirEntry>| {
+            file.expect("it can be listed").file_name().into_string().expect("it is a name")
+        };
+        let mut names: Vec<_> = files.map(name).collect();
+        names.sort();
+        names
+    }
+
+    /// Asserts that the database is whole and makes sense.
+    #[track_caller]
+    pub(crate) fn is_whole(&self) {
+        let checked = self.run(&["check"]).ok();
+        assert!(checked.ends_with("whole and consistent\n"), "{checked}");
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn finish(command: &mut Command, input: &str) -> Ran {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("it is a pipe");
+    // A command that does not read it may have ended before.
+    drop(stdin.write_all(input.as_bytes()));
+    drop(stdin);
+    let out = text(child.stdout.take().expect("it is a pipe"));
+    let err = text(child.stderr.take().expect("it is a pipe"));
+    let (Ok(out), Ok(err)) = (out.recv_timeout(3 * PATIENCE), err.recv_timeout(PATIENCE)) else {
+        drop(child.kill());
+        panic!("{command:?} does not end");
+    };
+    let status = child.wait().expect("it has ended");
+    Ran { status: status.code().expect("no signal has ended it"), out, err }
+}
+
+/// Reads to the end on a thread, so that a test can stop waiting for it.
+fn text(mut from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        drop(from.read_to_string(&mut text));
+        // The test may have ended.
+        drop(sender.send(text));
+    });
+    receiver
+}
+
+/// A running server.
+pub(crate) struct Server {
+    pub address: SocketAddr,
+    child: Child,
+    ended: Receiver<String>,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts it; what it logged, if it does not come up.
+    pub(crate) fn start(mut command: Command, log: &Path) -> Result<Self, String> {
+        let file = File::create(log).expect("a log can be made");
+        command.stdout(Stdio::piped()).stderr(file);
+        let mut child = command.spawn().expect("it starts");
+        let mut out = BufReader::new(child.stdout.take().expect("it is a pipe"));
+        let (begun, first) = channel();
+        let (end, ended) = channel();
+        thread::spawn(move || {
+            let mut text = String::new();
+            // An error is an end too.
+            drop(out.read_line(&mut text));
+            drop(begun.send(text.clone()));
+            drop(out.read_to_string(&mut text));
+            drop(end.send(text));
+        });
+        let line = first.recv_timeout(PATIENCE).unwrap_or_default();
+        let address = line.trim_end().strip_prefix("Postroom 0.1.0 listens on http://");
+        if let Some(address) = address.and_then(|address| address.parse().ok()) {
+            return Ok(Self { address, child, ended, log: log.to_path_buf() });
+        }
+        drop(child.kill());
+        let status = child.wait().expect("it has ended");
+        Err(format!("{line}{}{status}", fs::read_to_string(log).expect("there is a log")))
+    }
+
+    pub(crate) fn user(&self, name: &str) -> User {
+        User::register(self.address, name)
+    }
+
+    /// Makes many users at once: each costs two password hashes.
+    pub(crate) fn users(&self, names: impl IntoIterator<Item = String>) -> Vec<User> {
+        let (address, names) = (self.address, names.into_iter().collect::<Vec<_>>());
+        let register = |names: &[String]| -> Vec<_> {
+            names.iter().map(|name| User::register(address, name)).collect()
+        };
+        thread::scope(|scope| {
+            let parts = names.chunks(names.len().div_ceil(4));
+            let made: Vec<_> = parts.map(|part| scope.spawn(move || register(part))).collect();
+            made.into_iter().flat_map(|thread| thread.join().expect("they register")).collect()
+        })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // It may have ended by itself.
+        let _ = kill_process(id.expect("it is the id of a process"), signal);
+    }
+
+    /// Waits for its end, for so long at most.
+    #[track_caller]
+    pub(crate) fn ends_within(&mut self, time: Duration) -> ExitStatus {
+        let ended = self.ended.recv_timeout(time);
+        assert!(ended.is_ok(), "it did not end in {time:?}:\n{}", self.log());
+        self.child.wait().expect("it has ended")
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_none()
+    }
+
+    /// Ends it at once, as a power cut ends a process. The kernel keeps what was written.
+    pub(crate) fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.ends_within(PATIENCE);
+    }
+
+    /// Stops it softly and returns its log.
+    #[track_caller]
+    pub(crate) fn stop(mut self) -> String {
+        self.signal(Signal::TERM);
+        let status = self.ends_within(PATIENCE);
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+        self.log()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8(fs::read(&self.log).expect("there is a log")).expect("it is text")
+    }
+
+    /// The largest memory that it ever had, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.id());
+        let status = fs::read_to_string(path).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        kib.expect("Linux knows the peak") * 1024
+    }
+
+    /// The sum of a figure of `/metrics` over all series that hold a label.
+    pub(crate) fn figure(&self, name: &str, label: &str) -> u64 {
+        let metrics = get(self.address, "/metrics").text();
+        let series = metrics.lines().filter(|line| line.starts_with(name) && line.contains(label));
+        let values: Vec<u64> = series
+            .map(|line| line.rsplit(' ').next().and_then(|value| value.parse().ok()))
+            .map(|value| value.expect("a figure is a number"))
+            .collect();
+        assert!(!values.is_empty(), "there is no {name} with {label}");
+        values.iter().sum()
+    }
+
+    /// Asserts that whatever was done to it did it no harm.
+    #[track_caller]
+    pub(crate) fn is_unharmed(&self) {
+        assert_eq!(get(self.address, "/healthz").ok()["status"], "alive");
+        assert_eq!(get(self.address, "/readyz").ok()["status"], "ready");
+        let log = self.log();
+        assert_eq!(self.figure("postroom_http_requests_total", "status=\"5xx\""), 0, "{log}");
+        assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
+        let peak = self.peak_memory() >> 20;
+        assert!(peak < 200, "it took {peak} MiB");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Waits until a condition of another process holds, which tells nobody when it does.
+#[track_caller]
+pub(crate) fn until(time: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + time;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in {time:?}: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A generator of numbers that are random enough, the same for the same seed (xorshift64*).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below the bound.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() >> 33).expect("it has 31 bits") % bound
+    }
+
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+}

@@ -1,0 +1,213 @@
+//! The house rules that no linter knows, held over every Rust file of the tree.
+
+use std::path::{Path, PathBuf};
+
+/// A file of the tree, under its path from the root with `/` between the names.
+struct File {
+    path: String,
+    text: String,
+}
+
+impl File {
+    fn is_test(&self) -> bool {
+        self.path.contains("/tests/")
+    }
+
+    /// Its lines with their numbers.
+    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
+    }
+
+    /// The same without comments; `//` in a text counts as one, which hides little.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.lines().map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
+    }
+
+    fn at(&self, number: usize, problem: &str) -> String {
+        format!("{}:{number}: {problem}", self.path)
+    }
+}
+
+type Rule = fn(&File) -> Vec<String>;
+
+const RULES: [Rule; 6] = [lines, width, modules, marks, no_sql_at_the_edge, no_edge_in_the_domain];
+
+/// A file is read in one sitting.
+fn lines(file: &File) -> Vec<String> {
+    let most = if file.is_test() { 600 } else { 400 };
+    let found = file.lines().count();
+    if found <= most {
+        return vec![];
+    }
+    vec![file.at(found, &format!("a file has at most {most} lines"))]
+}
+
+/// rustfmt leaves comments and texts as they are.
+fn width(file: &File) -> Vec<String> {
+    let wide = file.lines().filter(|(_, line)| line.chars().count() > 100);
+    wide.map(|(number, _)| file.at(number, "a line has at most 100 characters")).collect()
+}
+
+fn modules(file: &File) -> Vec<String> {
+    if !file.path.ends_with("/mod.rs") {
+        return vec![];
+    }
+    vec![file.at(1, "a module is a file of its own name")]
+}
+
+/// What is not done is an issue, not a comment.
+fn marks(file: &File) -> Vec<String> {
+    // In halves, so that this file is not found itself.
+    let marks = [["TO", "DO"], ["FIX", "ME"], ["XX", "X"], ["HA", "CK"]].map(|half| half.concat());
+    let marked = file.lines().filter(|(_, line)| words(line).any(|word| marks.contains(&word)));
+    marked.map(|(number, _)| file.at(number, "a mark is no issue")).collect()
+}
+
+fn words(line: &str) -> impl Iterator<Item = String> {
+    let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.filter(|word| !word.is_empty()).map(str::to_owned)
+}
+
+/// Whoever writes a statement in capitals writes SQL, and whoever does not is not read as one.
+fn no_sql_at_the_edge(file: &File) -> Vec<String> {
+    const STARTS: [&str; 10] = [
+        "SELECT ",
+        "INSERT ",
+        "UPDATE ",
+        "DELETE FROM",
+        "CREATE ",
+        "DROP ",
+        "ALTER ",
+        "PRAGMA ",
+        "BEGIN ",
+        "WITH RECURSIVE",
+    ];
+    if !file.path.starts_with("crates/server/src/") {
+        return vec![];
+    }
+    let sql = |line: &str| STARTS.iter().any(|start| line.contains(start));
+    let found = file.code().filter(|(_, line)| sql(line));
+    found.map(|(number, _)| file.at(number, "the edge knows no SQL")).collect()
+}
+
+fn no_edge_in_the_domain(file: &File) -> Vec<String> {
+    const FOREIGN: [&str; 6] = ["async", "await", "tokio", "axum", "hyper", "rusqlite"];
+    if !file.path.starts_with("crates/mail/src/") {
+        return vec![];
+    }
+    let foreign = |line: &str| words(line).any(|word| FOREIGN.contains(&word.as_str()));
+    let found = file.code().filter(|(_, line)| foreign(line));
+    found.map(|(number, _)| file.at(number, "the domain knows no runtime and no edge")).collect()
+}
+
+/// The first text in quotes behind each of these marks.
+fn quoted<'t>(text: &'t str, mark: &str) -> Vec<&'t str> {
+    let behind = text.split(mark).skip(1);
+    behind.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next()).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// All Rust files of the crates and the benchmark.
+fn tree() -> Vec<File> {
+    let root = root();
+    let mut folders = vec![root.join("crates"), root.join("bench")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(&folder).expect("the folder is there");
+        for entry in entries {
+            let path = entry.expect("it can be read").path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("it is text");
+                let path = path.strip_prefix(&root).expect("it is below the root");
+                files.push(File { path: path.to_str().expect("it is text").to_owned(), text });
+            }
+        }
+    }
+    files
+}
+
+fn assert_none(mut problems: Vec<String>) {
+    problems.sort();
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn every_file_keeps_the_house_rules() {
+    let tree = tree();
+    assert!(tree.len() > 50, "the tree is not where it was: {} files", tree.len());
+    let problems = tree.iter().flat_map(|file| RULES.iter().flat_map(|rule| rule(file)));
+
+    assert_none(problems.collect());
+}
+
+#[test]
+fn each_rule_names_what_breaks_it_and_nothing_else() {
+    let breaks = |rule: Rule, path: &str, text: &str| {
+        let file = File { path: path.to_owned(), text: text.to_owned() };
+        !rule(&file).is_empty()
+    };
+    let source = "crates/server/src/http.rs";
+
+    assert!(
+        breaks(lines, source, &"a\n".repeat(401)) && !breaks(lines, source, &"a\n".repeat(400))
+    );
+    let test = "crates/server/tests/api/main.rs";
+    assert!(breaks(lines, test, &"a\n".repeat(601)) && !breaks(lines, test, &"a\n".repeat(600)));
+    assert!(breaks(width, source, &"ü".repeat(101)) && !breaks(width, source, &"ü".repeat(100)));
+    assert!(breaks(modules, "crates/db/src/sqlite/mod.rs", "") && !breaks(modules, source, ""));
+    let mark = format!("// {}{}: later", "TO", "DO");
+    assert!(breaks(marks, source, &mark) && !breaks(marks, source, "// todos are fine"));
+
+    let sql = r#"    tx.query("SELECT id FROM users")"#;
+    assert!(breaks(no_sql_at_the_edge, source, sql));
+    assert!(breaks(no_sql_at_the_edge, source, "DELETE FROM sessions"));
+    assert!(!breaks(no_sql_at_the_edge, source, "// SELECT is not written here"));
+    assert!(!breaks(no_sql_at_the_edge, source, "only(\"DELETE\", delete(messages::delete))"));
+    assert!(!breaks(no_sql_at_the_edge, "crates/mail/src/users.rs", sql));
+
+    let domain = "crates/mail/src/users.rs";
+    for line in ["pub async fn f()", "use tokio::sync;", "    axum::Json(x)", "f().await"] {
+        assert!(breaks(no_edge_in_the_domain, domain, line), "{line}");
+        assert!(!breaks(no_edge_in_the_domain, source, line), "{line}");
+    }
+    assert!(!breaks(no_edge_in_the_domain, domain, "//! No async, no HTTP"));
+}
+
+#[test]
+fn every_route_has_figures_of_its_own() {
+    let (http, metrics) = (read("crates/server/src/http.rs"), read("crates/server/src/metrics.rs"));
+    let list = metrics.split("const ROUTES").nth(1).and_then(|rest| rest.split("];").next());
+    let list = list.expect("metrics.rs lists the routes");
+    let routes = quoted(&http, ".route(");
+
+    assert!(routes.len() >= 12, "http.rs has routes: {routes:?}");
+    for route in routes {
+        assert!(list.contains(&format!("\"{route}\"")), "{route} is not in ROUTES");
+    }
+    assert_eq!(quoted(".route(\"/a\", x).route(\n    \"/b\",", ".route("), ["/a", "/b"]);
+}
+
+#[test]
+fn every_crate_keeps_the_lints_of_the_workspace_and_unsafe_code_is_forbidden() {
+    let workspace: toml::Table = read("Cargo.toml").parse().expect("it is TOML");
+    let unsafe_code = &workspace["workspace"]["lints"]["rust"]["unsafe_code"];
+    assert_eq!(unsafe_code.as_str(), Some("forbid"));
+    let members = workspace["workspace"]["members"].as_array().expect("it is a list");
+    assert!(members.len() >= 4);
+
+    for member in members {
+        let path = format!("{}/Cargo.toml", member.as_str().expect("it is a path"));
+        let manifest: toml::Table = read(&path).parse().expect("it is TOML");
+        let lints = manifest.get("lints").and_then(|lints| lints.get("workspace"));
+        assert_eq!(lints.and_then(toml::Value::as_bool), Some(true), "{path}");
+    }
+}
