@@ -1,7 +1,7 @@
 //! The load: connections that each ask, wait for the answer and ask again, all on one thread.
 //!
-//! It shares the cores with what it measures, so it does as little as it can: requests are bytes made
-//! beforehand, answers are framed and not read, a latency is one number pushed to a list.
+//! It shares the cores with what it measures, so it does as little as it can: requests are bytes
+//! made beforehand, answers are framed and not read, a latency is one number pushed to a list.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -55,7 +55,8 @@ impl Report {
         self.cases.iter().find(|case| case.is(name, conns, System::Postroom))
     }
 
-    /// Percentage of the floor's req/s: the median of the rounds, each against its neighbour in time.
+    /// Percentage of the floor's req/s: the median of the rounds, each against its neighbour in
+    /// time.
     pub(crate) fn share(&self, case: &Case) -> Option<f64> {
         let floor = self.cases.iter().find(|it| it.is(case.name, case.conns, System::Floor))?;
         let pairs = case.runs.iter().zip(&floor.runs);

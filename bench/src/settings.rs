@@ -11,7 +11,8 @@ use clap::{Parser, ValueEnum};
 #[derive(Parser)]
 #[command(after_help = "Example: cargo run --release -p bench -- --quick --workloads w1,w3")]
 pub(crate) struct Args {
-    /// 100 users, 10,000 messages, one round of 2 s at 1 and 32 connections; to look, not to compare
+    /// 100 users, 10,000 messages, one round of 2 s at 1 and 32 connections; to look, not to
+    /// compare
     #[arg(long)]
     quick: bool,
     /// Rounds of each case, in turns with the floor [3]

@@ -2,9 +2,11 @@
 //!
 //! One parsed request, one prepared statement or one group-committed insert, one answer, as durable
 //! as the server (WAL, `synchronous=FULL`, answered after the commit). No passwords, no validation
-//! beyond the body. It shows what this machine allows, so that the server can be held to a share of it.
+//! beyond the body. It shows what this machine allows, so that the server can be held to a share of
+//! it.
 //!
-//! `POST /m {receiver_id, subject, body}`, `GET /inbox`, `GET /m/ID` (marks it read the first time).
+//! `POST /m {receiver_id, subject, body}`, `GET /inbox`, `GET /m/ID` (marks it read the first
+//! time).
 #![expect(clippy::print_stderr, reason = "the log of a program that has no logger")]
 
 use std::cell::RefCell;

@@ -9,6 +9,7 @@ pub(crate) mod restore;
 mod writer;
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -194,6 +195,7 @@ pub(crate) fn lock(path: &Path) -> Result<Lock> {
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(0o600)
         .open(&beside)
         .map_err(|cause| Error::file("open", &beside, &cause))?;
     match file.try_lock() {

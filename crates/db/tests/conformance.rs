@@ -29,8 +29,12 @@ const SCHEMA: &[Migration] = &[Migration {
     version: 1,
     name: "start",
     sql: "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
-          CREATE TABLE seats (hall TEXT NOT NULL, seat INTEGER NOT NULL, UNIQUE (hall, seat)) STRICT;
-          CREATE TABLE things (id INTEGER PRIMARY KEY, whole INTEGER, words TEXT, bytes BLOB) STRICT;",
+          CREATE TABLE seats (
+              hall TEXT NOT NULL, seat INTEGER NOT NULL, UNIQUE (hall, seat)
+          ) STRICT;
+          CREATE TABLE things (
+              id INTEGER PRIMARY KEY, whole INTEGER, words TEXT, bytes BLOB
+          ) STRICT;",
 }];
 
 /// Longer than anything here takes; after it the test has failed.

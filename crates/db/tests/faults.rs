@@ -122,6 +122,31 @@ fn a_failed_read(fault: Fault) -> bool {
 }
 
 #[test]
+fn a_failed_read_is_not_overlooked_because_nobody_cared() {
+    for deaf in ["deaf-write", "deaf-read"] {
+        let overlooked = |passing: &i32| {
+            let place = Place::new();
+            let mut server = place.open();
+            place.arm(Fault::once(Read, FILE, EIO).after(*passing));
+            let answer = server.ask(deaf);
+            if place.hits() == 0 {
+                assert_eq!(answer, "ok");
+                return true;
+            }
+            // A read that went well for its caller is answered; a write is not.
+            assert!(deaf == "deaf-read" || answer.starts_with("error Failed("), "{answer}");
+            place.heal();
+            server.ask_in_vain("failed");
+            server.ask_in_vain("write 3");
+            false
+        };
+        // Each of the reads in turn.
+        let reads = (0..100).find(overlooked);
+        assert!(reads > Some(0), "{reads:?} of a {deaf}");
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_writes_until_there_is_space() {
     let place = Place::new();
     let mut server = place.open();

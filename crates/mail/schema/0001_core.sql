@@ -27,11 +27,11 @@ CREATE TABLE throttles (
     subject BLOB NOT NULL PRIMARY KEY,
     failures INTEGER NOT NULL,
     window_started_at INTEGER NOT NULL,
-    window_ends_at INTEGER NOT NULL,
+    over_at INTEGER NOT NULL,
     blocked_until INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX throttles_ending ON throttles (window_ends_at);
+CREATE INDEX throttles_over ON throttles (over_at);
 
 -- The counter is the mailbox's lock, and its value the order of everything that happens in it.
 CREATE TABLE mailboxes (

@@ -37,7 +37,10 @@ impl Username {
         if shown.chars().nth(USERNAME_CHARS).is_some() {
             return Err(Self::invalid_length());
         }
-        if !shown.chars().all(|c| c.is_alphanumeric() || "@.+-_".contains(c)) {
+        // Unicode calls these two letters, but they show nothing: `ann` with one looks like `ann`.
+        let invisible = ['\u{115f}', '\u{1160}'];
+        let allowed = |c: char| c.is_alphanumeric() || "@.+-_".contains(c);
+        if !shown.chars().all(|c| allowed(c) && !invisible.contains(&c)) {
             let problem = "it may hold letters, digits and @ . + - _ only";
             return Err(Invalid::new("username", problem));
         }

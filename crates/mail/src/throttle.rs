@@ -72,7 +72,7 @@ pub fn count(tx: &mut Tx<'_>, cx: &Cx, attempt: &Attempt) -> Result<()> {
     // Each attempt removes two that are over, so that the table cannot grow for ever.
     tx.execute(
         "DELETE FROM throttles WHERE subject IN
-         (SELECT subject FROM throttles WHERE window_ends_at < ?1 ORDER BY window_ends_at LIMIT 2)",
+         (SELECT subject FROM throttles WHERE over_at < ?1 ORDER BY over_at LIMIT 2)",
         &params![cx.now],
     )?;
     Ok(())
@@ -119,10 +119,10 @@ fn count_one(tx: &mut Tx<'_>, cx: &Cx, subject: &[u8; 32], policy: &Policy) -> R
     // A block outlasts its window where it came late: the row is needed until both are over.
     let over_at = started.plus(policy.window).max(blocked_until);
     tx.execute(
-        "INSERT INTO throttles (subject, failures, window_started_at, window_ends_at, blocked_until)
+        "INSERT INTO throttles (subject, failures, window_started_at, over_at, blocked_until)
          VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (subject) DO UPDATE SET failures = ?2, window_started_at = ?3,
-             window_ends_at = ?4, blocked_until = ?5",
+             over_at = ?4, blocked_until = ?5",
         &params![subject, failures, started, over_at, blocked_until],
     )?;
     Ok(())

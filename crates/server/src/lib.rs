@@ -42,12 +42,14 @@ pub struct App(Arc<Local>);
 struct Local {
     parts: Arc<Parts>,
     request_ids: http::RequestIds,
+    routes: Arc<metrics::Routes>,
 }
 
 impl App {
     fn new(parts: Arc<Parts>) -> Self {
         let request_ids = http::RequestIds::new(parts.clock.cx().random());
-        Self(Arc::new(Local { parts, request_ids }))
+        let routes = parts.metrics.worker();
+        Self(Arc::new(Local { parts, request_ids, routes }))
     }
 
     /// The same for another worker.

@@ -1,17 +1,19 @@
 //! Figures for the operator: how many, how long, how full.
 
-use std::time::Duration;
+mod routes;
 
-use axum::http::StatusCode;
+use std::sync::Arc;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::App;
+pub(crate) use routes::Routes;
+use routes::Workers;
 
 /// Every path that has a name of its own; all others are counted together under the last.
 const ROUTES: [&str; 13] = [
@@ -30,27 +32,6 @@ const ROUTES: [&str; 13] = [
     "other",
 ];
 
-/// The figures of one route; the metrics themselves are made once, not looked up by request.
-pub(crate) struct Route {
-    name: &'static str,
-    /// By the first digit of the status, from 1xx to 5xx.
-    answers: [Counter; 5],
-    seconds: Histogram,
-}
-
-impl Route {
-    /// The path, or `other`.
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Counts an answer.
-    pub(crate) fn record(&self, status: StatusCode, time: Duration) {
-        self.answers[usize::from(status.as_u16() / 100 - 1).min(4)].inc();
-        self.seconds.observe(time.as_secs_f64());
-    }
-}
-
 /// How logins ended.
 #[derive(Default)]
 pub(crate) struct Logins {
@@ -60,25 +41,14 @@ pub(crate) struct Logins {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Answer {
-    route: &'static str,
-    status: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Of {
     result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct At {
-    route: &'static str,
 }
 
 /// All figures.
 pub(crate) struct Metrics {
     registry: Registry,
-    routes: [Route; ROUTES.len()],
+    workers: Workers,
     /// Logins by their result.
     pub logins: Logins,
     /// Open connections.
@@ -92,20 +62,10 @@ pub(crate) struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("postroom");
-        let answers = Family::<Answer, Counter>::default();
-        // From 50 us to 3.3 s: what is faster than the first or slower than the last is rare.
-        let buckets = || Histogram::new(exponential_buckets(50e-6, 2.0, 17));
-        let seconds = Family::<At, Histogram, fn() -> Histogram>::new_with_constructor(buckets);
         let logins = Family::<Of, Counter>::default();
-        registry.register("http_requests", "Answers by route and class of status", answers.clone());
-        registry.register("http_request_seconds", "Time to the answer by route", seconds.clone());
+        let workers = Workers::default();
+        registry.register_collector(Box::new(workers.clone()));
         registry.register("logins", "Logins by result", logins.clone());
-        let routes = ROUTES.map(|name| Route {
-            name,
-            answers: ["1xx", "2xx", "3xx", "4xx", "5xx"]
-                .map(|status| answers.get_or_create_owned(&Answer { route: name, status })),
-            seconds: seconds.get_or_create_owned(&At { route: name }),
-        });
         let login = |result| logins.get_or_create_owned(&Of { result });
         let logins = Logins {
             accepted: login("accepted"),
@@ -114,7 +74,7 @@ impl Default for Metrics {
         };
         let metrics = Self {
             registry: Registry::default(),
-            routes,
+            workers,
             logins,
             connections: Gauge::default(),
             queued: Gauge::default(),
@@ -136,10 +96,9 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// The figures of a path.
-    pub(crate) fn route(&self, path: &str) -> &Route {
-        let index = ROUTES.iter().position(|name| *name == path);
-        &self.routes[index.unwrap_or(ROUTES.len() - 1)]
+    /// Where one more worker counts its answers.
+    pub(crate) fn worker(&self) -> Arc<Routes> {
+        self.workers.add()
     }
 
     /// All figures as text, with those of the database as they are now.

@@ -23,6 +23,8 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<()> {
         .with_env_filter(filter(&settings.log)?)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // A line that cannot be written is lost; to complain of it would be a panic.
+        .log_internal_errors(false)
         .with_target(false);
     let started = match settings.log_format {
         LogFormat::Text => builder.try_init(),

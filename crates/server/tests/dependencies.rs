@@ -1,6 +1,8 @@
-//! What may enter the tree, and who may use it: the rules of `deny.toml` and of the layers, held on every `cargo test`.
+//! What may enter the tree, and who may use it: the rules of `deny.toml` and of the layers, held on
+//! every `cargo test`.
 //!
-//! cargo-deny reads the same `deny.toml`, so the two cannot drift; these tests need nothing but cargo.
+//! cargo-deny reads the same `deny.toml`, so the two cannot drift; these tests need nothing but
+//! cargo.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
@@ -114,7 +116,8 @@ fn each_rule_names_what_breaks_it() {
                "manifest_path": format!("/repo/{name}/Cargo.toml"), "dependencies": dependencies})
     };
     let other = |name: &str, version: &str, license: Option<&str>, source: &str| {
-        json!({"id": format!("{name}@{version}"), "name": name, "version": version, "license": license, "source": source,
+        json!({"id": format!("{name}@{version}"), "name": name, "version": version,
+            "license": license, "source": source,
                "manifest_path": format!("/cache/{name}/Cargo.toml"), "dependencies": []})
     };
     let mut outsider = ours("outsider", json!([]));
@@ -123,7 +126,10 @@ fn each_rule_names_what_breaks_it() {
         "workspace_root": "/repo",
         "packages": [
             ours("db", json!([{"name": "mail", "kind": "dev"}])),
-            ours("mail", json!([{"name": "tokio", "kind": null}, {"name": "hyper", "kind": "dev"}])),
+            ours(
+                "mail",
+                json!([{"name": "tokio", "kind": null}, {"name": "hyper", "kind": "dev"}]),
+            ),
             ours("server", json!([{"name": "hyper", "kind": null}])),
             outsider,
             other("hyper", "1.0.0", Some("MIT OR GPL-3.0"), registry),
@@ -152,8 +158,8 @@ fn each_rule_names_what_breaks_it() {
     assert_eq!(out_of_layer(&tree), layers);
 }
 
-/// The part of `deny.toml` that needs no advisory database. A key of a rule that these tests would not
-/// keep is an error.
+/// The part of `deny.toml` that needs no advisory database. A key of a rule that these tests would
+/// not keep is an error.
 #[derive(Deserialize)]
 struct Rules {
     licenses: Licenses,
@@ -332,7 +338,8 @@ fn out_of_layer(tree: &Tree) -> Vec<String> {
     found
 }
 
-/// Whether the licences in `allowed` are enough for an SPDX expression, or for the older `MIT/Zlib`.
+/// Whether the licences in `allowed` are enough for an SPDX expression, or for the older
+/// `MIT/Zlib`.
 fn met(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let mut words = spaced.split_whitespace().peekable();

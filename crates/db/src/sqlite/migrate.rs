@@ -21,15 +21,18 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
 
 pub(crate) fn run(path: &Path, schema: &[Migration], now: i64) -> Result<Migrated> {
     create(path)?;
-    let mut connection = connection::open(path, Kind::Writer)?;
-    let mut seen = applied(&connection)?;
-    // A server that runs must not have its schema changed under it, nor two begin at once.
-    let alone = if pending(schema, &seen)?.is_empty() { None } else { Some(lock(path)?) };
-    if alone.is_some() {
-        // Somebody else may have done it just before.
-        seen = applied(&connection)?;
+    // Only a look: whoever changes anything, be it the kind of journal, must be alone.
+    let seen = applied(&connection::open(path, Kind::Tool)?)?;
+    let from = version(&seen);
+    if pending(schema, &seen)?.is_empty() {
+        return Ok(Migrated { from, to: from, copy: None });
     }
-    let from = seen.last().map_or(0, |(version, _)| *version);
+    // A server that runs must not have its schema changed under it, nor two begin at once.
+    let alone = lock(path)?;
+    let mut connection = connection::open(path, Kind::Writer)?;
+    // Somebody else may have done it just before.
+    let seen = applied(&connection)?;
+    let from = version(&seen);
     let steps = pending(schema, &seen)?;
     let Some(last) = steps.last() else { return Ok(Migrated { from, to: from, copy: None }) };
 
@@ -66,11 +69,13 @@ pub(crate) fn verify(connection: &Connection, schema: &[Migration]) -> Result<()
     let applied = applied(connection)?;
     match pending(schema, &applied)?.last() {
         None => Ok(()),
-        Some(last) => {
-            let found = applied.last().map_or(0, |(version, _)| *version);
-            Err(Error::SchemaOlder { found, known: last.version })
-        }
+        Some(last) => Err(Error::SchemaOlder { found: version(&applied), known: last.version }),
     }
+}
+
+/// The newest version that was applied.
+fn version(applied: &[Applied]) -> i64 {
+    applied.last().map_or(0, |(version, _)| *version)
 }
 
 fn applied(connection: &Connection) -> Result<Vec<Applied>> {

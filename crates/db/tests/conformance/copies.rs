@@ -184,10 +184,12 @@ fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
     let spoilt = old.beside("spoilt");
     fs::copy(new.url.path(), &spoilt).unwrap();
     spoil(&spoilt);
-    let cut = old.beside("cut");
-    fs::copy(new.url.path(), &cut).unwrap();
-    let length = fs::metadata(&cut).unwrap().len();
-    fs::File::options().write(true).open(&cut).unwrap().set_len(length / 2).unwrap();
+    let (half, short) = (old.beside("half"), old.beside("short"));
+    let length = fs::metadata(new.url.path()).unwrap().len();
+    for (cut, length) in [(&half, length / 2), (&short, length - 1)] {
+        fs::copy(new.url.path(), cut).unwrap();
+        fs::File::options().write(true).open(cut).unwrap().set_len(length).unwrap();
+    }
     let text = old.beside("text");
     fs::write(&text, "Dear diary, ".repeat(1000)).unwrap();
     let empty = old.beside("empty");
@@ -196,7 +198,7 @@ fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
     let other = rusqlite::Connection::open(&foreign).unwrap();
     other.execute_batch("CREATE TABLE notes (text)").unwrap();
     drop(other);
-    for source in [spoilt, cut, text, empty, foreign] {
+    for source in [spoilt, half, short, text, empty, foreign] {
         let error = refused(&old, &source);
         assert!(matches!(&error, Error::Damaged { path, .. } if *path == source), "{error:?}");
     }

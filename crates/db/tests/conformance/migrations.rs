@@ -15,7 +15,8 @@ use crate::{Fresh, SCHEMA, add, count, files, names, url};
 const SECOND: Migration = Migration {
     version: 2,
     name: "more",
-    sql: "ALTER TABLE users ADD COLUMN age INTEGER; CREATE TABLE rooms (id INTEGER PRIMARY KEY) STRICT;",
+    sql: "ALTER TABLE users ADD COLUMN age INTEGER;
+          CREATE TABLE rooms (id INTEGER PRIMARY KEY) STRICT;",
 };
 const NEWER: &[Migration] = &[SCHEMA[0], SECOND];
 
@@ -151,7 +152,8 @@ async fn a_step_that_fails_leaves_the_database_as_it_was() {
     let failing = Migration {
         version: 3,
         name: "fails",
-        sql: "CREATE TABLE half (id INTEGER) STRICT; DELETE FROM users; INSERT INTO nowhere VALUES (1);",
+        sql: "CREATE TABLE half (id INTEGER) STRICT; DELETE FROM users;
+              INSERT INTO nowhere VALUES (1);",
     };
     let schema = [SCHEMA[0], SECOND, failing];
     assert!(matches!(Db::migrate(&closed.url, &schema, 2), Err(Error::Engine(_))));
@@ -281,4 +283,5 @@ async fn only_the_owner_may_read_the_files() {
     for name in present {
         assert_eq!(mode(&fresh.folder.path().join(&name)), 0o600, "of {name:?}");
     }
+    assert_eq!(mode(&fresh.beside("postroom.db.lock")), 0o600);
 }

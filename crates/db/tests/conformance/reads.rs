@@ -53,13 +53,13 @@ fn readers_on_many_threads_never_see_half_a_write() {
     const MOVES: i64 = 200;
     let fresh = Fresh::new();
     let db = &fresh.db;
-    let begin = |tx: &mut Tx<'_>| {
+    let two = |tx: &mut Tx<'_>| {
         tx.batch(
             "INSERT INTO things (id, whole) VALUES (?1, ?2)",
             &[params![1, MOVES], params![2, 0]],
         )
     };
-    now(db.write(begin)).unwrap();
+    now(db.write(two)).unwrap();
     let of = |tx: &mut Tx<'_>, id: i64| {
         tx.query_one("SELECT whole FROM things WHERE id = ?1", &params![id], |row| row.int(0))
     };

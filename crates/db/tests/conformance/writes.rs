@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use db::{Db, Error, Result, Tx, params};
 
-use crate::{Fresh, SCHEMA, add, all, asked, count, hold, names, now, until};
+use crate::{Fresh, PATIENCE, SCHEMA, add, all, asked, count, hold, names, now, until};
 
 /// Writes that may wait, as in `writer.rs`.
 const QUEUE: usize = 4096;
@@ -363,6 +363,7 @@ async fn a_writer_that_dies_is_a_failure_of_the_storage() {
     // Its caller has gone, so that the answer is dropped by the writer.
     drop(asked(fresh.db.write(|_tx| Ok::<_, Error>(Bomb))).await);
     drop(go);
-    assert!(fresh.db.failed().await.is_fatal());
+    let failed = tokio::time::timeout(PATIENCE, fresh.db.failed()).await;
+    assert!(failed.expect("it is told").is_fatal());
     assert!(fresh.db.write(add("ann")).await.is_err());
 }

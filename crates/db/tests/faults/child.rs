@@ -102,6 +102,8 @@ impl Child {
                 }
                 "stubborn" => answer(&self.db().write(stubborn(number(0))).await),
                 "patient" => self.patient(number(0)).await,
+                "deaf-write" => answer(&self.db().write(deaf).await),
+                "deaf-read" => answer(&self.db().read(deaf).await),
                 "batch" => self.batch(number(0), number(1)).await,
                 "stream" => self.stream(number(0)).await,
                 "rows" => match self.db().read(numbers).await {
@@ -218,6 +220,13 @@ fn stubborn(number: i64) -> impl FnMut(&mut Tx<'_>) -> Result<()> + Send + 'stat
         drop(tx.execute(INSERT, &[Value::Int(number), Value::Null]));
         Ok(())
     }
+}
+
+/// What does not care whether its statement failed.
+#[expect(clippy::unnecessary_wraps, reason = "that is what is asked of it")]
+fn deaf(tx: &mut Tx<'_>) -> Result<()> {
+    drop(numbers(tx));
+    Ok(())
 }
 
 fn numbers(tx: &mut Tx<'_>) -> Result<Vec<String>> {

@@ -24,12 +24,20 @@ fn a_backup_on_a_full_or_failing_disk_leaves_nothing() {
     let place = Place::new();
     let mut server = place.open();
     let target = place.path("backup");
-    for (operation, error) in [(Write, ENOSPC), (Write, EIO), (Sync, EIO), (Rename, EIO)] {
-        place.arm(Fault::once(operation, ".partial", error));
+    let faults = [
+        Fault::once(Write, ".partial", ENOSPC),
+        Fault::once(Write, ".partial", EIO),
+        // The engine syncs the copy, and so do we.
+        Fault::once(Sync, ".partial", EIO),
+        Fault::once(Sync, ".partial", EIO).after(1),
+        Fault::once(Rename, ".partial", EIO),
+    ];
+    for fault in faults {
+        place.arm(fault);
         let answer = server.ask("backup backup");
-        assert!(answer.starts_with("error "), "{answer} with {operation:?}");
+        assert!(answer.starts_with("error "), "{answer} with {fault:?}");
         assert_eq!(place.hits(), 1);
-        assert!(!target.exists() && !place.path("backup.partial").exists(), "{operation:?}");
+        assert!(!target.exists() && !place.path("backup.partial").exists(), "{fault:?}");
         // It is another file that failed, and the server goes on.
         assert_eq!(server.ask("sound"), "ok");
     }

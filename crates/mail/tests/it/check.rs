@@ -195,3 +195,15 @@ fn several_problems_are_all_told() {
         [("users without a mailbox", 1), ("entries without a message", 2)]
     );
 }
+
+#[test]
+fn a_message_that_is_in_a_mailbox_twice_is_found() {
+    let world = good();
+    world.sql(
+        "INSERT INTO entries (owner_id, message_id, received, sent, created_seq, changed_seq)
+         VALUES (1, 3, 0, 1, 3, 3)",
+    );
+    let found: Vec<_> = world.problems().into_iter().map(|(rule, _)| rule).collect();
+    assert!(found.contains(&WRONG_ROLE), "{found:?}");
+    assert!(found.contains(&"messages whose number of holders is wrong"), "{found:?}");
+}

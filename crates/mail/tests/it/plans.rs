@@ -32,6 +32,8 @@ fn hot(world: &World) -> Vec<Plan> {
         "SELECT 1 FROM mailboxes WHERE owner_id = ?1",
         "SELECT sent, read_at FROM entries
          WHERE owner_id = ?1 AND received = ?2 AND message_id = ?3",
+        "INSERT INTO entries (owner_id, message_id, received, sent, created_seq, changed_seq)
+         SELECT owner_id, ?2, ?3, ?4, counter, counter FROM mailboxes WHERE owner_id = ?1",
         "SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1
          ORDER BY message_id LIMIT ?2",
         "SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1 AND read_at IS NULL
@@ -39,6 +41,10 @@ fn hot(world: &World) -> Vec<Plan> {
         "UPDATE entries SET read_at = ?3,
          changed_seq = (SELECT counter FROM mailboxes WHERE owner_id = ?1)
          WHERE owner_id = ?1 AND message_id = ?2 AND received = 1 AND read_at IS NULL",
+        "INSERT INTO tombstones (owner_id, seq, message_id, created_seq, destroyed_at)
+         SELECT entries.owner_id, counter, message_id, created_seq, ?4
+         FROM entries JOIN mailboxes ON mailboxes.owner_id = entries.owner_id
+         WHERE entries.owner_id = ?1 AND received = ?2 AND message_id = ?3",
         "DELETE FROM entries WHERE owner_id = ?1 AND received = ?2 AND message_id = ?3",
         "DELETE FROM tombstones WHERE owner_id = ?1 AND destroyed_at < ?2 AND seq IN
          (SELECT seq FROM tombstones WHERE owner_id = ?1 ORDER BY seq LIMIT 2)",
@@ -63,7 +69,7 @@ fn hot(world: &World) -> Vec<Plan> {
     let throttle = plans![
         world,
         "DELETE FROM throttles WHERE subject IN
-         (SELECT subject FROM throttles WHERE window_ends_at < ?1 ORDER BY window_ends_at LIMIT 2)",
+         (SELECT subject FROM throttles WHERE over_at < ?1 ORDER BY over_at LIMIT 2)",
         "DELETE FROM throttles WHERE subject = ?1",
         "UPDATE throttles SET failures = failures - 1, blocked_until = 0
              WHERE subject = ?1 AND failures > 0",
@@ -92,7 +98,7 @@ fn flat(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The statements in the sources that can have a plan; an insert has none.
+/// The statements in the sources that have a plan: an insert has one where it selects.
 fn in_the_sources() -> BTreeSet<String> {
     let sources = [
         include_str!("../../src/mailbox.rs"),
@@ -102,10 +108,11 @@ fn in_the_sources() -> BTreeSet<String> {
         include_str!("../../src/users.rs"),
     ];
     let literals = sources.iter().flat_map(|source| source.split('"').skip(1).step_by(2));
-    let verbs = ["SELECT ", "UPDATE ", "DELETE "];
+    let verbs = ["SELECT ", "UPDATE ", "DELETE ", "INSERT "];
     literals
-        .filter(|text| verbs.iter().any(|verb| text.starts_with(verb)))
         .map(flat)
+        .filter(|text| verbs.iter().any(|verb| text.starts_with(verb)))
+        .filter(|text| !text.starts_with("INSERT ") || text.contains(" SELECT "))
         .filter(|statement| !COLD.contains(&statement.as_str()))
         .collect()
 }
@@ -114,7 +121,10 @@ fn in_the_sources() -> BTreeSet<String> {
 fn what_is_explained_here_is_what_runs() {
     let explained: BTreeSet<_> =
         hot(&World::new()).iter().map(|plan| flat(plan.statement)).collect();
-    assert_eq!(explained, in_the_sources());
+    let running = in_the_sources();
+    let forgotten: Vec<_> = running.difference(&explained).collect();
+    let outdated: Vec<_> = explained.difference(&running).collect();
+    assert!(forgotten.is_empty() && outdated.is_empty(), "{forgotten:#?}\n{outdated:#?}");
 }
 
 #[test]

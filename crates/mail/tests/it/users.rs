@@ -475,3 +475,10 @@ fn what_is_done_to_nobody_is_refused() {
     ];
     assert_eq!(refusals.map(refused), [Error::UnknownUser, Error::UnknownUser, Error::UnknownUser]);
 }
+
+#[test]
+fn a_letter_that_shows_nothing_makes_no_second_ann() {
+    for filler in ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}'] {
+        assert!(Username::parse(&format!("ann{filler}")).is_err(), "{filler:?}");
+    }
+}

@@ -1,5 +1,8 @@
 //! `postroom serve`
 
+use std::io::Write as _;
+use std::net::SocketAddr;
+
 use anyhow::anyhow;
 
 use super::Failure;
@@ -17,9 +20,8 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let data = settings.data_dir.display().to_string();
     let server = crate::start(settings, Clock::default())?;
     let address = server.address();
-    println!("Postroom {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
-    println!("Data: {data}");
-    println!("Try:  curl http://{address}/users/token");
+    // Whether anybody reads it or not: a full disk behind it does not stop the server.
+    drop(greet(&address, &data));
     tracing::info!(%address, data, "started");
 
     let failure = tokio::select! {
@@ -38,4 +40,11 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+fn greet(address: &SocketAddr, data: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "Postroom {} listens on http://{address}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "Data: {data}")?;
+    writeln!(out, "Try:  curl http://{address}/users/token")
 }

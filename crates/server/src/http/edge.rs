@@ -48,7 +48,7 @@ where
     request.extensions_mut().insert(peer);
     let id = app.0.request_ids.next();
     let method = request.method().clone();
-    let route = app.metrics.route(request.uri().path());
+    let route = app.0.routes.of(request.uri().path());
 
     let answer = catch_panic(router.call(request)).await;
     let mut response = match answer {

@@ -45,7 +45,7 @@ impl Call {
 
     /// A body that the user could send: it names the user himself, and the message.
     fn good_body(self, user: &User, message: i64) -> Value {
-        let body = json!({
+        let mut body = json!({
             "username": "newcomer",
             "email": "newcomer@example.org",
             "password": PASSWORD,
@@ -54,7 +54,6 @@ impl Call {
             "body": "a body",
             "message_id": message,
         });
-        let mut body = body;
         if self.path == LOGIN.path {
             body["username"] = Value::from(user.name.as_str());
         }

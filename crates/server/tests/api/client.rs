@@ -328,6 +328,7 @@ impl Answer {
             assert_eq!(fields, ["error"], "{method} {path}: {self:?}");
         } else {
             assert_eq!(fields, ["error", "request_id"], "{method} {path}: {self:?}");
+            assert_eq!(error["request_id"].as_str(), self.header("x-request-id"), "{self:?}");
         }
         if self.status == 405 {
             assert!(self.header("allow").is_some(), "{method} {path}: {self:?}");

@@ -295,9 +295,12 @@ fn the_env_file_of_the_django_app_is_understood() {
 fn a_key_of_the_django_app_is_taken_to_the_letter() {
     // All characters that Django makes keys of; `$` means nothing in it.
     let key = "django-insecure-$abcdefghijklmnopqrstuvwxyz0123456789!@#$%^&*(-_=+)";
-    let text = format!("DJANGO_SECRET_KEY={key}\nLOGGER_LEVEL=INFO\n");
 
-    assert_eq!(Place::new().file(".env", text).settings().secret_key.expose(), key);
+    for quote in ["", "'", "\""] {
+        let text =
+            format!("# it's ours\nDJANGO_SECRET_KEY={quote}{key}{quote} # \"\nLOGGER_LEVEL=INFO");
+        assert_eq!(Place::new().file(".env", text).settings().secret_key.expose(), key, "{quote}");
+    }
 }
 
 #[test]

@@ -23,6 +23,18 @@ async fn the_server_says_that_it_lives_and_is_ready_without_a_login() {
     }
 }
 
+#[tokio::test]
+async fn a_failure_tells_the_client_an_id_and_when_to_come_back() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    app.close_database(2);
+
+    for answer in [ann.try_send(&ann, "", "").await, ann.browser.try_login("ann", WRONG).await] {
+        assert_eq!(answer.refused(503), "the server is stopping");
+        assert_eq!(answer.header("retry-after"), Some("5"));
+    }
+}
+
 /// One figure, as the text has it.
 type Figures = BTreeMap<String, f64>;
 

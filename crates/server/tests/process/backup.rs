@@ -11,7 +11,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use crate::client::{PASSWORD, PATIENCE, User};
-use crate::storage::build_shim;
+use crate::faults::build_shim;
 use crate::support::{Place, finish};
 use crate::traffic::{account, people};
 

@@ -162,9 +162,8 @@ impl Wire {
             length.parse::<usize>().expect("the length of an answer is a number")
         });
         while self.ahead.len() < length {
-            match self.fill()? {
-                0 => return Err(End::Cut),
-                _ => continue,
+            if self.fill()? == 0 {
+                return Err(End::Cut);
             }
         }
         answer.body = self.ahead.drain(..length).collect();
@@ -199,13 +198,10 @@ fn stream_timeout(stream: &TcpStream) {
 pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: postroom\r\n");
     for (name, value) in headers {
-        text.push_str(name);
-        text.push_str(": ");
-        text.push_str(value);
-        text.push_str("\r\n");
+        text.extend([name, ": ", value, "\r\n"]);
     }
     if !body.is_empty() || method == "POST" {
-        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        text.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
     }
     text + "\r\n" + body
 }

@@ -1,6 +1,6 @@
 //! What no well-made client sends: each is refused or answered, and nobody else notices.
 
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use serde_json::json;
@@ -396,7 +396,7 @@ fn a_login_storm_does_not_hold_up_letters() {
             })
             .collect();
         let mut sent = 0;
-        while !storm.iter().all(|login| login.is_finished()) {
+        while !storm.iter().all(ScopedJoinHandle::is_finished) {
             ann.sends(ann.id, "in", "the storm");
             sent += 1;
             thread::sleep(Duration::from_millis(1));

@@ -4,11 +4,15 @@
 #![cfg(target_os = "linux")]
 
 mod backup;
+mod cli;
 mod client;
+mod config;
 mod crash;
+mod faults;
 mod fuzz;
 mod hostile;
 mod limits;
+mod secrets;
 mod shutdown;
 mod storage;
 mod support;

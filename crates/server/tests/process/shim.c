@@ -1,7 +1,8 @@
 /* Makes the storage fail, loaded before the C library (LD_PRELOAD).
  *
  * The file that FAULT_SWITCH names has lines like "sync -wal" or "write -wal": a sync of a file
- * whose name ends so fails with EIO, a write to it with ENOSPC. Without the file nothing fails.
+ * whose name ends so fails with EIO, a write to it with ENOSPC; with "slow -wal" a write takes
+ * its time. Without the file nothing fails.
  * FAULT_KILL_AT_STEP is the number of the step at which the process kills itself. */
 
 #define _GNU_SOURCE
@@ -44,6 +45,8 @@ static int fails(const char *what, int fd, int error)
         static type(*real) parameters;                            \
         if (!real)                                                \
             real = (type(*) parameters)dlsym(RTLD_NEXT, #name);   \
+        if (*what == 'w' && fails("slow", fd, 0))                 \
+            usleep(300);                                          \
         return fails(what, fd, error) ? -1 : real(__VA_ARGS__);   \
     }
 

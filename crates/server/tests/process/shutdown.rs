@@ -58,9 +58,10 @@ fn a_stop_under_load_answers_whatever_was_begun() {
 fn begin(server: &Server, user: &User) -> (Wire, String) {
     let body = json!({ "receiver_id": user.id, "subject": "begun", "body": "before" }).to_string();
     let whole = user.request("POST", "/messages/write_message", &body);
-    let head = whole.strip_suffix(&format!("\r\n{body}")).unwrap();
+    let head = whole.strip_suffix(&format!("\r\n{body}")).expect("it ends with its body");
     let mut wire = Wire::open(server.address);
-    assert_eq!(wire.ask(format!("{head}Expect: 100-continue\r\n\r\n")).unwrap().status, 100);
+    let asked = wire.ask(format!("{head}Expect: 100-continue\r\n\r\n"));
+    assert_eq!(asked.map(|answer| answer.status), Ok(100));
     (wire, body)
 }
 

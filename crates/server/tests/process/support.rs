@@ -202,6 +202,7 @@ impl Server {
         };
         thread::scope(|scope| {
             let parts = names.chunks(names.len().div_ceil(4));
+            #[expect(clippy::needless_collect, reason = "all begin before one is waited for")]
             let made: Vec<_> = parts.map(|part| scope.spawn(move || register(part))).collect();
             made.into_iter().flat_map(|thread| thread.join().expect("they register")).collect()
         })
@@ -243,6 +244,13 @@ impl Server {
         let status = self.ends_within(PATIENCE);
         assert_eq!(status.code(), Some(0), "{}", self.log());
         self.log()
+    }
+
+    /// Stops it softly and returns all that it ever said, on either stream.
+    pub(crate) fn last_words(self) -> String {
+        self.signal(Signal::TERM);
+        let out = self.ended.recv_timeout(PATIENCE).expect("it ends");
+        out + &self.log()
     }
 
     pub(crate) fn log(&self) -> String {

@@ -1,0 +1,136 @@
+//! Figures of the routes. Each worker counts for itself, and a scrape adds them up: were they
+//! counted in one place, the processors would wait for each other at every answer.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+use super::ROUTES;
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+/// The first bound in microseconds; each next one is twice as long, up to 3.3 s, and then all.
+const FIRST: u64 = 50;
+const BOUNDS: usize = 17;
+
+/// The figures of one route in one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Route {
+    name: &'static str,
+    /// By the first digit of the status.
+    answers: [AtomicU64; CLASSES.len()],
+    /// By the first bound that the time does not exceed; the last is without one.
+    times: [AtomicU64; BOUNDS + 1],
+    microseconds: AtomicU64,
+}
+
+impl Route {
+    /// The path, or `other`.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Counts an answer.
+    pub(crate) fn record(&self, status: StatusCode, time: Duration) {
+        let class = usize::from(status.as_u16() / 100 - 1).min(CLASSES.len() - 1);
+        self.answers[class].fetch_add(1, Relaxed);
+        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.microseconds.fetch_add(time, Relaxed);
+        let doublings = u64::BITS - (time.saturating_sub(1) / FIRST).leading_zeros();
+        self.times[(doublings as usize).min(BOUNDS)].fetch_add(1, Relaxed);
+    }
+}
+
+/// The figures of all routes in one worker.
+#[derive(Debug)]
+pub(crate) struct Routes([Route; ROUTES.len()]);
+
+impl Routes {
+    /// The figures of a path.
+    pub(crate) fn of(&self, path: &str) -> &Route {
+        let index = ROUTES.iter().position(|name| *name == path);
+        &self.0[index.unwrap_or(ROUTES.len() - 1)]
+    }
+}
+
+/// The figures of all workers.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Workers(Arc<Mutex<Vec<Arc<Routes>>>>);
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Answers {
+    route: &'static str,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Times {
+    route: &'static str,
+}
+
+impl Workers {
+    /// The figures of one more worker.
+    pub(super) fn add(&self) -> Arc<Routes> {
+        let routes = Arc::new(Routes(ROUTES.map(|name| Route { name, ..Route::default() })));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&routes));
+        routes
+    }
+
+    fn sum(&self, one: impl Fn(&Routes) -> &AtomicU64) -> u64 {
+        let workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().map(|routes| one(routes).load(Relaxed)).sum()
+    }
+}
+
+impl Collector for Workers {
+    #[expect(clippy::cast_precision_loss, reason = "seconds of a metric are floating point")]
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Answers by route and class of status";
+        let mut answers =
+            encoder.encode_descriptor("http_requests", help, None, MetricType::Counter)?;
+        for (index, route) in ROUTES.into_iter().enumerate() {
+            for (class, status) in CLASSES.into_iter().enumerate() {
+                let count = self.sum(|routes| &routes.0[index].answers[class]);
+                let labels = Answers { route, status };
+                let mut family = answers.encode_family(&labels)?;
+                family.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
+        let help = "Time to the answer by route";
+        let mut times =
+            encoder.encode_descriptor("http_request_seconds", help, None, MetricType::Histogram)?;
+        for (index, route) in ROUTES.into_iter().enumerate() {
+            let counts = (0..=BOUNDS).map(|at| self.sum(|routes| &routes.0[index].times[at]));
+            let bounds = (0..BOUNDS).map(|at| (FIRST << at) as f64 / 1e6).chain([f64::INFINITY]);
+            let buckets: Vec<_> = bounds.zip(counts).collect();
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let seconds = self.sum(|routes| &routes.0[index].microseconds) as f64 / 1e6;
+            let labels = Times { route };
+            let mut family = times.encode_family(&labels)?;
+            family.encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_counted_under_the_first_bound_that_it_does_not_exceed() {
+        let bucket = |microseconds| {
+            let route = Route::default();
+            route.record(StatusCode::OK, Duration::from_micros(microseconds));
+            route.times.iter().position(|count| count.load(Relaxed) == 1)
+        };
+        let bounds = [0, 50, 51, 100, 101, 200, 201, 3_276_800, 3_276_801, 90_000_000];
+        let found = bounds.map(|time| bucket(time).unwrap());
+        assert_eq!(found, [0, 0, 1, 1, 2, 2, 3, 16, 17, 17]);
+    }
+}

@@ -1,0 +1,186 @@
+//! The configuration, from every place that it can come from.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::client::get;
+use crate::support::Place;
+
+/// The line of `postroom config` for a setting: its value, and where it comes from.
+fn setting(shown: &str, name: &str) -> (String, String) {
+    let line = shown.lines().find(|line| line.starts_with(&format!("{name} = ")));
+    let line = line.unwrap_or_else(|| panic!("{name} is not in {shown}"));
+    let (value, origin) = line.split_once(" # ").expect("there is an origin");
+    let value = value.split_once(" = ").expect("there is a value").1;
+    (value.trim().to_owned(), origin.to_owned())
+}
+
+#[test]
+fn what_is_in_force_is_shown_with_its_origin_and_without_its_secrets() {
+    let place = Place::bare()
+        .with("POSTROOM_WORKERS", "3")
+        .with("POSTROOM_TRUSTED_PROXIES", "10.0.0.1, 10.1.0.0/16")
+        .with("POSTROOM_DATABASE_URL", "postgres://ann:canary-one@db/mail")
+        .with("POSTROOM_BODY_MAX_BYTES", "5000");
+    let file =
+        "log = \"warn\"\nmax_connections = 7\nbody_max_bytes = 4000\nlisten = \"127.0.0.1:1\"";
+    fs::write(place.path("postroom.toml"), file).unwrap();
+    let dotenv = "DJANGO_SECRET_KEY='canary-two-canary-two-canary-two-'\nLOGGER_LEVEL=DEBUG\n\
+                  DEBUG=True\nPOSTROOM_WORKERS=2\nPOSTROOM_MAX_CONNECTIONS=8\n";
+    fs::write(place.path(".env"), dotenv).unwrap();
+    let shown = place.run(&["config", "--listen", "127.0.0.1:2", "--set", "log_format=json"]).ok();
+    for (name, value, origin) in [
+        ("listen", "\"127.0.0.1:2\"", "command line"),
+        ("log_format", "\"json\"", "command line"),
+        ("workers", "3", "POSTROOM_WORKERS"),
+        ("trusted_proxies", "[\"10.0.0.1\", \"10.1.0.0/16\"]", "POSTROOM_TRUSTED_PROXIES"),
+        ("body_max_bytes", "5000", "POSTROOM_BODY_MAX_BYTES"),
+        ("database_url", "\"postgres://ann:(hidden)@db/mail\"", "POSTROOM_DATABASE_URL"),
+        ("log", "\"debug\"", "./.env"),
+        ("max_connections", "8", "./.env"),
+        ("secret_key", "\"(hidden)\"", "./.env"),
+        ("registration", "\"open\"", "default"),
+        ("data_dir", "\"./postroom-data\"", "default"),
+    ] {
+        assert_eq!(setting(&shown, name), (value.to_owned(), origin.to_owned()), "{name}");
+    }
+    assert!(!shown.contains("canary"), "{shown}");
+    // A file that is named is taken instead of the usual one.
+    fs::write(place.path("other.toml"), "subject_max_chars = 9").unwrap();
+    let shown = place.run(&["config", "--config", "other.toml"]).ok();
+    assert_eq!(setting(&shown, "subject_max_chars"), ("9".to_owned(), "other.toml".to_owned()));
+    assert_eq!(setting(&shown, "listen").1, "default");
+    let place = place.with("POSTROOM_CONFIG", "postroom.toml");
+    let shown = place.run(&["config"]).ok();
+    assert_eq!(
+        setting(&shown, "listen"),
+        ("\"127.0.0.1:1\"".to_owned(), "postroom.toml".to_owned())
+    );
+    assert!(!place.path("postroom-data").exists());
+}
+
+#[test]
+fn the_printed_defaults_are_a_file_that_works() {
+    let place = Place::bare();
+    let defaults = place.run(&["config", "--defaults"]).ok();
+    let bare = place.run(&["config"]).ok();
+    fs::write(place.path("postroom.toml"), &defaults).unwrap();
+    let shown = place.run(&["config"]).ok();
+    assert_eq!(shown.lines().count(), bare.lines().count());
+    for (line, bare) in shown.lines().zip(bare.lines()) {
+        assert!(line.ends_with("# ./postroom.toml"), "{line}");
+        assert_eq!(line.split(" # ").next(), bare.split(" # ").next());
+        let name = line.split(" = ").next().unwrap();
+        let manual = defaults.lines().position(|text| text.starts_with(&format!("{name} = ")));
+        assert!(manual.is_some(), "{name} is not explained");
+    }
+}
+
+#[test]
+fn a_setting_that_there_is_not_is_named_with_its_place() {
+    let place = Place::new().with("POSTROOM_LISTN", "127.0.0.1:1");
+    for command in [&[][..], &["config"], &["check"], &["user", "list"], &["backup", "x.db"]] {
+        let error = place.run(command).failed(2);
+        assert_eq!(error, "error: POSTROOM_LISTN: listn: there is no such setting\n");
+    }
+    for (file, text, origin) in [
+        ("postroom.toml", "listn = \"127.0.0.1:1\"", "./postroom.toml"),
+        (".env", "POSTROOM_LISTN=127.0.0.1:1", "./.env"),
+        ("postroom.toml", "[server]\nlisten = \"127.0.0.1:1\"", "./postroom.toml"),
+    ] {
+        let place = Place::new();
+        fs::write(place.path(file), text).unwrap();
+        let name = if text.starts_with('[') { "server" } else { "listn" };
+        let error = place.run(&["config"]).failed(2);
+        assert_eq!(error, format!("error: {origin}: {name}: there is no such setting\n"));
+    }
+    let error = Place::new().run(&["--set", "listn=1"]).failed(2);
+    assert_eq!(error, "error: command line: listn: there is no such setting\n");
+    assert!(!place.path("data").exists());
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_refused_and_never_repeated_where_it_is_secret() {
+    for (name, value, problem) in [
+        ("POSTROOM_WORKERS", "many", "workers: it must be a whole number"),
+        ("POSTROOM_WORKERS", "-1", "workers: "),
+        ("POSTROOM_RATE_LIMITS", "maybe", "rate_limits: "),
+        ("POSTROOM_LOG", "loud and clear", "log: it must be error, warn, info, debug or trace"),
+        ("POSTROOM_LOG_FORMAT", "xml", "log_format: "),
+        ("POSTROOM_MAX_CONNECTIONS", "0", "max_connections: it must be at least 1"),
+        ("POSTROOM_PUBLIC_URL", "mail.example.org", "public_url: it must look like https://"),
+        ("POSTROOM_TRUSTED_PROXIES", "proxy", "trusted_proxies: each must be an address"),
+        ("POSTROOM_METRICS_LISTEN", "9090", "metrics_listen: it must look like"),
+        ("POSTROOM_BODY_MAX_BYTES", "99999999", "body_max_bytes: it is too large"),
+        ("POSTROOM_SECRET_KEY", "canary", "secret_key: it must have at least 32 characters"),
+        ("DJANGO_SECRET_KEY", "canary", "secret_key: it must have at least 32 characters"),
+    ] {
+        let error = Place::new().with(name, value).run(&["config"]).failed(2);
+        assert!(error.starts_with(&format!("error: {name}: {problem}")), "{error}");
+        assert!(!error.contains("canary"), "{error}");
+    }
+    for (file, text) in [
+        ("postroom.toml", "secret_key = \"canary\" \"canary\""),
+        ("postroom.toml", "secret_key = 1234567890\n"),
+        ("postroom.toml", "database_url = [\"canary\"]"),
+        (".env", "DJANGO_SECRET_KEY='canary\n"),
+        (".env", "canary canary"),
+    ] {
+        let place = Place::new();
+        fs::write(place.path(file), text).unwrap();
+        let error = place.run(&["config"]).failed(2);
+        assert!(error.starts_with(&format!("error: ./{file}: ")), "{error}");
+        assert!(!error.contains("canary") && !error.contains("12345"), "{error}");
+    }
+    let place = Place::new().with("POSTROOM_DATABASE_URL", "postgres://ann:canary@db/mail");
+    for command in [&[][..], &["check"], &["user", "list"]] {
+        let error = place.run(command).failed(1);
+        assert!(error.contains("sqlite:") && !error.contains("canary"), "{error}");
+    }
+    let error = Place::new().run(&["--config", "none.toml"]).failed(2);
+    assert!(error.starts_with("error: none.toml: "), "{error}");
+    for (file, text) in [("key", "too short"), ("no-such-key", "")] {
+        let place = Place::new().with("POSTROOM_SECRET_KEY_FILE", file);
+        fs::write(place.path("key"), text).unwrap();
+        let error = place.run(&[]).failed(1);
+        assert!(error.contains(&format!("the secret key in {file}")), "{error}");
+        assert!(!error.contains("too short"), "{error}");
+    }
+}
+
+/// The log of a server that was asked something and stopped.
+fn log(place: &Place) -> String {
+    let server = place.serve();
+    assert_eq!(get(server.address, "/users/token").status, 200);
+    let mut ann = server.user("ann");
+    ann.sends(ann.id, "a", "b");
+    server.stop()
+}
+
+#[test]
+fn the_log_says_as_much_as_is_asked_for() {
+    let info = log(&Place::new());
+    assert!(info.contains(" INFO started "), "{info}");
+    assert!(info.contains(" INFO logged in client=127.0.0.1 user=1"), "{info}");
+    assert!(!info.contains("DEBUG"), "{info}");
+    let debug = log(&Place::new().with("POSTROOM_LOG", "debug"));
+    assert!(debug.contains("DEBUG answered request="), "{debug}");
+    assert!(debug.contains("route=\"/messages/write_message\" status=200"), "{debug}");
+    assert_eq!(log(&Place::new().with("POSTROOM_LOG", "error")), "");
+    assert_eq!(log(&Place::new().with("POSTROOM_LOG", "warn")), "");
+
+    // The Django app's names, in its own file.
+    for (level, said) in [("DEBUG", true), ("INFO", false), ("WARNING", false)] {
+        let place = Place::new();
+        fs::write(place.path(".env"), format!("LOGGER_LEVEL={level}\n")).unwrap();
+        let log = log(&place);
+        assert_eq!(log.contains("answered"), said, "{level}: {log}");
+        assert_eq!(log.is_empty(), level == "WARNING", "{level}: {log}");
+    }
+    let json = log(&Place::new().with("POSTROOM_LOG_FORMAT", "json"));
+    let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let started = lines.iter().find(|line| line["message"] == "started").expect("it says so");
+    assert_eq!(started["level"], "INFO");
+    assert!(started["address"].as_str().unwrap().starts_with("127.0.0.1:"));
+}
