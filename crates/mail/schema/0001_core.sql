@@ -51,22 +51,21 @@ CREATE TABLE messages (
     holders INTEGER NOT NULL
 ) STRICT;
 
--- A message in a mailbox. What was received stands together, in the order in which it came, so
--- that a list is one range of the key. A message to oneself is one entry, received and sent.
+-- A message in a mailbox. What is unread stands together in the key, and so do what was received
+-- and read, and what was only sent, each in the order in which it came: a list is a range of the
+-- key or two, and a send touches one place of a mailbox, for there is no index to keep up beside it.
+-- A message to oneself is one entry, received and sent.
 CREATE TABLE entries (
     owner_id INTEGER NOT NULL,
     message_id INTEGER NOT NULL,
     received INTEGER NOT NULL,
+    unread INTEGER NOT NULL,
     sent INTEGER NOT NULL,
     read_at INTEGER,
     created_seq INTEGER NOT NULL,
     changed_seq INTEGER NOT NULL,
-    PRIMARY KEY (owner_id, received, message_id)
+    PRIMARY KEY (owner_id, received, unread, message_id)
 ) STRICT, WITHOUT ROWID;
-
--- Holds read_at, always empty here, so that the index alone answers.
-CREATE INDEX entries_unread ON entries (owner_id, received, message_id, read_at)
-    WHERE received = 1 AND read_at IS NULL;
 
 -- What changed after it came. What came is in the order of the key itself, and costs no index.
 CREATE INDEX entries_changed ON entries (owner_id, changed_seq) WHERE changed_seq > created_seq;

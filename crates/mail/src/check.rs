@@ -52,10 +52,15 @@ const RULES: &[(&str, &str)] = &[
             OR (sent = 0 AND received = 0)",
     ),
     (
+        "entries whose mark of being unread and time of reading disagree",
+        "SELECT count(*) FROM entries
+         WHERE (unread = 1) <> (received = 1 AND read_at IS NULL)",
+    ),
+    (
         "messages whose number of holders is wrong",
         "SELECT count(*) FROM messages WHERE holders <> (SELECT count(*) FROM entries
          WHERE owner_id IN (sender_id, receiver_id) AND received IN (0, 1)
-         AND message_id = messages.id)",
+         AND unread IN (0, 1) AND message_id = messages.id)",
     ),
     ("messages that nobody holds", "SELECT count(*) FROM messages WHERE holders <= 0"),
     (

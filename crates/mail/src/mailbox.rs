@@ -62,23 +62,27 @@ pub fn both<T: Copy>(
 pub struct Entry {
     /// The owner received it.
     pub received: bool,
+    /// The owner received it and has not read it.
+    pub unread: bool,
     /// The owner sent it.
     pub sent: bool,
     /// When the owner read it.
     pub read_at: Option<Time>,
 }
 
+/// Where an entry may stand in the key, the likeliest first: (received, unread).
+const PLACES: [(bool, bool); 3] = [(true, false), (true, true), (false, false)];
+
 /// What the mailbox of the owner says of a message; `None` where it does not hold it.
 pub fn entry(tx: &mut Tx<'_>, owner: UserId, message: MessageId) -> Result<Option<Entry>> {
-    // Most of what is read was received.
-    for received in [true, false] {
+    for (received, unread) in PLACES {
         let found = tx.query_opt(
             "SELECT sent, read_at FROM entries
-             WHERE owner_id = ?1 AND received = ?2 AND message_id = ?3",
-            &params![owner, received, message],
+             WHERE owner_id = ?1 AND received = ?2 AND unread = ?3 AND message_id = ?4",
+            &params![owner, received, unread, message],
             |row| {
                 let (sent, read_at) = (row.flag(0)?, row.opt_int(1)?.map(Time));
-                Ok(Entry { received, sent, read_at })
+                Ok(Entry { received, unread, sent, read_at })
             },
         )?;
         if found.is_some() {
@@ -97,8 +101,9 @@ pub(crate) fn deliver(
     receiver: UserId,
 ) -> Result<()> {
     const INSERT: &str =
-        "INSERT INTO entries (owner_id, message_id, received, sent, created_seq, changed_seq)
-         SELECT owner_id, ?2, ?3, ?4, counter, counter FROM mailboxes WHERE owner_id = ?1";
+        "INSERT INTO entries (owner_id, message_id, received, unread, sent, created_seq, changed_seq)
+         VALUES (?1, ?2, ?3, ?3, ?4, (SELECT counter FROM mailboxes WHERE owner_id = ?1),
+                 (SELECT counter FROM mailboxes WHERE owner_id = ?1))";
     if sender == receiver {
         tx.execute(INSERT, &params![sender, message, true, true])?;
     } else {
@@ -113,7 +118,9 @@ pub(crate) fn deliver(
 pub fn received(tx: &mut Tx<'_>, owner: UserId, limit: i64) -> Result<Vec<MessageId>> {
     ids(
         tx,
-        "SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1
+        "SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1 AND unread = 0
+         UNION ALL
+         SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1 AND unread = 1
          ORDER BY message_id LIMIT ?2",
         owner,
         limit,
@@ -124,7 +131,7 @@ pub fn received(tx: &mut Tx<'_>, owner: UserId, limit: i64) -> Result<Vec<Messag
 pub fn unread(tx: &mut Tx<'_>, owner: UserId, limit: i64) -> Result<Vec<MessageId>> {
     ids(
         tx,
-        "SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1 AND read_at IS NULL
+        "SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1 AND unread = 1
          ORDER BY message_id LIMIT ?2",
         owner,
         limit,
@@ -140,36 +147,29 @@ fn ids(tx: &mut Tx<'_>, sql: &'static str, owner: UserId, limit: i64) -> Result<
 pub fn mark_read(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, message: MessageId) -> Result<()> {
     advance(tx, owner)?;
     tx.execute(
-        "UPDATE entries SET read_at = ?3,
+        "UPDATE entries SET unread = 0, read_at = ?3,
          changed_seq = (SELECT counter FROM mailboxes WHERE owner_id = ?1)
-         WHERE owner_id = ?1 AND message_id = ?2 AND received = 1 AND read_at IS NULL",
+         WHERE owner_id = ?1 AND received = 1 AND unread = 1 AND message_id = ?2",
         &params![owner, message, cx.now],
     )?;
     Ok(())
 }
 
-/// Takes a message that was received, or only sent, out of a mailbox that was advanced, and leaves
-/// a tombstone; whether it was there.
-pub(crate) fn remove(
-    tx: &mut Tx<'_>,
-    cx: &Cx,
-    owner: UserId,
-    received: bool,
-    message: MessageId,
-) -> Result<bool> {
-    let buried = tx.execute(
-        "INSERT INTO tombstones (owner_id, seq, message_id, created_seq, destroyed_at)
-         SELECT entries.owner_id, counter, message_id, created_seq, ?4
-         FROM entries JOIN mailboxes ON mailboxes.owner_id = entries.owner_id
-         WHERE entries.owner_id = ?1 AND received = ?2 AND message_id = ?3",
-        &params![owner, received, message, cx.now],
-    )?;
-    if buried == 0 {
-        return Ok(false);
-    }
+/// Takes a message out of a mailbox that was advanced, and leaves a tombstone; whether it was
+/// there.
+pub(crate) fn remove(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, message: MessageId) -> Result<bool> {
+    let Some(entry) = entry(tx, owner, message)? else { return Ok(false) };
     tx.execute(
-        "DELETE FROM entries WHERE owner_id = ?1 AND received = ?2 AND message_id = ?3",
-        &params![owner, received, message],
+        "INSERT INTO tombstones (owner_id, seq, message_id, created_seq, destroyed_at)
+         SELECT entries.owner_id, counter, message_id, created_seq, ?5
+         FROM entries JOIN mailboxes ON mailboxes.owner_id = entries.owner_id
+         WHERE entries.owner_id = ?1 AND received = ?2 AND unread = ?3 AND message_id = ?4",
+        &params![owner, entry.received, entry.unread, message, cx.now],
+    )?;
+    tx.execute(
+        "DELETE FROM entries
+         WHERE owner_id = ?1 AND received = ?2 AND unread = ?3 AND message_id = ?4",
+        &params![owner, entry.received, entry.unread, message],
     )?;
     // Each new one takes up to two with it that are old enough, so that they cannot pile up.
     tx.execute(

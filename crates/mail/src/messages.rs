@@ -75,7 +75,7 @@ pub fn read(tx: &mut Tx<'_>, caller: UserId, id: MessageId) -> Result<Option<(Me
             })
         },
     )?;
-    Ok(Some((message, entry.received && entry.read_at.is_none())))
+    Ok(Some((message, entry.unread)))
 }
 
 /// Deletes a message from the caller's mailbox; where the caller sent it, it is withdrawn: gone
@@ -88,10 +88,10 @@ pub fn delete(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageId) -> Result
     // The envelope never changes, so it may be read before the mailboxes are locked.
     let other = if entry.sent { receiver(tx, id)? } else { caller };
     mailbox::both(tx, caller, other, mailbox::advance)?;
-    if !mailbox::remove(tx, cx, caller, entry.received, id)? {
+    if !mailbox::remove(tx, cx, caller, id)? {
         return Err(Error::NotFound);
     }
-    let also = other != caller && mailbox::remove(tx, cx, other, true, id)?;
+    let also = other != caller && mailbox::remove(tx, cx, other, id)?;
     let_go(tx, id, 1 + i64::from(also))
 }
 

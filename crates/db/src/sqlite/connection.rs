@@ -41,10 +41,10 @@ pub(crate) fn open(path: &Path, kind: Kind) -> Result<Connection> {
     // because the cache of statements clears their values, and a cleared value may change a plan.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(128);
-    // Negative sizes are KiB. The writer's cache is larger: it touches many mailboxes per commit.
+    // Negative sizes are KiB. More than 8 MB does not pay: the system caches the file as well, and
+    // each commit of the writer looks through its whole cache.
     let cache = match kind {
-        Kind::Writer => -16_000,
-        Kind::Reader => -8_000,
+        Kind::Writer | Kind::Reader => -8_000,
         Kind::Scanner | Kind::Checkpointer | Kind::Tool => -2_000,
     };
     connection.execute_batch(&format!("PRAGMA cache_size = {cache}"))?;

@@ -78,7 +78,8 @@ const DAMAGES: &[Damage] = &[
     Damage {
         rule: WRONG_ROLE,
         rows: 1,
-        sql: &["UPDATE entries SET received = 0 WHERE owner_id = 1 AND message_id = 3"],
+        sql: &["UPDATE entries SET received = 0, unread = 0
+                WHERE owner_id = 1 AND message_id = 3"],
     },
     Damage {
         rule: WRONG_ROLE,
@@ -88,17 +89,25 @@ const DAMAGES: &[Damage] = &[
     Damage {
         rule: WRONG_ROLE,
         rows: 1,
-        sql: &["UPDATE entries SET received = 1 WHERE owner_id = 2 AND message_id = 5"],
+        sql: &[
+            "UPDATE entries SET received = 1, read_at = 1 WHERE owner_id = 2 AND message_id = 5",
+        ],
     },
     // In a third mailbox, as if it had been sent to nobody there.
     Damage {
         rule: WRONG_ROLE,
         rows: 1,
         sql: &[
-            "INSERT INTO entries (owner_id, message_id, received, sent, created_seq, changed_seq)
-             VALUES (3, 5, 0, 0, 1, 1)",
+            "INSERT INTO entries
+             (owner_id, message_id, received, unread, sent, created_seq, changed_seq)
+             VALUES (3, 5, 0, 0, 0, 1, 1)",
             "UPDATE mailboxes SET counter = 1 WHERE owner_id = 3",
         ],
+    },
+    Damage {
+        rule: "entries whose mark of being unread and time of reading disagree",
+        rows: 1,
+        sql: &["UPDATE entries SET unread = 1 WHERE owner_id = 2 AND message_id = 5"],
     },
     Damage {
         rule: "messages whose number of holders is wrong",
@@ -200,8 +209,9 @@ fn several_problems_are_all_told() {
 fn a_message_that_is_in_a_mailbox_twice_is_found() {
     let world = good();
     world.sql(
-        "INSERT INTO entries (owner_id, message_id, received, sent, created_seq, changed_seq)
-         VALUES (1, 3, 0, 1, 3, 3)",
+        "INSERT INTO entries
+         (owner_id, message_id, received, unread, sent, created_seq, changed_seq)
+         VALUES (1, 3, 0, 0, 1, 3, 3)",
     );
     let found: Vec<_> = world.problems().into_iter().map(|(rule, _)| rule).collect();
     assert!(found.contains(&WRONG_ROLE), "{found:?}");

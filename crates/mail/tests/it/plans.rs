@@ -31,21 +31,25 @@ fn hot(world: &World) -> Vec<Plan> {
         "UPDATE mailboxes SET counter = counter + 1 WHERE owner_id = ?1 AND closed_at IS NULL",
         "SELECT 1 FROM mailboxes WHERE owner_id = ?1",
         "SELECT sent, read_at FROM entries
-         WHERE owner_id = ?1 AND received = ?2 AND message_id = ?3",
-        "INSERT INTO entries (owner_id, message_id, received, sent, created_seq, changed_seq)
-         SELECT owner_id, ?2, ?3, ?4, counter, counter FROM mailboxes WHERE owner_id = ?1",
-        "SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1
+             WHERE owner_id = ?1 AND received = ?2 AND unread = ?3 AND message_id = ?4",
+        "INSERT INTO entries (owner_id, message_id, received, unread, sent, created_seq, changed_seq)
+         VALUES (?1, ?2, ?3, ?3, ?4, (SELECT counter FROM mailboxes WHERE owner_id = ?1),
+                 (SELECT counter FROM mailboxes WHERE owner_id = ?1))",
+        "SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1 AND unread = 0
+         UNION ALL
+         SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1 AND unread = 1
          ORDER BY message_id LIMIT ?2",
-        "SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1 AND read_at IS NULL
+        "SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1 AND unread = 1
          ORDER BY message_id LIMIT ?2",
-        "UPDATE entries SET read_at = ?3,
+        "UPDATE entries SET unread = 0, read_at = ?3,
          changed_seq = (SELECT counter FROM mailboxes WHERE owner_id = ?1)
-         WHERE owner_id = ?1 AND message_id = ?2 AND received = 1 AND read_at IS NULL",
+         WHERE owner_id = ?1 AND received = 1 AND unread = 1 AND message_id = ?2",
         "INSERT INTO tombstones (owner_id, seq, message_id, created_seq, destroyed_at)
-         SELECT entries.owner_id, counter, message_id, created_seq, ?4
+         SELECT entries.owner_id, counter, message_id, created_seq, ?5
          FROM entries JOIN mailboxes ON mailboxes.owner_id = entries.owner_id
-         WHERE entries.owner_id = ?1 AND received = ?2 AND message_id = ?3",
-        "DELETE FROM entries WHERE owner_id = ?1 AND received = ?2 AND message_id = ?3",
+         WHERE entries.owner_id = ?1 AND received = ?2 AND unread = ?3 AND message_id = ?4",
+        "DELETE FROM entries
+         WHERE owner_id = ?1 AND received = ?2 AND unread = ?3 AND message_id = ?4",
         "DELETE FROM tombstones WHERE owner_id = ?1 AND destroyed_at < ?2 AND seq IN
          (SELECT seq FROM tombstones WHERE owner_id = ?1 ORDER BY seq LIMIT 2)",
     ];
@@ -112,7 +116,7 @@ fn in_the_sources() -> BTreeSet<String> {
     literals
         .map(flat)
         .filter(|text| verbs.iter().any(|verb| text.starts_with(verb)))
-        .filter(|text| !text.starts_with("INSERT ") || text.contains(" SELECT "))
+        .filter(|text| !text.starts_with("INSERT ") || text.contains("SELECT "))
         .filter(|statement| !COLD.contains(&statement.as_str()))
         .collect()
 }
@@ -132,28 +136,34 @@ fn no_hot_statement_scans_or_sorts() {
     for plan in hot(&World::new()) {
         assert!(!plan.steps.is_empty(), "{}", plan.statement);
         for step in &plan.steps {
-            let good = ["SEARCH ", "LIST SUBQUERY", "SCALAR SUBQUERY"]
-                .iter()
-                .any(|kind| step.starts_with(kind));
+            let good = [
+                "SEARCH ",
+                "LIST SUBQUERY",
+                "SCALAR SUBQUERY",
+                "MERGE (UNION ALL)",
+                "LEFT",
+                "RIGHT",
+            ]
+            .iter()
+            .any(|kind| step.starts_with(kind));
             assert!(good, "{step}\n in {}", plan.statement);
         }
     }
 }
 
 #[test]
-fn the_lists_are_one_range_of_a_key_or_an_index_alone() {
+fn the_lists_are_ranges_of_the_key() {
     let plans = hot(&World::new());
     let steps = |beginning: &str| {
         let found = plans.iter().find(|plan| flat(plan.statement).starts_with(beginning));
         found.expect("there is such a statement").steps.join("; ")
     };
+    let range = "SEARCH entries USING PRIMARY KEY (owner_id=? AND received=? AND unread=?)";
+    let list = "SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1 AND unread = ";
+    assert_eq!(steps(&format!("{list}1 ORDER")), range);
     assert_eq!(
-        steps("SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1 ORDER"),
-        "SEARCH entries USING PRIMARY KEY (owner_id=? AND received=?)"
-    );
-    assert_eq!(
-        steps("SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1 AND read_at"),
-        "SEARCH entries USING COVERING INDEX entries_unread (owner_id=? AND received=?)"
+        steps(&format!("{list}0 UNION ALL")),
+        format!("MERGE (UNION ALL); LEFT; {range}; RIGHT; {range}")
     );
 }
 

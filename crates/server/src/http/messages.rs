@@ -97,7 +97,11 @@ pub(super) async fn read(
     // A page of another site may cause this request, but not that the message counts as read.
     if unread && !caller.cross_site {
         let cx = app.clock.cx();
-        app.db.write(move |tx| mailbox::mark_read(tx, &cx, caller.user, id)).await?;
+        match app.db.write(move |tx| mailbox::mark_read(tx, &cx, caller.user, id)).await {
+            // Letters can be read while the disk is full; they stay unread.
+            Err(mail::Error::Db(db::Error::Full)) => {}
+            marked => marked?,
+        }
     }
     Ok(Json(View::of(&message)).into_response())
 }
