@@ -100,8 +100,8 @@ pub(crate) fn deliver(
     sender: UserId,
     receiver: UserId,
 ) -> Result<()> {
-    const INSERT: &str =
-        "INSERT INTO entries (owner_id, message_id, received, unread, sent, created_seq, changed_seq)
+    const INSERT: &str = "INSERT INTO entries
+         (owner_id, message_id, received, unread, sent, created_seq, changed_seq)
          VALUES (?1, ?2, ?3, ?3, ?4, (SELECT counter FROM mailboxes WHERE owner_id = ?1),
                  (SELECT counter FROM mailboxes WHERE owner_id = ?1))";
     if sender == receiver {

@@ -32,7 +32,8 @@ fn hot(world: &World) -> Vec<Plan> {
         "SELECT 1 FROM mailboxes WHERE owner_id = ?1",
         "SELECT sent, read_at FROM entries
              WHERE owner_id = ?1 AND received = ?2 AND unread = ?3 AND message_id = ?4",
-        "INSERT INTO entries (owner_id, message_id, received, unread, sent, created_seq, changed_seq)
+        "INSERT INTO entries
+         (owner_id, message_id, received, unread, sent, created_seq, changed_seq)
          VALUES (?1, ?2, ?3, ?3, ?4, (SELECT counter FROM mailboxes WHERE owner_id = ?1),
                  (SELECT counter FROM mailboxes WHERE owner_id = ?1))",
         "SELECT message_id FROM entries WHERE owner_id = ?1 AND received = 1 AND unread = 0

@@ -351,7 +351,8 @@ const TABLES: [&str; 7] = [
     "SELECT 'message ' || id || ' ' || sender_id || ' ' || receiver_id || ' ' || quote(subject)
          || ' ' || quote(body) || ' ' || sent_at || ' ' || holders FROM messages ORDER BY id",
     "SELECT 'entry ' || owner_id || ' ' || message_id || ' ' || received || ' ' || unread
-         || ' ' || sent || ' ' || quote(read_at) || ' ' || changed_seq FROM entries ORDER BY owner_id, message_id",
+         || ' ' || sent || ' ' || quote(read_at) || ' ' || changed_seq
+     FROM entries ORDER BY owner_id, message_id",
     "SELECT 'tombstone ' || owner_id || ' ' || seq || ' ' || message_id
      FROM tombstones ORDER BY owner_id, seq, message_id",
 ];
