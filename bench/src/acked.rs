@@ -37,7 +37,8 @@ impl Acked {
         }
     }
 
-    /// Looks every id up as the sender, which marks nothing as read.
+    /// Looks every id up as the sender, which marks nothing as read: through the classic API, which
+    /// shows what either of them sent.
     pub(crate) async fn settle(self, server: &Process, users: &[User]) -> Result<Account> {
         let (acked, twice) = self.count();
         let mut lookups = JoinSet::new();

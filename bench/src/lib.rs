@@ -30,7 +30,10 @@ impl Fill {
     pub fn new(users: usize, messages: usize) -> Result<Self> {
         let fill = Self { users, messages };
         let (owners, least) = (fill.owners(), fill.owners() * INBOX);
-        ensure!(users > owners, "more than {owners} users are needed: somebody must receive w1");
+        ensure!(
+            users > owners,
+            "more than {owners} users are needed: somebody must receive what is sent"
+        );
         ensure!(messages >= least, "{owners} inboxes of {INBOX} need {least} messages");
         Ok(fill)
     }
@@ -43,7 +46,7 @@ impl Fill {
         self.messages
     }
 
-    /// Users 1 to this one have an inbox of exactly `INBOX` messages; w1 never writes to them.
+    /// Users 1 to this one have an inbox of exactly `INBOX` messages; no workload writes to them.
     pub fn owners(self) -> usize {
         if self.users >= 1000 { 100 } else { SIGNED_IN }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const SLOW: u32 = 100_000;
 
 /// What is asked: connection `c` walks round and round through lane `c % lanes`.
+#[derive(Clone, Default)]
 pub(crate) struct Plan {
     pub(crate) lanes: Vec<Arc<[Request]>>,
 }
@@ -130,7 +131,7 @@ async fn drive(
         if !answer.is_success() {
             not_2xx += 1;
         } else if ids == Ids::Kept {
-            acked.push(first_number(answer.body).context("a send without a message_id")?);
+            acked.push(sent_id(answer.body)?);
         }
         let now = Instant::now();
         let taken = now.duration_since(since).as_micros();
@@ -166,11 +167,15 @@ impl Figures {
     }
 }
 
-/// The first number in a JSON object of one field.
-fn first_number(body: &[u8]) -> Option<u64> {
-    let start = body.iter().position(u8::is_ascii_digit)?;
-    let digits = body[start..].iter().take_while(|byte| byte.is_ascii_digit());
-    Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+/// The id in the answer to a send, of either API.
+fn sent_id(body: &[u8]) -> Result<u64> {
+    #[derive(Deserialize)]
+    struct Sent {
+        #[serde(alias = "message_id")]
+        id: u64,
+    }
+    let sent: Sent = serde_json::from_slice(body).context("a send answered without an id")?;
+    Ok(sent.id)
 }
 
 #[cfg(test)]
@@ -178,9 +183,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_is_read_from_either_spelling() {
-        assert_eq!(first_number(b"{\"message_id\":907}"), Some(907));
-        assert_eq!(first_number(b"{\"message_id\": 12, \"x\": 3}"), Some(12));
-        assert_eq!(first_number(b"{}"), None);
+    fn the_id_is_that_of_the_message_in_either_api() {
+        assert_eq!(sent_id(b"{\"message_id\":907}").unwrap(), 907);
+        let message = br#"{"from": {"id": 3}, "to": [{"id": 4}], "id": 12, "subject": "5"}"#;
+        assert_eq!(sent_id(message).unwrap(), 12);
+        assert!(sent_id(b"{}").is_err());
     }
 }

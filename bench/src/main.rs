@@ -67,7 +67,7 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
     eprintln!("filling in {messages} messages of {} users", settings.fill.users());
     let filled = fill::fill(&launch(System::Postroom, &binaries.server)).await?;
     let users = filled.users;
-    let plans = Plans::postroom(&filled.server, settings.fill, &users).await?;
+    let plans = Plans::postroom(&filled.server, settings, &users).await?;
     let server = Subject { process: filled.server, plans };
 
     let mut rounds = Rounds::new(settings);
@@ -77,7 +77,7 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
     } else {
         if settings.shared().next().is_some() {
             let (process, _) = launch(System::Floor, &binaries.floor).start()?;
-            let plans = Plans::floor(&process, settings.fill).await?;
+            let plans = Plans::floor(&process, settings).await?;
             rounds.in_turns(&server, &Subject { process, plans }).await?;
         }
         if settings.workloads.contains(&Workload::Signin) {

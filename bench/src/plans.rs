@@ -5,11 +5,12 @@ use std::ops::RangeInclusive;
 use anyhow::{Context as _, Result, ensure};
 use bench::{Fill, INBOX, SIGNED_IN};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::load::Plan;
 use crate::process::Process;
-use crate::requests::{Request, User, floor, postroom};
-use crate::settings::Workload;
+use crate::requests::{Request, User, floor, postroom, v1};
+use crate::settings::{Settings, Workload};
 use crate::wire::Connection;
 
 /// Receivers per sender: 32 senders with 28 each reach about all of the 900 who receive.
@@ -20,36 +21,90 @@ pub(crate) struct Plans {
     w1: Plan,
     w2: Plan,
     w3: Plan,
+    v1: V1,
     signin: Plan,
 }
 
+/// Without lanes where nothing of /v1 is measured.
+#[derive(Default)]
+struct V1 {
+    send: Plan,
+    page: Plan,
+    read: Plan,
+    unread: Plan,
+}
+
+/// The inbox in a list of ids or in a page.
 #[derive(Deserialize)]
-struct Inbox {
-    messages_id: Vec<u64>,
+#[serde(untagged)]
+enum Inbox {
+    Ids { messages_id: Vec<u64> },
+    Page { data: Vec<Item> },
+}
+
+#[derive(Deserialize)]
+struct Item {
+    id: u64,
+    /// A page without snippets would be cheaper than what is to be measured.
+    #[serde(rename = "snippet")]
+    _snippet: String,
+}
+
+#[derive(Deserialize)]
+struct Unread {
+    messages: u64,
+}
+
+#[derive(Deserialize)]
+struct Token {
+    token: String,
 }
 
 impl Plans {
     /// Reads each inbox through once, so that afterwards all is marked as read.
-    pub(crate) async fn postroom(server: &Process, fill: Fill, users: &[User]) -> Result<Self> {
+    pub(crate) async fn postroom(
+        server: &Process,
+        settings: &Settings,
+        users: &[User],
+    ) -> Result<Self> {
         let user = |lane: usize| &users[lane - 1];
+        let mut asking = Asking::of(server).await?;
         let lists = LANES.map(|lane| postroom::list(user(lane))).collect::<Vec<_>>();
         let read = |lane: usize, id| postroom::read(user(lane), id);
+        let send = |lane: usize, to: usize| postroom::send(user(lane), users[to - 1].id);
+        let w3 = asking.reads(&lists, read).await?;
+        let v1 = if settings.v1() {
+            V1::postroom(&mut asking, settings.fill, users).await?
+        } else {
+            V1::default()
+        };
         Ok(Self {
-            w1: sends(fill, |lane, to| postroom::send(user(lane), users[to - 1].id)),
-            w3: reads(server, &lists, read).await?,
+            w1: sends(settings.fill, send),
             w2: one_each(lists),
+            w3,
+            v1,
             signin: one_each(LANES.map(user).map(|user| postroom::login(&user.name, &user.csrf))),
         })
     }
 
     /// The same for the floor, where nobody signs in.
-    pub(crate) async fn floor(server: &Process, fill: Fill) -> Result<Self> {
+    pub(crate) async fn floor(floor: &Process, settings: &Settings) -> Result<Self> {
+        let mut asking = Asking::of(floor).await?;
         let lists = LANES.map(floor::list).collect::<Vec<_>>();
+        let w1 = sends(settings.fill, |lane, to| floor::send(lane, to as u64));
+        let w3 = asking.reads(&lists, floor::read).await?;
+        let pages = LANES.map(floor::page).collect::<Vec<_>>();
         Ok(Self {
-            w1: sends(fill, |lane, to| floor::send(lane, to as u64)),
-            w3: reads(server, &lists, floor::read).await?,
+            v1: V1 {
+                send: w1.clone(),
+                read: asking.reads(&pages, floor::read).await?,
+                page: one_each(pages),
+                unread: asking.unread(LANES.map(floor::unread)).await?,
+            },
+            w1,
             w2: one_each(lists),
-            signin: one_each([]),
+            w3,
+            signin: Plan::default(),
         })
     }
 
@@ -58,7 +113,88 @@ impl Plans {
             Workload::W1 => &self.w1,
             Workload::W2 => &self.w2,
             Workload::W3 => &self.w3,
+            Workload::V1send => &self.v1.send,
+            Workload::V1page => &self.v1.page,
+            Workload::V1read => &self.v1.read,
+            Workload::V1unread => &self.v1.unread,
             Workload::Signin => &self.signin,
+        }
+    }
+}
+
+impl V1 {
+    /// With a token for each who reads, made as a browser would.
+    async fn postroom(asking: &mut Asking<'_>, fill: Fill, users: &[User]) -> Result<Self> {
+        let mut tokens = Vec::with_capacity(SIGNED_IN);
+        for user in &users[..SIGNED_IN] {
+            let made: Token = asking.ask(&v1::token(user)).await.context("making a token")?;
+            tokens.push(made.token);
+        }
+        let pages = tokens.iter().map(|token| v1::page(token)).collect::<Vec<_>>();
+        Ok(Self {
+            send: sends(fill, |lane, to| v1::send(&users[lane - 1], users[to - 1].id)),
+            read: asking.reads(&pages, |lane, id| v1::read(&tokens[lane - 1], id)).await?,
+            page: one_each(pages),
+            unread: asking.unread(tokens.iter().map(|token| v1::unread(token))).await?,
+        })
+    }
+}
+
+/// A connection for what must be known before anything is measured.
+struct Asking<'a> {
+    connection: Connection,
+    process: &'a Process,
+}
+
+impl<'a> Asking<'a> {
+    async fn of(process: &'a Process) -> Result<Self> {
+        Ok(Self { connection: Connection::open(process.port).await?, process })
+    }
+
+    async fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T> {
+        let answer = self.connection.exchange(request).await?;
+        Ok(serde_json::from_slice(answer.success()?)?)
+    }
+
+    /// Each message of the listed inboxes, read once already.
+    async fn reads(
+        &mut self,
+        lists: &[Request],
+        read: impl Fn(usize, u64) -> Request,
+    ) -> Result<Plan> {
+        let system = self.process.system.name();
+        let mut lanes = Vec::with_capacity(lists.len());
+        for (lane, list) in LANES.zip(lists) {
+            let ids = self.ask::<Inbox>(list).await.context("listing an inbox")?.ids();
+            let count = ids.len();
+            ensure!(count == INBOX, "user {lane} of {system} lists {count} messages");
+            let requests = ids.into_iter().map(|id| read(lane, id)).collect::<Vec<_>>();
+            for request in &requests {
+                let answer = self.connection.exchange(request).await?;
+                answer.success().context("reading a message")?;
+            }
+            lanes.push(requests.into());
+        }
+        Ok(Plan { lanes })
+    }
+
+    /// The counts of inboxes that were read through.
+    async fn unread(&mut self, counts: impl IntoIterator<Item = Request>) -> Result<Plan> {
+        let counts = counts.into_iter().collect::<Vec<_>>();
+        for (lane, count) in LANES.zip(&counts) {
+            let unread: Unread = self.ask(count).await.context("counting the unread")?;
+            let (system, unread) = (self.process.system.name(), unread.messages);
+            ensure!(unread == 0, "user {lane} of {system} has read all, and {unread} are unread");
+        }
+        Ok(one_each(counts))
+    }
+}
+
+impl Inbox {
+    fn ids(self) -> Vec<u64> {
+        match self {
+            Self::Ids { messages_id } => messages_id,
+            Self::Page { data } => data.into_iter().map(|item| item.id).collect(),
         }
     }
 }
@@ -75,23 +211,22 @@ fn sends(fill: Fill, send: impl Fn(usize, usize) -> Request) -> Plan {
     Plan { lanes: LANES.map(lane).collect() }
 }
 
-async fn reads(
-    server: &Process,
-    lists: &[Request],
-    read: impl Fn(usize, u64) -> Request,
-) -> Result<Plan> {
-    let mut connection = Connection::open(server.port).await?;
-    let mut lanes = Vec::with_capacity(lists.len());
-    for (lane, list) in LANES.zip(lists) {
-        let answer = connection.exchange(list).await?;
-        let inbox: Inbox = serde_json::from_slice(answer.success().context("listing an inbox")?)?;
-        let count = inbox.messages_id.len();
-        ensure!(count == INBOX, "user {lane} of {} lists {count} messages", server.system.name());
-        let requests = inbox.messages_id.into_iter().map(|id| read(lane, id)).collect::<Vec<_>>();
-        for request in &requests {
-            connection.exchange(request).await?.success().context("reading a message")?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ids_of_an_inbox_are_found_in_either_list() {
+        for list in [
+            r#"{"messages_id": [3, 5]}"#,
+            r#"{"data": [{"id": 3, "snippet": "a"}, {"id": 5, "snippet": ""}], "state": "9"}"#,
+        ] {
+            assert_eq!(serde_json::from_str::<Inbox>(list).unwrap().ids(), [3, 5], "{list}");
         }
-        lanes.push(requests.into());
     }
-    Ok(Plan { lanes })
+
+    #[test]
+    fn a_page_without_snippets_is_refused() {
+        assert!(serde_json::from_str::<Inbox>(r#"{"data": [{"id": 3}]}"#).is_err());
+    }
 }

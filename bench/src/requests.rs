@@ -30,6 +30,10 @@ fn request(method: &str, path: &str, headers: &str, body: &str) -> Request {
     text.into_bytes().into()
 }
 
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
 pub(crate) mod postroom {
     use super::{BODY, PASSWORD, Request, SUBJECT, User, json, request};
 
@@ -50,11 +54,7 @@ pub(crate) mod postroom {
 
     pub(crate) fn send(from: &User, to: u64) -> Request {
         let body = json!({"receiver_id": to, "subject": SUBJECT, "body": BODY});
-        let headers = format!(
-            "Cookie: sessionid={}; csrftoken={}\r\nX-CSRFToken: {}\r\n",
-            from.session, from.csrf, from.csrf
-        );
-        request("POST", "/messages/write_message", &headers, &body.to_string())
+        request("POST", "/messages/write_message", &write_headers(from), &body.to_string())
     }
 
     pub(crate) fn list(user: &User) -> Request {
@@ -70,29 +70,70 @@ pub(crate) mod postroom {
         format!("Cookie: csrftoken={csrf}\r\nX-CSRFToken: {csrf}\r\n")
     }
 
+    /// What a browser sends with a write.
+    pub(super) fn write_headers(user: &User) -> String {
+        format!("{}X-CSRFToken: {}\r\n", session_header(user), user.csrf)
+    }
+
     fn session_header(user: &User) -> String {
         format!("Cookie: sessionid={}; csrftoken={}\r\n", user.session, user.csrf)
     }
 }
 
+/// Postroom's API for everybody else: browsers write, programs with a token read.
+pub(crate) mod v1 {
+    use super::postroom::write_headers;
+    use super::{BODY, Request, SUBJECT, User, bearer, json, request};
+
+    pub(crate) fn token(user: &User) -> Request {
+        let body = json!({"name": "bench"});
+        request("POST", "/v1/tokens", &write_headers(user), &body.to_string())
+    }
+
+    pub(crate) fn send(from: &User, to: u64) -> Request {
+        let body = json!({"to": [to], "subject": SUBJECT, "body": BODY});
+        request("POST", "/v1/messages", &write_headers(from), &body.to_string())
+    }
+
+    pub(crate) fn page(token: &str) -> Request {
+        request("GET", "/v1/messages?limit=50", &bearer(token), "")
+    }
+
+    pub(crate) fn read(token: &str, message: u64) -> Request {
+        request("GET", &format!("/v1/messages/{message}"), &bearer(token), "")
+    }
+
+    pub(crate) fn unread(token: &str) -> Request {
+        request("GET", "/v1/unread", &bearer(token), "")
+    }
+}
+
 pub(crate) mod floor {
-    use super::{BODY, Request, SUBJECT, floor_token, json, request};
+    use super::{BODY, Request, SUBJECT, bearer, floor_token, json, request};
 
     pub(crate) fn send(from: usize, to: u64) -> Request {
         let body = json!({"receiver_id": to, "subject": SUBJECT, "body": BODY});
-        request("POST", "/m", &bearer(from), &body.to_string())
+        request("POST", "/m", &known(from), &body.to_string())
     }
 
     pub(crate) fn list(user: usize) -> Request {
-        request("GET", "/inbox", &bearer(user), "")
+        request("GET", "/inbox", &known(user), "")
+    }
+
+    pub(crate) fn page(user: usize) -> Request {
+        request("GET", "/page", &known(user), "")
     }
 
     pub(crate) fn read(user: usize, message: u64) -> Request {
-        request("GET", &format!("/m/{message}"), &bearer(user), "")
+        request("GET", &format!("/m/{message}"), &known(user), "")
     }
 
-    fn bearer(user: usize) -> String {
-        format!("Authorization: Bearer {}\r\n", floor_token(user))
+    pub(crate) fn unread(user: usize) -> Request {
+        request("GET", "/unread", &known(user), "")
+    }
+
+    fn known(user: usize) -> String {
+        bearer(&floor_token(user))
     }
 }
 
@@ -118,12 +159,11 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_send_is_a_whole_request_with_both_halves_of_the_csrf_token() {
-        let send = postroom::send(&ann(), 101);
+    /// The path and the body of a send that carries a session and both halves of its CSRF token.
+    fn send_of_ann(send: &Request) -> (String, serde_json::Value) {
         let mut headers = [httparse::EMPTY_HEADER; 8];
         let mut parsed = httparse::Request::new(&mut headers);
-        let head = parsed.parse(&send).unwrap().unwrap();
+        let head = parsed.parse(send).unwrap().unwrap();
         let header = |name| {
             let found = parsed.headers.iter().find(|header| header.name == name).unwrap();
             str::from_utf8(found.value).unwrap()
@@ -131,8 +171,30 @@ mod tests {
         assert_eq!(header("X-CSRFToken"), "c");
         assert_eq!(header("Cookie"), "sessionid=s; csrftoken=c");
         assert_eq!(header("Content-Length"), (send.len() - head).to_string());
-        let body: serde_json::Value = serde_json::from_slice(&send[head..]).unwrap();
+        assert_eq!(header("Content-Type"), "application/json");
+        let path = parsed.path.unwrap().to_owned();
+        (path, serde_json::from_slice(&send[head..]).unwrap())
+    }
+
+    #[test]
+    fn a_send_is_a_whole_request_with_both_halves_of_the_csrf_token() {
+        let (path, body) = send_of_ann(&postroom::send(&ann(), 101));
+        assert_eq!(path, "/messages/write_message");
         assert_eq!(body, json!({"receiver_id": 101, "subject": SUBJECT, "body": BODY}));
+
+        let (path, body) = send_of_ann(&v1::send(&ann(), 101));
+        assert_eq!(path, "/v1/messages");
+        assert_eq!(body, json!({"to": [101], "subject": SUBJECT, "body": BODY}));
+    }
+
+    #[test]
+    fn a_program_reads_with_its_token_and_without_cookies() {
+        assert_eq!(
+            text(&v1::page("prt_t")),
+            "GET /v1/messages?limit=50 HTTP/1.1\r\nHost: localhost\r\n\
+             Authorization: Bearer prt_t\r\n\r\n"
+        );
+        assert!(text(&v1::read("prt_t", 12)).starts_with("GET /v1/messages/12 HTTP/1.1\r\n"));
     }
 
     #[test]

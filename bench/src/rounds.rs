@@ -103,7 +103,7 @@ impl<'a> Rounds<'a> {
 
     fn load<'s>(&self, subject: &'s Subject, workload: Workload, conns: usize) -> Load<'s> {
         let process = &subject.process;
-        let kept = workload == Workload::W1 && process.system == System::Postroom;
+        let kept = workload.sends() && process.system == System::Postroom;
         Load {
             process,
             plan: subject.plans.of(workload),

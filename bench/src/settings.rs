@@ -11,7 +11,7 @@ use clap::{Parser, ValueEnum};
 #[derive(Parser)]
 #[command(after_help = "Example: cargo run --release -p bench -- --quick --workloads w1,w3")]
 pub(crate) struct Args {
-    /// 100 users, 10,000 messages, one round of 2 s at 1 and 32 connections; to look, not to
+    /// 100 users, 10,000 messages, one round of 1 s at 1 and 32 connections; to look, not to
     /// compare
     #[arg(long)]
     quick: bool,
@@ -59,6 +59,14 @@ pub(crate) enum Workload {
     W2,
     /// Read one message, already marked as read
     W3,
+    /// Send a message through /v1
+    V1send,
+    /// The newest 50 of an inbox with snippets, through /v1
+    V1page,
+    /// Read one message through /v1
+    V1read,
+    /// Count the unread through /v1
+    V1unread,
     /// Sign in with a password
     Signin,
 }
@@ -69,8 +77,20 @@ impl Workload {
             Self::W1 => "w1",
             Self::W2 => "w2",
             Self::W3 => "w3",
+            Self::V1send => "v1send",
+            Self::V1page => "v1page",
+            Self::V1read => "v1read",
+            Self::V1unread => "v1unread",
             Self::Signin => "signin",
         }
+    }
+
+    pub(crate) fn sends(self) -> bool {
+        matches!(self, Self::W1 | Self::V1send)
+    }
+
+    fn is_v1(self) -> bool {
+        matches!(self, Self::V1send | Self::V1page | Self::V1read | Self::V1unread)
     }
 }
 
@@ -90,7 +110,7 @@ pub(crate) struct Settings {
 impl Args {
     pub(crate) fn resolve(self) -> Result<Settings> {
         let (users, messages, rounds, seconds, conns) = if self.quick {
-            (100, 10_000, 1, 2, vec![1, 32])
+            (100, 10_000, 1, 1, vec![1, 32])
         } else {
             (1000, 100_000, 3, 5, vec![1, 32, 256])
         };
@@ -121,6 +141,11 @@ impl Settings {
     pub(crate) fn shared(&self) -> impl Iterator<Item = Workload> {
         self.workloads.iter().copied().filter(|&workload| workload != Workload::Signin)
     }
+
+    /// Whether anything is asked of /v1: else a server without it can be measured.
+    pub(crate) fn v1(&self) -> bool {
+        self.soak.is_none() && self.workloads.iter().any(|workload| workload.is_v1())
+    }
 }
 
 #[cfg(test)]
@@ -138,6 +163,17 @@ mod tests {
         assert_eq!(settings.rounds, 1);
         assert_eq!(settings.conns, [8]);
         assert_eq!(settings.shared().collect::<Vec<_>>(), [Workload::W3]);
+    }
+
+    #[test]
+    fn a_workload_is_called_what_the_table_calls_it() {
+        for &workload in Workload::value_variants() {
+            let name = workload.name();
+            let settings = resolved(&format!("bench --workloads {name}")).unwrap();
+            assert_eq!(settings.workloads, [workload], "{name}");
+            assert_eq!(settings.v1(), name.starts_with("v1"), "{name}");
+        }
+        assert!(!resolved("bench --soak 9").unwrap().v1());
     }
 
     #[test]

@@ -49,6 +49,14 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Text, or nothing.
+    pub fn opt_text(&self, column: usize) -> Result<Option<&'a str>> {
+        match self.value(column)? {
+            ValueRef::Null => Ok(None),
+            _ => self.text(column).map(Some),
+        }
+    }
+
     /// Bytes.
     pub fn blob(&self, column: usize) -> Result<&'a [u8]> {
         match self.value(column)? {

@@ -11,11 +11,12 @@ use crate::{Error, Result, Row, Value};
 pub struct Tx<'a> {
     connection: &'a Connection,
     over: Option<Error>,
+    statements: u64,
 }
 
 impl<'a> Tx<'a> {
     pub(crate) fn new(connection: &'a Connection) -> Self {
-        Self { connection, over: None }
+        Self { connection, over: None, statements: 0 }
     }
 
     /// The failure that ended the transaction, whatever the closure made of it.
@@ -23,8 +24,16 @@ impl<'a> Tx<'a> {
         self.over
     }
 
-    /// Refuses to go on after such a failure: the engine would commit each statement by itself.
-    fn usable(&self) -> Result<()> {
+    /// How many verbs were run so far, those that failed too: so many times an engine across a
+    /// network is asked.
+    pub fn statements(&self) -> u64 {
+        self.statements
+    }
+
+    /// Counts a verb, and refuses to go on after such a failure: the engine would commit each
+    /// statement by itself.
+    fn begin(&mut self) -> Result<()> {
+        self.statements += 1;
         match &self.over {
             None => Ok(()),
             Some(error) => Err(error.clone()),
@@ -42,7 +51,7 @@ impl<'a> Tx<'a> {
 
     /// Runs a statement and returns the number of rows that it changed.
     pub fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64> {
-        self.usable()?;
+        self.begin()?;
         let changed = execute(self.connection, sql, params);
         self.note(changed)
     }
@@ -52,7 +61,7 @@ impl<'a> Tx<'a> {
     /// # Errors
     /// [`Error::NoRow`] where the statement inserted nothing.
     pub fn insert(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<i64> {
-        self.usable()?;
+        self.begin()?;
         let inserted = execute(self.connection, sql, params);
         match self.note(inserted)? {
             // The engine still knows the id of an earlier row then, perhaps of another write.
@@ -68,7 +77,7 @@ impl<'a> Tx<'a> {
         params: &[Value<'_>],
         mut map: impl FnMut(&Row<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
-        self.usable()?;
+        self.begin()?;
         let mut found = Vec::new();
         let read = each(self.connection, sql, params, |row| {
             found.push(map(row)?);
@@ -85,7 +94,7 @@ impl<'a> Tx<'a> {
         params: &[Value<'_>],
         mut map: impl FnMut(&Row<'_>) -> Result<T>,
     ) -> Result<Option<T>> {
-        self.usable()?;
+        self.begin()?;
         let mut found = None;
         // Read to the end: a statement that changes rows has done its work only then.
         let read = each(self.connection, sql, params, |row| {
@@ -118,7 +127,7 @@ impl<'a> Tx<'a> {
         sql: &'static str,
         rows: &[[Value<'_>; N]],
     ) -> Result<u64> {
-        self.usable()?;
+        self.begin()?;
         let changed = batch(self.connection, sql, rows);
         self.note(changed)
     }

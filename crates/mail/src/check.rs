@@ -46,27 +46,89 @@ const RULES: &[(&str, &str)] = &[
          (SELECT 1 FROM messages WHERE id = entries.message_id)",
     ),
     (
-        "entries in the mailbox of neither the sender nor the receiver, or in the wrong role",
+        "entries in the mailbox of neither the sender nor a receiver, or in the wrong role",
         "SELECT count(*) FROM entries JOIN messages ON messages.id = entries.message_id
-         WHERE sent <> (sender_id = owner_id) OR received <> (receiver_id = owner_id)
-            OR (sent = 0 AND received = 0)",
+         WHERE (role >= 2) <> (sender_id = owner_id) OR (role % 2 = 1) <> (receiver_id = owner_id
+             OR (',' || coalesce(others, '') || ',') LIKE ('%,' || owner_id || ',%'))
+            OR role NOT IN (1, 2, 3)",
     ),
     (
-        "entries whose mark of being unread and time of reading disagree",
+        "entries in another place than their marks say",
         "SELECT count(*) FROM entries
-         WHERE (unread = 1) <> (received = 1 AND read_at IS NULL)",
+         WHERE place / 4 <> CASE WHEN trashed_at IS NOT NULL THEN 3
+                                 WHEN archived_at IS NOT NULL THEN 1
+                                 WHEN role = 2 THEN 2 ELSE 0 END
+            OR (place / 2 % 2 = 1) <> (role <> 2 AND read_at IS NULL)
+            OR (role = 2 AND read_at IS NOT NULL)",
+    ),
+    (
+        "entries whose conversation or peer is not the one of their message",
+        "SELECT count(*) FROM entries JOIN messages ON messages.id = entries.message_id
+         WHERE coalesce(entries.conversation_id, message_id)
+               <> coalesce(messages.conversation_id, messages.id)
+            OR coalesce(peer_id, 0) <> CASE WHEN others IS NOT NULL THEN 0
+                WHEN sender_id = owner_id THEN receiver_id ELSE sender_id END",
+    ),
+    (
+        "entries whose conversation has a row and which do not say so, or the reverse",
+        "SELECT count(*) FROM entries WHERE (place % 2 = 1) <> EXISTS (SELECT 1 FROM threads
+         WHERE threads.owner_id = entries.owner_id
+           AND threads.conversation_id = coalesce(entries.conversation_id, message_id))
+            OR (place % 2 = 0) <> (conversation_id IS NULL)",
+    ),
+    (
+        "conversations without a message",
+        "SELECT count(*) FROM threads WHERE NOT EXISTS (SELECT 1 FROM entries
+         WHERE entries.owner_id = threads.owner_id AND place % 2 = 1
+           AND entries.conversation_id = threads.conversation_id)",
+    ),
+    (
+        "conversations whose last message or number of unread ones is wrong",
+        "SELECT count(*) FROM threads WHERE
+         coalesce(last_message_id, 0) <> (SELECT coalesce(max(message_id), 0) FROM entries
+            WHERE entries.owner_id = threads.owner_id AND place % 2 = 1 AND place < 12
+              AND entries.conversation_id = threads.conversation_id)
+         OR unread <> (SELECT count(*) FROM entries
+            WHERE entries.owner_id = threads.owner_id AND place = 3
+              AND entries.conversation_id = threads.conversation_id)",
+    ),
+    (
+        "mailboxes whose counts of the unread are wrong",
+        "SELECT count(*) FROM mailboxes WHERE
+         unread <> (SELECT count(*) FROM entries
+            WHERE entries.owner_id = mailboxes.owner_id AND place IN (2, 3))
+         OR unread_conversations <> (SELECT count(DISTINCT coalesce(conversation_id, message_id))
+            FROM entries WHERE entries.owner_id = mailboxes.owner_id AND place IN (2, 3))",
+    ),
+    (
+        "entries in the trash of which the trash does not know since when",
+        "SELECT count(*) FROM entries LEFT JOIN trash
+         ON trash.owner_id = entries.owner_id AND trash.message_id = entries.message_id
+         WHERE coalesce(entries.trashed_at, 0) <> coalesce(trash.trashed_at, 0)",
+    ),
+    (
+        "what the trash knows of and does not hold",
+        "SELECT count(*) FROM trash WHERE NOT EXISTS
+         (SELECT 1 FROM entries WHERE entries.owner_id = trash.owner_id
+          AND place BETWEEN 12 AND 15 AND entries.message_id = trash.message_id)",
+    ),
+    (
+        "mailboxes whose number of blocks is wrong",
+        "SELECT count(*) FROM mailboxes WHERE blocks <>
+         (SELECT count(*) FROM blocks WHERE blocks.owner_id = mailboxes.owner_id)",
     ),
     (
         "messages whose number of holders is wrong",
-        "SELECT count(*) FROM messages WHERE holders <> (SELECT count(*) FROM entries
-         WHERE owner_id IN (sender_id, receiver_id) AND received IN (0, 1)
-         AND unread IN (0, 1) AND message_id = messages.id)",
+        "SELECT count(*) FROM messages LEFT JOIN
+         (SELECT message_id, count(*) AS number FROM entries GROUP BY message_id) AS held
+         ON held.message_id = messages.id WHERE holders <> coalesce(number, 0)",
     ),
     ("messages that nobody holds", "SELECT count(*) FROM messages WHERE holders <= 0"),
     (
         "entries that are ahead of their mailbox's counter",
         "SELECT count(*) FROM entries JOIN mailboxes ON mailboxes.owner_id = entries.owner_id
-         WHERE changed_seq > counter OR created_seq > changed_seq OR created_seq < 1",
+         WHERE coalesce(changed_seq, created_seq) > counter OR created_seq >= changed_seq
+            OR created_seq < 1",
     ),
     (
         "tombstones that are ahead of their mailbox's counter",

@@ -9,13 +9,20 @@ impl Time {
     pub const SECOND: i64 = 1_000_000;
     /// Microseconds in a minute.
     pub const MINUTE: i64 = 60 * Self::SECOND;
+    /// Microseconds in an hour.
+    pub const HOUR: i64 = 60 * Self::MINUTE;
     /// Microseconds in a day.
-    pub const DAY: i64 = 24 * 60 * Self::MINUTE;
+    pub const DAY: i64 = 24 * Self::HOUR;
 
     /// The moment so many microseconds later, or earlier where it is negative.
     #[must_use]
     pub fn plus(self, microseconds: i64) -> Self {
         Self(self.0.saturating_add(microseconds))
+    }
+
+    /// Whole seconds until a later moment, so many that it has come after them.
+    pub(crate) fn seconds_until(self, later: Self) -> i64 {
+        (later.0.saturating_sub(self.0)).saturating_add(Self::SECOND - 1) / Self::SECOND
     }
 }
 

@@ -20,6 +20,19 @@ impl Invalid {
     }
 }
 
+/// A limit that allows no more for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Over {
+    /// Which limit it is: a stable name.
+    pub name: &'static str,
+    /// How much the window allows.
+    pub limit: i64,
+    /// How long the window is.
+    pub window_seconds: i64,
+    /// Whole seconds until trying again makes sense, at least 1.
+    pub retry_after: i64,
+}
+
 /// Why an operation did nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -32,6 +45,12 @@ pub enum Error {
     /// There is no such thing, or none that is the caller's.
     #[error("there is no such message")]
     NotFound,
+    /// Only the sender can take a message back.
+    #[error("only its sender can take a message back")]
+    NotTheSender,
+    /// The message is not in the state that the caller knows.
+    #[error("the message has changed since you read it")]
+    StaleTag,
     /// There is no user with that id.
     #[error("receiver_id: there is no such user")]
     UnknownReceiver,
@@ -44,12 +63,22 @@ pub enum Error {
     /// The name or the password is wrong; which of them is not told.
     #[error("authentication failed")]
     AuthenticationFailed,
-    /// Too many failures; the next try is allowed after so many seconds.
-    #[error("too many failed attempts, try again in {retry_after} seconds")]
-    Throttled {
-        /// Whole seconds, at least 1.
-        retry_after: i64,
-    },
+    /// Too many failed logins at an account or from an address.
+    #[error("too many failed attempts, try again in {} seconds", .0.retry_after)]
+    Throttled(Over),
+    /// Too many registrations from an address.
+    #[error("too many registrations from your address, try again in {} seconds", .0.retry_after)]
+    TooManyRegistrations(Over),
+    /// The user has sent as much as is allowed in a window of time.
+    #[error("more than {} in {} seconds, try again in {} seconds", .0.limit, .0.window_seconds,
+            .0.retry_after)]
+    QuotaExceeded(Over),
+    /// The user has as many tokens as one can have.
+    #[error("there are too many tokens: revoke one first")]
+    TooManyTokens,
+    /// The key of an earlier request came with another body.
+    #[error("the Idempotency-Key belongs to another request")]
+    KeyReused,
     /// There is no user with that name.
     #[error("there is no user of that name")]
     UnknownUser,

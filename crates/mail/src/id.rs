@@ -1,7 +1,7 @@
 //! Identities: whole numbers that a JSON number holds exactly.
 
 /// The largest id: below 2^53, the last whole number that every JSON reader keeps.
-const MAX: i64 = (1 << 53) - 1;
+pub const LARGEST_ID: i64 = (1 << 53) - 1;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -12,7 +12,7 @@ macro_rules! id {
         impl $name {
             /// An id as somebody names it; one that cannot exist is none.
             pub fn new(id: i64) -> Option<Self> {
-                (1..=MAX).contains(&id).then_some(Self(id))
+                (1..=LARGEST_ID).contains(&id).then_some(Self(id))
             }
 
             /// An id as the database gave it.
@@ -41,4 +41,38 @@ id! {
 id! {
     /// A message, the same in every mailbox that holds it.
     MessageId
+}
+id! {
+    /// A conversation: it has the id of the message that began it.
+    ConversationId
+}
+
+impl ConversationId {
+    /// The message that began it.
+    pub fn first(self) -> MessageId {
+        MessageId(self.0)
+    }
+}
+
+impl MessageId {
+    /// Above every id that a message can have: where a list of the newest begins.
+    pub(crate) const ABOVE_ALL: Self = Self(LARGEST_ID + 1);
+
+    /// The conversation that it begins, where it is no reply.
+    pub fn begins(self) -> ConversationId {
+        ConversationId(self.0)
+    }
+}
+
+/// The ids as one parameter of a statement: JSON that the engine takes apart.
+pub(crate) fn list(ids: impl IntoIterator<Item = i64>) -> String {
+    let mut text = String::from("[");
+    for id in ids {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&id.to_string());
+    }
+    text.push(']');
+    text
 }

@@ -7,24 +7,37 @@
 //! - the owner comes first in every function and every query; what is not yours is absent;
 //! - every write that touches mailboxes first advances their counters, in ascending order of
 //!   owner ([`mailbox::advance`]), and decides after it;
+//! - every entry comes, changes and goes through [`entries`], which keeps the counts;
 //! - a text is there exactly as long as a mailbox holds it.
 
 #![warn(missing_docs)]
 
+pub mod answers;
+pub mod blocks;
 pub mod check;
 mod context;
+pub mod conversations;
+pub mod entries;
+pub mod envelopes;
 mod error;
 mod id;
+pub mod key;
 pub mod mailbox;
 pub mod messages;
+pub mod pages;
 pub mod passwords;
+pub mod quotas;
 mod schema;
+pub mod search;
+pub mod sending;
 pub mod sessions;
 pub mod text;
+mod threads;
 pub mod throttle;
+pub mod tokens;
 pub mod users;
 
 pub use context::{Cx, Time};
-pub use error::{Error, Invalid, Result};
-pub use id::{MessageId, UserId};
+pub use error::{Error, Invalid, Over, Result};
+pub use id::{ConversationId, LARGEST_ID, MessageId, UserId};
 pub use schema::SCHEMA;

@@ -1,114 +1,274 @@
-//! Messages: sending, reading, deleting, withdrawing.
+//! Messages in a mailbox: reading, marking, deleting, withdrawing.
 
-use db::{Tx, params};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use crate::mailbox::{self, Standing};
-use crate::text::{Body, Subject};
-use crate::{Cx, Error, MessageId, Result, Time, UserId};
+use db::Tx;
 
-/// A message that is about to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draft {
-    /// To whom.
-    pub to: UserId,
-    /// What it is about.
-    pub subject: Subject,
-    /// What it says.
-    pub body: Body,
-}
+use crate::entries::{self, Entry, Glance};
+use crate::envelopes::{self, Envelope, Text};
+use crate::users::{self, Person};
+use crate::{Cx, Error, MessageId, Result, UserId, mailbox};
 
-/// A message as its sender and its receiver see it.
+/// A message as the owner of a mailbox sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Which one it is.
-    pub id: MessageId,
-    /// Who wrote it.
-    pub sender: UserId,
-    /// To whom.
-    pub receiver: UserId,
-    /// What it is about.
-    pub subject: String,
-    /// What it says.
-    pub body: String,
-    /// When it was sent.
-    pub sent_at: Time,
+    /// What the mailbox says of it.
+    pub entry: Entry,
+    /// What was sent.
+    pub envelope: Envelope,
 }
 
-/// Sends a message: it is in both mailboxes, or in none.
+impl Message {
+    /// A value that is another one as soon as the message, its marks or the names in it are.
+    pub fn tag(&self, people: &[Person]) -> String {
+        let mut names = DefaultHasher::new();
+        for person in people {
+            (person.id, &person.username, &person.display_name).hash(&mut names);
+        }
+        format!("{}-{:08x}", self.entry.changed_seq, names.finish() >> 32)
+    }
+}
+
+/// The messages of these entries in their order. One statement.
+pub(crate) fn views(tx: &mut Tx<'_>, entries: &[Entry], text: Text) -> Result<Vec<Message>> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = envelopes::load(tx, entries.iter().map(|entry| entry.message), text)?;
+    let view = |entry: &Entry| {
+        let at = found.binary_search_by_key(&entry.message, |envelope| envelope.id);
+        Some(Message { entry: *entry, envelope: found[at.ok()?].clone() })
+    };
+    Ok(entries.iter().filter_map(view).collect())
+}
+
+/// Everybody among these once, ascending. One statement.
+pub(crate) fn people(tx: &mut Tx<'_>, named: impl Iterator<Item = UserId>) -> Result<Vec<Person>> {
+    let mut ids: Vec<_> = named.collect();
+    ids.sort();
+    ids.dedup();
+    if ids.is_empty() { Ok(Vec::new()) } else { users::people(tx, &ids) }
+}
+
+/// A message in the mailbox of the owner. Reading changes nothing; see [`mailbox::mark_read`].
+pub fn read(tx: &mut Tx<'_>, owner: UserId, id: MessageId) -> Result<Option<Message>> {
+    let Some(entry) = entries::find(tx, owner, id)? else { return Ok(None) };
+    Ok(Some(Message { entry, envelope: envelopes::load_one(tx, id)? }))
+}
+
+/// A message as the classic API shows it, which asks for less.
+pub fn glance(tx: &mut Tx<'_>, owner: UserId, id: MessageId) -> Result<Option<(Glance, Envelope)>> {
+    let Some(glance) = entries::glance(tx, owner, id)? else { return Ok(None) };
+    Ok(Some((glance, envelopes::load_one(tx, id)?)))
+}
+
+/// The same as [`read`] with everybody whom the message names.
+pub fn read_named(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    id: MessageId,
+) -> Result<Option<(Message, Vec<Person>)>> {
+    let Some(message) = read(tx, owner, id)? else { return Ok(None) };
+    let people = people(tx, message.envelope.people().into_iter())?;
+    Ok(Some((message, people)))
+}
+
+/// What is to be marked, and how; nothing is left as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// As read, or as unread. What was only sent is born read and stays so.
+    pub read: Option<bool>,
+    /// With a star.
+    pub starred: Option<bool>,
+    /// As archived.
+    pub archived: Option<bool>,
+    /// As something for the trash.
+    pub trashed: Option<bool>,
+}
+
+impl Marks {
+    fn on(self, entry: &Entry, cx: &Cx) -> Entry {
+        let mark = |marked, since: Option<_>| match marked {
+            None => since,
+            Some(true) => since.or(Some(cx.now)),
+            Some(false) => None,
+        };
+        Entry {
+            read_at: mark(self.read.filter(|_| entry.received), entry.read_at),
+            starred_at: mark(self.starred, entry.starred_at),
+            archived_at: mark(self.archived, entry.archived_at),
+            trashed_at: mark(self.trashed, entry.trashed_at),
+            ..*entry
+        }
+    }
+}
+
+/// Marks an entry; whether that changed it.
+pub(crate) fn apply(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    old: &Entry,
+    marks: Marks,
+) -> Result<bool> {
+    let new = marks.on(old, cx);
+    if new == *old {
+        return Ok(false);
+    }
+    mailbox::advance(tx, owner)?;
+    entries::change(tx, owner, old, &new)?;
+    Ok(true)
+}
+
+/// Marks a message, if its tag is one that the caller allows. Repeating it is success.
 ///
 /// # Errors
-/// [`Error::UnknownReceiver`], [`Error::ReceiverUnavailable`]; [`Error::NotLoggedIn`] where the
-/// sender was disabled in the meantime.
-pub fn send(tx: &mut Tx<'_>, cx: &Cx, sender: UserId, draft: &Draft) -> Result<MessageId> {
-    match mailbox::both(tx, sender, draft.to, mailbox::advance_open)? {
-        (Standing::Open, Standing::Open) => {}
-        (Standing::Open, Standing::Closed) => return Err(Error::ReceiverUnavailable),
-        (Standing::Open, Standing::Absent) => return Err(Error::UnknownReceiver),
-        (Standing::Closed | Standing::Absent, _) => return Err(Error::NotLoggedIn),
+/// [`Error::NotFound`] where the mailbox does not hold it; [`Error::StaleTag`].
+pub fn mark(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    id: MessageId,
+    marks: Marks,
+    allowed: &dyn Fn(&str) -> bool,
+) -> Result<(Message, Vec<Person>)> {
+    let (message, people) = read_named(tx, owner, id)?.ok_or(Error::NotFound)?;
+    if !allowed(&message.tag(&people)) {
+        return Err(Error::StaleTag);
     }
-    let holders = if sender == draft.to { 1 } else { 2 };
-    let id = tx.insert(
-        "INSERT INTO messages (sender_id, receiver_id, subject, body, sent_at, holders)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        &params![sender, draft.to, draft.subject.as_str(), draft.body.as_str(), cx.now, holders],
-    )?;
-    let id = MessageId::stored(id);
-    mailbox::deliver(tx, id, sender, draft.to)?;
-    Ok(id)
+    if !apply(tx, cx, owner, &message.entry, marks)? {
+        return Ok((message, people));
+    }
+    let entry = entries::find(tx, owner, id)?.ok_or(Error::NotFound)?;
+    Ok((Message { entry, ..message }, people))
 }
 
-/// A message in the caller's mailbox, and whether the caller received it and has not read it.
-/// Reading changes nothing; see [`mailbox::mark_read`].
-pub fn read(tx: &mut Tx<'_>, caller: UserId, id: MessageId) -> Result<Option<(Message, bool)>> {
-    let Some(entry) = mailbox::entry(tx, caller, id)? else { return Ok(None) };
-    let message = tx.query_one(
-        "SELECT sender_id, receiver_id, subject, body, sent_at FROM messages WHERE id = ?1",
-        &params![id],
-        |row| {
-            Ok(Message {
-                id,
-                sender: UserId::stored(row.int(0)?),
-                receiver: UserId::stored(row.int(1)?),
-                subject: row.text(2)?.to_owned(),
-                body: row.text(3)?.to_owned(),
-                sent_at: Time(row.int(4)?),
-            })
-        },
-    )?;
-    Ok(Some((message, entry.unread)))
+/// Deletes a message from the mailbox of the owner, and from no other.
+///
+/// # Errors
+/// [`Error::NotFound`] where the mailbox does not hold it.
+pub fn destroy(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, id: MessageId) -> Result<()> {
+    mailbox::advance(tx, owner)?;
+    let entry = entries::find(tx, owner, id)?.ok_or(Error::NotFound)?;
+    entries::remove(tx, cx, owner, &entry)?;
+    envelopes::let_go(tx, id, 1)
 }
 
-/// Deletes a message from the caller's mailbox; where the caller sent it, it is withdrawn: gone
-/// for both.
+/// Deletes a message as the classic API does: from the mailbox of the caller; where the caller
+/// sent it, it is withdrawn, gone for everybody.
 ///
 /// # Errors
 /// [`Error::NotFound`] where the caller's mailbox does not hold it.
 pub fn delete(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageId) -> Result<()> {
-    let entry = mailbox::entry(tx, caller, id)?.ok_or(Error::NotFound)?;
+    let entry = entries::find(tx, caller, id)?.ok_or(Error::NotFound)?;
+    if !entry.sent {
+        return destroy(tx, cx, caller, id);
+    }
     // The envelope never changes, so it may be read before the mailboxes are locked.
-    let other = if entry.sent { receiver(tx, id)? } else { caller };
-    mailbox::both(tx, caller, other, mailbox::advance)?;
-    if !mailbox::remove(tx, cx, caller, id)? {
-        return Err(Error::NotFound);
+    let holders = envelopes::load_one(tx, id)?.people();
+    let mut gone = 0;
+    for holder in holders {
+        gone += i64::from(take_out(tx, cx, holder, id, |_| true)?.is_some_and(|taken| taken));
     }
-    let also = other != caller && mailbox::remove(tx, cx, other, id)?;
-    let_go(tx, id, 1 + i64::from(also))
+    envelopes::let_go(tx, id, gone)
 }
 
-fn receiver(tx: &mut Tx<'_>, id: MessageId) -> Result<UserId> {
-    let sql = "SELECT receiver_id FROM messages WHERE id = ?1";
-    Ok(tx.query_one(sql, &params![id], |row| Ok(UserId::stored(row.int(0)?)))?)
+/// Takes a message out of a mailbox where its entry allows it; whether it did, or `None` where
+/// the mailbox does not hold it.
+fn take_out(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    id: MessageId,
+    allowed: fn(&Entry) -> bool,
+) -> Result<Option<bool>> {
+    mailbox::advance(tx, owner)?;
+    let Some(entry) = entries::find(tx, owner, id)? else { return Ok(None) };
+    if !allowed(&entry) {
+        return Ok(Some(false));
+    }
+    entries::remove(tx, cx, owner, &entry)?;
+    Ok(Some(true))
 }
 
-/// Notes that so many mailboxes hold the message no more; the text goes with the last of them.
-fn let_go(tx: &mut Tx<'_>, id: MessageId, mailboxes: i64) -> Result<()> {
-    let holders = tx.query_one(
-        "UPDATE messages SET holders = holders - ?2 WHERE id = ?1 RETURNING holders",
-        &params![id, mailboxes],
-        |row| row.int(0),
-    )?;
-    if holders <= 0 {
-        tx.execute("DELETE FROM messages WHERE id = ?1", &params![id])?;
+/// What became of a message that its sender took back. Who has deleted it already is in neither
+/// list, and neither is the sender.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unsent {
+    /// From whose mailboxes it is gone.
+    pub withdrawn_from: Vec<UserId>,
+    /// Who had read it and keeps it.
+    pub read_by: Vec<UserId>,
+}
+
+/// Takes a message back from everybody who has not read it. The sender keeps his copy.
+///
+/// # Errors
+/// [`Error::NotFound`] where the caller's mailbox does not hold it; [`Error::NotTheSender`].
+pub fn unsend(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageId) -> Result<Unsent> {
+    let entry = entries::find(tx, caller, id)?.ok_or(Error::NotFound)?;
+    if !entry.sent {
+        return Err(Error::NotTheSender);
     }
-    Ok(())
+    let mut receivers = envelopes::load_one(tx, id)?.to;
+    receivers.retain(|receiver| *receiver != caller);
+    receivers.sort();
+    let mut unsent = Unsent::default();
+    for receiver in receivers {
+        match take_out(tx, cx, receiver, id, Entry::is_unread)? {
+            Some(true) => unsent.withdrawn_from.push(receiver),
+            Some(false) => unsent.read_by.push(receiver),
+            None => {}
+        }
+    }
+    let withdrawn = i64::try_from(unsent.withdrawn_from.len()).unwrap_or(i64::MAX);
+    if withdrawn > 0 {
+        envelopes::let_go(tx, id, withdrawn)?;
+    }
+    Ok(unsent)
+}
+
+/// What is done to many messages at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// They are marked.
+    Mark(Marks),
+    /// They are deleted from the mailbox of the owner.
+    Destroy,
+}
+
+/// What became of many messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Those that are marked now, whether they were before or not.
+    pub updated: Vec<MessageId>,
+    /// Those that are gone.
+    pub destroyed: Vec<MessageId>,
+    /// Those that the mailbox does not hold.
+    pub not_found: Vec<MessageId>,
+}
+
+/// Does it to each of the messages, all in one transaction.
+pub fn batch(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    ids: &[MessageId],
+    action: Action,
+) -> Result<Batch> {
+    let mut batch = Batch::default();
+    for id in ids {
+        match (entries::find(tx, owner, *id)?, action) {
+            (None, _) => batch.not_found.push(*id),
+            (Some(entry), Action::Mark(marks)) => {
+                apply(tx, cx, owner, &entry, marks)?;
+                batch.updated.push(*id);
+            }
+            (Some(_), Action::Destroy) => {
+                destroy(tx, cx, owner, *id)?;
+                batch.destroyed.push(*id);
+            }
+        }
+    }
+    Ok(batch)
 }

@@ -3,5 +3,7 @@
 use db::Migration;
 
 /// All steps of the schema.
-pub const SCHEMA: &[Migration] =
-    &[Migration { version: 1, name: "core", sql: include_str!("../schema/0001_core.sql") }];
+pub const SCHEMA: &[Migration] = &[
+    Migration { version: 1, name: "core", sql: include_str!("../schema/0001_core.sql") },
+    Migration { version: 2, name: "v1", sql: include_str!("../schema/0002_v1.sql") },
+];

@@ -9,6 +9,8 @@ use crate::{Invalid, passwords};
 pub const USERNAME_CHARS: usize = 150;
 /// Longest address in characters (RFC 5321, 4.5.3.1.3, less the angle brackets).
 const EMAIL_CHARS: usize = 254;
+/// Longest name of a thing that is shown, in characters.
+const LABEL_CHARS: usize = 100;
 /// Shortest and longest password in bytes: the floor of OWASP ASVS 5.0 (6.2.1), and a bound for
 /// the work that hashing one makes.
 const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=1024;
@@ -89,6 +91,65 @@ impl Email {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What a user is shown as, kept to the letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisplayName {
+    shown: String,
+    folded: String,
+}
+
+impl DisplayName {
+    /// Parses a name of 1 to 100 characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        label("display_name", text)?;
+        Ok(Self { shown: text.to_owned(), folded: fold(text) })
+    }
+
+    /// The name as its owner wrote it.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// The name as it is searched.
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+}
+
+/// What the owner of a token calls it, kept to the letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenName(String);
+
+impl TokenName {
+    /// Parses a name of 1 to 100 characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        label("name", text)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is shown on one line beside other things and must not disturb them.
+fn label(field: &'static str, text: &str) -> Result<(), Invalid> {
+    if text.is_empty() || text.chars().nth(LABEL_CHARS).is_some() {
+        return Err(Invalid::new(field, format!("it must have 1 to {LABEL_CHARS} characters")));
+    }
+    // The ends of lines and paragraphs, and what turns the direction of all that follows.
+    let disturbs =
+        |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if text.contains(disturbs) {
+        return Err(Invalid::new(field, "it must not hold control characters"));
+    }
+    if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
+        return Err(Invalid::new(field, "it must not begin or end with a space"));
+    }
+    Ok(())
 }
 
 /// A password that is good enough to be set. It never shows itself.

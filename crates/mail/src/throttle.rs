@@ -1,4 +1,4 @@
-//! Failed logins, counted in the database: a restart forgets nothing.
+//! Failed logins and registrations, counted in the database: a restart forgets nothing.
 //!
 //! An attempt is counted before the password is checked and given back when it was right, so that
 //! many attempts at once do not slip through together.
@@ -8,10 +8,11 @@ use std::net::IpAddr;
 use db::{Tx, params};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Cx, Error, Result, Time};
+use crate::{Cx, Error, Over, Result, Time};
 
 /// How many failures are free in a window, and how long the next ones are held up.
 struct Policy {
+    name: &'static str,
     free: i64,
     window: i64,
     first_delay: i64,
@@ -21,6 +22,7 @@ struct Policy {
 /// 10 tries, then one after 30 s, 1 min, 2 min … at most 15 min: about 100 guesses a day, from
 /// however many addresses, and never a lock for good.
 const ACCOUNT: Policy = Policy {
+    name: "login-account",
     free: 10,
     window: Time::DAY,
     first_delay: 30 * Time::SECOND,
@@ -29,6 +31,7 @@ const ACCOUNT: Policy = Policy {
 
 /// 30 failures a minute.
 const ADDRESS: Policy = Policy {
+    name: "login-address",
     free: 30,
     window: Time::MINUTE,
     first_delay: Time::MINUTE,
@@ -69,13 +72,44 @@ pub fn count(tx: &mut Tx<'_>, cx: &Cx, attempt: &Attempt) -> Result<()> {
     if let Some(address) = &attempt.address {
         count_one(tx, cx, address, &ADDRESS)?;
     }
-    // Each attempt removes two that are over, so that the table cannot grow for ever.
+    sweep(tx, cx)
+}
+
+/// Each attempt removes two that are over, so that the table cannot grow for ever.
+fn sweep(tx: &mut Tx<'_>, cx: &Cx) -> Result<()> {
     tx.execute(
         "DELETE FROM throttles WHERE subject IN
          (SELECT subject FROM throttles WHERE over_at < ?1 ORDER BY over_at LIMIT 2)",
         &params![cx.now],
     )?;
     Ok(())
+}
+
+/// Counts an account that is registered from an address; an IPv6 address counts as its /64. The
+/// window begins with the first after the last one was over.
+///
+/// # Errors
+/// [`Error::TooManyRegistrations`] where there were `per_hour` within the window; it is not counted
+/// then.
+pub fn count_registration(tx: &mut Tx<'_>, cx: &Cx, address: IpAddr, per_hour: i64) -> Result<()> {
+    let subject = match address.to_canonical() {
+        IpAddr::V4(v4) => subject(b"register", &v4.octets()),
+        IpAddr::V6(v6) => subject(b"register", &v6.octets()[..8]),
+    };
+    let now = cx.now;
+    let runs = |known: &Counted| known.started <= now && now < known.started.plus(Time::HOUR);
+    let running = counted(tx, &subject)?.filter(runs);
+    let (before, started) = running.map_or((0, now), |known| (known.failures, known.started));
+    let over_at = started.plus(Time::HOUR);
+    if before >= per_hour {
+        let retry_after = now.seconds_until(over_at);
+        let window_seconds = Time::HOUR / Time::SECOND;
+        let over = Over { name: "register", limit: per_hour, window_seconds, retry_after };
+        return Err(Error::TooManyRegistrations(over));
+    }
+    let counted = Counted { failures: before + 1, started, blocked_until: Time(0) };
+    note(tx, &subject, &counted, over_at)?;
+    sweep(tx, cx)
 }
 
 /// Gives an attempt back that was right, and forgets the failures at the account.
@@ -91,24 +125,40 @@ pub fn forgive(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<()> {
     Ok(())
 }
 
-fn count_one(tx: &mut Tx<'_>, cx: &Cx, subject: &[u8; 32], policy: &Policy) -> Result<()> {
-    let now = cx.now;
-    let known = tx.query_opt(
+/// What is known of a subject.
+struct Counted {
+    failures: i64,
+    started: Time,
+    blocked_until: Time,
+}
+
+fn counted(tx: &mut Tx<'_>, subject: &[u8; 32]) -> Result<Option<Counted>> {
+    Ok(tx.query_opt(
         "SELECT failures, window_started_at, blocked_until FROM throttles WHERE subject = ?1",
         &params![subject],
-        |row| Ok((row.int(0)?, Time(row.int(1)?), Time(row.int(2)?))),
-    )?;
-    let (before, started) = match known {
-        // A block that ends later than any can was set by a clock that was wrong.
-        Some((_, _, blocked)) if blocked > now && blocked <= now.plus(policy.longest_delay) => {
-            let retry_after = (blocked.0 - now.0 + Time::SECOND - 1) / Time::SECOND;
-            return Err(Error::Throttled { retry_after });
-        }
-        Some((failures, started, _)) if started <= now && now < started.plus(policy.window) => {
-            (failures, started)
-        }
-        _ => (0, now),
-    };
+        |row| {
+            let (started, blocked_until) = (Time(row.int(1)?), Time(row.int(2)?));
+            Ok(Counted { failures: row.int(0)?, started, blocked_until })
+        },
+    )?)
+}
+
+fn count_one(tx: &mut Tx<'_>, cx: &Cx, subject: &[u8; 32], policy: &Policy) -> Result<()> {
+    let now = cx.now;
+    let known = counted(tx, subject)?;
+    // A block that ends later than any can was set by a clock that was wrong.
+    let holds = |until: &Time| *until > now && *until <= now.plus(policy.longest_delay);
+    if let Some(until) = known.as_ref().map(|known| known.blocked_until).filter(holds) {
+        return Err(Error::Throttled(Over {
+            name: policy.name,
+            limit: policy.free,
+            window_seconds: policy.window / Time::SECOND,
+            retry_after: now.seconds_until(until),
+        }));
+    }
+    let runs = |known: &Counted| known.started <= now && now < known.started.plus(policy.window);
+    let running = known.filter(runs);
+    let (before, started) = running.map_or((0, now), |known| (known.failures, known.started));
     let failures = before + 1;
     let blocked_until = if failures < policy.free {
         Time(0)
@@ -118,6 +168,11 @@ fn count_one(tx: &mut Tx<'_>, cx: &Cx, subject: &[u8; 32], policy: &Policy) -> R
     };
     // A block outlasts its window where it came late: the row is needed until both are over.
     let over_at = started.plus(policy.window).max(blocked_until);
+    note(tx, subject, &Counted { failures, started, blocked_until }, over_at)
+}
+
+fn note(tx: &mut Tx<'_>, subject: &[u8; 32], counted: &Counted, over_at: Time) -> Result<()> {
+    let Counted { failures, started, blocked_until } = *counted;
     tx.execute(
         "INSERT INTO throttles (subject, failures, window_started_at, over_at, blocked_until)
          VALUES (?1, ?2, ?3, ?4, ?5)

@@ -1,9 +1,17 @@
 //! Accounts.
 
+mod erase;
+mod people;
+mod profile;
+
 use db::{Row, Tx, params};
 
-use crate::text::{Email, Username};
-use crate::{Cx, Error, Result, Time, UserId, sessions};
+pub use self::erase::erase;
+pub use self::people::{ERASED, LOOKED_UP, Person, lookup, people, person};
+pub use self::profile::{AcceptFrom, Profile, ProfileChange, profile, update};
+use crate::key::Key;
+use crate::text::{DisplayName, Email, Username};
+use crate::{Cx, Error, Result, Time, UserId, sessions, tokens};
 
 /// A user as an operator sees one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +45,23 @@ pub fn create(
     tx: &mut Tx<'_>,
     cx: &Cx,
     name: &Username,
+    display_name: Option<&DisplayName>,
     email: &Email,
     password_hash: &str,
 ) -> Result<UserId> {
     let made = tx.insert(
-        "INSERT INTO users (name, name_folded, email, password_hash, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
-        &params![name.shown(), name.folded(), email.as_str(), password_hash, cx.now],
+        "INSERT INTO users
+         (name, name_folded, display_name, display_folded, email, password_hash, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        &params![
+            name.shown(),
+            name.folded(),
+            display_name.map_or("", DisplayName::shown),
+            display_name.map_or("", DisplayName::folded),
+            email.as_str(),
+            password_hash,
+            cx.now
+        ],
     );
     let id = match made {
         Ok(id) => UserId::stored(id),
@@ -56,10 +74,11 @@ pub fn create(
     Ok(id)
 }
 
-/// Whom a name belongs to, whatever its case.
+/// Whom a name belongs to, whatever its case; an erased user has none.
 pub fn find(tx: &mut Tx<'_>, folded: &str) -> Result<Option<User>> {
     Ok(tx.query_opt(
-        "SELECT id, name, email, created_at, disabled_at FROM users WHERE name_folded = ?1",
+        "SELECT id, name, email, created_at, disabled_at FROM users
+         WHERE name_folded = ?1 AND erased_at IS NULL",
         &params![folded],
         user,
     )?)
@@ -70,58 +89,130 @@ pub fn credentials(tx: &mut Tx<'_>, folded: &str) -> Result<Option<Credentials>>
     Ok(tx.query_opt(
         "SELECT id, password_hash FROM users WHERE name_folded = ?1 AND disabled_at IS NULL",
         &params![folded],
-        |row| {
-            Ok(Credentials {
-                user: UserId::stored(row.int(0)?),
-                password_hash: row.text(1)?.to_owned(),
-            })
-        },
+        read_credentials,
     )?)
 }
 
-/// Up to `limit` users in the order of their ids, those after `after` (0: from the first).
+/// What the password of that user is checked against; a disabled user has nothing.
+pub fn credentials_of(tx: &mut Tx<'_>, user: UserId) -> Result<Option<Credentials>> {
+    Ok(tx.query_opt(
+        "SELECT id, password_hash FROM users WHERE id = ?1 AND disabled_at IS NULL",
+        &params![user],
+        read_credentials,
+    )?)
+}
+
+/// Makes sure that what a password was checked against still holds, in the transaction of what
+/// the password allows.
+///
+/// # Errors
+/// [`Error::AuthenticationFailed`] where the password was changed or the account disabled since
+/// the credentials were read.
+pub fn confirm(tx: &mut Tx<'_>, credentials: &Credentials) -> Result<()> {
+    let good = tx.query_opt(
+        "SELECT 1 FROM users WHERE id = ?1 AND password_hash = ?2 AND disabled_at IS NULL",
+        &params![credentials.user, credentials.password_hash.as_str()],
+        |_| Ok(()),
+    )?;
+    good.ok_or(Error::AuthenticationFailed)
+}
+
+/// Makes sure that a user who calls was not disabled in the meantime.
+///
+/// # Errors
+/// [`Error::NotLoggedIn`] where that is so.
+pub(crate) fn confirm_enabled(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+    let enabled = tx.query_opt(
+        "SELECT 1 FROM users WHERE id = ?1 AND disabled_at IS NULL",
+        &params![user],
+        |_| Ok(()),
+    )?;
+    enabled.ok_or(Error::NotLoggedIn)
+}
+
+/// Whether there is such a user, disabled or not, and not erased.
+pub(crate) fn is_there(tx: &mut Tx<'_>, user: UserId) -> Result<bool> {
+    let found = tx.query_opt(
+        "SELECT 1 FROM users WHERE id = ?1 AND erased_at IS NULL",
+        &params![user],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
+}
+
+/// Up to `limit` users in the order of their ids, those after `after` (0: from the first), without
+/// the erased.
 pub fn list(tx: &mut Tx<'_>, after: i64, limit: i64) -> Result<Vec<User>> {
     Ok(tx.query(
         "SELECT id, name, email, created_at, disabled_at FROM users
-         WHERE id > ?1 ORDER BY id LIMIT ?2",
+         WHERE id > ?1 AND erased_at IS NULL ORDER BY id LIMIT ?2",
         &params![after, limit],
         user,
     )?)
 }
 
-/// Sets another password and ends all sessions.
+/// Sets another password and ends all sessions and tokens.
 ///
 /// # Errors
 /// [`Error::UnknownUser`] where there is no such user.
 pub fn set_password(tx: &mut Tx<'_>, user: UserId, password_hash: &str) -> Result<()> {
     let changed = tx.execute(
-        "UPDATE users SET password_hash = ?2 WHERE id = ?1",
+        "UPDATE users SET password_hash = ?2 WHERE id = ?1 AND erased_at IS NULL",
         &params![user, password_hash],
     )?;
-    if changed == 0 {
-        return Err(Error::UnknownUser);
-    }
-    sessions::end_all(tx, user)
+    shut_out(tx, user, changed)
 }
 
-/// Disables an account: its sessions end, nobody can log in to it or write to it. What it holds
-/// stays. Repeating it changes nothing.
+/// Sets another password where `old` was checked against, and ends all sessions and tokens but
+/// `keep`.
+///
+/// # Errors
+/// [`Error::AuthenticationFailed`] where the password was changed or the account disabled since
+/// `old` was read.
+pub fn change_password(
+    tx: &mut Tx<'_>,
+    old: &Credentials,
+    password_hash: &str,
+    keep: Option<&Key>,
+) -> Result<()> {
+    let changed = tx.execute(
+        "UPDATE users SET password_hash = ?3
+         WHERE id = ?1 AND password_hash = ?2 AND disabled_at IS NULL",
+        &params![old.user, old.password_hash.as_str(), password_hash],
+    )?;
+    if changed == 0 {
+        return Err(Error::AuthenticationFailed);
+    }
+    sessions::end_others(tx, old.user, keep)?;
+    tokens::end_others(tx, old.user, keep)
+}
+
+/// Disables an account: its sessions and tokens end, nobody can log in to it or write to it. What
+/// it holds stays. Repeating it changes nothing.
 ///
 /// # Errors
 /// [`Error::UnknownUser`] where there is no such user.
 pub fn disable(tx: &mut Tx<'_>, cx: &Cx, user: UserId) -> Result<()> {
-    let closed = tx.execute(
+    let disabled = tx.execute(
+        "UPDATE users SET disabled_at = coalesce(disabled_at, ?2)
+         WHERE id = ?1 AND erased_at IS NULL",
+        &params![user, cx.now],
+    )?;
+    shut_out(tx, user, disabled)?;
+    tx.execute(
         "UPDATE mailboxes SET closed_at = coalesce(closed_at, ?2) WHERE owner_id = ?1",
         &params![user, cx.now],
     )?;
-    if closed == 0 {
+    Ok(())
+}
+
+/// Ends all sessions and tokens of a user, of whom there must have been a row to change.
+fn shut_out(tx: &mut Tx<'_>, user: UserId, changed: u64) -> Result<()> {
+    if changed == 0 {
         return Err(Error::UnknownUser);
     }
-    tx.execute(
-        "UPDATE users SET disabled_at = coalesce(disabled_at, ?2) WHERE id = ?1",
-        &params![user, cx.now],
-    )?;
-    sessions::end_all(tx, user)
+    sessions::end_all(tx, user)?;
+    tokens::end_all(tx, user)
 }
 
 /// Enables a disabled account again.
@@ -129,13 +220,19 @@ pub fn disable(tx: &mut Tx<'_>, cx: &Cx, user: UserId) -> Result<()> {
 /// # Errors
 /// [`Error::UnknownUser`] where there is no such user.
 pub fn enable(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
-    let opened =
-        tx.execute("UPDATE mailboxes SET closed_at = NULL WHERE owner_id = ?1", &params![user])?;
-    if opened == 0 {
+    let enabled = tx.execute(
+        "UPDATE users SET disabled_at = NULL WHERE id = ?1 AND erased_at IS NULL",
+        &params![user],
+    )?;
+    if enabled == 0 {
         return Err(Error::UnknownUser);
     }
-    tx.execute("UPDATE users SET disabled_at = NULL WHERE id = ?1", &params![user])?;
+    tx.execute("UPDATE mailboxes SET closed_at = NULL WHERE owner_id = ?1", &params![user])?;
     Ok(())
+}
+
+fn read_credentials(row: &Row<'_>) -> db::Result<Credentials> {
+    Ok(Credentials { user: UserId::stored(row.int(0)?), password_hash: row.text(1)?.to_owned() })
 }
 
 fn user(row: &Row<'_>) -> db::Result<User> {

@@ -6,7 +6,9 @@ mod backup;
 mod check;
 mod config;
 mod migrate;
+mod openapi;
 mod serve;
+mod token;
 mod user;
 
 use std::io::Write as _;
@@ -74,6 +76,13 @@ enum Command {
             postroom user list"
     )]
     User(user::Command),
+    /// Make, list and revoke the tokens that programs log in with
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  postroom token add ann --name \"backup script\"\n  \
+            postroom token list ann"
+    )]
+    Token(token::Command),
     /// Copy the database to a file, while the server runs
     #[command(after_help = "Example:\n  postroom backup /backups/$(date +%F).db\n\n\
         The copy is one moment of the database, checked before it gets its name. It holds \
@@ -82,7 +91,8 @@ enum Command {
     /// Put a backup in the place of the database
     #[command(after_help = "Example:\n  postroom restore /backups/2026-11-22.db\n\n\
         The server must be stopped. The database that was there is kept beside it. Everybody must \
-        log in again: sessions that were ended since the backup must not come back.")]
+        log in again, and programs need new tokens: what was ended since the backup must not \
+        come back.")]
     Restore(backup::Restore),
     /// Check the database: the file, and whether its contents make sense
     #[command(after_help = "Example:\n  postroom check\n\n\
@@ -93,6 +103,9 @@ enum Command {
         after_help = "Examples:\n  postroom config\n  postroom config --defaults > postroom.toml"
     )]
     Config(config::Show),
+    /// Print the OpenAPI document of /v1, as the server has it at /openapi.json
+    #[command(after_help = "Example:\n  postroom openapi > openapi.json")]
+    Openapi,
 }
 
 /// How a command ends, if not well.
@@ -111,6 +124,9 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
+    // The allocator asks for pages of 2 MiB, of which an idle server then holds many half empty:
+    // twice the memory, and no more speed. A system that does not know of them has none.
+    let _unknown = rustix::thread::disable_transparent_huge_pages(true);
     let cli = Cli::parse();
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -140,6 +156,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         print!("{}", crate::config::DEFAULTS);
         return Ok(());
     }
+    if let Some(Command::Openapi) = &cli.command {
+        openapi::run();
+        return Ok(());
+    }
     let config = Config::load(&Sources::of_process(config, set));
     let config = config.map_err(|error| Failure::Usage(error.to_string()))?;
     let settings = &config.settings;
@@ -147,6 +167,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         None | Some(Command::Serve) => serve::run(config.settings),
         Some(Command::Migrate) => migrate::run(settings),
         Some(Command::User(command)) => user::run(settings, command),
+        Some(Command::Token(command)) => token::run(settings, command),
         Some(Command::Backup(backup)) => backup::run(settings, &backup),
         Some(Command::Restore(restore)) => backup::restore(settings, &restore),
         Some(Command::Check) => check::run(settings),
@@ -154,6 +175,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             config::run(&config);
             Ok(())
         }
+        // It was run before the configuration was read.
+        Some(Command::Openapi) => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use mail::{Cx, Time};
 
 /// The clock of a server; a test moves it by hand.
@@ -30,6 +31,11 @@ impl Clock {
     pub fn advance(&self, microseconds: i64) {
         self.moved.fetch_add(microseconds, Relaxed);
     }
+}
+
+/// A moment as answers write it: RFC 3339, in UTC.
+pub(crate) fn rfc3339(time: Time) -> String {
+    Timestamp::from_microsecond(time.0).unwrap_or(Timestamp::MAX).to_string()
 }
 
 /// Fills a slice from the system's source of randomness.

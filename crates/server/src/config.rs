@@ -1,8 +1,9 @@
 //! The configuration: layers over `config.default.toml`, which is its manual.
 
+mod dotenv;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Cursor;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 use tracing::level_filters::LevelFilter;
 
+use crate::http::origin::Origin as Page;
 use crate::secret::Secret;
 
 /// The commented defaults.
@@ -97,6 +99,15 @@ pub struct Settings {
     pub public_url: String,
     pub rate_limits: Switch,
     pub registration: Registration,
+    pub registrations_per_hour: u32,
+    pub sends_per_hour: u32,
+    pub sends_per_day: u32,
+    pub contacts_per_hour: u32,
+    pub contacts_per_day: u32,
+    pub young_account_days: u32,
+    pub young_account_divisor: u32,
+    #[serde(deserialize_with = "pages")]
+    pub cors_origins: Vec<Page>,
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
     #[serde(deserialize_with = "optional_address")]
@@ -171,10 +182,10 @@ impl Config {
         if let Some(path) = named.or_else(|| usual.is_file().then_some(usual)) {
             config.read_toml(&path)?;
         }
-        let dotenv = sources.folder.join(".env");
-        if dotenv.is_file() {
-            let origin = Origin::File(dotenv.clone());
-            config.overlay_environment(&read_dotenv(&dotenv)?, |_name| origin.clone())?;
+        let path = sources.folder.join(".env");
+        if path.is_file() {
+            let origin = Origin::File(path.clone());
+            config.overlay_environment(&dotenv::read(&path)?, |_name| origin.clone())?;
         }
         config.overlay_environment(&sources.environment, |name| {
             Origin::Environment(name.to_owned())
@@ -217,7 +228,7 @@ impl Config {
     ) -> Result<(), Error> {
         for (seed, name) in SEED_NAMES {
             if let Some((_, text)) = variables.iter().find(|(key, _)| key == seed) {
-                let text = if name == "log" { django_level(text) } else { text };
+                let text = if name == "log" { dotenv::level(text) } else { text };
                 self.set_text(name, text, &origin(seed))?;
             }
         }
@@ -274,7 +285,7 @@ impl Settings {
             return wrong("secret_key", "it must have at least 32 characters");
         }
         let public = &self.public_url;
-        if !public.is_empty() && crate::http::origin::Origin::parse(public).is_none() {
+        if !public.is_empty() && Page::parse(public).is_none() {
             return wrong("public_url", "it must look like https://mail.example.org");
         }
         // A lone word that is no level would be taken for a target, and nothing else be logged.
@@ -286,6 +297,7 @@ impl Settings {
             ("max_connections", self.max_connections as u64),
             ("header_timeout_seconds", self.header_timeout_seconds),
             ("body_timeout_seconds", self.body_timeout_seconds),
+            ("young_account_divisor", self.young_account_divisor.into()),
         ] {
             if value == 0 {
                 return wrong(name, "it must be at least 1");
@@ -319,44 +331,6 @@ fn wrong(origin: &Origin, problem: impl Into<String>) -> Error {
     Error { origin: origin.clone(), problem: problem.into() }
 }
 
-fn read_dotenv(path: &Path) -> Result<Vec<(String, String)>, Error> {
-    let origin = Origin::File(path.to_path_buf());
-    let text = std::fs::read_to_string(path).map_err(|cause| wrong(&origin, cause.to_string()))?;
-    let entries = dotenvy::from_read_iter(Cursor::new(with_plain_dollars(&text)));
-    // The library's message would show the line, and the line may hold a secret.
-    entries.collect::<Result<_, _>>().map_err(|_line| wrong(&origin, "a line is not NAME=VALUE"))
-}
-
-/// Keeps each `$` what it is: the library would put a variable in the place of what follows, but
-/// Django makes keys that hold it.
-fn with_plain_dollars(text: &str) -> String {
-    let (mut plain, mut before, mut quote) = (String::new(), '\n', None);
-    for c in text.chars() {
-        match c {
-            '\n' => quote = None,
-            '\'' | '"' if quote.is_none() => quote = Some(c),
-            '\'' | '"' if quote == Some(c) => quote = None,
-            '$' if quote != Some('\'') && before != '\\' => plain.push('\\'),
-            _ => {}
-        }
-        plain.push(c);
-        before = c;
-    }
-    plain
-}
-
-/// Python's names of levels, in any case; others are left for the check.
-fn django_level(text: &str) -> &str {
-    match text.to_ascii_uppercase().as_str() {
-        "NOTSET" => "trace",
-        "DEBUG" => "debug",
-        "INFO" => "info",
-        "WARNING" | "WARN" => "warn",
-        "ERROR" | "CRITICAL" | "FATAL" => "error",
-        _ => text,
-    }
-}
-
 /// The address of a database without its password and its parameters, which may hold one.
 fn mask_password(url: &str) -> String {
     if url.is_empty() || url.starts_with("sqlite:") {
@@ -384,6 +358,12 @@ fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::
     };
     let parsed = items.iter().map(parse).collect::<Result<_, _>>();
     parsed.map_err(|_invalid| serde::de::Error::custom("each must be an address or a network"))
+}
+
+fn pages<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Page>, D::Error> {
+    let items = Vec::<String>::deserialize(from)?;
+    let parsed = items.iter().map(|item| Page::parse(item)).collect::<Option<_>>();
+    parsed.ok_or_else(|| serde::de::Error::custom("each must look like https://app.example.org"))
 }
 
 fn optional_address<'de, D>(from: D) -> Result<Option<SocketAddr>, D::Error>

@@ -1,16 +1,23 @@
 //! The edge: every route on one screen. A handler extracts, makes one call, and answers.
 
 mod auth;
+mod body;
 mod client;
+mod code;
 mod cookies;
+pub(crate) mod cors;
 pub mod csrf;
+mod docs;
 mod edge;
 mod error;
 mod fields;
 mod health;
+mod login;
 mod messages;
 pub mod origin;
+mod problem;
 mod users;
+pub(crate) mod v1;
 
 use axum::Router;
 use axum::http::header::ALLOW;
@@ -34,7 +41,13 @@ pub(crate) fn router(app: &App) -> Router {
         .route("/messages/unread_per_receiver", only("GET", get(messages::unread)))
         .route("/messages/read_message", only("GET", get(messages::read)))
         .route("/messages/delete_message", only("DELETE", delete(messages::delete)))
-        .route("/readyz", get(health::ready));
+        .route("/readyz", get(health::ready))
+        .route("/openapi.json", get(health::openapi))
+        .route("/docs", get(docs::calls))
+        .route("/docs/errors", get(docs::errors))
+        .route("/docs/style.css", get(docs::style))
+        .route("/docs/script.js", get(docs::script))
+        .merge(v1::router());
     let router = match app.settings.metrics_listen {
         Some(_elsewhere) => router,
         None => router.route("/metrics", get(health::metrics)),

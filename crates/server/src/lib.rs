@@ -6,6 +6,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 pub mod http;
+mod jobs;
 mod listener;
 mod metrics;
 mod passwords;
@@ -18,8 +19,10 @@ mod telemetry;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
+use bytes::Bytes;
 use db::Db;
 use mail::text::Lengths;
+use tokio::sync::Notify;
 
 pub use clock::Clock;
 pub use config::Config;
@@ -27,6 +30,7 @@ pub use serve::{Server, start};
 
 use config::Settings;
 use http::Peer;
+use http::cors::Cors;
 use http::csrf::Csrf;
 use http::origin::Origin;
 use signal::Flag;
@@ -73,17 +77,24 @@ pub struct Parts {
     db: Db,
     clock: Clock,
     csrf: Csrf,
+    cors: Cors,
     public: Option<Origin>,
     sessions: sessions::Sessions,
     passwords: passwords::Pool,
+    answers: http::v1::Answers,
+    openapi: Bytes,
     metrics: metrics::Metrics,
     stopping: Flag,
+    /// An account was erased: what it held waits to be removed.
+    erased: Notify,
 }
 
 /// Bounds that follow from the settings.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     texts: Lengths,
+    /// How much a user may send, where that is limited.
+    sends: Option<mail::quotas::Limits>,
     /// Bytes of a request's body.
     request_bytes: usize,
 }
@@ -95,9 +106,22 @@ impl Limits {
             body_bytes: settings.body_max_bytes,
         };
         // JSON may write each byte of a body as \u00xx, each character of a subject as two of
-        // these; the rest is names, numbers and space.
-        let request_bytes = 6 * texts.body_bytes + 12 * texts.subject_chars + 8192;
-        Self { texts, request_bytes }
+        // these; the rest is numbers and space.
+        // The rest of /v1 is the metadata and a hundred names.
+        let metadata = 6 * mail::sending::Metadata::BYTES;
+        let names = 12 * mail::text::USERNAME_CHARS * mail::sending::RECEIVERS;
+        let texts_bytes = 6 * texts.body_bytes + 12 * texts.subject_chars;
+        let request_bytes = texts_bytes + metadata + names + 8192;
+        let sends = mail::quotas::Limits {
+            sends_per_hour: settings.sends_per_hour.into(),
+            sends_per_day: settings.sends_per_day.into(),
+            contacts_per_hour: settings.contacts_per_hour.into(),
+            contacts_per_day: settings.contacts_per_day.into(),
+            young_for: i64::from(settings.young_account_days) * mail::Time::DAY,
+            young_divisor: settings.young_account_divisor.into(),
+        };
+        let sends = (settings.rate_limits == config::Switch::On).then_some(sends);
+        Self { texts, sends, request_bytes }
     }
 }
 

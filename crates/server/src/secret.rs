@@ -9,7 +9,9 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
+use sha2::Sha256;
 
 use crate::clock;
 use crate::config::Settings;
@@ -24,6 +26,19 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+}
+
+impl Secret {
+    /// A key of its own for one purpose: what one of them signs says nothing of the others.
+    pub(crate) fn derive(&self, purpose: &[u8]) -> Hmac<Sha256> {
+        let mut derived = hmac(self.0.as_bytes());
+        derived.update(purpose);
+        hmac(&derived.finalize().into_bytes())
+    }
+}
+
+fn hmac(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("a key of any length will do")
 }
 
 impl fmt::Debug for Secret {

@@ -10,10 +10,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::config::Settings;
+use crate::http::cors::Cors;
 use crate::http::csrf::Csrf;
 use crate::http::origin::Origin;
+use crate::http::v1;
 use crate::listener::{self, Door, Worker};
-use crate::{App, Clock, Limits, Parts, metrics, passwords, secret, sessions, signal};
+use crate::{App, Clock, Limits, Parts, jobs, metrics, passwords, secret, sessions, signal};
 
 /// A running server.
 pub struct Server {
@@ -21,6 +23,7 @@ pub struct Server {
     address: SocketAddr,
     workers: Arc<Vec<Worker>>,
     listeners: Vec<JoinHandle<()>>,
+    jobs: JoinHandle<()>,
 }
 
 /// Opens the database, brings its schema up to date and serves.
@@ -46,11 +49,15 @@ pub fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
         limits: Limits::new(&settings),
         db,
         csrf: Csrf::new(&key),
+        cors: Cors::new(settings.cors_origins.clone()),
         public: Origin::parse(&settings.public_url),
         sessions: sessions::Sessions::default(),
         passwords: passwords::Pool::start(or_cores(settings.password_threads))?,
+        answers: v1::Answers::new(&key),
+        openapi: v1::DOCUMENT.into(),
         metrics: metrics::Metrics::default(),
         stopping: signal::Flag::default(),
+        erased: Notify::new(),
         clock,
         settings,
     }));
@@ -73,7 +80,8 @@ pub fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
         tokio::spawn(listener::accept(app, socket, door, workers, Arc::clone(&closed)))
     };
     let listeners = sockets.into_iter().map(accept).collect();
-    Ok(Server { app, address, workers, listeners })
+    let jobs = tokio::spawn(jobs::run(App::clone(&app)));
+    Ok(Server { app, address, workers, listeners, jobs })
 }
 
 impl Server {
@@ -95,9 +103,9 @@ impl Server {
     /// Takes no more connections, finishes what is in flight and closes the database. After
     /// `shutdown_seconds`, or when `hurry` is over, what is left is dropped; whether nothing was.
     pub async fn stop(self, hurry: impl Future<Output = ()>) -> bool {
-        let Self { app, workers, listeners, .. } = self;
+        let Self { app, workers, listeners, jobs, .. } = self;
         app.stopping.set();
-        for listener in listeners {
+        for listener in listeners.into_iter().chain([jobs]) {
             // Ended, or cancelled with its runtime: both are over.
             drop(listener.await);
         }

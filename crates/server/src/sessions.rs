@@ -1,13 +1,14 @@
-//! Sessions in memory: most requests ask the database nothing about who is calling.
+//! Sessions and tokens in memory: most requests ask the database nothing about who is calling.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use db::Db;
-use mail::sessions::{self, Key};
-use mail::{Cx, Time, UserId};
+use mail::key::{Key, Kind};
+use mail::tokens::Scopes;
+use mail::{Cx, Time, UserId, sessions, tokens};
 use quick_cache::sync::Cache;
 
-/// Sessions that are remembered; about 100 bytes each.
+/// Sessions and tokens that are remembered; about 100 bytes each.
 const CAPACITY: usize = 32_768;
 /// How long one is believed without asking again: an operator's command, or another node, may
 /// have ended it.
@@ -16,10 +17,18 @@ const BELIEVED: i64 = 5 * Time::SECOND;
 #[derive(Clone, Copy)]
 struct Known {
     checked_at: Time,
-    expires_at: Time,
+    expires_at: Option<Time>,
+    scopes: Scopes,
 }
 
-/// What is known of sessions in this process.
+impl Known {
+    fn holds(&self, now: Time) -> bool {
+        self.expires_at.is_none_or(|end| end > now)
+            && (self.checked_at..self.checked_at.plus(BELIEVED)).contains(&now)
+    }
+}
+
+/// What is known of sessions and tokens in this process.
 pub(crate) struct Sessions {
     cache: Cache<Key, Known>,
     // Counts the endings: what was read before one must not be remembered after it.
@@ -33,44 +42,64 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// Whose session it is, if it holds.
+    /// What a session or a token allows, if it holds; a session allows everything.
     ///
     /// # Errors
     /// Where the database cannot be asked.
-    pub(crate) async fn user(&self, db: &Db, cx: &Cx, key: &Key) -> mail::Result<Option<UserId>> {
+    pub(crate) async fn scopes(&self, db: &Db, cx: &Cx, key: &Key) -> mail::Result<Option<Scopes>> {
         if let Some(known) = self.cache.get(key)
-            && known.expires_at > cx.now
-            && (known.checked_at..known.checked_at.plus(BELIEVED)).contains(&cx.now)
+            && known.holds(cx.now)
         {
-            return Ok(Some(key.user));
+            return Ok(Some(known.scopes));
         }
         self.ask(db, cx, key).await
     }
 
-    async fn ask(&self, db: &Db, cx: &Cx, key: &Key) -> mail::Result<Option<UserId>> {
+    async fn ask(&self, db: &Db, cx: &Cx, key: &Key) -> mail::Result<Option<Scopes>> {
         let (cx, key) = (*cx, *key);
         let endings = self.endings.load(SeqCst);
-        let Some(session) = db.read(|tx| sessions::find(tx, &cx, &key)).await? else {
+        let found = db.read(|tx| {
+            Ok::<_, mail::Error>(match key.kind {
+                Kind::Session => sessions::find(tx, &cx, &key)?.map(|session| {
+                    let noted = session.last_seen_at.plus(sessions::SEEN_EVERY) > cx.now;
+                    (Scopes::all(), Some(session.expires_at), noted)
+                }),
+                Kind::Token => tokens::find(tx, &cx, &key)?.map(|token| {
+                    let noted = |used: Time| used.plus(tokens::USED_EVERY) > cx.now;
+                    (token.scopes, token.expires_at, token.last_used_at.is_some_and(noted))
+                }),
+            })
+        });
+        let Some((scopes, expires_at, noted)) = found.await? else {
             self.cache.remove(&key);
             return Ok(None);
         };
-        self.cache.insert(key, Known { checked_at: cx.now, expires_at: session.expires_at });
+        self.cache.insert(key, Known { checked_at: cx.now, expires_at, scopes });
         if self.endings.load(SeqCst) != endings {
             self.cache.remove(&key);
         }
-        if session.last_seen_at.plus(sessions::SEEN_EVERY) <= cx.now {
+        if !noted {
             // Lost when the queue is full: the next request notes it.
-            let noted = db.write_later(move |tx| sessions::seen(tx, &cx, &key));
+            let noted = db.write_later(move |tx| match key.kind {
+                Kind::Session => sessions::seen(tx, &cx, &key),
+                Kind::Token => tokens::used(tx, &cx, &key),
+            });
             if let Err(error) = noted {
                 tracing::debug!(%error, "the use of a session was not noted");
             }
         }
-        Ok(Some(key.user))
+        Ok(Some(scopes))
     }
 
-    /// Forgets a session that has just ended.
+    /// Forgets a session or a token that has just ended.
     pub(crate) fn forget(&self, key: &Key) {
         self.endings.fetch_add(1, SeqCst);
         self.cache.remove(key);
+    }
+
+    /// Forgets all sessions and tokens of a user; those that hold are asked for again.
+    pub(crate) fn forget_all(&self, user: UserId) {
+        self.endings.fetch_add(1, SeqCst);
+        self.cache.retain(|key, _| key.user != user);
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn open(path: &Path, kind: Kind) -> Result<Connection> {
     // Plans depend on the text alone. Else a statement with a join is prepared anew at each use,
     // because the cache of statements clears their values, and a cleared value may change a plan.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.set_prepared_statement_cache_capacity(128);
+    connection.set_prepared_statement_cache_capacity(256);
     // Negative sizes are KiB. More than 8 MB does not pay: the system caches the file as well, and
     // each commit of the writer looks through its whole cache.
     let cache = match kind {

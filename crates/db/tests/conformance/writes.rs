@@ -367,3 +367,28 @@ async fn a_writer_that_dies_is_a_failure_of_the_storage() {
     assert!(failed.expect("it is told").is_fatal());
     assert!(fresh.db.write(add("ann")).await.is_err());
 }
+
+#[tokio::test]
+async fn a_transaction_counts_the_verbs_that_it_ran_and_no_others() {
+    let fresh = Fresh::new();
+    let counted = |tx: &mut Tx<'_>| {
+        let mut counts = vec![tx.statements()];
+        let insert = "INSERT INTO things (whole) VALUES (?1)";
+        tx.insert(insert, &params![1])?;
+        counts.push(tx.statements());
+        tx.batch(insert, &[params![2], params![3]])?;
+        counts.push(tx.statements());
+        tx.execute("DELETE FROM things WHERE whole = ?1", &params![1])?;
+        counts.push(tx.statements());
+        tx.query("SELECT whole FROM things", &[], |row| row.int(0))?;
+        tx.query_opt("SELECT whole FROM things", &[], |row| row.int(0))?;
+        tx.query_one("SELECT count(*) FROM things", &[], |row| row.int(0))?;
+        counts.push(tx.statements());
+        tx.execute("INSERT INTO things (id) VALUES ('no number')", &[]).unwrap_err();
+        counts.push(tx.statements());
+        Ok::<_, Error>(counts)
+    };
+    // They may share a commit, and each begins at none.
+    let (one, other) = tokio::join!(fresh.db.write(counted), fresh.db.write(counted));
+    assert_eq!((one, other), (Ok(vec![0, 1, 2, 3, 6, 7]), Ok(vec![0, 1, 2, 3, 6, 7])));
+}

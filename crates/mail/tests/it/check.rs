@@ -2,30 +2,42 @@
 
 use std::collections::BTreeSet;
 
-use mail::{Time, sessions};
+use mail::messages::Marks;
+use mail::{Time, blocks, sessions};
 
 use crate::support::World;
 
 /// A database that holds one of everything, and nothing that is wrong.
 ///
-/// ann is 1, bob is 2, cid is 3 and disabled. Message 1 (ann to bob) was deleted by bob, 2 (ann to
-/// bob) was read, 3 is ann's to herself, 4 (bob to ann) was withdrawn, 5 (bob to ann) is unread.
+/// ann is 1, bob is 2, cid is 3 and disabled, dot is 4; ann blocks cid. Message 1 (ann to bob) was
+/// deleted by bob, 2 (ann to bob) was read, 3 is ann's to herself and read, 4 (bob to ann) was
+/// withdrawn, 5 (bob to ann) is unread. 6 (ann to bob and dot) begins a conversation that goes on
+/// with 7 (dot to ann and bob), which bob has read and put into the trash.
 fn good() -> World {
     let world = World::new();
     let (ann, bob, cid) = (world.user("ann"), world.user("bob"), world.user("cid"));
+    let dot = world.user("dot");
     let deleted = world.send(ann, bob, "deleted");
     let read = world.send(ann, bob, "read");
-    world.send(ann, ann, "to myself");
+    let to_herself = world.send(ann, ann, "to myself");
     let withdrawn = world.send(bob, ann, "withdrawn");
     world.send(bob, ann, "unread");
+    let first = world.send_to(ann, &[bob, dot], "to both");
+    let answer = world.reply(dot, first, "to all");
     world.wait(Time::SECOND);
     world.delete(bob, deleted).expect("it is there");
     world.open(bob, read).expect("it is there");
+    world.open(ann, to_herself).expect("it is there");
     world.delete(bob, withdrawn).expect("it is there");
+    world.open(bob, answer).expect("it is there");
+    world.mark(bob, answer, Marks { trashed: Some(true), ..Marks::default() });
     let credentials = world.credentials("ann").expect("ann is enabled");
     world
-        .write(move |tx, cx| sessions::start(tx, cx, &credentials, &cx.random(), None))
+        .write(move |tx, cx| {
+            sessions::start(tx, cx, &credentials, &cx.random(), &sessions::Client::default(), None)
+        })
         .expect("the credentials hold");
+    world.write(move |tx, cx| blocks::put(tx, cx, ann, cid)).expect("cid is there");
     world.disable(cid);
     world
 }
@@ -39,6 +51,16 @@ struct Damage {
 
 const DAMAGES: &[Damage] = &[
     Damage {
+        rule: "entries in the trash of which the trash does not know since when",
+        sql: &["UPDATE trash SET trashed_at = trashed_at + 1 WHERE message_id = 7"],
+        rows: 1,
+    },
+    Damage {
+        rule: "what the trash knows of and does not hold",
+        sql: &["INSERT INTO trash (owner_id, message_id, trashed_at) VALUES (1, 999, 1)"],
+        rows: 1,
+    },
+    Damage {
         rule: "users without a mailbox",
         rows: 1,
         sql: &["DELETE FROM mailboxes WHERE owner_id = 3"],
@@ -51,7 +73,7 @@ const DAMAGES: &[Damage] = &[
     },
     Damage {
         rule: "mailboxes that are open while their user is disabled, or the reverse",
-        rows: 2,
+        rows: 3,
         sql: &["UPDATE mailboxes SET closed_at = 1"],
     },
     Damage { rule: "sessions without a user", rows: 1, sql: &["UPDATE sessions SET user_id = 9"] },
@@ -62,7 +84,7 @@ const DAMAGES: &[Damage] = &[
         rows: 1,
         sql: &[
             "UPDATE messages SET sender_id = 9, receiver_id = 9 WHERE id = 3",
-            "UPDATE entries SET owner_id = 9 WHERE message_id = 3",
+            "UPDATE entries SET owner_id = 9, peer_id = 9 WHERE message_id = 3",
         ],
     },
     Damage {
@@ -73,41 +95,152 @@ const DAMAGES: &[Damage] = &[
     Damage {
         rule: WRONG_ROLE,
         rows: 1,
-        sql: &["UPDATE entries SET sent = 0 WHERE owner_id = 1 AND message_id = 3"],
+        sql: &["UPDATE entries SET role = 1 WHERE owner_id = 1 AND message_id = 3"],
     },
     Damage {
         rule: WRONG_ROLE,
         rows: 1,
-        sql: &["UPDATE entries SET received = 0, unread = 0
-                WHERE owner_id = 1 AND message_id = 3"],
+        sql: &["UPDATE entries SET role = 2, place = 8, read_at = NULL WHERE owner_id = 1 AND
+             message_id = 3"],
     },
     Damage {
         rule: WRONG_ROLE,
         rows: 1,
-        sql: &["UPDATE entries SET sent = 1 WHERE owner_id = 1 AND message_id = 5"],
+        sql: &["UPDATE entries SET role = 3 WHERE owner_id = 1 AND message_id = 5"],
     },
     Damage {
         rule: WRONG_ROLE,
         rows: 1,
-        sql: &[
-            "UPDATE entries SET received = 1, read_at = 1 WHERE owner_id = 2 AND message_id = 5",
-        ],
+        sql: &["UPDATE entries SET role = 3, place = 0, read_at = 1 WHERE owner_id = 2 AND
+             message_id = 5"],
     },
     // In a third mailbox, as if it had been sent to nobody there.
     Damage {
         rule: WRONG_ROLE,
         rows: 1,
         sql: &[
-            "INSERT INTO entries
-             (owner_id, message_id, received, unread, sent, created_seq, changed_seq)
-             VALUES (3, 5, 0, 0, 0, 1, 1)",
+            "INSERT INTO entries (owner_id, place, message_id, role, peer_id, read_at, created_seq)
+             VALUES (3, 0, 5, 0, 2, 1, 1)",
             "UPDATE mailboxes SET counter = 1 WHERE owner_id = 3",
+            "UPDATE messages SET holders = 3 WHERE id = 5",
+        ],
+    },
+    // One of several receivers is another one.
+    Damage { rule: WRONG_ROLE, rows: 1, sql: &["UPDATE messages SET others = '3' WHERE id = 6"] },
+    Damage {
+        rule: WRONG_PLACE,
+        rows: 1,
+        sql: &["UPDATE entries SET place = 4 WHERE owner_id = 1 AND message_id = 2"],
+    },
+    Damage {
+        rule: WRONG_PLACE,
+        rows: 1,
+        sql: &["UPDATE entries SET archived_at = 1 WHERE owner_id = 1 AND message_id = 2"],
+    },
+    Damage {
+        rule: WRONG_PLACE,
+        rows: 1,
+        sql: &[
+            "UPDATE entries SET trashed_at = NULL WHERE owner_id = 2 AND message_id = 7",
+            "DELETE FROM trash WHERE owner_id = 2 AND message_id = 7",
         ],
     },
     Damage {
-        rule: "entries whose mark of being unread and time of reading disagree",
+        rule: WRONG_PLACE,
         rows: 1,
-        sql: &["UPDATE entries SET unread = 1 WHERE owner_id = 2 AND message_id = 5"],
+        sql: &["UPDATE entries SET read_at = 1 WHERE owner_id = 1 AND message_id = 5"],
+    },
+    Damage {
+        rule: WRONG_PLACE,
+        rows: 1,
+        sql: &["UPDATE entries SET read_at = NULL WHERE owner_id = 2 AND message_id = 2"],
+    },
+    Damage {
+        rule: WRONG_PLACE,
+        rows: 1,
+        sql: &["UPDATE entries SET read_at = 1 WHERE owner_id = 2 AND message_id = 5"],
+    },
+    Damage {
+        rule: WRONG_PEER,
+        rows: 1,
+        sql: &["UPDATE entries SET peer_id = 3 WHERE owner_id = 2 AND message_id = 2"],
+    },
+    Damage {
+        rule: WRONG_PEER,
+        rows: 1,
+        sql: &["UPDATE entries SET peer_id = NULL WHERE owner_id = 1 AND message_id = 3"],
+    },
+    Damage {
+        rule: WRONG_PEER,
+        rows: 1,
+        sql: &["UPDATE entries SET peer_id = 1 WHERE owner_id = 2 AND message_id = 6"],
+    },
+    Damage {
+        rule: WRONG_PEER,
+        rows: 2,
+        sql: &["UPDATE messages SET conversation_id = 5 WHERE id = 2"],
+    },
+    Damage {
+        rule: WRONG_THREAD,
+        rows: 1,
+        sql: &["UPDATE entries SET place = 8, conversation_id = NULL
+             WHERE owner_id = 1 AND message_id = 6"],
+    },
+    Damage { rule: WRONG_THREAD, rows: 2, sql: &["DELETE FROM threads WHERE owner_id = 2"] },
+    Damage {
+        rule: WRONG_THREAD,
+        rows: 2,
+        sql: &[
+            // It is the right one, but nothing says that there is a row.
+            "UPDATE entries SET conversation_id = 2 WHERE message_id = 2",
+        ],
+    },
+    Damage {
+        rule: WRONG_THREAD,
+        rows: 1,
+        sql: &["UPDATE entries SET conversation_id = NULL WHERE owner_id = 1 AND message_id = 6"],
+    },
+    Damage {
+        rule: "conversations without a message",
+        rows: 1,
+        sql: &["INSERT INTO threads (owner_id, conversation_id, unread, subject, participants)
+             VALUES (3, 6, 0, '', '')"],
+    },
+    Damage {
+        rule: WRONG_LAST,
+        rows: 1,
+        sql: &["UPDATE threads SET last_message_id = 6 WHERE owner_id = 1"],
+    },
+    Damage {
+        rule: WRONG_LAST,
+        rows: 1,
+        sql: &["UPDATE threads SET last_message_id = NULL WHERE owner_id = 4"],
+    },
+    // It is in the trash.
+    Damage {
+        rule: WRONG_LAST,
+        rows: 1,
+        sql: &["UPDATE threads SET last_message_id = 7 WHERE owner_id = 2"],
+    },
+    Damage {
+        rule: WRONG_LAST,
+        rows: 1,
+        sql: &["UPDATE threads SET unread = 0 WHERE owner_id = 1"],
+    },
+    Damage {
+        rule: "mailboxes whose counts of the unread are wrong",
+        rows: 1,
+        sql: &["UPDATE mailboxes SET unread = unread + 1 WHERE owner_id = 1"],
+    },
+    Damage {
+        rule: "mailboxes whose counts of the unread are wrong",
+        rows: 1,
+        sql: &["UPDATE mailboxes SET unread_conversations = 0 WHERE owner_id = 1"],
+    },
+    Damage {
+        rule: "mailboxes whose number of blocks is wrong",
+        rows: 1,
+        sql: &["UPDATE mailboxes SET blocks = 0 WHERE owner_id = 1"],
     },
     Damage {
         rule: "messages whose number of holders is wrong",
@@ -123,8 +256,8 @@ const DAMAGES: &[Damage] = &[
         rule: "messages that nobody holds",
         rows: 1,
         sql: &[
-            "DELETE FROM entries WHERE message_id = 5",
-            "UPDATE messages SET holders = 0 WHERE id = 5",
+            "DELETE FROM entries WHERE message_id = 2",
+            "UPDATE messages SET holders = 0 WHERE id = 2",
         ],
     },
     Damage {
@@ -165,7 +298,12 @@ const DAMAGES: &[Damage] = &[
 ];
 
 const WRONG_ROLE: &str =
-    "entries in the mailbox of neither the sender nor the receiver, or in the wrong role";
+    "entries in the mailbox of neither the sender nor a receiver, or in the wrong role";
+const WRONG_PLACE: &str = "entries in another place than their marks say";
+const WRONG_PEER: &str = "entries whose conversation or peer is not the one of their message";
+const WRONG_THREAD: &str =
+    "entries whose conversation has a row and which do not say so, or the reverse";
+const WRONG_LAST: &str = "conversations whose last message or number of unread ones is wrong";
 
 #[test]
 fn good_data_is_good() {
@@ -210,8 +348,8 @@ fn a_message_that_is_in_a_mailbox_twice_is_found() {
     let world = good();
     world.sql(
         "INSERT INTO entries
-         (owner_id, message_id, received, unread, sent, created_seq, changed_seq)
-         VALUES (1, 3, 0, 0, 1, 3, 3)",
+         (owner_id, place, message_id, role, peer_id, created_seq)
+         VALUES (1, 8, 3, 2, 1, 3)",
     );
     let found: Vec<_> = world.problems().into_iter().map(|(rule, _)| rule).collect();
     assert!(found.contains(&WRONG_ROLE), "{found:?}");

@@ -2,11 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use mail::sessions::{ABSOLUTE, IDLE, Key, Session};
+use mail::key::Key;
+use mail::sessions::{ABSOLUTE, Client, IDLE, Listed, MOST, Session};
 use mail::{Error, Result, Time, UserId, sessions, users};
 use sha2::{Digest as _, Sha256};
 
-use crate::support::{World, refused};
+use crate::support::{World, nobody, refused};
 
 fn key(token: &str) -> Key {
     Key::parse(token).expect("it is a token")
@@ -14,14 +15,38 @@ fn key(token: &str) -> Key {
 
 impl World {
     /// Starts a session, with what the name logs in with at this moment.
-    fn log_in(&self, name: &str) -> Key {
+    pub(crate) fn log_in(&self, name: &str) -> Key {
         key(&self.try_log_in(name, None).expect("the credentials hold"))
+    }
+
+    /// Starts a session from somewhere.
+    fn log_in_from(&self, name: &str, client: Client) -> Key {
+        let credentials = self.credentials(name).expect("the user is enabled");
+        let started = self.write(move |tx, cx| {
+            sessions::start(tx, cx, &credentials, &cx.random(), &client, None)
+        });
+        key(&started.expect("the credentials hold"))
+    }
+
+    fn listed(&self, owner: UserId) -> Vec<Listed> {
+        self.read(|tx, cx| sessions::list(tx, cx, owner))
+    }
+
+    fn end_by_id(&self, owner: UserId, id: i64) -> Option<Key> {
+        self.write(move |tx, _cx| sessions::end_by_id(tx, owner, id)).expect("it never fails")
     }
 
     fn try_log_in(&self, name: &str, replaced: Option<Key>) -> Result<String> {
         let credentials = self.credentials(name).ok_or(Error::AuthenticationFailed)?;
         self.write(move |tx, cx| {
-            sessions::start(tx, cx, &credentials, &cx.random(), replaced.as_ref())
+            sessions::start(
+                tx,
+                cx,
+                &credentials,
+                &cx.random(),
+                &Client::default(),
+                replaced.as_ref(),
+            )
         })
     }
 
@@ -29,7 +54,7 @@ impl World {
         self.read(|tx, cx| sessions::find(tx, cx, &key))
     }
 
-    fn holds(&self, key: Key) -> bool {
+    pub(crate) fn holds(&self, key: Key) -> bool {
         self.session(key).is_some()
     }
 
@@ -283,7 +308,9 @@ fn a_login_is_refused_where_the_account_was_disabled_since_it_was_checked() {
     assert_eq!(late_login(&world, checked.clone(), Some(bobs)), Error::AuthenticationFailed);
     assert!(world.holds(bobs), "what was not replaced goes on");
     world.enable(ann);
-    world.write(move |tx, cx| sessions::start(tx, cx, &checked, &[1; 32], None)).unwrap();
+    world
+        .write(move |tx, cx| sessions::start(tx, cx, &checked, &[1; 32], &Client::default(), None))
+        .unwrap();
 }
 
 #[test]
@@ -295,11 +322,9 @@ fn a_login_of_nobody_is_refused() {
 }
 
 fn late_login(world: &World, checked: users::Credentials, replaced: Option<Key>) -> Error {
-    refused(
-        world.write(move |tx, cx| {
-            sessions::start(tx, cx, &checked, &cx.random(), replaced.as_ref())
-        }),
-    )
+    refused(world.write(move |tx, cx| {
+        sessions::start(tx, cx, &checked, &cx.random(), &Client::default(), replaced.as_ref())
+    }))
 }
 
 #[test]
@@ -345,4 +370,161 @@ fn a_login_sweeps_to_the_microsecond() {
     world.wait(1);
     world.log_in("ann");
     assert_eq!(world.stored_sessions(), 2);
+}
+
+#[test]
+fn the_owner_sees_where_each_session_comes_from_the_newest_first() {
+    let world = World::new();
+    let (ann, bob) = (world.user("ann"), world.user("bob"));
+    let started = world.now();
+    let address = "2001:db8::7".parse().ok();
+    let old = world.log_in_from("ann", Client::new(address, "Old/1.0"));
+    world.wait(Time::DAY);
+    let new = world.log_in("ann");
+    world.log_in("bob");
+    world.wait(Time::DAY);
+    world.seen(old);
+
+    let listed = |key: Key, created_at, last_seen_at, address: &str, user_agent: &str| Listed {
+        id: key.id(),
+        created_at,
+        last_seen_at,
+        address: address.to_owned(),
+        user_agent: user_agent.to_owned(),
+        key,
+    };
+    let later = started.plus(Time::DAY);
+    let both = [
+        listed(new, later, later, "", ""),
+        listed(old, started, world.now(), "2001:db8::7", "Old/1.0"),
+    ];
+    assert_eq!(world.listed(ann), both);
+    assert_eq!(world.listed(bob).len(), 1);
+    assert_eq!(world.listed(nobody()), []);
+}
+
+#[test]
+fn only_the_sessions_that_hold_are_listed() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let keys = |world: &World| world.listed(ann).into_iter().map(|one| one.key).collect::<Vec<_>>();
+    let (idle, used) = (world.log_in("ann"), world.log_in("ann"));
+    world.wait(IDLE - 1);
+    world.seen(used);
+    assert_eq!(keys(&world).len(), 2);
+    assert!(world.holds(idle));
+    world.wait(1);
+    assert_eq!(keys(&world), [used]);
+    world.wait(Time::DAY);
+    world.seen(used);
+    world.wait(7 * Time::DAY);
+    world.seen(used);
+    world.wait(ABSOLUTE - IDLE - 8 * Time::DAY - 1);
+    assert_eq!(keys(&world), [used]);
+    world.wait(1);
+    assert_eq!(keys(&world), []);
+}
+
+#[test]
+fn what_a_client_says_of_itself_is_kept_within_bounds() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let said = |text: &str, address: Option<&str>| {
+        let address = address.map(|address| address.parse().expect("the address is valid"));
+        let key = world.log_in_from("ann", Client::new(address, text));
+        let listed = world.listed(ann).into_iter().find(|one| one.key == key);
+        let listed = listed.expect("it holds");
+        (listed.user_agent, listed.address)
+    };
+    assert_eq!(said("Ok/1 (é; 中)", None), ("Ok/1 (é; 中)".to_owned(), String::new()));
+    let mapped = said("a\0b\nc\u{1b}[31md\u{85}e\u{7f}", Some("::ffff:192.0.2.1"));
+    assert_eq!(mapped, ("abc[31mde".to_owned(), "192.0.2.1".to_owned()));
+    let long = format!("\n{}", "é".repeat(201));
+    assert_eq!(said(&long, Some("192.0.2.1")).0, "é".repeat(200));
+}
+
+#[test]
+fn the_id_of_a_session_is_the_beginning_of_its_hash() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let token = world.try_log_in("ann", None).unwrap();
+    let secret = URL_SAFE_NO_PAD.decode(token.split_once('.').unwrap().1).unwrap();
+    let hash: [u8; 32] = Sha256::digest(secret).into();
+    let hex = hash.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let id = i64::from_str_radix(&hex[..13], 16).unwrap();
+    assert_eq!((key(&token).id(), world.listed(ann)[0].id), (id, id));
+}
+
+#[test]
+fn a_session_is_ended_by_its_id_and_only_by_its_owner() {
+    let world = World::new();
+    let (ann, bob) = (world.user("ann"), world.user("bob"));
+    let (one, other, bobs) = (world.log_in("ann"), world.log_in("ann"), world.log_in("bob"));
+    assert_eq!(world.end_by_id(bob, one.id()), None);
+    assert_eq!(world.end_by_id(ann, bobs.id()), None);
+    assert_eq!(world.end_by_id(ann, 0), None);
+    assert_eq!([one, other, bobs].map(|key| world.holds(key)), [true; 3]);
+    assert_eq!(world.end_by_id(ann, one.id()), Some(one));
+    assert_eq!([one, other, bobs].map(|key| world.holds(key)), [false, true, true]);
+    assert_eq!(world.end_by_id(ann, one.id()), None);
+}
+
+#[test]
+fn all_sessions_but_one_end_together_and_nobody_elses() {
+    let world = World::new();
+    let ann = world.user("ann");
+    world.user("bob");
+    let (one, other, bobs) = (world.log_in("ann"), world.log_in("ann"), world.log_in("bob"));
+    world.write(move |tx, _cx| sessions::end_others(tx, ann, Some(&other))).unwrap();
+    assert_eq!([one, other, bobs].map(|key| world.holds(key)), [false, true, true]);
+    // What is not the owner's keeps nothing.
+    world.write(move |tx, _cx| sessions::end_others(tx, ann, Some(&bobs))).unwrap();
+    assert_eq!([other, bobs].map(|key| world.holds(key)), [false, true]);
+    let last = world.log_in("ann");
+    world.write(move |tx, _cx| sessions::end_others(tx, ann, None)).unwrap();
+    assert_eq!([last, bobs].map(|key| world.holds(key)), [false, true]);
+}
+
+#[test]
+fn the_hundred_and_first_session_ends_the_one_that_was_least_recently_seen() {
+    let world = World::new();
+    let ann = world.user("ann");
+    world.user("bob");
+    let bobs = world.log_in("bob");
+    let (first, second) = (world.log_in("ann"), world.log_in("ann"));
+    world.wait(1);
+    let others: Vec<_> = (2..MOST).map(|_| world.log_in("ann")).collect();
+    world.wait(1);
+    world.seen(first);
+    assert!(world.holds(second));
+    assert_eq!(world.listed(ann).len(), 100);
+
+    let last = world.log_in("ann");
+    assert!(!world.holds(second));
+    assert!(others.iter().chain([&first, &last, &bobs]).all(|key| world.holds(*key)));
+    assert_eq!(world.listed(ann).len(), 100);
+
+    let replacing = key(&world.try_log_in("ann", Some(last)).unwrap());
+    assert!(others.iter().chain([&first, &replacing]).all(|key| world.holds(*key)));
+}
+
+#[test]
+fn too_many_sessions_of_an_older_version_end_with_the_next_login() {
+    let world = World::new();
+    let ann = world.user("ann");
+    world.sql(
+        "INSERT INTO sessions (user_id, token_hash, created_at, last_seen_at)
+         WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 250)
+         SELECT 1, randomblob(32), 1750000000000000, 1750000000000000 + n FROM numbers",
+    );
+    assert_eq!(world.listed(ann).len(), 100);
+    world.wait(Time::SECOND);
+    let last = world.log_in("ann");
+    assert!(world.holds(last));
+    assert_eq!(world.stored_sessions(), 100);
+    assert_eq!(
+        world.number("SELECT min(last_seen_at) FROM sessions"),
+        1_750_000_000_000_152,
+        "the most recently seen stay"
+    );
 }

@@ -8,7 +8,10 @@ use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
 
 use db::{Db, Row, Tx, Url};
-use mail::messages::{self, Draft, Message};
+use mail::entries::{self, Entry};
+use mail::messages::{self, Marks, Message};
+use mail::pages::{self, Filter, Page};
+use mail::sending::{self, Draft, Sent, To};
 use mail::text::{Body, Email, Lengths, Subject, Username};
 use mail::users::{self, Credentials};
 use mail::{Cx, Error, MessageId, Result, SCHEMA, Time, UserId, mailbox};
@@ -35,6 +38,24 @@ impl World {
         Db::migrate(&url, SCHEMA, START.0).expect("the schema can be made");
         let db = Db::open(&url, SCHEMA).expect("the database can be opened");
         CHANCE.set(0);
+        Self { db, clock: Cell::new(START), folder }
+    }
+
+    /// A database of the first step of the schema, filled as the version of then did it, and
+    /// brought up to date.
+    pub(crate) fn migrated(old: &'static [&'static str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the database can be made");
+        let url = Url::parse("sqlite:postroom.db", folder.path()).expect("the URL is valid");
+        let first = &SCHEMA[..1];
+        Db::migrate(&url, first, START.0).expect("the schema can be made");
+        let db = Db::open(&url, first).expect("the database can be opened");
+        let fill = db.write(move |tx| {
+            old.iter().try_for_each(|statement| tx.execute(statement, &[]).map(drop))
+        });
+        wait_for(fill).expect("the statements are valid");
+        drop(db);
+        Db::migrate(&url, SCHEMA, START.0).expect("the schema can be brought up to date");
+        let db = Db::open(&url, SCHEMA).expect("the database can be opened");
         Self { db, clock: Cell::new(START), folder }
     }
 
@@ -112,7 +133,7 @@ impl World {
         let email = Email::parse("somebody@example.org")?;
         let hash = format!("hash of {name}");
         let name = Username::parse(name)?;
-        self.write(move |tx, cx| users::create(tx, cx, &name, &email, &hash))
+        self.write(move |tx, cx| users::create(tx, cx, &name, None, &email, &hash))
     }
 
     /// What a user logs in with.
@@ -135,28 +156,58 @@ impl World {
         self.try_send(from, draft(to, "a subject", body)).expect("it can be sent")
     }
 
+    /// Sends a message to several, all of whom have to get it.
+    pub(crate) fn send_to(&self, from: UserId, to: &[UserId], body: &str) -> MessageId {
+        let mut draft = draft(to[0], "a subject", body);
+        draft.to = to.iter().map(|user| To::Id(*user)).collect();
+        let sent = self.try_deliver(from, draft).expect("it can be sent");
+        assert_eq!(sent.refused, []);
+        sent.id
+    }
+
+    /// Answers a message to everybody whom it names.
+    pub(crate) fn reply(&self, from: UserId, message: MessageId, body: &str) -> MessageId {
+        self.try_send(from, answer(message, body)).expect("it can be sent")
+    }
+
     /// Sends what may be refused.
     pub(crate) fn try_send(&self, from: UserId, draft: Draft) -> Result<MessageId> {
-        self.write(move |tx, cx| messages::send(tx, cx, from, &draft))
+        self.try_deliver(from, draft).map(|sent| sent.id)
+    }
+
+    /// The same with all that is told of it.
+    pub(crate) fn try_deliver(&self, from: UserId, draft: Draft) -> Result<Sent> {
+        self.write(move |tx, cx| sending::send(tx, cx, from, &draft, None))
     }
 
     /// Opens a message as the classic API does: what was unread is read afterwards.
     pub(crate) fn open(&self, caller: UserId, id: MessageId) -> Option<Message> {
-        let (message, unread) = self.read(|tx, _cx| messages::read(tx, caller, id))?;
-        if unread {
+        let message = self.peek(caller, id)?;
+        if message.entry.is_unread() {
             self.mark_read(caller, id);
         }
         Some(message)
     }
 
-    /// What reading answers: the message and whether it is unread.
-    pub(crate) fn peek(&self, caller: UserId, id: MessageId) -> Option<(Message, bool)> {
+    /// What reading answers.
+    pub(crate) fn peek(&self, caller: UserId, id: MessageId) -> Option<Message> {
         self.read(|tx, _cx| messages::read(tx, caller, id))
+    }
+
+    /// What the mailbox of a user says of a message.
+    pub(crate) fn entry(&self, owner: UserId, id: MessageId) -> Option<Entry> {
+        self.read(|tx, _cx| entries::find(tx, owner, id))
     }
 
     /// Marks as read.
     pub(crate) fn mark_read(&self, caller: UserId, id: MessageId) {
         self.write(move |tx, cx| mailbox::mark_read(tx, cx, caller, id)).expect("it never fails");
+    }
+
+    /// Marks a message that is there.
+    pub(crate) fn mark(&self, owner: UserId, id: MessageId, marks: Marks) -> Message {
+        let marked = self.write(move |tx, cx| messages::mark(tx, cx, owner, id, marks, &|_| true));
+        marked.expect("the mailbox holds it").0
     }
 
     /// Deletes, or withdraws where the caller sent it.
@@ -174,6 +225,32 @@ impl World {
         self.read(|tx, _cx| mailbox::unread(tx, user, EVERYTHING))
     }
 
+    /// A page of a list.
+    pub(crate) fn page(
+        &self,
+        owner: UserId,
+        filter: &Filter,
+        before: Option<MessageId>,
+        limit: usize,
+    ) -> Page<Message> {
+        self.read(|tx, _cx| pages::list(tx, owner, filter, before, limit))
+    }
+
+    /// All pages of a list.
+    pub(crate) fn pages(&self, owner: UserId, filter: &Filter, limit: usize) -> Vec<Page<Message>> {
+        let mut pages = vec![self.page(owner, filter, None, limit)];
+        while let Some(next) = pages.last().and_then(|page| page.next) {
+            pages.push(self.page(owner, filter, Some(next), limit));
+        }
+        pages
+    }
+
+    /// The ids on all pages of a list.
+    pub(crate) fn list(&self, owner: UserId, filter: &Filter) -> Vec<MessageId> {
+        let pages = self.pages(owner, filter, 100);
+        pages.iter().flat_map(|page| ids(&page.items)).collect()
+    }
+
     /// Every rule that the data breaks.
     pub(crate) fn problems(&self) -> Vec<(&'static str, i64)> {
         let found = self.read(|tx, _cx| mail::check::run(tx));
@@ -181,16 +258,28 @@ impl World {
     }
 }
 
+/// Which messages they are.
+pub(crate) fn ids(messages: &[Message]) -> Vec<MessageId> {
+    messages.iter().map(|message| message.entry.message).collect()
+}
+
 /// A limit that no test reaches.
 pub(crate) const EVERYTHING: i64 = 1_000_000;
 
 /// A draft of what is within all bounds.
 pub(crate) fn draft(to: UserId, subject: &str, body: &str) -> Draft {
-    Draft {
+    Draft::new(
         to,
-        subject: Subject::parse(subject.to_owned(), LENGTHS).expect("the subject is valid"),
-        body: Body::parse(body.to_owned(), LENGTHS).expect("the body is valid"),
-    }
+        Subject::parse(subject.to_owned(), LENGTHS).expect("the subject is valid"),
+        Body::parse(body.to_owned(), LENGTHS).expect("the body is valid"),
+    )
+}
+
+/// An answer to everybody whom a message names.
+pub(crate) fn answer(message: MessageId, body: &str) -> Draft {
+    let mut draft = draft(nobody(), "", body);
+    (draft.to, draft.subject, draft.in_reply_to) = (Vec::new(), None, Some(message));
+    draft
 }
 
 /// The id of a user that nobody has.

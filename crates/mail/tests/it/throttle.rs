@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use mail::throttle::{self, Attempt};
-use mail::{Error, Time};
+use mail::{Error, Over, Time};
 
 use crate::support::World;
 
@@ -24,7 +24,7 @@ impl World {
     fn attempt(&self, attempt: Attempt) -> Result<(), i64> {
         match self.write(move |tx, cx| throttle::count(tx, cx, &attempt)) {
             Ok(()) => Ok(()),
-            Err(Error::Throttled { retry_after }) => {
+            Err(Error::Throttled(Over { retry_after, .. })) => {
                 assert!((1..=900).contains(&retry_after), "{retry_after} s");
                 Err(retry_after)
             }

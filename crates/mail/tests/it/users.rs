@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use mail::key::Key;
 use mail::passwords;
+use mail::sessions::Client;
 use mail::text::{Email, Password, USERNAME_CHARS, Username, fold};
 use mail::users::{self, User};
 use mail::{Error, Invalid, Time, UserId, sessions};
@@ -384,9 +386,10 @@ fn what_a_password_is_checked_against_is_that_of_the_name() {
 /// Starts a session and returns whether it holds, each time it is asked.
 fn session_of(world: &World, name: &str) -> impl Fn() -> bool {
     let credentials = world.credentials(name).expect("the user is enabled");
-    let start =
-        world.write(move |tx, cx| sessions::start(tx, cx, &credentials, &cx.random(), None));
-    let key = sessions::Key::parse(&start.expect("the credentials hold")).expect("it is a token");
+    let start = world.write(move |tx, cx| {
+        sessions::start(tx, cx, &credentials, &cx.random(), &Client::default(), None)
+    });
+    let key = Key::parse(&start.expect("the credentials hold")).expect("it is a token");
     move || world.read(|tx, cx| sessions::find(tx, cx, &key)).is_some()
 }
 
@@ -437,8 +440,8 @@ fn a_disabled_user_keeps_what_the_mailbox_holds() {
     let (to_bob, to_ann) = (world.send(ann, bob, "one"), world.send(bob, ann, "other"));
     world.disable(ann);
     assert_eq!(world.received(bob), [to_bob]);
-    assert_eq!(world.open(bob, to_bob).unwrap().sender, ann);
-    assert_eq!(world.open(bob, to_ann).unwrap().body, "other");
+    assert_eq!(world.open(bob, to_bob).unwrap().envelope.from, ann);
+    assert_eq!(world.open(bob, to_ann).unwrap().envelope.body, "other");
     assert_eq!(refused(world.try_send(bob, draft(ann, "", ""))), Error::ReceiverUnavailable);
     world.enable(ann);
     assert_eq!((world.received(ann), world.unread(ann)), (vec![to_ann], vec![to_ann]));

@@ -44,6 +44,6 @@ pub(super) fn restore(settings: &Settings, restore: &Restore) -> Result<(), Fail
     if let Some(kept) = restored.kept {
         println!("The database that was there is kept in {}.", kept.display());
     }
-    println!("All sessions have ended: everybody must log in again.");
+    println!("All sessions and tokens have ended: everybody must log in again.");
     Ok(())
 }

@@ -46,5 +46,5 @@ fn greet(address: &SocketAddr, data: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "Postroom {} listens on http://{address}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "Data: {data}")?;
-    writeln!(out, "Try:  curl http://{address}/users/token")
+    writeln!(out, "Docs: http://{address}/docs")
 }

@@ -41,6 +41,16 @@ pub(super) enum Command {
         /// Which account
         name: String,
     },
+    /// Erase an account for good, with its mailbox; what it sent to others stays with them
+    #[command(after_help = "Example:\n  postroom user erase ann --yes\n\n\
+        There is no way back. The name can be registered again.")]
+    Erase {
+        /// Which account
+        name: String,
+        /// Do not ask whether it is meant
+        #[arg(long)]
+        yes: bool,
+    },
     /// Enable a disabled account again
     #[command(after_help = "Example:\n  postroom user enable ann")]
     Enable {
@@ -65,6 +75,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
             println!("{} is disabled", user.name);
             Ok(())
         }
+        Command::Erase { name, yes } => erase(&db, cx, &name, yes),
         Command::Enable { name } => {
             let user = find(&db, &name)?;
             wait(db.write(move |tx| users::enable(tx, user.id)))??;
@@ -79,7 +90,7 @@ fn add(db: &Db, cx: Cx, name: &str, email: &str) -> Result<(), Failure> {
     let password = Password::parse(&ask_password()?, &name, email.as_str())?;
     let hash = passwords::hash(&password, cx.random());
     let shown = name.shown().to_owned();
-    let id = wait(db.write(move |tx| users::create(tx, &cx, &name, &email, &hash)))??;
+    let id = wait(db.write(move |tx| users::create(tx, &cx, &name, None, &email, &hash)))??;
     println!("{shown} is user {}", id.get());
     Ok(())
 }
@@ -111,7 +122,18 @@ fn passwd(db: &Db, cx: Cx, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn find(db: &Db, name: &str) -> Result<User, Failure> {
+fn erase(db: &Db, cx: Cx, name: &str, yes: bool) -> Result<(), Failure> {
+    let user = find(db, name)?;
+    if !yes {
+        let problem = format!("this erases {} for good; add --yes to do it", user.name);
+        return Err(Failure::Usage(problem));
+    }
+    wait(db.write(move |tx| users::erase(tx, &cx, user.id)))??;
+    println!("{} is erased", user.name);
+    Ok(())
+}
+
+pub(super) fn find(db: &Db, name: &str) -> Result<User, Failure> {
     let folded = fold(name);
     let user = wait(db.read(|tx| users::find(tx, &folded)))??;
     user.ok_or_else(|| anyhow!("there is no user {name}").into())

@@ -1,10 +1,15 @@
 //! Who is at the other end: the address, as far as it can be believed.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 
-use axum::http::HeaderMap;
-use axum::http::header::HeaderName;
+use axum::extract::FromRequestParts;
+use axum::http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use axum::http::request::Parts;
 use ipnet::IpNet;
+use mail::sessions;
+
+use crate::App;
 
 /// The address of the connection. It may be that of a proxy.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +44,43 @@ impl Peer {
     pub fn says_https(self, headers: &HeaderMap, proxies: &[IpNet]) -> bool {
         self.is_proxy(proxies)
             && headers.get(FORWARDED_PROTO).is_some_and(|proto| proto.as_bytes() == b"https")
+    }
+}
+
+/// What is known of the client's machine and of its way here.
+pub(super) struct Device {
+    /// The client's address.
+    pub(super) address: IpAddr,
+    /// Whether it speaks https, so that cookies may be kept to it.
+    pub(super) secure: bool,
+    user_agent: String,
+}
+
+impl FromRequestParts<App> for Device {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        let headers = &parts.headers;
+        let peer = *parts.extensions.get::<Peer>().expect("the edge has put it there");
+        let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
+        Ok(Self {
+            address: peer.client(headers, &app.settings.trusted_proxies),
+            secure: app.is_secure(peer, headers),
+            user_agent: String::from_utf8_lossy(user_agent).into_owned(),
+        })
+    }
+}
+
+impl Device {
+    /// As its owner sees it in the list of sessions.
+    pub(super) fn client(&self) -> sessions::Client {
+        sessions::Client::new(Some(self.address), &self.user_agent)
+    }
+
+    /// The address as far as it tells anything: where all clients are programs of this machine,
+    /// they share one.
+    pub(super) fn public_address(&self) -> Option<IpAddr> {
+        Some(self.address).filter(|address| !address.is_loopback())
     }
 }
 

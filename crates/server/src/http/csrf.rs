@@ -4,7 +4,7 @@ use axum::http::HeaderMap;
 use axum::http::header::HeaderName;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::{Hmac, Mac as _};
 use mail::Cx;
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
@@ -27,20 +27,23 @@ pub struct Csrf {
 impl Csrf {
     /// Signs with a key of its own, derived from the server's.
     pub fn new(key: &Secret) -> Self {
-        let mut derive = hmac(key.expose().as_bytes());
-        derive.update(b"postroom csrf token");
-        Self { mac: hmac(&derive.finalize().into_bytes()) }
+        Self { mac: key.derive(b"postroom csrf token") }
     }
 
     /// The token that the client has, if it is one of ours, else a new one.
     pub fn token(&self, cx: &Cx, headers: &HeaderMap) -> String {
         let kept = cookies::values(headers, cookies::CSRF).find(|token| self.is_ours(token));
-        kept.map_or_else(|| self.make(cx), str::to_owned)
+        kept.map_or_else(|| self.make(cx.random()), str::to_owned)
     }
 
-    fn make(&self, cx: &Cx) -> String {
+    /// The token that goes with a session; it says nothing of the session's secret.
+    pub(super) fn of_session(&self, secret: &[u8; 32]) -> String {
+        self.make(self.sign(secret))
+    }
+
+    fn make(&self, nonce: [u8; NONCE]) -> String {
         let mut token = [0; NONCE + SIGNATURE];
-        token[..NONCE].copy_from_slice(&cx.random::<NONCE>());
+        token[..NONCE].copy_from_slice(&nonce);
         let signature = self.sign(&token[..NONCE]);
         token[NONCE..].copy_from_slice(&signature);
         URL_SAFE_NO_PAD.encode(token)
@@ -69,8 +72,4 @@ impl Csrf {
         signature.copy_from_slice(&full[..SIGNATURE]);
         signature
     }
-}
-
-fn hmac(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("a key of any length will do")
 }

@@ -1,6 +1,5 @@
 //! What surrounds every request: its id, the headers of every answer, the log, the metrics.
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -10,22 +9,21 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
-    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{Method, Request, StatusCode};
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use tower::Service as _;
 
-use super::Peer;
-use super::error::Failure;
+use super::problem::{self, Shape};
+use super::{Peer, cors};
 use crate::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// On every answer: it is data for one client, and never a page.
+/// On every answer: it is data for one client, and never a page. The pages of /docs say otherwise.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
@@ -49,8 +47,15 @@ where
     let id = app.0.request_ids.next();
     let method = request.method().clone();
     let route = app.0.routes.of(request.uri().path());
+    let shape = Shape::of(request.uri().path());
 
-    let answer = catch_panic(router.call(request)).await;
+    let open = app.cors.is_on() && cors::covers(request.uri().path());
+    let origin = if open { app.cors.origin(request.headers()) } else { None };
+    let preflight = origin.as_ref().and_then(|_| cors::preflight(&request));
+    let answer = match preflight {
+        Some(allowed) => Ok(Ok(allowed)),
+        None => catch_panic(router.call(request)).await,
+    };
     let mut response = match answer {
         Ok(Ok(response)) => response,
         Err(panic) => {
@@ -58,14 +63,18 @@ where
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     };
-    if response.status().is_server_error() {
-        tell_apart(&mut response, &id, &method);
-    }
+    problem::write(&mut response, shape, &id, &method);
     let headers = response.headers_mut();
-    headers.reserve(HEADERS.len() + 3);
+    headers.reserve(HEADERS.len() + 7);
+    if open {
+        cors::vary(headers);
+    }
+    if let Some(origin) = origin {
+        cors::open(headers, origin);
+    }
     headers.insert(REQUEST_ID, id);
     for (name, value) in HEADERS {
-        headers.insert(name, value);
+        headers.entry(name).or_insert(value);
     }
     if app.origin().is_some_and(super::origin::Origin::is_https) {
         let value = HeaderValue::from_static("max-age=31536000");
@@ -82,37 +91,6 @@ where
         "answered"
     );
     response
-}
-
-#[derive(Serialize)]
-struct Told<'a> {
-    error: &'a str,
-    request_id: &'a str,
-}
-
-/// Tells the log the cause, once, and the client only the id to ask for.
-fn tell_apart(response: &mut Response, id: &HeaderValue, method: &Method) {
-    let status = response.status();
-    let failure = response.extensions_mut().remove::<Failure>();
-    if let Some(cause) = failure.as_ref().and_then(|failure| failure.cause.as_ref()) {
-        match cause {
-            // What passes by itself is no error of ours.
-            db::Error::Busy | db::Error::Full => {
-                tracing::warn!(request = %Id(id), %method, %status, %cause, "refused");
-            }
-            // The server ends, and tells why: once, and not with every request.
-            db::Error::Failed(_) | db::Error::Closed => {
-                tracing::debug!(request = %Id(id), %method, %status, %cause, "refused");
-            }
-            _ => tracing::error!(request = %Id(id), %method, %status, %cause, "failed"),
-        }
-    }
-    let error = failure.map_or(Cow::Borrowed("internal error"), |failure| failure.text);
-    let told = Told { error: &error, request_id: id.to_str().unwrap_or_default() };
-    let json = serde_json::to_vec(&told).expect("two texts are JSON");
-    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(json.len()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    *response.body_mut() = Body::from(json);
 }
 
 /// Runs a future to its end or to its panic.

@@ -2,18 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{FromRequest, Query, Request};
 use axum::http::Uri;
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
 use mail::{Invalid, MessageId, UserId};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
-use super::Error;
+use super::{Error, body};
 use crate::App;
 
 /// What a client sent, not yet looked into.
@@ -27,38 +24,9 @@ impl FromRequest<App> for Input {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
-        let limit = app.limits.request_bytes;
-        let length = parts.headers.get(axum::http::header::CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        if length.is_some_and(|length| length > limit) {
-            return Err(Error::body_too_large(limit));
-        }
-        let read = read(body, limit);
-        let time = Duration::from_secs(app.settings.body_timeout_seconds);
-        let body = tokio::time::timeout(time, read);
-        let body = body.await.map_err(|_elapsed| Error::body_too_slow())??;
+        let body = body::read(app, &parts.headers, body).await?;
         Ok(Self { body, query: query(&parts.uri)? })
     }
-}
-
-/// Reads a body up to the limit, and nothing behind it. The usual body is one piece.
-async fn read(mut body: Body, limit: usize) -> Result<Bytes, Error> {
-    let broken = |_cause| Error::bad_body("body: it could not be read");
-    let mut first = Bytes::new();
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(piece) = frame.map_err(broken)?.into_data() else { continue };
-        if first.len() + whole.len() + piece.len() > limit {
-            return Err(Error::body_too_large(limit));
-        }
-        if first.is_empty() && whole.is_empty() {
-            first = piece;
-        } else {
-            whole.extend_from_slice(&std::mem::take(&mut first));
-            whole.extend_from_slice(&piece);
-        }
-    }
-    Ok(if whole.is_empty() { first } else { whole.freeze() })
 }
 
 /// The `message_id` of a query string.
@@ -73,7 +41,7 @@ fn query(uri: &Uri) -> Result<Option<String>, Error> {
     let named = Query::<Named>::try_from_uri(uri);
     named
         .map(|Query(named)| named.message_id)
-        .map_err(|_cause| Error::bad_body("message_id: the query string cannot be read"))
+        .map_err(|_cause| Error::malformed("message_id: the query string cannot be read"))
 }
 
 impl Input {
@@ -86,9 +54,9 @@ impl Input {
             None => Fields::default(),
             // A list would be taken for the fields in their order.
             Some(b'{') => serde_json::from_slice(&self.body).map_err(|cause| {
-                Error::bad_body(format!("body: it is not the JSON that is expected: {cause}"))
+                Error::malformed(format!("body: it is not the JSON that is expected: {cause}"))
             })?,
-            Some(_) => return Err(Error::bad_body("body: it must be a JSON object")),
+            Some(_) => return Err(Error::malformed("body: it must be a JSON object")),
         };
         if let (Field::Missing, Some(id)) = (&fields.message_id, &self.query) {
             fields.message_id = Field::Text(Cow::Borrowed(id));

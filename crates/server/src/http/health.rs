@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`: for the operator's machines.
+//! `/healthz`, `/readyz` and `/metrics`, for the operator's machines, and `/openapi.json`.
 
 use axum::Json;
 use axum::extract::State;
@@ -33,4 +33,9 @@ pub(super) async fn ready(State(app): State<App>) -> Result<impl IntoResponse, E
 pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, kind)], app.metrics.render(&app))
+}
+
+/// `GET /openapi.json`: what /v1 is.
+pub(super) async fn openapi(State(app): State<App>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], app.openapi.clone())
 }

@@ -6,16 +6,18 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use db::Tx;
-use jiff::Timestamp;
-use mail::messages::{Draft, Message};
+use mail::entries::Glance;
+use mail::envelopes::Envelope;
+use mail::sending::{self, Draft};
 use mail::text::{self, Subject};
+use mail::tokens::Scope;
 use mail::{MessageId, UserId, mailbox, messages};
 use serde::Serialize;
 
 use super::Error;
-use super::auth::Caller;
+use super::auth::{Caller, Read, Write};
 use super::fields::Input;
-use crate::App;
+use crate::{App, clock};
 
 /// Ids that a list reads at once on the thread that asks; a longer list is a scan.
 const SHORT: u16 = 1000;
@@ -28,30 +30,37 @@ struct Written {
 /// `POST /messages/write_message`
 pub(super) async fn write(
     State(app): State<App>,
-    caller: Caller,
+    caller: Caller<Write>,
     input: Input,
 ) -> Result<impl IntoResponse, Error> {
     let fields = input.fields()?;
     let lengths = app.limits.texts;
-    let draft = Draft {
-        to: fields.receiver()?,
-        subject: Subject::parse(fields.subject.text("subject")?.to_owned(), lengths)?,
-        body: text::Body::parse(fields.body.text("body")?.to_owned(), lengths)?,
-    };
+    let to = fields.receiver()?;
+    let subject = Subject::parse(fields.subject.text("subject")?.to_owned(), lengths)?;
+    let body = text::Body::parse(fields.body.text("body")?.to_owned(), lengths)?;
+    let draft = Draft::new(to, subject, body);
     let cx = app.clock.cx();
-    let id = app.db.write(move |tx| messages::send(tx, &cx, caller.user, &draft)).await?;
+    let limits = app.limits.sends;
+    let sent = app.db.write(move |tx| sending::send(tx, &cx, caller.user, &draft, limits.as_ref()));
+    let id = sent.await?.id;
     Ok(Json(Written { message_id: id.get() }))
 }
 
 type List = fn(&mut Tx<'_>, UserId, i64) -> mail::Result<Vec<MessageId>>;
 
 /// `GET /messages/messages_per_receiver`
-pub(super) async fn received(State(app): State<App>, caller: Caller) -> Result<Response, Error> {
+pub(super) async fn received(
+    State(app): State<App>,
+    caller: Caller<Read>,
+) -> Result<Response, Error> {
     list(&app, caller.user, mailbox::received).await
 }
 
 /// `GET /messages/unread_per_receiver`
-pub(super) async fn unread(State(app): State<App>, caller: Caller) -> Result<Response, Error> {
+pub(super) async fn unread(
+    State(app): State<App>,
+    caller: Caller<Read>,
+) -> Result<Response, Error> {
     list(&app, caller.user, mailbox::unread).await
 }
 
@@ -88,14 +97,16 @@ struct View<'a> {
 /// `GET /messages/read_message`
 pub(super) async fn read(
     State(app): State<App>,
-    caller: Caller,
+    caller: Caller<Read>,
     input: Input,
 ) -> Result<impl IntoResponse, Error> {
     let id = input.fields()?.message()?;
-    let found = app.db.read(|tx| messages::read(tx, caller.user, id)).await?;
-    let (message, unread) = found.ok_or(mail::Error::NotFound)?;
-    // A page of another site may cause this request, but not that the message counts as read.
-    if unread && !caller.cross_site {
+    let found = app.db.read(|tx| messages::glance(tx, caller.user, id)).await?;
+    let (glance, envelope) = found.ok_or(mail::Error::NotFound)?;
+    // A page of another site may cause this request, but not that the message counts as read; and
+    // a token that may only read may not do that either.
+    let may_mark = !caller.cross_site && caller.scopes.contains(Scope::Write);
+    if glance.unread && may_mark {
         let cx = app.clock.cx();
         match app.db.write(move |tx| mailbox::mark_read(tx, &cx, caller.user, id)).await {
             // Letters can be read while the disk is full; they stay unread.
@@ -103,19 +114,20 @@ pub(super) async fn read(
             marked => marked?,
         }
     }
-    Ok(Json(View::of(&message)).into_response())
+    Ok(Json(View::of(caller.user, glance, &envelope)).into_response())
 }
 
 impl<'a> View<'a> {
-    fn of(message: &'a Message) -> Self {
-        let sent_at = Timestamp::from_microsecond(message.sent_at.0).unwrap_or(Timestamp::MAX);
+    fn of(caller: UserId, glance: Glance, envelope: &'a Envelope) -> Self {
+        // The classic API knows one receiver: whoever received it sees himself.
+        let receiver = if glance.received { caller } else { envelope.to[0] };
         Self {
-            message_id: message.id.get(),
-            sender_id: message.sender.get(),
-            receiver_id: message.receiver.get(),
-            subject: &message.subject,
-            body: &message.body,
-            creation_date: sent_at.to_string(),
+            message_id: envelope.id.get(),
+            sender_id: envelope.from.get(),
+            receiver_id: receiver.get(),
+            subject: &envelope.subject,
+            body: &envelope.body,
+            creation_date: clock::rfc3339(envelope.sent_at),
         }
     }
 }
@@ -128,7 +140,7 @@ struct Deleted {
 /// `DELETE /messages/delete_message`
 pub(super) async fn delete(
     State(app): State<App>,
-    caller: Caller,
+    caller: Caller<Write>,
     input: Input,
 ) -> Result<impl IntoResponse, Error> {
     let id = input.fields()?.message()?;

@@ -1,23 +1,19 @@
 //! `/users`: the CSRF token, registering, logging in and out.
 
-use std::net::IpAddr;
-
 use axum::Json;
-use axum::extract::{Extension, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::SET_COOKIE;
 use axum::response::IntoResponse;
-use mail::text::{self, Email, Password, Username};
-use mail::throttle::{self, Attempt};
-use mail::users::Credentials;
-use mail::{Cx, passwords, sessions, users};
+use mail::text::{Email, Password, Username};
+use mail::{sessions, users};
 use serde::Serialize;
 
-use super::auth::{self, Caller, Visitor};
+use super::auth::{self, InSession, Visitor};
+use super::client::Device;
 use super::fields::Input;
-use super::{Error, Peer, cookies};
+use super::{Error, cookies, login};
 use crate::App;
-use crate::config::{Registration, Switch};
 
 #[derive(Serialize)]
 struct Token {
@@ -28,11 +24,11 @@ struct Token {
 /// `GET /users/token`
 pub(super) async fn token(
     State(app): State<App>,
-    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
+    device: Device,
 ) -> impl IntoResponse {
     let csrf_token = app.csrf.token(&app.clock.cx(), &headers);
-    let cookie = cookies::csrf(&csrf_token, app.is_secure(peer, &headers));
+    let cookie = cookies::csrf(&csrf_token, device.secure);
     ([(SET_COOKIE, cookie)], Json(Token { csrf_token }))
 }
 
@@ -53,20 +49,23 @@ impl Done {
 pub(super) async fn register(
     State(app): State<App>,
     _visitor: Visitor,
+    device: Device,
     input: Input,
 ) -> Result<impl IntoResponse, Error> {
-    if app.settings.registration == Registration::Closed {
-        return Err(Error::registration_closed());
-    }
+    login::registration_is_open(&app)?;
     let fields = input.fields()?;
     let name = Username::parse(fields.username.text("username")?)?;
     let email = Email::parse(fields.email.text("email")?)?;
     let password = Password::parse(fields.password.text("password")?, &name, email.as_str())?;
 
     let cx = app.clock.cx();
-    let salt = cx.random();
-    let hash = app.passwords.run(move || passwords::hash(&password, salt)).await?;
-    let id = app.db.write(move |tx| users::create(tx, &cx, &name, &email, &hash)).await?;
+    let hash = login::hash(&app, &cx, password).await?;
+    let limit = login::registrations(&app, &device);
+    let made = app.db.write(move |tx| {
+        limit.count(tx, &cx)?;
+        users::create(tx, &cx, &name, None, &email, &hash)
+    });
+    let id = made.await?;
     tracing::info!(user = id.get(), "registered");
     Ok(Done::user(id))
 }
@@ -74,86 +73,39 @@ pub(super) async fn register(
 /// `POST /users/login`
 pub(super) async fn login(
     State(app): State<App>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
     visitor: Visitor,
+    device: Device,
     input: Input,
 ) -> Result<impl IntoResponse, Error> {
     let fields = input.fields()?;
-    let name = login_name(fields.username.text("username")?);
+    let name = fields.username.text("username")?;
     let password = fields.password.text("password")?.to_owned();
     let cx = app.clock.cx();
-    let client = peer.client(&headers, &app.settings.trusted_proxies);
-    let attempt = count_attempt(&app, &cx, &name, client).await?;
+    let attempt = login::begin(&app, &cx, name, &device).await?;
+    let credentials = attempt.check(&app, password).await?;
 
-    let Some(credentials) = authenticate(&app, &name, password).await? else {
-        app.metrics.logins.refused.inc();
-        tracing::info!(%client, "login refused");
-        return Err(mail::Error::AuthenticationFailed.into());
-    };
     let (user, replaced, secret) = (credentials.user, visitor.session, cx.random());
+    let (client, forgiven) = (device.client(), attempt.clone());
     let started = app.db.write(move |tx| {
-        let token = sessions::start(tx, &cx, &credentials, &secret, replaced.as_ref())?;
-        attempt.map_or(Ok(()), |attempt| throttle::forgive(tx, &attempt))?;
+        let token = sessions::start(tx, &cx, &credentials, &secret, &client, replaced.as_ref())?;
+        forgiven.forgive(tx)?;
         Ok::<_, mail::Error>(token)
     });
     let token = started.await?;
     if let Some(replaced) = replaced {
         app.sessions.forget(&replaced);
     }
-    app.metrics.logins.accepted.inc();
-    tracing::info!(%client, user = user.get(), "logged in");
-    let cookie = cookies::session(&token, app.is_secure(peer, &headers));
+    attempt.succeeded(&app, user);
+    let cookie = cookies::session(&token, device.secure);
     Ok(([(SET_COOKIE, cookie)], Done::user(user)))
-}
-
-/// The name as it is compared. One that nobody can have is still counted, at bounded length.
-fn login_name(name: &str) -> String {
-    let start: String = name.chars().take(text::USERNAME_CHARS + 1).collect();
-    Username::parse(&start).map_or_else(|_| text::fold(&start), |name| name.folded().to_owned())
-}
-
-/// Counts the attempt before the password is looked at, where attempts are limited.
-async fn count_attempt(
-    app: &App,
-    cx: &Cx,
-    name: &str,
-    client: IpAddr,
-) -> Result<Option<Attempt>, Error> {
-    if app.settings.rate_limits == Switch::Off {
-        return Ok(None);
-    }
-    // The address tells nothing where all clients are programs of this machine.
-    let address = Some(client).filter(|address| !address.is_loopback());
-    let (cx, attempt) = (*cx, Attempt::new(name, address));
-    let counted = app.db.write(move |tx| throttle::count(tx, &cx, &attempt)).await;
-    if let Err(mail::Error::Throttled { .. }) = &counted {
-        app.metrics.logins.throttled.inc();
-        tracing::info!(%client, "login held up after too many failures");
-    }
-    counted?;
-    Ok(Some(attempt))
-}
-
-/// Whose name and password these are. An unknown name costs the same work as a known one.
-async fn authenticate(
-    app: &App,
-    name: &str,
-    password: String,
-) -> Result<Option<Credentials>, Error> {
-    let known = app.db.read(|tx| users::credentials(tx, name)).await?;
-    let hash = known.as_ref().map(|known| known.password_hash.clone());
-    let fits = app.passwords.run(move || passwords::verify(password.as_bytes(), hash.as_deref()));
-    let fits = fits.await?;
-    Ok(known.filter(|_| fits))
 }
 
 /// `POST /users/logout`
 pub(super) async fn logout(
     State(app): State<App>,
-    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    caller: Caller,
+    device: Device,
+    caller: InSession,
 ) -> Result<impl IntoResponse, Error> {
     // All that the client sends: it must not stay logged in by another one.
     let ended: Vec<_> = auth::sessions(&headers).collect();
@@ -163,6 +115,6 @@ pub(super) async fn logout(
         app.sessions.forget(session);
     }
     tracing::info!(user = caller.user.get(), "logged out");
-    let cookie = cookies::no_session(app.is_secure(peer, &headers));
+    let cookie = cookies::no_session(device.secure);
     Ok(([(SET_COOKIE, cookie)], Json(Done { status: "success", user_id: None })))
 }

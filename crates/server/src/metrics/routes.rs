@@ -12,6 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet}
 use prometheus_client::metrics::MetricType;
 
 use super::ROUTES;
+use crate::http::v1;
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// The first bound in microseconds; each next one is twice as long, up to 3.3 s, and then all.
@@ -46,21 +47,37 @@ impl Route {
     }
 }
 
-/// The figures of all routes in one worker.
+/// The figures of all routes in one worker; the last are those of all other paths.
 #[derive(Debug)]
-pub(crate) struct Routes([Route; ROUTES.len()]);
+pub(crate) struct Routes(Vec<Route>);
 
 impl Routes {
     /// The figures of a path.
     pub(crate) fn of(&self, path: &str) -> &Route {
-        let index = ROUTES.iter().position(|name| *name == path);
-        &self.0[index.unwrap_or(ROUTES.len() - 1)]
+        let exact = self.0.iter().position(|route| route.name == path);
+        // Only paths of /v1 hold ids.
+        let fitting = || self.0.iter().position(|route| fits(route.name, path));
+        let index = exact.or_else(|| path.starts_with("/v1/").then(fitting).flatten());
+        &self.0[index.unwrap_or(self.0.len() - 1)]
     }
 }
 
+/// Whether a path is one of a template, as `/v1/users/{id}`.
+fn fits(template: &str, path: &str) -> bool {
+    let mut parts = path.split('/');
+    let fits = template.split('/').all(|expected| {
+        let part = parts.next();
+        part == Some(expected) || expected.starts_with('{') && part.is_some_and(|p| !p.is_empty())
+    });
+    fits && parts.next().is_none()
+}
+
 /// The figures of all workers.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Workers(Arc<Mutex<Vec<Arc<Routes>>>>);
+#[derive(Debug, Clone)]
+pub(super) struct Workers {
+    names: Vec<&'static str>,
+    all: Arc<Mutex<Vec<Arc<Routes>>>>,
+}
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Answers {
@@ -73,16 +90,24 @@ struct Times {
     route: &'static str,
 }
 
+impl Default for Workers {
+    fn default() -> Self {
+        let names = ROUTES.into_iter().chain(v1::paths()).chain(["other"]);
+        Self { names: names.collect(), all: Arc::default() }
+    }
+}
+
 impl Workers {
     /// The figures of one more worker.
     pub(super) fn add(&self) -> Arc<Routes> {
-        let routes = Arc::new(Routes(ROUTES.map(|name| Route { name, ..Route::default() })));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&routes));
+        let routes = self.names.iter().map(|name| Route { name, ..Route::default() });
+        let routes = Arc::new(Routes(routes.collect()));
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&routes));
         routes
     }
 
     fn sum(&self, one: impl Fn(&Routes) -> &AtomicU64) -> u64 {
-        let workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let workers = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         workers.iter().map(|routes| one(routes).load(Relaxed)).sum()
     }
 }
@@ -93,7 +118,7 @@ impl Collector for Workers {
         let help = "Answers by route and class of status";
         let mut answers =
             encoder.encode_descriptor("http_requests", help, None, MetricType::Counter)?;
-        for (index, route) in ROUTES.into_iter().enumerate() {
+        for (index, route) in self.names.iter().copied().enumerate() {
             for (class, status) in CLASSES.into_iter().enumerate() {
                 let count = self.sum(|routes| &routes.0[index].answers[class]);
                 let labels = Answers { route, status };
@@ -104,7 +129,7 @@ impl Collector for Workers {
         let help = "Time to the answer by route";
         let mut times =
             encoder.encode_descriptor("http_request_seconds", help, None, MetricType::Histogram)?;
-        for (index, route) in ROUTES.into_iter().enumerate() {
+        for (index, route) in self.names.iter().copied().enumerate() {
             let counts = (0..=BOUNDS).map(|at| self.sum(|routes| &routes.0[index].times[at]));
             let bounds = (0..BOUNDS).map(|at| (FIRST << at) as f64 / 1e6).chain([f64::INFINITY]);
             let buckets: Vec<_> = bounds.zip(counts).collect();
@@ -121,6 +146,25 @@ impl Collector for Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_with_an_id_is_counted_under_its_template() {
+        let routes = Workers::default().add();
+        for (path, name) in [
+            ("/users/token", "/users/token"),
+            ("/v1/users", "/v1/users"),
+            ("/v1/users/me", "/v1/users/me"),
+            ("/v1/users/7", "/v1/users/{id}"),
+            ("/v1/users/you", "/v1/users/{id}"),
+            ("/v1/users/", "other"),
+            ("/v1/users/7/8", "other"),
+            ("/v1", "other"),
+            ("/users/7", "other"),
+            ("other", "other"),
+        ] {
+            assert_eq!(routes.of(path).name(), name, "{path}");
+        }
+    }
 
     #[test]
     fn a_time_is_counted_under_the_first_bound_that_it_does_not_exceed() {

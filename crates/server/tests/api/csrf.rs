@@ -204,7 +204,7 @@ async fn session(app: &TestApp, user: &User) -> String {
     let (cx, name) = (app.clock().cx(), user.name.clone());
     let start = app.write(move |tx| {
         let credentials = users::credentials(tx, &name)?.expect("the user is there");
-        sessions::start(tx, &cx, &credentials, &cx.random(), None)
+        sessions::start(tx, &cx, &credentials, &cx.random(), &sessions::Client::default(), None)
     });
     start.await
 }

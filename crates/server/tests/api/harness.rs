@@ -10,9 +10,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use db::{Db, Tx, params};
-use mail::messages::Draft;
+use mail::sending::{self, Draft};
 use mail::text::{Body, Email, Lengths, Password, Subject, Username};
-use mail::{MessageId, UserId, messages, passwords, users};
+use mail::{UserId, passwords, users};
 use server::config::{Config, Settings, Sources};
 use server::{Clock, Server};
 use tempfile::TempDir;
@@ -286,7 +286,7 @@ impl TestApp {
         let cx = self.clock.cx();
         let email = Email::parse(&format!("{name}@example.org")).expect("it is an address");
         let name = Username::parse(name).expect("it is a name");
-        self.write(move |tx| users::create(tx, &cx, &name, &email, hash)).await
+        self.write(move |tx| users::create(tx, &cx, &name, None, &email, hash)).await
     }
 
     /// Disables an account, as an operator would.
@@ -304,16 +304,13 @@ impl TestApp {
     /// Sends many messages in one transaction.
     pub(crate) async fn send_many(&self, from: &User, to: &User, number: usize) -> Vec<i64> {
         let lengths = Lengths { subject_chars: 255, body_bytes: 65_536 };
-        let draft = Draft {
-            to: to.id,
-            subject: Subject::parse("one of many".to_owned(), lengths).expect("it is a subject"),
-            body: Body::parse(String::new(), lengths).expect("it is a body"),
-        };
+        let subject = Subject::parse("one of many".to_owned(), lengths).expect("it is a subject");
+        let body = Body::parse(String::new(), lengths).expect("it is a body");
+        let draft = Draft::new(to.id, subject, body);
         let (cx, from) = (self.clock.cx(), from.id);
         let send = move |tx: &mut Tx<'_>| {
-            let sent =
-                (0..number).map(|_| messages::send(tx, &cx, from, &draft).map(MessageId::get));
-            sent.collect()
+            let send = |_| sending::send(tx, &cx, from, &draft, None).map(|sent| sent.id.get());
+            (0..number).map(send).collect()
         };
         self.write(send).await
     }
@@ -338,21 +335,46 @@ impl Drop for TestApp {
 }
 
 /// Each table, a row as one text.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 15] = [
+    "SELECT 'trash ' || owner_id || ' ' || message_id || ' ' || trashed_at
+     FROM trash ORDER BY owner_id, message_id",
     "SELECT 'user ' || id || ' ' || quote(name) || ' ' || quote(name_folded) || ' '
-         || quote(email) || ' ' || quote(password_hash) || ' ' || quote(disabled_at)
+         || quote(email) || ' ' || quote(password_hash) || ' ' || quote(disabled_at) || ' '
+         || quote(display_name) || ' ' || quote(erased_at)
      FROM users ORDER BY id",
     "SELECT 'session ' || user_id || ' ' || quote(token_hash) || ' ' || created_at || ' '
-         || last_seen_at FROM sessions ORDER BY user_id, token_hash",
+         || last_seen_at || ' ' || quote(address) || ' ' || quote(user_agent)
+     FROM sessions ORDER BY user_id, token_hash",
+    "SELECT 'token ' || user_id || ' ' || quote(token_hash) || ' ' || quote(name) || ' ' || scopes
+         || ' ' || created_at || ' ' || quote(expires_at) || ' ' || quote(last_used_at)
+     FROM tokens ORDER BY user_id, token_hash",
+    "SELECT 'block ' || owner_id || ' ' || blocked_id || ' ' || created_at
+     FROM blocks ORDER BY owner_id, blocked_id",
+    "SELECT 'answer ' || owner_id || ' ' || quote(key_hash) || ' ' || quote(request_hash) || ' '
+         || quote(nonce) || ' ' || quote(answer) || ' ' || over_at
+     FROM kept_answers ORDER BY owner_id, key_hash",
     "SELECT 'throttle ' || quote(subject) || ' ' || failures || ' ' || window_started_at || ' '
          || blocked_until FROM throttles ORDER BY subject",
-    "SELECT 'mailbox ' || owner_id || ' ' || counter || ' ' || quote(closed_at)
-     FROM mailboxes ORDER BY owner_id",
-    "SELECT 'message ' || id || ' ' || sender_id || ' ' || receiver_id || ' ' || quote(subject)
-         || ' ' || quote(body) || ' ' || sent_at || ' ' || holders FROM messages ORDER BY id",
-    "SELECT 'entry ' || owner_id || ' ' || message_id || ' ' || received || ' ' || unread
-         || ' ' || sent || ' ' || quote(read_at) || ' ' || changed_seq
+    "SELECT 'quota ' || owner_id || ' ' || kind || ' ' || used || ' ' || window_started_at
+     FROM quotas ORDER BY owner_id, kind",
+    "SELECT 'mailbox ' || owner_id || ' ' || counter || ' ' || quote(closed_at) || ' ' || unread
+         || ' ' || unread_conversations || ' ' || accept_from || ' ' || blocks || ' '
+         || forgotten_seq FROM mailboxes ORDER BY owner_id",
+    "SELECT 'contact ' || owner_id || ' ' || peer_id || ' ' || first_at
+     FROM contacts ORDER BY owner_id, peer_id",
+    "SELECT 'erasure ' || owner_id FROM erasures ORDER BY owner_id",
+    "SELECT 'message ' || id || ' ' || sender_id || ' ' || receiver_id || ' ' || quote(others)
+         || ' ' || quote(conversation_id) || ' ' || quote(in_reply_to) || ' ' || quote(subject)
+         || ' ' || quote(body) || ' ' || quote(client_id) || ' ' || quote(metadata) || ' '
+         || sent_at || ' ' || holders FROM messages ORDER BY id",
+    "SELECT 'entry ' || owner_id || ' ' || message_id || ' ' || place || ' ' || role
+         || ' ' || quote(conversation_id) || ' ' || quote(peer_id)
+         || ' ' || quote(read_at) || ' ' || quote(starred_at) || ' ' || quote(archived_at)
+         || ' ' || quote(trashed_at) || ' ' || created_seq || ' ' || quote(changed_seq)
      FROM entries ORDER BY owner_id, message_id",
+    "SELECT 'thread ' || owner_id || ' ' || conversation_id || ' ' || quote(last_message_id)
+         || ' ' || unread || ' ' || quote(subject) || ' ' || participants || ' ' || quote(muted_at)
+     FROM threads ORDER BY owner_id, conversation_id",
     "SELECT 'tombstone ' || owner_id || ' ' || seq || ' ' || message_id
      FROM tombstones ORDER BY owner_id, seq, message_id",
 ];

@@ -4,10 +4,13 @@
 mod classic;
 mod client;
 mod config;
+mod contract;
 mod csrf;
+mod docs;
 mod harness;
 mod operations;
 mod sessions;
 mod strangers;
 mod throttling;
 mod user;
+mod v1;

@@ -57,7 +57,7 @@ fn a_backup_under_load_holds_everything_that_was_acknowledged_before_it() {
     let today = place.path("today.db");
     let restored = finish(other.command(&["--data-dir", "data", "restore"]).arg(&today), "");
     let restored = restored.ok();
-    assert!(restored.contains("All sessions have ended"), "{restored}");
+    assert!(restored.contains("All sessions and tokens have ended"), "{restored}");
     assert!(!restored.contains("is kept"), "{restored}");
     other.is_whole();
     let server = other.serve();

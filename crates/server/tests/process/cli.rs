@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::client::{PASSWORD, PATIENCE, User, get};
+use crate::client::{PASSWORD, PATIENCE, User, Wire, get, request};
 use crate::support::{Place, finish, until};
 
 /// How long an operator's command may take to reach a server that runs.
@@ -27,7 +27,9 @@ fn every_command_explains_itself_with_an_example() {
     let place = Place::bare();
     let help = place.run(&["--help"]).ok();
     let names = commands(&help);
-    for name in ["serve", "migrate", "user", "backup", "restore", "check", "config"] {
+    for name in
+        ["serve", "migrate", "user", "token", "backup", "restore", "check", "config", "openapi"]
+    {
         assert!(names.iter().any(|known| known == name), "{name} is not in {names:?}");
     }
     let mut texts = vec![("postroom".to_owned(), help)];
@@ -61,6 +63,9 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["user", "add", "ann"], "--email"),
         (&["user", "rename", "ann"], "rename"),
         (&["user", "passwd"], "<NAME>"),
+        (&["token", "add", "ann"], "--name"),
+        (&["token", "add", "ann", "--name", "a", "--days", "0"], "--days"),
+        (&["token", "revoke", "ann", "one"], "<ID>"),
         (&["check", "--set", "rate_limits"], "NAME=VALUE"),
     ] {
         let error = place.run(arguments).failed(2);
@@ -151,6 +156,77 @@ fn a_running_server_follows_the_operator_within_5_seconds() {
     ann.login(PASSWORD);
     assert_eq!(ann.inbox(), [id]);
     server.is_unharmed();
+}
+
+#[test]
+fn a_token_is_made_listed_and_revoked() {
+    let place = Place::new();
+    let server = place.serve();
+    server.user("ann");
+    let add = |arguments: &[&str]| {
+        place.run(&[&["token", "add", "ANN", "--name", "a robot"], arguments].concat())
+    };
+    let token = add(&["--scopes", "messages:read,account", "--days", "2"]).ok();
+    let token = token.strip_suffix('\n').unwrap();
+    assert!(token.starts_with("prt_1.") && token.len() == 6 + 43, "{token}");
+    add(&[]).ok();
+    let error = add(&["--scopes", "everything"]).failed(1);
+    assert!(error.starts_with("error: scopes: each must be messages:read"), "{error}");
+
+    let bearer = format!("Bearer {token}");
+    let list = "/messages/unread_per_receiver";
+    let asked = || {
+        let asked = request("GET", list, &[("Authorization", &bearer)], "");
+        Wire::open(server.address).ask(asked).expect("an answer").status
+    };
+    assert_eq!(asked(), 200);
+    let rows = place.run(&["token", "list", "ann"]).ok();
+    let rows: Vec<Vec<_>> = rows.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert_eq!((rows[0][2], rows[0][4]), ("messages:read,messages:write,account", "revoked"));
+    assert_eq!((rows[1][1], rows[1][2]), ("a robot", "messages:read,account"));
+    assert!(rows[1][4] > rows[1][3] && rows[1][4].ends_with('Z'), "{rows:?}");
+    assert!(!format!("{rows:?}").contains(&token[6..]), "the list has no secrets");
+
+    let revoked = place.run(&["token", "revoke", "ann", rows[1][0]]).ok();
+    assert_eq!(revoked, format!("token {} is revoked\n", rows[1][0]));
+    until(REACH, "it holds no more", || asked() == 401);
+    let error = place.run(&["token", "revoke", "ann", rows[1][0]]).failed(1);
+    assert_eq!(error, format!("error: ann has no token {}\n", rows[1][0]));
+    for arguments in [&["token", "list", "bob"][..], &["token", "add", "bob", "--name", "a"]] {
+        assert_eq!(place.run(arguments).failed(1), "error: there is no user bob\n");
+    }
+    server.is_unharmed();
+}
+
+#[test]
+fn an_account_is_erased_only_where_it_is_meant() {
+    let place = Place::new();
+    let server = place.serve();
+    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name));
+    let id = ann.sends(bob.id, "a farewell", "");
+
+    let error = place.run(&["user", "erase", "ann"]).failed(2);
+    assert_eq!(error, "error: this erases ann for good; add --yes to do it\n");
+    assert!(ann.is_logged_in());
+    assert_eq!(place.run(&["user", "erase", "ann", "--yes"]).ok(), "ann is erased\n");
+
+    until(REACH, "the session has ended", || !ann.is_logged_in());
+    assert_eq!(bob.inbox(), [id]);
+    for command in ["erase", "enable", "passwd"] {
+        let error = place.run_with(PASSWORD, &["user", command, "ann", "--yes"][..]);
+        assert!(error.status != 0, "{command}: {error:?}");
+    }
+    assert_eq!(place.run(&["user", "list"]).ok().lines().count(), 1);
+    server.is_unharmed();
+}
+
+#[test]
+fn the_openapi_document_is_printed_without_a_database() {
+    let place = Place::bare();
+    let printed = place.run(&["openapi"]).ok();
+    assert_eq!(printed, include_str!("../../../../docs/openapi.json"));
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 0);
 }
 
 #[test]

@@ -266,18 +266,32 @@ impl User {
 
     /// The text of a request with the user's cookies.
     pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> String {
+        self.request_with(&[], method, path, body)
+    }
+
+    fn request_with(
+        &self,
+        further: &[(&str, &str)],
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> String {
         let mut cookies = format!("csrftoken={}", self.token);
         if !self.session.is_empty() {
             cookies = format!("{cookies}; sessionid={}", self.session);
         }
-        let headers = [("Cookie", cookies.as_str()), ("X-CSRFToken", self.token.as_str())];
+        let mut headers = vec![("Cookie", cookies.as_str()), ("X-CSRFToken", self.token.as_str())];
+        headers.extend(further);
         request(method, path, &headers, body)
     }
 
     /// One request on the user's connection. It is never sent twice.
     pub(crate) fn call(&mut self, method: &str, path: &str, body: &Value) -> Result<Answer, End> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let request = self.request(method, path, &body);
+        self.exchange(&self.request(method, path, &body))
+    }
+
+    fn exchange(&mut self, request: &str) -> Result<Answer, End> {
         let mut wire = match self.wire.take() {
             Some(wire) => wire,
             None => Wire::try_open(self.address)?,
@@ -293,6 +307,13 @@ impl User {
     pub(crate) fn send(&mut self, to: i64, subject: &str, body: &str) -> Result<Answer, End> {
         let draft = json!({ "receiver_id": to, "subject": subject, "body": body });
         self.call("POST", "/messages/write_message", &draft)
+    }
+
+    /// Tries to send a message over /v1, under a key that makes a retry harmless.
+    pub(crate) fn send_keyed(&mut self, to: i64, key: &str) -> Result<Answer, End> {
+        let draft = json!({ "to": [to], "subject": "once", "body": key }).to_string();
+        let headers = [("Content-Type", "application/json"), ("Idempotency-Key", key)];
+        self.exchange(&self.request_with(&headers, "POST", "/v1/messages", &draft))
     }
 
     /// Sends a message and returns its id.

@@ -12,6 +12,7 @@ mod faults;
 mod fuzz;
 mod hostile;
 mod limits;
+mod retries;
 mod secrets;
 mod shutdown;
 mod storage;

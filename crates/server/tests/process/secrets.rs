@@ -18,6 +18,29 @@ const BODY: &str = "canary-body";
 const QUERY: &str = "canary-query";
 const HEADER: &str = "canary-header";
 
+/// The same on /v1, with keys for retries.
+fn story_of_v1(address: std::net::SocketAddr, broken: &[String]) -> Vec<Answer> {
+    let bodies = [
+        ("/v1/users", json!({ "username": WRONG.repeat(20), "email": FIRST, "password": WEAK })),
+        ("/v1/users", json!({ "username": "e", "email": "e@example.org", "password": [FIRST] })),
+        ("/v1/sessions", json!({ "username": "ann", "password": WRONG })),
+        ("/v1/sessions", json!({ "username": "ann", "password": FIRST })),
+        ("/v1/tokens", json!({ "name": "a", "username": "ann", "password": FIRST })),
+        ("/v1/tokens", json!({ "name": BODY.repeat(50), "expires_at": SUBJECT, "scopes": [BODY] })),
+    ];
+    let bodies = bodies.map(|(path, body)| (path, body.to_string()));
+    let broken = broken.iter().map(|body| ("/v1/sessions", body.clone()));
+    let mut said = Vec::new();
+    for (path, body) in bodies.into_iter().chain(broken) {
+        for kind in ["application/json", HEADER] {
+            let headers = [("Content-Type", kind), ("Idempotency-Key", "key")];
+            let asked = request("POST", path, &headers, &body);
+            said.push(Wire::open(address).ask(asked).expect("an answer"));
+        }
+    }
+    said
+}
+
 /// Many things that go well, and many that go wrong; what was answered to them.
 fn story(place: &Place, address: std::net::SocketAddr) -> (Vec<Answer>, User) {
     let mut said = Vec::new();
@@ -66,6 +89,7 @@ fn story(place: &Place, address: std::net::SocketAddr) -> (Vec<Answer>, User) {
             said.push(Wire::open(address).ask(ann.request(method, path, body)).expect("an answer"));
         }
     }
+    said.extend(story_of_v1(address, &broken));
     let query = format!("/messages/read_message?message_id={QUERY}&password={FIRST}");
     said.push(Wire::open(address).ask(ann.request("GET", &query, "")).expect("an answer"));
     said.push(

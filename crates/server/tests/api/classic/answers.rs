@@ -98,7 +98,7 @@ async fn answers_of_every_kind_carry_the_headers_and_the_shape() {
         ann.ask("POST", "/users/logout").header("origin", "https://evil.example"),
         ann.ask("GET", "/nothing"),
         ann.ask("PUT", "/users/token"),
-        ann.ask("POST", "/messages/write_message").body(vec![b' '; 500_000]),
+        ann.ask("POST", "/messages/write_message").body(vec![b' '; 1_000_000]),
     ] {
         kinds.insert(ask.go().await.status);
     }

@@ -5,14 +5,15 @@
 //! beyond the body. It shows what this machine allows, so that the server can be held to a share of
 //! it.
 //!
-//! `POST /m {receiver_id, subject, body}`, `GET /inbox`, `GET /m/ID` (marks it read the first
-//! time).
+//! `POST /m {receiver_id, subject, body}`, `GET /inbox` (ids), `GET /page` (50 with snippets),
+//! `GET /m/ID` (marks it read the first time), `GET /unread` (how many).
 #![expect(clippy::print_stderr, reason = "the log of a program that has no logger")]
+
+mod statements;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,7 +22,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use bench::{BODY, Fill, SIGNED_IN, SUBJECT, floor_token};
+use bench::{Fill, SIGNED_IN, floor_token};
 use bytes::Bytes;
 use clap::Parser;
 use http_body_util::{BodyExt as _, Full};
@@ -31,9 +32,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension as _, params};
-use serde::{Deserialize, Serialize};
+use rusqlite::Connection;
+use serde::Deserialize;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::oneshot;
 
@@ -83,15 +83,6 @@ struct SendBody {
     body: Box<str>,
 }
 
-#[derive(Serialize)]
-struct MessageView<'a> {
-    sender_id: i64,
-    receiver_id: i64,
-    subject: &'a str,
-    body: &'a str,
-    creation_date: i64,
-}
-
 thread_local! {
     static READER: RefCell<Option<Connection>> = const { RefCell::new(None) };
 }
@@ -112,7 +103,7 @@ fn main() -> Result<()> {
         writer,
         log_pages: AtomicI64::new(0),
     }));
-    floor.fill(fill).context("filling the database")?;
+    statements::fill(&floor.open()?, fill).context("filling the database")?;
 
     let threads = [
         thread::spawn(move || floor.checkpoint()),
@@ -131,15 +122,7 @@ fn main() -> Result<()> {
 
 impl Floor {
     fn open(&self) -> rusqlite::Result<Connection> {
-        let connection = Connection::open(&self.database)?;
-        connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -32000;
-             PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 0;",
-        )?;
-        // Plans must not depend on bound values: else SQLite 3.54 prepares every join again each
-        // time, because the statement cache of rusqlite clears the bindings.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        Ok(connection)
+        statements::open(&self.database)
     }
 
     fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
@@ -149,25 +132,6 @@ impl Floor {
             }
             f(reader.as_ref().expect("opened above"))
         })
-    }
-
-    fn fill(&self, fill: Fill) -> Result<()> {
-        let connection = self.open()?;
-        connection.execute_batch(
-            "BEGIN;
-             CREATE TABLE message(
-                 id INTEGER PRIMARY KEY, sender INTEGER NOT NULL, receiver INTEGER NOT NULL,
-                 subject TEXT NOT NULL, body TEXT NOT NULL, created INTEGER NOT NULL);
-             CREATE TABLE inbox(
-                 owner INTEGER NOT NULL, id INTEGER NOT NULL, unread INTEGER NOT NULL,
-                 PRIMARY KEY(owner, id)) WITHOUT ROWID;",
-        )?;
-        for i in 0..fill.messages() {
-            let (from, to) = (i64::try_from(fill.sender(i))?, i64::try_from(fill.receiver(i))?);
-            insert(&connection, from, to, SUBJECT, BODY)?;
-        }
-        connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
-        Ok(())
     }
 
     /// Copies the log back, so that no send has to wait for it.
@@ -249,7 +213,12 @@ impl Floor {
             return self.send(me, &raw).await;
         }
         match request.uri().path() {
-            "/inbox" => Ok(reply(StatusCode::OK, self.inbox(me)?)),
+            "/inbox" => Ok(reply(StatusCode::OK, self.read(|it| statements::inbox(it, me))?)),
+            "/page" => Ok(reply(StatusCode::OK, self.read(|it| statements::page(it, me))?)),
+            "/unread" => {
+                let unread = self.read(|it| statements::unread(it, me))?;
+                Ok(reply(StatusCode::OK, format!("{{\"messages\":{unread}}}")))
+            }
             path => match path.strip_prefix("/m/").and_then(|id| id.parse().ok()) {
                 Some(id) => self.message(me, id).await,
                 None => Ok(reply(StatusCode::NOT_FOUND, "{}")),
@@ -279,78 +248,28 @@ impl Floor {
         Ok(Some(answer.await?))
     }
 
-    fn inbox(&self, owner: i64) -> Result<String> {
-        let mut ids = String::with_capacity(512);
-        ids.push_str("{\"messages_id\":[");
-        self.read(|connection| {
-            let mut list = connection.prepare_cached("SELECT id FROM inbox WHERE owner = ?")?;
-            let mut rows = list.query([owner])?;
-            while let Some(row) = rows.next()? {
-                let comma = if ids.ends_with('[') { "" } else { "," };
-                write!(ids, "{comma}{}", row.get::<_, i64>(0)?).expect("a String takes all");
-            }
-            Ok(())
-        })?;
-        ids.push_str("]}");
-        Ok(ids)
-    }
-
     async fn message(&self, owner: i64, id: i64) -> Result<Response<Full<Bytes>>> {
-        let found = self.read(|connection| {
-            let mut one = connection.prepare_cached(
-                "SELECT m.sender, m.subject, m.body, m.created, i.unread
-                 FROM inbox i JOIN message m ON m.id = i.id WHERE i.owner = ? AND i.id = ?",
-            )?;
-            one.query_row([owner, id], |row| {
-                let view = MessageView {
-                    sender_id: row.get(0)?,
-                    receiver_id: owner,
-                    subject: row.get_ref(1)?.as_str()?,
-                    body: row.get_ref(2)?.as_str()?,
-                    creation_date: row.get(3)?,
-                };
-                Ok((serde_json::to_vec(&view), row.get::<_, bool>(4)?))
-            })
-            .optional()
-        })?;
+        let found = self.read(|connection| statements::message(connection, owner, id))?;
         let Some((view, unread)) = found else {
             return Ok(reply(StatusCode::NOT_FOUND, "{}"));
         };
         if unread && self.enqueue(Write::Read { owner, id }).await?.is_none() {
             return Ok(reply(StatusCode::SERVICE_UNAVAILABLE, "{}"));
         }
-        Ok(reply(StatusCode::OK, view?))
+        Ok(reply(StatusCode::OK, view))
     }
 }
 
 fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<i64> {
     match write {
-        Write::Message { from, to, subject, body } => insert(connection, *from, *to, subject, body),
+        Write::Message { from, to, subject, body } => {
+            statements::send(connection, *from, *to, subject, body)
+        }
         Write::Read { owner, id } => {
-            connection
-                .prepare_cached("UPDATE inbox SET unread = 0 WHERE owner = ? AND id = ?")?
-                .execute([owner, id])?;
+            statements::mark_read(connection, *owner, *id)?;
             Ok(*id)
         }
     }
-}
-
-fn insert(
-    connection: &Connection,
-    from: i64,
-    to: i64,
-    subject: &str,
-    body: &str,
-) -> rusqlite::Result<i64> {
-    connection
-        .prepare_cached(
-            "INSERT INTO message(sender, receiver, subject, body, created)
-             VALUES (?, ?, ?, ?, unixepoch())",
-        )?
-        .execute(params![from, to, subject, body])?;
-    let id = connection.last_insert_rowid();
-    connection.prepare_cached("INSERT INTO inbox VALUES (?, ?, 1)")?.execute([to, id])?;
-    Ok(id)
 }
 
 fn reply(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -1,0 +1,103 @@
+//! What is shown to be let in: the token of a session or of a program.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+use crate::UserId;
+
+/// What a key opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A session; its token is in a cookie.
+    Session,
+    /// A token of a program; it is sent with every request.
+    Token,
+}
+
+impl Kind {
+    /// How its tokens begin; those who look for leaked secrets find programs' tokens by it.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Session => "",
+            Self::Token => "prt_",
+        }
+    }
+}
+
+/// What names a session or a program's token in the database: the user and a hash of the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Whose it is, if it is one.
+    pub user: UserId,
+    /// What it opens.
+    pub kind: Kind,
+    hash: [u8; 32],
+}
+
+impl Key {
+    /// Reads the token of a session, `<user id>.<256 random bits>`. The id in front lets a look-up
+    /// name the owner.
+    pub fn parse(token: &str) -> Option<Self> {
+        Self::read(Kind::Session, token)
+    }
+
+    /// Reads the token of a program, `prt_<user id>.<256 random bits>`.
+    pub fn parse_token(token: &str) -> Option<Self> {
+        Self::read(Kind::Token, token)
+    }
+
+    fn read(kind: Kind, token: &str) -> Option<Self> {
+        let (user, secret) = token.strip_prefix(kind.prefix())?.split_once('.')?;
+        // A token is spelled in one way: `+7` and `07` would be numbers too.
+        let user = user.starts_with(|c| matches!(c, '1'..='9')).then_some(user)?;
+        let user = UserId::new(user.parse().ok()?)?;
+        let mut bytes = [0; 32];
+        let length = URL_SAFE_NO_PAD.decode_slice(secret, &mut bytes).ok()?;
+        (length == bytes.len()).then(|| Self::new(user, kind, &bytes))
+    }
+
+    /// The key to that secret.
+    pub(crate) fn new(user: UserId, kind: Kind, secret: &[u8; 32]) -> Self {
+        Self { user, kind, hash: Sha256::digest(secret).into() }
+    }
+
+    /// A key as the database gave it.
+    pub(crate) fn stored(user: UserId, kind: Kind, hash: &[u8]) -> db::Result<Self> {
+        let wrong = |_| db::Error::Column { column: 0, expected: "a hash of 32 bytes" };
+        Ok(Self { user, kind, hash: hash.try_into().map_err(wrong)? })
+    }
+
+    /// What is stored of the secret.
+    pub(crate) fn hash(&self) -> &[u8; 32] {
+        &self.hash
+    }
+
+    /// Its name among the owner's, which opens nothing: the first 52 bits of the hash.
+    pub fn id(&self) -> i64 {
+        let bits = self.hash.iter().take(7).fold(0, |bits, byte| (bits << 8) | i64::from(*byte));
+        (bits >> 4).max(1)
+    }
+}
+
+/// The token with that secret, as its holder keeps it.
+pub fn token(user: UserId, kind: Kind, secret: &[u8; 32]) -> String {
+    format!("{}{}.{}", kind.prefix(), user.get(), URL_SAFE_NO_PAD.encode(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_whole_number_that_every_reader_of_json_keeps_and_never_zero() {
+        let user = UserId::stored(1);
+        let id =
+            |hash: [u8; 32]| Key::stored(user, Kind::Token, &hash).expect("it has 32 bytes").id();
+        assert_eq!(id([0; 32]), 1);
+        assert_eq!(id([255; 32]), (1 << 52) - 1);
+        let mut hash = [0; 32];
+        hash[6] = 0x2f;
+        assert_eq!(id(hash), 2);
+    }
+}

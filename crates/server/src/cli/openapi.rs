@@ -1,0 +1,5 @@
+//! `postroom openapi`
+
+pub(super) fn run() {
+    print!("{}", crate::http::v1::document());
+}

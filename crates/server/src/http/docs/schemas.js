@@ -1,0 +1,143 @@
+// What the schemas of the document say, in words and by example.
+
+/** The document; all that follows is about it. */
+let api = null;
+
+/** What a reference stands for; what stands beside it wins. */
+function resolve(value) {
+    if (!value || !value.$ref) return value || {};
+    const steps = value.$ref
+        .slice(2)
+        .split("/")
+        .map((step) => step.replace(/~1/g, "/").replace(/~0/g, "~"));
+    const { $ref, ...beside } = value;
+    return { ...resolve(steps.reduce((place, step) => place[step], api)), ...beside };
+}
+
+const isRule = (schema) =>
+    !schema.$ref &&
+    !schema.allOf &&
+    !schema.oneOf &&
+    !schema.enum &&
+    (!schema.type || schema.type === "null");
+
+/** A schema with its parts put together: its kinds, its fields, its choices, and rules in words. */
+function read(written) {
+    const schema = { ...resolve(written) };
+    const rules = [];
+    for (const part of schema.allOf || []) {
+        const { rules: more, ...merged } = read(part);
+        rules.push(...more);
+        schema.type = schema.type || merged.type;
+        schema.properties = { ...merged.properties, ...schema.properties };
+        schema.required = [...(schema.required || []), ...(merged.required || [])];
+    }
+    for (const [name, words] of [
+        ["oneOf", "Exactly one of"],
+        ["anyOf", "At least one of"],
+    ]) {
+        const choices = (schema[name] || []).filter((choice) => choice.type !== "null");
+        if (!schema[name]) continue;
+        if (choices.every(isRule)) {
+            const required = choices.map((choice) => (choice.required || []).join(" and "));
+            const all = required.every(Boolean)
+                ? required.join(", ")
+                : required.filter(Boolean).join(", ");
+            rules.push(
+                required.every(Boolean) ? `${words}: ${all}.` : `Together or not at all: ${all}.`,
+            );
+        } else {
+            schema.nullable = schema.nullable || choices.length < schema[name].length;
+            if (choices.length === 1)
+                Object.assign(schema, {
+                    ...read(choices[0]),
+                    description: schema.description || resolve(choices[0]).description,
+                });
+            else schema.choices = choices.map(read);
+        }
+    }
+    for (const [name, others] of Object.entries(schema.dependentRequired || {})) {
+        rules.push(`${name} needs ${others.join(" and ")}.`);
+    }
+    const types = [schema.type || []].flat();
+    schema.types = types.filter((type) => type !== "null");
+    schema.nullable = schema.nullable || schema.types.length < types.length;
+    schema.rules = [...rules, ...(schema.rules || [])];
+    return schema;
+}
+
+/** The kind of a value in a few words. */
+function kind(schema) {
+    let words =
+        schema.types.join(" or ") ||
+        (schema.choices ? schema.choices.map(kind).join(" or ") : "any value");
+    if (schema.items) words = `list of ${kind(read(schema.items))}`;
+    if (schema.format && !["int64", "int32"].includes(schema.format))
+        words += ` (${schema.format})`;
+    return schema.nullable ? `${words} or null` : words;
+}
+
+/** What a value must keep to, in words. */
+function limits(schema) {
+    const found = [];
+    const range = (least, most, unit) => {
+        if (least !== undefined && most !== undefined) found.push(`${least} to ${most}${unit}`);
+        else if (least !== undefined) found.push(`at least ${least}${unit}`);
+        else if (most !== undefined) found.push(`at most ${most}${unit}`);
+    };
+    const most = schema.maximum === Number.MAX_SAFE_INTEGER ? undefined : schema.maximum;
+    range(schema.minimum, most, "");
+    range(schema.minLength, schema.maxLength, " characters");
+    range(schema.minItems, schema.maxItems, " items");
+    const values = schema.enum || (schema.items && read(schema.items).enum);
+    if (values)
+        found.push(
+            values
+                .filter((value) => value !== null)
+                .map(String)
+                .join(", "),
+        );
+    if (schema.pattern) found.push(schema.pattern);
+    if (schema.default !== undefined) found.push(`${JSON.stringify(schema.default)} by default`);
+    return found;
+}
+
+/** An example of a value. Of a request it has what is needed and what has an example. */
+function example(written, isRequest) {
+    const schema = read(written);
+    if (schema.example !== undefined) return schema.example;
+    if (schema.examples) return schema.examples[0];
+    if (schema.properties) {
+        // Of fields that exclude each other, the first.
+        const groups = [schema, ...(schema.allOf || [])].flatMap((part) =>
+            part.oneOf ? [part.oneOf.filter(isRule)] : [],
+        );
+        const first = groups.flatMap((group) => (group[0] && group[0].required) || []);
+        const others = groups.flatMap((group) =>
+            group.slice(1).flatMap((choice) => choice.required || []),
+        );
+        const tied = Object.entries(schema.dependentRequired || {}).filter(([, needs]) =>
+            needs.some((name) => others.includes(name)),
+        );
+        const left = new Set([...others, ...tied.map(([name]) => name)]);
+        const must = new Set([...(schema.required || []), ...first]);
+        const fields = Object.entries(schema.properties).filter(([name, each]) => {
+            const { example, examples } = resolve(each);
+            return (
+                must.has(name) ||
+                (!left.has(name) && (!isRequest || example !== undefined || examples))
+            );
+        });
+        return Object.fromEntries(fields.map(([name, each]) => [name, example(each, isRequest)]));
+    }
+    if (schema.nullable && !isRequest) return null;
+    if (schema.default !== undefined) return schema.default;
+    if (schema.enum) return schema.enum[0];
+    if (schema.items)
+        return schema.minItems === 0 || schema.items ? [example(schema.items, isRequest)] : [];
+    if (schema.choices) return example(schema.choices[0], isRequest);
+    if (schema.format === "date-time") return "2026-11-22T20:16:23Z";
+    if (schema.format === "email") return "dana@example.org";
+    const usual = { integer: 7, number: 7, boolean: false, object: {}, array: [], string: "text" };
+    return usual[schema.types[0]] ?? null;
+}

@@ -1,0 +1,63 @@
+//! Work that waits for nobody: what has to be gone after some time, a bounded step at a time, so
+//! that no sender waits behind it.
+
+use std::time::Duration;
+
+use db::Tx;
+use mail::{Cx, answers, mailbox};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::App;
+
+/// How often it is looked for. What is late by it is only still on the disk.
+const EVERY: Duration = Duration::from_mins(1);
+/// Rows that one step removes, at most: a few milliseconds of the writer's time.
+const STEP: i64 = 200;
+
+type Step = fn(&mut Tx<'_>, &Cx) -> mail::Result<u64>;
+
+/// The trash after 30 days, the mailboxes of erased users, answers that were kept for retries.
+const STEPS: [(&str, Step); 3] = [
+    ("trash", |tx, cx| mailbox::empty_trash(tx, cx, STEP)),
+    ("erased mailboxes", |tx, _cx| mailbox::erase_some(tx, STEP)),
+    ("kept answers", |tx, cx| answers::sweep(tx, cx, STEP)),
+];
+
+/// Runs until the server stops. Several nodes may do it at once: each removes what it finds.
+pub(crate) async fn run(app: App) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !app.stopping.is_set() {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = app.erased.notified() => {}
+            () = app.stopping.wait() => return,
+        }
+        sweep(&app).await;
+    }
+}
+
+/// Does all that is to do now.
+async fn sweep(app: &App) {
+    for (what, step) in STEPS {
+        let mut removed = 0;
+        loop {
+            let cx = app.clock.cx();
+            match app.db.write(move |tx| step(tx, &cx)).await {
+                Ok(0) => break,
+                Ok(some) => removed += some,
+                // It is tried again at the next tick; the storage tells its failures itself.
+                Err(error) => {
+                    tracing::debug!(%error, what, "not removed yet");
+                    break;
+                }
+            }
+            if app.stopping.is_set() {
+                return;
+            }
+        }
+        if removed > 0 {
+            tracing::info!(what, removed, "removed what was over");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! /v1, call by call. The client holds each answer to docs/openapi.json as well.
+
+mod auth;
+mod batch;
+mod blocks;
+mod both;
+mod conversations;
+mod cors;
+mod errors;
+mod idempotency;
+mod lists;
+mod matrix;
+mod messages;
+mod openapi;
+mod quotas;
+mod refusals;
+mod retries;
+mod sending;
+mod sessions;
+mod tokens;
+mod unread;
+mod users;
+mod verbs;
+
+use mail::Time;
+use serde_json::{Value, json};
+
+use crate::client::Answer;
+use crate::harness::PASSWORD;
+use crate::user::User;
+
+/// A body that registers somebody of that name.
+fn newcomer(name: &str) -> Value {
+    json!({
+        "username": name,
+        "email": format!("{name}@example.org"),
+        "password": PASSWORD,
+    })
+}
+
+impl User {
+    /// Makes a token with these scopes, or with all of them.
+    async fn token(&self, scopes: Option<&[&str]>) -> String {
+        let mut body = json!({ "name": "a program" });
+        if let Some(scopes) = scopes {
+            body["scopes"] = json!(scopes);
+        }
+        let answer = self.ask("POST", "/v1/tokens").json(&body).go().await;
+        text(&answer.is(201)["token"])
+    }
+
+    /// Asks without a body.
+    async fn call(&self, method: &str, path: &str) -> Answer {
+        self.ask(method, path).go().await
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+/// A moment as the API writes it.
+fn rfc3339(time: Time) -> String {
+    jiff::Timestamp::from_microsecond(time.0).expect("it is a moment").to_string()
+}

@@ -1,0 +1,171 @@
+//! Sends, batches and take-backs that are sent again with their key.
+
+use std::collections::BTreeSet;
+
+use mail::Time;
+use serde_json::{Value, json};
+
+use crate::client::{Answer, Browser};
+use crate::harness::TestApp;
+use crate::user::User;
+
+async fn keyed(user: &User, path: &str, key: &str, body: &Value) -> Answer {
+    user.ask("POST", path).header("idempotency-key", key).json(body).go().await
+}
+
+async fn send(user: &User, key: &str, body: &Value) -> Answer {
+    keyed(user, "/v1/messages", key, body).await
+}
+
+fn replayed(answer: &Answer) -> bool {
+    answer.header("idempotency-replayed") == Some("true")
+}
+
+/// Asserts that an answer is the first one, given again.
+#[track_caller]
+fn again(answer: &Answer, first: &Answer) {
+    assert!(replayed(answer) && !replayed(first), "{answer:?}");
+    assert_eq!((answer.status, &answer.body), (first.status, &first.body));
+    for name in ["location", "etag", "content-type"] {
+        assert_eq!(answer.header(name), first.header(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn fifty_at_once_make_one_message() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let token = ann.token(None).await;
+    let draft = json!({ "to": ["bob"], "body": "once" });
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let (browser, token, draft): (Browser, _, _) =
+            (app.browser(), token.clone(), draft.clone());
+        tasks.spawn(async move {
+            let ask = browser.ask("POST", "/v1/messages").bearer(&token).json(&draft);
+            ask.header("idempotency-key", "the-key").go().await
+        });
+    }
+
+    let (mut bodies, mut first) = (BTreeSet::new(), 0);
+    while let Some(answer) = tasks.join_next().await {
+        let answer = answer.expect("it is answered");
+        if answer.status == 409 {
+            answer.problem(409, "request_in_progress");
+            assert_eq!(answer.header("retry-after"), Some("1"));
+        } else {
+            bodies.insert(answer.is(201).to_string());
+            first += i32::from(!replayed(&answer));
+        }
+    }
+
+    assert_eq!((bodies.len(), first), (1, 1));
+    assert_eq!(bob.list("").await.len(), 1);
+    let late = send(&ann, "the-key", &draft).await;
+    assert!(replayed(&late) && bodies.contains(&late.is(201).to_string()));
+    assert_eq!(bob.list("").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_is_sent_once_over_a_restart_and_for_a_day() {
+    let mut app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let draft = json!({ "to": ["bob", "no such name"], "body": "once", "client_id": "c" });
+    let first = send(&ann, "k", &draft).await;
+    first.is(201);
+
+    app.restart();
+    again(&send(&ann, "k", &draft).await, &first);
+    app.advance(Time::DAY - Time::MINUTE);
+    again(&send(&ann, "\"k\"", &draft).await, &first);
+    ann.destroy(first.is(201)["id"].as_i64().expect("it is a number")).await;
+    again(&send(&ann, "k", &draft).await, &first);
+    assert_eq!(bob.list("").await.len(), 1);
+
+    app.advance(Time::MINUTE + Time::SECOND);
+    let second = send(&ann, "k", &draft).await;
+    assert!(!replayed(&second));
+    assert_ne!(second.is(201)["id"], first.is(201)["id"]);
+    assert_eq!(bob.list("").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_key_is_for_one_body_of_one_user_at_one_route() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let draft = json!({ "to": ["bob", "ann"], "body": "once" });
+    let first = send(&ann, "k", &draft).await;
+    let id = first.is(201)["id"].as_i64().expect("it is a number");
+    let before = app.dump().await;
+
+    for other in [
+        json!({ "to": ["bob", "ann"], "body": "twice" }),
+        json!({ "to": ["ann", "bob"], "body": "once" }),
+        json!({ "to": ["bob", "ann"], "body": "once", "subject": "" }),
+        json!({ "to": ["nobody"], "body": "once" }),
+    ] {
+        send(&ann, "k", &other).await.problem(422, "idempotency_key_reused");
+    }
+    assert_eq!(app.dump().await, before);
+
+    let of_bob = send(&bob, "k", &draft).await;
+    assert!(!replayed(&of_bob) && of_bob.is(201)["id"] != id);
+    let batch = json!({ "ids": [id], "set": { "starred": true } });
+    assert!(!replayed(&keyed(&ann, "/v1/messages/batch", "k", &batch).await));
+    let unsend = keyed(&ann, &format!("/v1/messages/{id}/unsend"), "k", &json!({})).await;
+    assert!(!replayed(&unsend) && unsend.ok()["withdrawn_from"] == json!([bob.id.get()]));
+    again(&send(&ann, "k", &draft).await, &first);
+}
+
+#[tokio::test]
+async fn what_was_refused_can_be_tried_again_with_its_key() {
+    let app = TestApp::with(&[("young_account_days", "0"), ("sends_per_hour", "2")]).await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let draft = json!({ "to": ["bob"], "body": "once" });
+    let before = app.dump().await;
+    send(&ann, "k", &json!({ "to": ["bob"] })).await.problem(422, "invalid");
+    send(&ann, "k", &json!({ "in_reply_to": 7, "body": "" })).await.problem(422, "invalid");
+    let unknown = json!({ "to": ["no such name"], "body": "once" });
+    send(&ann, "k", &unknown).await.problem(422, "unknown_recipient");
+    assert_eq!(app.dump().await, before);
+    bob.block(&ann).await;
+    send(&ann, "k", &draft).await.problem(403, "recipient_unavailable");
+    bob.call("DELETE", &format!("/v1/blocks/{}", ann.id.get())).await.is(204);
+
+    let sent = send(&ann, "k", &draft).await;
+    sent.is(201);
+    assert!(!replayed(&sent));
+
+    send(&ann, "other", &draft).await.is(201);
+    send(&ann, "third", &draft).await.problem(429, "quota_exceeded");
+    again(&send(&ann, "k", &draft).await, &sent);
+    app.advance(Time::HOUR);
+    assert!(!replayed(&send(&ann, "third", &draft).await));
+    assert_eq!(bob.list("").await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_batch_and_a_taking_back_are_done_once() {
+    let mut app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let id = ann.write_to(&[&bob], "1").await;
+    let read = json!({ "filter": { "unread": true }, "set": { "read": true } });
+    let batch = keyed(&bob, "/v1/messages/batch", "k", &read).await;
+    assert_eq!(batch.ok()["updated"], json!([id]));
+    bob.mark(id, json!({ "read": false })).await;
+    let path = format!("/v1/messages/{id}/unsend");
+
+    let unsent = keyed(&ann, &path, "k", &json!({})).await;
+
+    assert_eq!(unsent.ok()["withdrawn_from"], json!([bob.id.get()]));
+    let later = ann.write_to(&[&bob], "2").await;
+    app.restart();
+    again(&keyed(&ann, &path, "k", &json!({})).await, &unsent);
+    again(&keyed(&bob, "/v1/messages/batch", "k", &read).await, &batch);
+    assert_eq!(bob.list("unread=true").await, [later], "nothing was done again");
+    let other = json!({ "filter": {}, "delete": true });
+    let reused = keyed(&bob, "/v1/messages/batch", "k", &other).await;
+    reused.problem(422, "idempotency_key_reused");
+    keyed(&bob, &path, "k", &json!({})).await.problem(404, "not_found");
+    assert_eq!(bob.list("").await, [later]);
+}

@@ -1,0 +1,142 @@
+//! Logging in with a cookie, and looking after the logins that there are.
+
+use mail::Time;
+use mail::sessions::{ABSOLUTE, IDLE};
+use serde_json::{Value, json};
+
+use super::{rfc3339, text};
+use crate::client::{Answer, Browser};
+use crate::harness::{PASSWORD, TestApp, WRONG};
+
+async fn log_in(browser: &Browser, name: &str, password: &str) -> Answer {
+    let body = json!({ "username": name, "password": password });
+    browser.ask("POST", "/v1/sessions").json(&body).go().await
+}
+
+#[tokio::test]
+async fn a_login_gives_both_cookies_and_says_who_it_is() {
+    let app = TestApp::start().await;
+    let id = app.account("ann").await;
+    let browser = app.browser();
+    let before = app.clock().now();
+
+    let started = log_in(&browser, "ANN", PASSWORD).await;
+
+    let told = started.is(201);
+    assert_eq!(told["user"], json!({ "id": id.get(), "username": "ann", "display_name": "ann" }));
+    let ends = [before.plus(IDLE), app.clock().now().plus(IDLE)].map(rfc3339);
+    let end = text(&told["expires_at"]);
+    assert!(ends[0] <= end && end <= ends[1], "{end} is not in {ends:?}");
+    let cookies = started.cookies();
+    assert_eq!(cookies.len(), 2);
+    let session = cookies.iter().find(|cookie| cookie.name == "sessionid").expect("it is there");
+    let age = format!("Max-Age={}", ABSOLUTE / Time::SECOND);
+    for attribute in ["HttpOnly", "SameSite=Lax", "Path=/", &age] {
+        assert!(session.attributes.contains(attribute), "{session:?}");
+    }
+    let token = cookies.iter().find(|cookie| cookie.name == "csrftoken").expect("it is there");
+    assert_eq!(token.value, told["csrf_token"].as_str().unwrap_or_default());
+    assert!(!token.attributes.contains("HttpOnly"));
+
+    let change = browser.ask("PATCH", "/v1/users/me").json(&json!({ "display_name": "Ann" }));
+    change.go().await.is(200);
+    browser.ask("GET", "/messages/unread_per_receiver").go().await.ok();
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_unknown_name_are_told_alike() {
+    let app = TestApp::start().await;
+    app.account("ann").await;
+    let told = async |name: &str| {
+        let answer = log_in(&app.browser(), name, WRONG).await;
+        let mut problem = answer.problem(401, "authentication_failed");
+        problem["request_id"] = Value::Null;
+        (problem, answer.header("www-authenticate").map(str::to_owned))
+    };
+    let known = told("ann").await;
+    assert_eq!(known, told("nobody").await);
+    assert_eq!(known.1.as_deref(), Some("Bearer"));
+    assert_eq!(known.0["detail"], "authentication failed");
+}
+
+#[tokio::test]
+async fn a_new_login_ends_the_one_that_the_client_had() {
+    let app = TestApp::start().await;
+    app.account("ann").await;
+    let browser = app.browser();
+    log_in(&browser, "ann", PASSWORD).await.is(201);
+    let first = format!("sessionid={}", browser.session());
+    log_in(&browser, "ann", PASSWORD).await.is(201);
+
+    let old = app.browser().ask("GET", "/v1/users/me").cookies(&first).go().await;
+    old.problem(401, "unauthenticated");
+    browser.ask("GET", "/v1/users/me").go().await.is(200);
+}
+
+#[tokio::test]
+async fn the_list_shows_each_session_and_which_is_the_current_one() {
+    let app = TestApp::with(&[("trusted_proxies", "127.0.0.0/8")]).await;
+    app.account("ann").await;
+    let (first, second) = (app.browser().always("user-agent", "An old\tbrowser"), app.browser());
+    let second = second.always("x-forwarded-for", "203.0.113.5").always("user-agent", "curl/8");
+    log_in(&first, "ann", PASSWORD).await.is(201);
+    app.advance(Time::SECOND);
+    log_in(&second, "ann", PASSWORD).await.is(201);
+
+    let list = second.ask("GET", "/v1/sessions").go().await.is(200);
+
+    let list = list["data"].as_array().expect("it is a list");
+    assert_eq!(list.len(), 2);
+    assert_eq!((&list[0]["current"], &list[1]["current"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&list[0]["address"], &list[0]["user_agent"]),
+        (&json!("203.0.113.5"), &json!("curl/8"))
+    );
+    assert_eq!(list[1]["address"], "127.0.0.1");
+    assert_eq!(list[1]["user_agent"], "An oldbrowser");
+    assert!(text(&list[0]["created_at"]) > text(&list[1]["created_at"]), "the newest first");
+    let shown = Value::from(list.clone()).to_string();
+    for browser in [&first, &second] {
+        let secret = browser.session();
+        let secret = secret.split_once('.').expect("it has two parts").1.to_owned();
+        assert!(!shown.contains(&secret), "no secret is shown");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_ended_from_another_one_and_by_nobody_else() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let elsewhere = app.browser();
+    log_in(&elsewhere, "ann", PASSWORD).await.is(201);
+    let list = elsewhere.ask("GET", "/v1/sessions").go().await.is(200);
+    let mine = list["data"].as_array().expect("it is a list").iter();
+    let mine = mine.filter(|session| session["current"] == json!(true)).collect::<Vec<_>>();
+    let path = format!("/v1/sessions/{}", mine[0]["id"]);
+
+    bob.call("DELETE", &path).await.problem(404, "not_found");
+    elsewhere.ask("GET", "/v1/users/me").go().await.is(200);
+    ann.call("DELETE", &path).await.is(204);
+    elsewhere.ask("GET", "/v1/users/me").go().await.problem(401, "unauthenticated");
+    ann.call("DELETE", &path).await.problem(404, "not_found");
+    ann.call("GET", "/v1/users/me").await.is(200);
+}
+
+#[tokio::test]
+async fn logging_out_ends_the_current_session_and_a_token_has_none() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let token = ann.token(None).await;
+    let session = format!("sessionid={}", ann.browser.session());
+    let by_token = ann.ask("DELETE", "/v1/sessions/current").bearer(&token).go().await;
+    by_token.problem(404, "not_found");
+
+    let ended = ann.call("DELETE", "/v1/sessions/current").await;
+
+    ended.is(204);
+    assert_eq!(ann.browser.kept("sessionid"), None);
+    let again = ann.ask("GET", "/v1/users/me").cookies(&session).go().await;
+    again.problem(401, "unauthenticated");
+    let by_token = app.browser();
+    by_token.ask("GET", "/v1/users/me").bearer(&token).go().await.is(200);
+}
