@@ -83,7 +83,11 @@ impl Plans {
             w2: one_each(lists),
             w3,
             v1,
-            signin: one_each(LANES.map(user).map(|user| postroom::login(&user.name, &user.csrf))),
+            signin: one_each(LANES.map(|lane| {
+                // Not those who send: a user has a hundred sessions, and then the oldest ends.
+                let user = user(lane + SIGNED_IN);
+                postroom::login(&user.name, &user.csrf)
+            })),
         })
     }
 
