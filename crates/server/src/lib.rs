@@ -19,7 +19,6 @@ mod telemetry;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use bytes::Bytes;
 use db::Db;
 use mail::text::Lengths;
 use tokio::sync::Notify;
@@ -82,7 +81,6 @@ pub struct Parts {
     sessions: sessions::Sessions,
     passwords: passwords::Pool,
     answers: http::v1::Answers,
-    openapi: Bytes,
     metrics: metrics::Metrics,
     stopping: Flag,
     /// An account was erased: what it held waits to be removed.

@@ -54,7 +54,6 @@ pub fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
         sessions: sessions::Sessions::default(),
         passwords: passwords::Pool::start(or_cores(settings.password_threads))?,
         answers: v1::Answers::new(&key),
-        openapi: v1::DOCUMENT.into(),
         metrics: metrics::Metrics::default(),
         stopping: signal::Flag::default(),
         erased: Notify::new(),
