@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::database::Server;
 use crate::numbers::real;
 use crate::process::{Launch, Process, size_of_dir};
 use crate::requests::{User, postroom};
@@ -33,16 +34,20 @@ pub(crate) struct Filled {
 
 /// Sizes are taken after a clean stop, so that the log is part of the database; sessions must
 /// outlive that stop, or the fill fails.
-pub(crate) async fn fill(launch: &Launch) -> Result<Filled> {
+pub(crate) async fn fill(launch: &Launch, database: Option<&Server>) -> Result<Filled> {
+    let size = || match database {
+        Some(server) => server.size(launch.system),
+        None => size_of_dir(&launch.data),
+    };
     let (server, _) = launch.start()?;
     let users = users(server.port, launch.fill).await?;
     server.stop()?;
-    let empty = real(size_of_dir(&launch.data)?);
+    let empty = real(size()?);
 
     let (server, _) = launch.start()?;
     messages(server.port, launch.fill, &users).await?;
     server.stop()?;
-    let full = real(size_of_dir(&launch.data)?);
+    let full = real(size()?);
 
     let (mut server, first) = launch.start()?;
     let mut starts = vec![first];

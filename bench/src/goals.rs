@@ -19,9 +19,11 @@ pub(crate) enum Bound {
     AtMost(f64),
     /// A least value to compare with, shown for information.
     Aim(f64),
+    /// The same for a greatest value.
+    Limit(f64),
 }
 
-use Bound::{Aim, AtLeast, AtMost};
+use Bound::{Aim, AtLeast, AtMost, Limit};
 
 #[derive(Clone, Copy)]
 enum Figure {
@@ -53,16 +55,34 @@ const OF_CASES: [(&str, usize, Figure, Bound); 17] = [
     ("v1unread", 32, Share, Aim(70.0)),
 ];
 
+/// The same on PostgreSQL, where the floor executes the statements that ours executes.
+const OF_CASES_ON_POSTGRES: [(&str, usize, Figure, Bound); 14] = [
+    ("w1", 32, Share, AtLeast(70.0)),
+    ("w1", 256, Share, AtLeast(70.0)),
+    ("w2", 32, Share, AtLeast(70.0)),
+    ("w2", 256, Share, AtLeast(70.0)),
+    ("w3", 32, Share, AtLeast(70.0)),
+    ("w3", 256, Share, AtLeast(70.0)),
+    ("v1send", 32, Share, AtLeast(70.0)),
+    ("v1send", 256, Share, AtLeast(70.0)),
+    ("v1page", 32, Share, AtLeast(70.0)),
+    ("v1page", 256, Share, AtLeast(70.0)),
+    ("v1read", 32, Share, AtLeast(70.0)),
+    ("v1read", 256, Share, AtLeast(70.0)),
+    ("v1unread", 32, Share, AtLeast(70.0)),
+    ("v1unread", 256, Share, AtLeast(70.0)),
+];
+
 impl Bound {
     /// The word of the table for a figure that was measured.
     pub(crate) fn met(self, measured: f64) -> &'static str {
         let holds = match self {
             AtLeast(least) | Aim(least) => measured >= least,
-            AtMost(most) => measured <= most,
+            AtMost(most) | Limit(most) => measured <= most,
         };
         match (holds, self) {
             (true, _) => "yes",
-            (false, Aim(_)) => "no, for information",
+            (false, Aim(_) | Limit(_)) => "no, for information",
             (false, AtLeast(_) | AtMost(_)) => "**no**",
         }
     }
@@ -74,7 +94,8 @@ pub(crate) fn goals(report: &Report) -> Vec<Goal> {
     let mut add = |what: String, measured, bound, unit| {
         goals.push(Goal { what, measured, bound, unit });
     };
-    for (name, conns, figure, bound) in OF_CASES {
+    let of_cases: &[_] = if report.on_postgres { &OF_CASES_ON_POSTGRES } else { &OF_CASES };
+    for &(name, conns, figure, bound) in of_cases {
         let Some(case) = report.case(name, conns) else { continue };
         let (title, measured, unit) = match figure {
             Share => ("share of the floor", report.share(case), "%"),
@@ -100,13 +121,15 @@ pub(crate) fn goals(report: &Report) -> Vec<Goal> {
     let ours = report.cases.iter().filter(|case| case.system == System::Postroom);
     let refused = ours.flat_map(|case| &case.runs).map(|run| run.not_2xx).sum();
     add("answers that are not 2xx".to_owned(), real(refused), AtMost(0.0), "answers");
+    // What the process itself needs was set for the embedded database.
+    let most = if report.on_postgres { Limit } else { AtMost };
     let start = median(report.starts_ms.iter().copied());
-    add("start to first answer".to_owned(), start, AtMost(20.0), "ms");
-    add("memory idle".to_owned(), report.idle_mib, AtMost(16.0), "MiB");
+    add("start to first answer".to_owned(), start, most(20.0), "ms");
+    add("memory idle".to_owned(), report.idle_mib, most(16.0), "MiB");
     if let Some((conns, peak)) = report.memory_under_load() {
-        add(format!("memory under load at {conns}"), peak, AtMost(64.0), "MiB");
+        add(format!("memory under load at {conns}"), peak, most(64.0), "MiB");
     }
     add("binary".to_owned(), report.binary_mib, AtMost(16.0), "MiB");
-    add("disk per message".to_owned(), report.bytes_per_message, AtMost(420.0), "bytes");
+    add("disk per message".to_owned(), report.bytes_per_message, most(420.0), "bytes");
     goals
 }

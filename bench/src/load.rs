@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::database::Server;
 use crate::numbers::{percentile, real};
 use crate::process::Process;
 use crate::requests::Request;
@@ -36,6 +37,7 @@ pub(crate) enum Ids {
 
 pub(crate) struct Load<'a> {
     pub(crate) process: &'a Process,
+    pub(crate) database: Option<&'a Server>,
     pub(crate) plan: &'a Plan,
     pub(crate) conns: usize,
     pub(crate) length: Duration,
@@ -63,6 +65,8 @@ pub(crate) struct Figures {
     pub(crate) slow: u64,
     /// The server's CPU time in microseconds per answer.
     pub(crate) cpu_us: f64,
+    /// That of PostgreSQL, where it can be seen.
+    pub(crate) database_cpu_us: Option<f64>,
     /// The server's memory at the end, with all connections open.
     pub(crate) pss_mib: f64,
 }
@@ -84,6 +88,7 @@ impl Load<'_> {
             connections.push(Connection::open(self.process.port).await?);
         }
         let cpu = self.process.cpu()?;
+        let database = self.database.and_then(Server::cpu);
         let begun = Instant::now();
         let mut driving = JoinSet::new();
         for (number, connection) in connections.into_iter().enumerate() {
@@ -105,13 +110,15 @@ impl Load<'_> {
         .context("a request was never answered")??;
         let seconds = begun.elapsed().as_secs_f64();
         let cpu = self.process.cpu()?.saturating_sub(cpu);
+        let database = self.database.and_then(Server::cpu).zip(database);
+        let database = database.map(|(after, before)| after.saturating_sub(before));
         let pss_mib = self.process.pss_mib()?;
 
         let mut acked = vec![Vec::new(); self.plan.lanes.len()];
         for lap in &mut laps {
             acked[lap.lane].append(&mut lap.acked);
         }
-        Ok(Run { figures: Figures::of(&laps, seconds, cpu, pss_mib), acked })
+        Ok(Run { figures: Figures::of(&laps, seconds, (cpu, database), pss_mib), acked })
     }
 }
 
@@ -145,12 +152,18 @@ async fn drive(
 }
 
 impl Figures {
-    fn of(laps: &[Lap], seconds: f64, cpu: Duration, pss_mib: f64) -> Self {
+    fn of(
+        laps: &[Lap],
+        seconds: f64,
+        (cpu, database): (Duration, Option<Duration>),
+        pss_mib: f64,
+    ) -> Self {
         let mut micros = laps.iter().flat_map(|lap| &lap.micros).copied().collect::<Vec<_>>();
         micros.sort_unstable();
         let not_2xx = laps.iter().map(|lap| lap.not_2xx).sum();
         let answers = micros.len() as u64;
         let slow = micros.len() - micros.partition_point(|&taken| taken <= SLOW);
+        let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / real(answers);
         let ms = |share| f64::from(percentile(&micros, share)) / 1e3;
         Self {
             answers,
@@ -161,7 +174,8 @@ impl Figures {
             p99_ms: ms(99),
             max_ms: ms(100),
             slow: slow as u64,
-            cpu_us: cpu.as_secs_f64() * 1e6 / real(answers),
+            cpu_us: each(cpu),
+            database_cpu_us: database.map(each),
             pss_mib,
         }
     }

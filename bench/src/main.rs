@@ -7,6 +7,7 @@
 
 mod acked;
 mod binaries;
+mod database;
 mod fill;
 mod goals;
 mod load;
@@ -57,20 +58,23 @@ fn main() -> Result<()> {
 }
 
 async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result<Report> {
+    let database = settings.database.open();
+    let database = database.as_ref();
     let launch = |system: System, binary: &PathBuf| Launch {
         system,
         binary: binary.clone(),
         data: dir.join(system.name()),
         fill: settings.fill,
+        database: database.map(|server| (server.create(system), settings.pool)),
     };
     let messages = settings.fill.messages();
     eprintln!("filling in {messages} messages of {} users", settings.fill.users());
-    let filled = fill::fill(&launch(System::Postroom, &binaries.server)).await?;
+    let filled = fill::fill(&launch(System::Postroom, &binaries.server), database).await?;
     let users = filled.users;
     let plans = Plans::postroom(&filled.server, settings, &users).await?;
     let server = Subject { process: filled.server, plans };
 
-    let mut rounds = Rounds::new(settings);
+    let mut rounds = Rounds::new(settings, database);
     if let Some(length) = settings.soak {
         eprintln!("sending for {} s", length.as_secs());
         rounds.soak(&server, length).await?;
@@ -92,6 +96,7 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
     Ok(Report {
         users: users.len(),
         messages,
+        on_postgres: database.is_some(),
         cases,
         starts_ms: filled.starts.iter().map(|start| start.as_secs_f64() * 1e3).collect(),
         idle_mib: filled.idle_mib,

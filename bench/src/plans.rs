@@ -100,8 +100,8 @@ impl Plans {
         let pages = LANES.map(floor::page).collect::<Vec<_>>();
         Ok(Self {
             v1: V1 {
-                send: w1.clone(),
-                read: asking.reads(&pages, floor::read).await?,
+                send: sends(settings.fill, |lane, to| floor::v1_send(lane, to as u64)),
+                read: asking.reads(&pages, floor::v1_read).await?,
                 page: one_each(pages),
                 unread: asking.unread(LANES.map(floor::unread)).await?,
             },

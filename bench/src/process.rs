@@ -32,6 +32,8 @@ pub(crate) struct Launch {
     pub(crate) binary: PathBuf,
     pub(crate) data: PathBuf,
     pub(crate) fill: Fill,
+    /// The database on a server, and how many connections to it there are; nothing is a file.
+    pub(crate) database: Option<(String, usize)>,
 }
 
 /// A running system; dropping it kills it.
@@ -81,20 +83,31 @@ impl Launch {
         if self.system == System::Floor {
             command.arg(port.to_string()).arg(&self.data);
             command.arg(self.fill.users().to_string()).arg(self.fill.messages().to_string());
+            if let Some((url, connections)) = &self.database {
+                command.arg("--database").arg(url);
+                command.arg("--connections").arg(connections.to_string());
+            }
         }
         command
     }
 
     fn environment(&self, port: u16) -> Vec<(&'static str, String)> {
-        match self.system {
-            System::Postroom => vec![
-                ("POSTROOM_LISTEN", format!("127.0.0.1:{port}")),
-                ("POSTROOM_DATA_DIR", self.data.display().to_string()),
-                ("POSTROOM_RATE_LIMITS", "off".to_owned()),
-                ("POSTROOM_LOG", "warn".to_owned()),
-            ],
-            System::Floor => vec![],
+        if self.system == System::Floor {
+            return vec![];
         }
+        let mut environment = vec![
+            ("POSTROOM_LISTEN", format!("127.0.0.1:{port}")),
+            ("POSTROOM_DATA_DIR", self.data.display().to_string()),
+            ("POSTROOM_RATE_LIMITS", "off".to_owned()),
+            ("POSTROOM_LOG", "warn".to_owned()),
+        ];
+        if let Some((url, connections)) = &self.database {
+            environment.push(("POSTROOM_DATABASE_URL", url.clone()));
+            // On a server it has to be given; nobody but this benchmark signs in.
+            environment.push(("POSTROOM_SECRET_KEY", "0".repeat(64)));
+            environment.push(("POSTROOM_DATABASE_CONNECTIONS", connections.to_string()));
+        }
+        environment
     }
 }
 

@@ -14,6 +14,7 @@ use crate::process::System;
 pub(crate) struct Report {
     pub(crate) users: usize,
     pub(crate) messages: usize,
+    pub(crate) on_postgres: bool,
     pub(crate) cases: Vec<Case>,
     pub(crate) starts_ms: Vec<f64>,
     pub(crate) idle_mib: f64,
@@ -38,6 +39,12 @@ impl Case {
 
     pub(crate) fn max(&self, figure: impl Fn(&Figures) -> f64) -> f64 {
         self.runs.iter().map(figure).fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// The median of PostgreSQL's CPU per request, where it could be seen.
+    fn database_cpu(&self) -> Option<f64> {
+        let seen = self.runs.iter().filter_map(|run| run.database_cpu_us).collect::<Vec<_>>();
+        (!seen.is_empty()).then(|| median(seen))
     }
 
     fn min(&self, figure: impl Fn(&Figures) -> f64) -> f64 {
@@ -72,20 +79,28 @@ impl Report {
     }
 
     fn write_cases(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let (title, line) = if self.on_postgres { (" PostgreSQL's |", "---:|") } else { ("", "") };
         writeln!(
             out,
             "| workload | conns | system | req/s | spread | p50 ms | p99 ms | max ms | CPU us/req \
-             | of the floor | not 2xx |\n\
-             |---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+             |{title} of the floor | not 2xx |\n\
+             |---|---:|---|---:|---:|---:|---:|---:|---:|{line}---:|---:|"
         )?;
         for case in &self.cases {
             let share = match (case.system, self.share(case)) {
                 (System::Postroom, Some(share)) => format!("{share:.0} %"),
                 _ => String::new(),
             };
+            let database = case.database_cpu();
+            let database = match (self.on_postgres, database) {
+                (true, Some(cpu)) => format!(" {cpu:.1} |"),
+                (true, None) => " |".to_owned(),
+                (false, _) => String::new(),
+            };
             writeln!(
                 out,
-                "| {} | {} | {} | {} | {} to {} | {:.2} | {:.2} | {:.1} | {:.1} | {share} | {} |",
+                "| {} | {} | {} | {} | {} to {} | {:.2} | {:.2} | {:.1} | {:.1} |{database} \
+                 {share} | {} |",
                 case.name,
                 case.conns,
                 case.system.name(),
@@ -108,7 +123,7 @@ impl Report {
             let met = goal.bound.met(goal.measured);
             let (than, bound) = match goal.bound {
                 Bound::AtLeast(least) | Bound::Aim(least) => (">=", least),
-                Bound::AtMost(most) => ("<=", most),
+                Bound::AtMost(most) | Bound::Limit(most) => ("<=", most),
             };
             let (what, measured, unit) = (goal.what, goal.measured, goal.unit);
             writeln!(out, "| {what} | {measured:.1} {unit} | {than} {bound} {unit} | {met} |")?;
@@ -146,6 +161,7 @@ mod tests {
             max_ms: 9.0,
             slow: 0,
             cpu_us: 20.0,
+            database_cpu_us: None,
             pss_mib: 30.0,
         }
     }
@@ -160,6 +176,7 @@ mod tests {
         Report {
             users: 1000,
             messages: 100_000,
+            on_postgres: false,
             cases: vec![
                 case("w3", System::Postroom, [700.0, 40.0, 600.0]),
                 case("w3", System::Floor, [1000.0, 50.0, 1000.0]),
@@ -179,6 +196,24 @@ mod tests {
         let report = report();
         let share = report.share(report.case("w3", 32).unwrap()).unwrap();
         assert!((share - 70.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn on_postgresql_only_the_shares_are_binding() {
+        let mut report = report();
+        report.on_postgres = true;
+        report.cases[0].runs[1].database_cpu_us = Some(31.0);
+        let text = report.to_string();
+        for line in [
+            "| w3 | 32 | postroom | 600 | 40 to 700 | 1.00 | 7.00 | 9.0 | 20.0 | 31.0 | 70 % | 0 |",
+            "| w3 | 32 | floor | 1,000 | 50 to 1,000 | 1.00 | 7.00 | 9.0 | 20.0 | |  | 0 |",
+            "| w3 at 32: share of the floor | 70.0 % | >= 70 % | yes |",
+            "| v1page at 32: share of the floor | 60.0 % | >= 70 % | **no** |",
+            "| memory idle | 16.5 MiB | <= 16 MiB | no, for information |",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n\n{text}");
+        }
+        assert!(!text.contains("w3 at 32: p99"), "{text}");
     }
 
     #[test]

@@ -116,20 +116,30 @@ pub(crate) mod floor {
         request("POST", "/m", &known(from), &body.to_string())
     }
 
+    /// The same with what /v1 asks besides.
+    pub(crate) fn v1_send(from: usize, to: u64) -> Request {
+        let body = json!({"receiver_id": to, "subject": SUBJECT, "body": BODY});
+        request("POST", "/v1/m", &known(from), &body.to_string())
+    }
+
     pub(crate) fn list(user: usize) -> Request {
         request("GET", "/inbox", &known(user), "")
     }
 
     pub(crate) fn page(user: usize) -> Request {
-        request("GET", "/page", &known(user), "")
+        request("GET", "/v1/page", &known(user), "")
     }
 
     pub(crate) fn read(user: usize, message: u64) -> Request {
         request("GET", &format!("/m/{message}"), &known(user), "")
     }
 
+    pub(crate) fn v1_read(user: usize, message: u64) -> Request {
+        request("GET", &format!("/v1/m/{message}"), &known(user), "")
+    }
+
     pub(crate) fn unread(user: usize) -> Request {
-        request("GET", "/unread", &known(user), "")
+        request("GET", "/v1/unread", &known(user), "")
     }
 
     fn known(user: usize) -> String {

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use tokio::time::sleep;
 
 use crate::acked::Acked;
+use crate::database::Server;
 use crate::load::{Figures, Ids, Load};
 use crate::plans::Plans;
 use crate::process::{Process, System};
@@ -29,13 +30,14 @@ pub(crate) struct Subject {
 
 pub(crate) struct Rounds<'a> {
     settings: &'a Settings,
+    database: Option<&'a Server>,
     cases: Vec<Case>,
     acked: Acked,
 }
 
 impl<'a> Rounds<'a> {
-    pub(crate) fn new(settings: &'a Settings) -> Self {
-        Self { settings, cases: Vec::new(), acked: Acked::default() }
+    pub(crate) fn new(settings: &'a Settings, database: Option<&'a Server>) -> Self {
+        Self { settings, database, cases: Vec::new(), acked: Acked::default() }
     }
 
     /// All that was measured, and the acknowledged sends.
@@ -101,11 +103,12 @@ impl<'a> Rounds<'a> {
         Ok(())
     }
 
-    fn load<'s>(&self, subject: &'s Subject, workload: Workload, conns: usize) -> Load<'s> {
+    fn load<'s>(&'s self, subject: &'s Subject, workload: Workload, conns: usize) -> Load<'s> {
         let process = &subject.process;
         let kept = workload.sends() && process.system == System::Postroom;
         Load {
             process,
+            database: self.database,
             plan: subject.plans.of(workload),
             conns,
             length: self.settings.length,

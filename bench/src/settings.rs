@@ -7,6 +7,8 @@ use anyhow::{Result, ensure};
 use bench::Fill;
 use clap::{Parser, ValueEnum};
 
+use crate::database::Kind;
+
 /// Measures postroom against the floor and prints the table of figures.
 #[derive(Parser)]
 #[command(after_help = "Example: cargo run --release -p bench -- --quick --workloads w1,w3")]
@@ -36,6 +38,13 @@ pub(crate) struct Args {
     /// Sends at 32 connections for so many seconds instead of the rounds, and counts the slow ones
     #[arg(long, value_name = "SECONDS")]
     soak: Option<u64>,
+    /// What both keep their data in: sqlite, postgres for a throw-away server, or the
+    /// postgres://USER@HOST:PORT of one, where two databases of the benchmark are made anew
+    #[arg(long, value_name = "WHAT", default_value = "sqlite", value_parser = Kind::parse)]
+    database: Kind,
+    /// Connections to PostgreSQL, of each
+    #[arg(long, default_value_t = 16)]
+    pool: usize,
     /// A postroom to measure instead of building one
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
@@ -101,6 +110,8 @@ pub(crate) struct Settings {
     pub(crate) conns: Vec<usize>,
     pub(crate) workloads: Vec<Workload>,
     pub(crate) soak: Option<Duration>,
+    pub(crate) database: Kind,
+    pub(crate) pool: usize,
     pub(crate) server: Option<PathBuf>,
     pub(crate) floor: Option<PathBuf>,
     pub(crate) json: Option<PathBuf>,
@@ -125,12 +136,15 @@ impl Args {
                 self.workloads
             },
             soak: self.soak.map(Duration::from_secs),
+            database: self.database,
+            pool: self.pool,
             server: self.server.map(std::path::absolute).transpose()?,
             floor: self.floor.map(std::path::absolute).transpose()?,
             json: self.json,
             keep_dir: self.keep_dir,
         };
         ensure!(settings.rounds > 0 && !settings.length.is_zero(), "nothing would be measured");
+        ensure!(settings.pool > 0, "no connection to the database answers nothing");
         ensure!(settings.conns.iter().all(|&conns| conns > 0), "0 connections measure nothing");
         Ok(settings)
     }

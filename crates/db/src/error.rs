@@ -22,6 +22,13 @@ pub enum Error {
     /// The storage failed and is not trusted any more; the process must end.
     #[error("the storage has failed: {0}")]
     Failed(String),
+    /// The database cannot be reached, or not within the time that a request has; nothing was
+    /// written.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The connection was lost in the middle of a commit: it may be written, or not.
+    #[error("the connection was lost while committing: it is not known whether it was written")]
+    Unknown,
     /// The database was closed.
     #[error("the database is closed")]
     Closed,
@@ -72,6 +79,15 @@ pub enum Error {
         /// The first problem that was found.
         problem: String,
     },
+    /// A database cannot be copied as things are; nothing has changed.
+    #[error("{0}")]
+    NotCopied(String),
+    /// A copy is not what it was copied from; it was undone.
+    #[error("the copy is not the same as the source: {0}")]
+    Differs(String),
+    /// The engine of this database has another way to do it.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// A file that must not be overwritten is there.
     #[error("{0} is there already")]
     Exists(PathBuf),
@@ -118,20 +134,22 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-/// `UNIQUE constraint failed: users.name_folded` becomes `users_name_folded_key`, the name that
-/// PostgreSQL gives to the same constraint by itself.
+/// `UNIQUE constraint failed: users.name_folded` becomes `users_name_folded_key`.
 fn constraint_name(message: &str) -> String {
-    let columns = message.rsplit(": ").next().unwrap_or_default();
-    let mut name = String::new();
-    for (index, column) in columns.split(", ").enumerate() {
-        let (table, column) = column.split_once('.').unwrap_or(("", column));
-        if index == 0 {
-            name.push_str(table);
-        }
+    let columns = message.rsplit(": ").next().unwrap_or_default().split(", ");
+    let columns = columns.map(|column| column.split_once('.').unwrap_or(("", column)));
+    let table = columns.clone().next().map_or("", |(table, _)| table);
+    unique_name(table, columns.map(|(_, column)| column))
+}
+
+/// The name by which both engines call the unique constraint of some columns: the one that
+/// PostgreSQL gives it by itself, except that it calls primary keys otherwise.
+pub(crate) fn unique_name<'a>(table: &str, columns: impl Iterator<Item = &'a str>) -> String {
+    let mut name = table.to_owned();
+    for part in columns.chain(["key"]) {
         name.push('_');
-        name.push_str(column);
+        name.push_str(part);
     }
-    name.push_str("_key");
     name
 }
 

@@ -13,6 +13,9 @@ pub struct Migration {
     pub name: &'static str,
     /// Its statements, in the `STRICT` dialect of the embedded engine.
     pub sql: &'static str,
+    /// The oldest version whose programs can go on with the database when this step is done: nodes
+    /// are replaced one after the other. Its own version where none can.
+    pub oldest: i64,
 }
 
 /// What a migration did.
@@ -26,8 +29,19 @@ pub struct Migrated {
     pub copy: Option<std::path::PathBuf>,
 }
 
-/// A step that a database has seen: its version and the checksum of its text.
-pub(crate) type Applied = (i64, String);
+/// A step that a database has seen.
+pub(crate) struct Applied {
+    pub(crate) version: i64,
+    /// The checksum of its text.
+    pub(crate) checksum: String,
+    /// [`Migration::oldest`].
+    pub(crate) oldest: i64,
+}
+
+/// The version of a database that has seen these steps.
+pub(crate) fn version(applied: &[Applied]) -> i64 {
+    applied.last().map_or(0, |last| last.version)
+}
 
 impl Migration {
     pub(crate) fn checksum(&self) -> String {
@@ -41,14 +55,31 @@ impl Migration {
 
 /// The steps that a database lacks, after those it has were found to be ours.
 pub(crate) fn pending<'a>(schema: &'a [Migration], applied: &[Applied]) -> Result<&'a [Migration]> {
-    let known = schema.last().map_or(0, |last| last.version);
-    for (version, checksum) in applied {
-        let Some(step) = schema.iter().find(|step| step.version == *version) else {
-            return Err(Error::SchemaNewer { found: *version, known });
-        };
-        if step.checksum() != *checksum {
-            return Err(Error::SchemaChanged(*version));
+    let known = version_of(schema);
+    for Applied { version, checksum, oldest } in applied {
+        match schema.iter().find(|step| step.version == *version) {
+            Some(step) if step.checksum() != *checksum => {
+                return Err(Error::SchemaChanged(*version));
+            }
+            Some(_) => {}
+            None if *oldest <= known => {}
+            None => return Err(Error::SchemaNewer { found: *version, known }),
         }
     }
     Ok(&schema[applied.len().min(schema.len())..])
+}
+
+/// Refuses a database that lacks a step, or that has one more, though this program could go on
+/// with it.
+pub(crate) fn newest(schema: &[Migration], applied: &[Applied]) -> Result<()> {
+    let (found, known) = (version(applied), version_of(schema));
+    match pending(schema, applied)? {
+        [] if found > known => Err(Error::SchemaNewer { found, known }),
+        [] => Ok(()),
+        _ => Err(Error::SchemaOlder { found, known }),
+    }
+}
+
+fn version_of(schema: &[Migration]) -> i64 {
+    schema.last().map_or(0, |last| last.version)
 }

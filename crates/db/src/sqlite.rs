@@ -3,9 +3,11 @@
 pub(crate) mod backup;
 mod checkpoint;
 mod connection;
+pub(crate) mod copy;
 pub(crate) mod migrate;
 mod readers;
 pub(crate) mod restore;
+pub(crate) mod verbs;
 mod writer;
 
 use std::fs::{File, TryLockError};
@@ -17,21 +19,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::{Error, Migration, Result, Tx};
+use crate::notice::{Hub, Listener};
+use crate::{Error, Migration, Result, Stats, Tx};
 use connection::Kind;
-
-/// Figures of a running engine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Writes that wait for the writer at this moment.
-    pub queued: usize,
-    /// Writes that were committed.
-    pub writes: u64,
-    /// Commits that held them.
-    pub commits: u64,
-    /// Length of the write-ahead log after the last checkpoint, in pages of 4 KiB.
-    pub log_pages: i64,
-}
 
 /// What the threads of one engine share.
 pub(crate) struct Shared {
@@ -41,6 +31,7 @@ pub(crate) struct Shared {
     commits: AtomicU64,
     log_pages: AtomicI64,
     failure: watch::Sender<Option<Error>>,
+    hub: Hub,
 }
 
 impl Shared {
@@ -100,6 +91,7 @@ impl Engine {
             commits: AtomicU64::new(0),
             log_pages: AtomicI64::new(0),
             failure: watch::Sender::new(None),
+            hub: Hub::new(None),
         });
         let (checkpoints, checkpointer) = checkpoint::start(Arc::clone(&shared))?;
         let (writer, writing) = writer::start(Arc::clone(&shared), connection, checkpoints)?;
@@ -147,12 +139,17 @@ impl Engine {
         failed.ok().and_then(|error| error.clone()).unwrap_or(Error::Closed)
     }
 
+    pub(crate) fn listen(&self) -> Listener {
+        self.shared.hub.listen()
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             queued: self.shared.queued.load(Relaxed),
             writes: self.shared.writes.load(Relaxed),
             commits: self.shared.commits.load(Relaxed),
             log_pages: self.shared.log_pages.load(Relaxed),
+            ..Stats::default()
         }
     }
 

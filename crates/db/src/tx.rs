@@ -2,26 +2,54 @@
 
 use rusqlite::Connection;
 
-use crate::{Error, Result, Row, Value};
+use crate::notice::Notice;
+use crate::postgres::{Recall, Session};
+use crate::{Error, Result, Row, Value, sqlite};
 
 /// A transaction: the only thing that can touch the database.
 ///
 /// Statements are written once, in the subset that the engines share, with `?1` parameters. They
 /// are `'static`: there is no SQL made at run time, so nothing that a user typed can become SQL.
+/// After a statement that failed the transaction can only end: every further verb answers the same
+/// failure, and nothing is kept.
 pub struct Tx<'a> {
-    connection: &'a Connection,
-    over: Option<Error>,
+    on: On<'a>,
+    failed: Option<Error>,
     statements: u64,
+    notices: Vec<Notice>,
+}
+
+/// The engine beneath it.
+enum On<'a> {
+    Sqlite(&'a Connection),
+    Postgres(&'a mut Session),
+    Recall(&'a mut Recall),
 }
 
 impl<'a> Tx<'a> {
-    pub(crate) fn new(connection: &'a Connection) -> Self {
-        Self { connection, over: None, statements: 0 }
+    pub(crate) fn sqlite(connection: &'a Connection) -> Self {
+        Self::new(On::Sqlite(connection))
     }
 
-    /// The failure that ended the transaction, whatever the closure made of it.
-    pub(crate) fn over(self) -> Option<Error> {
-        self.over
+    pub(crate) fn postgres(session: &'a mut Session) -> Self {
+        Self::new(On::Postgres(session))
+    }
+
+    pub(crate) fn recall(recall: &'a mut Recall) -> Self {
+        Self::new(On::Recall(recall))
+    }
+
+    fn new(on: On<'a>) -> Self {
+        Self { on, failed: None, statements: 0, notices: Vec::new() }
+    }
+
+    /// The failure of a statement, whatever the closure made of it.
+    pub(crate) fn failed(&self) -> Option<&Error> {
+        self.failed.as_ref()
+    }
+
+    pub(crate) fn notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
     }
 
     /// How many verbs were run so far, those that failed too: so many times an engine across a
@@ -30,21 +58,26 @@ impl<'a> Tx<'a> {
         self.statements
     }
 
-    /// Counts a verb, and refuses to go on after such a failure: the engine would commit each
-    /// statement by itself.
+    /// Tells whoever listens, on this node and on others, once this is committed.
+    pub fn notify(&mut self, notice: Notice) {
+        self.notices.push(notice);
+    }
+
+    /// Counts a verb, and refuses to go on after a failure.
     fn begin(&mut self) -> Result<()> {
         self.statements += 1;
-        match &self.over {
+        match &self.failed {
             None => Ok(()),
             Some(error) => Err(error.clone()),
         }
     }
 
+    /// Remembers the failure of a statement; what a closure makes of the rows is not one.
     fn note<T>(&mut self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result
-            && (error.is_fatal() || self.connection.is_autocommit())
+            && !matches!(error, Error::Column { .. } | Error::NoRow)
         {
-            self.over.get_or_insert_with(|| error.clone());
+            self.failed.get_or_insert_with(|| error.clone());
         }
         result
     }
@@ -52,8 +85,24 @@ impl<'a> Tx<'a> {
     /// Runs a statement and returns the number of rows that it changed.
     pub fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64> {
         self.begin()?;
-        let changed = execute(self.connection, sql, params);
+        let changed = match &mut self.on {
+            On::Sqlite(connection) => sqlite::verbs::execute(connection, sql, params),
+            On::Postgres(session) => session.execute(sql, params),
+            On::Recall(recall) => recall.more(),
+        };
         self.note(changed)
+    }
+
+    /// Runs a statement that only locks rows, so that what is read after it stays as it is until
+    /// the end. It is written for a server; a file has one writer, who needs no locks.
+    pub fn lock(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<()> {
+        self.begin()?;
+        let locked = match &mut self.on {
+            On::Sqlite(_) => Ok(0),
+            On::Postgres(session) => session.execute(sql, params),
+            On::Recall(recall) => recall.more(),
+        };
+        self.note(locked).map(drop)
     }
 
     /// Inserts a row into a table whose `id` the engine gives, and returns that id.
@@ -62,12 +111,12 @@ impl<'a> Tx<'a> {
     /// [`Error::NoRow`] where the statement inserted nothing.
     pub fn insert(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<i64> {
         self.begin()?;
-        let inserted = execute(self.connection, sql, params);
-        match self.note(inserted)? {
-            // The engine still knows the id of an earlier row then, perhaps of another write.
-            0 => Err(Error::NoRow),
-            _ => Ok(self.connection.last_insert_rowid()),
-        }
+        let inserted = match &mut self.on {
+            On::Sqlite(connection) => sqlite::verbs::insert(connection, sql, params),
+            On::Postgres(session) => session.insert(sql, params),
+            On::Recall(recall) => recall.more(),
+        };
+        self.note(inserted)
     }
 
     /// Returns all rows.
@@ -77,13 +126,11 @@ impl<'a> Tx<'a> {
         params: &[Value<'_>],
         mut map: impl FnMut(&Row<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
-        self.begin()?;
         let mut found = Vec::new();
-        let read = each(self.connection, sql, params, |row| {
+        self.each(sql, params, |row| {
             found.push(map(row)?);
             Ok(())
-        });
-        self.note(read)?;
+        })?;
         Ok(found)
     }
 
@@ -94,16 +141,14 @@ impl<'a> Tx<'a> {
         params: &[Value<'_>],
         mut map: impl FnMut(&Row<'_>) -> Result<T>,
     ) -> Result<Option<T>> {
-        self.begin()?;
         let mut found = None;
         // Read to the end: a statement that changes rows has done its work only then.
-        let read = each(self.connection, sql, params, |row| {
+        self.each(sql, params, |row| {
             if found.is_none() {
                 found = Some(map(row)?);
             }
             Ok(())
-        });
-        self.note(read)?;
+        })?;
         Ok(found)
     }
 
@@ -128,49 +173,28 @@ impl<'a> Tx<'a> {
         rows: &[[Value<'_>; N]],
     ) -> Result<u64> {
         self.begin()?;
-        let changed = batch(self.connection, sql, rows);
+        let changed = match &mut self.on {
+            On::Sqlite(connection) => sqlite::verbs::batch(connection, sql, rows),
+            On::Postgres(session) => session.batch(sql, rows),
+            On::Recall(recall) => recall.more(),
+        };
         self.note(changed)
     }
-}
 
-fn execute(connection: &Connection, sql: &'static str, params: &[Value<'_>]) -> Result<u64> {
-    let mut statement = connection.prepare_cached(sql)?;
-    bind(&mut statement, params)?;
-    Ok(statement.raw_execute()? as u64)
-}
-
-fn each(
-    connection: &Connection,
-    sql: &'static str,
-    params: &[Value<'_>],
-    mut take: impl FnMut(&Row<'_>) -> Result<()>,
-) -> Result<()> {
-    let mut statement = connection.prepare_cached(sql)?;
-    bind(&mut statement, params)?;
-    let mut rows = statement.raw_query();
-    while let Some(row) = rows.next()? {
-        take(&Row::new(row))?;
+    fn each(
+        &mut self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        mut take: impl FnMut(&Row<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.begin()?;
+        let read = match &mut self.on {
+            On::Sqlite(connection) => sqlite::verbs::each(connection, sql, params, take),
+            On::Recall(recall) => recall.each(sql, params, take),
+            On::Postgres(session) => session
+                .query(sql, params)
+                .and_then(|rows| rows.iter().try_for_each(|row| take(&Row::postgres(row)))),
+        };
+        self.note(read)
     }
-    Ok(())
-}
-
-fn batch<const N: usize>(
-    connection: &Connection,
-    sql: &'static str,
-    rows: &[[Value<'_>; N]],
-) -> Result<u64> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut changed = 0;
-    for params in rows {
-        bind(&mut statement, params)?;
-        changed += statement.raw_execute()? as u64;
-    }
-    Ok(changed)
-}
-
-fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Value<'_>]) -> Result<()> {
-    for (index, value) in params.iter().enumerate() {
-        statement.raw_bind_parameter(index + 1, value)?;
-    }
-    Ok(())
 }

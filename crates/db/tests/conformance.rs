@@ -1,20 +1,25 @@
 //! The promises of the crate, those of `lib.rs` first, each as a test on a database of its own.
 //!
-//! What needs a failing device, a full disk or a killed process is in `faults.rs`.
+//! All of them run on SQLite and, where there is a server, on PostgreSQL: what is in `file.rs` has
+//! a meaning in a file only. What needs a failing device, a full disk or a killed process is in
+//! `faults.rs`, what needs a failing server or network in `postgres.rs`.
 
-#[path = "conformance/copies.rs"]
-mod copies;
+#[path = "conformance/file.rs"]
+mod file;
 #[path = "conformance/migrations.rs"]
 mod migrations;
+#[path = "conformance/notices.rs"]
+mod notices;
 #[path = "conformance/reads.rs"]
 mod reads;
 #[path = "conformance/values.rs"]
 mod values;
+#[path = "conformance/verbs.rs"]
+mod verbs;
 #[path = "conformance/writes.rs"]
 mod writes;
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -22,77 +27,117 @@ use std::task::{Context, Poll, Wake};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use db::{Db, Error, Migration, Result, Tx, Url, params};
+use db::{Db, Error, Migration, Options, Result, Tx, Url, params};
 use tempfile::TempDir;
+use testing::{Database, Engine, engine};
 
 const SCHEMA: &[Migration] = &[Migration {
     version: 1,
     name: "start",
-    sql: "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+    oldest: 1,
+    sql: "CREATE TABLE users (
+              id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE
+          ) STRICT;
           CREATE TABLE seats (
               hall TEXT NOT NULL, seat INTEGER NOT NULL, UNIQUE (hall, seat)
           ) STRICT;
+          CREATE TABLE marks (
+              owner INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (owner, place)
+          ) STRICT, WITHOUT ROWID;
+          CREATE TABLE young (
+              id INTEGER PRIMARY KEY, word TEXT UNIQUE, part INTEGER, UNIQUE (word, part)
+          ) STRICT;
+          ALTER TABLE young RENAME TO renamed;
           CREATE TABLE things (
-              id INTEGER PRIMARY KEY, whole INTEGER, words TEXT, bytes BLOB
+              id INTEGER PRIMARY KEY AUTOINCREMENT, whole INTEGER, words TEXT, bytes BLOB
           ) STRICT;",
 }];
 
 /// Longer than anything here takes; after it the test has failed.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Connections to a server: so many writes happen side by side.
+const CONNECTIONS: usize = 4;
 
-/// An open database; it and its folder go with it.
+/// An open database; it and its place go with it.
 struct Fresh {
     db: Db,
     url: Url,
-    folder: TempDir,
+    place: Place,
+}
+
+/// What goes with a database.
+enum Place {
+    Folder(TempDir),
+    Database(#[expect(dead_code, reason = "it goes with the value")] Database),
+}
+
+impl Place {
+    /// A place for a database that is not there yet, or that has nothing in it.
+    fn new() -> (Self, Url) {
+        match engine() {
+            Engine::Sqlite => {
+                let folder = tempfile::tempdir().expect("a folder can be made");
+                let url = url(&folder.path().join("postroom.db"));
+                (Self::Folder(folder), url)
+            }
+            Engine::Postgres => {
+                let database = Database::empty();
+                let url = server(&database.url());
+                (Self::Database(database), url)
+            }
+        }
+    }
 }
 
 impl Fresh {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let url = url(&folder.path().join("postroom.db"));
-        Db::migrate(&url, SCHEMA, 1).expect("a new database can be made");
+        let (place, url) = match engine() {
+            Engine::Sqlite => {
+                let (place, url) = Place::new();
+                Db::migrate(&url, SCHEMA, 1).expect("a new database can be made");
+                (place, url)
+            }
+            Engine::Postgres => {
+                let database = Database::fresh(|url| {
+                    Db::migrate(&server(url), SCHEMA, 1).expect("a new database can be made");
+                });
+                let url = server(&database.url());
+                (Place::Database(database), url)
+            }
+        };
         let db = Db::open(&url, SCHEMA).expect("it can be opened");
-        Self { db, url, folder }
+        Self { db, url, place }
     }
 
-    /// A path in the folder of the database.
-    fn beside(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    /// Another handle to it, as another node or a command has one.
+    fn beside(&self) -> Db {
+        Db::open_beside(&self.url, SCHEMA).expect("it can be opened beside")
     }
 
-    /// Closes the database, so that the file alone is all of it.
-    fn closed(self) -> Closed {
-        self.db.close();
-        Closed { url: self.url, folder: self.folder }
-    }
-}
-
-/// A database that nobody has open.
-struct Closed {
-    url: Url,
-    folder: TempDir,
-}
-
-impl Closed {
-    fn beside(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    /// The names of all users in their order, as somebody else finds them.
+    fn names(&self) -> Vec<String> {
+        let sorted = |tx: &mut Tx<'_>| {
+            let names = "SELECT name FROM users ORDER BY name";
+            tx.query(names, &[], |row| Ok(row.text(0)?.to_owned()))
+        };
+        now(self.beside().read::<_, Error, _>(sorted)).expect("they can be read")
     }
 }
 
+/// A file.
 fn url(path: &Path) -> Url {
     Url::parse(&format!("sqlite:{}", path.display()), Path::new("/")).expect("a path is a URL")
 }
 
-/// The names of all files in a folder, without the lock's, which stays.
-fn files(folder: &Path) -> Vec<OsString> {
-    let mut names: Vec<_> = std::fs::read_dir(folder)
-        .expect("the folder can be read")
-        .map(|entry| entry.expect("its entries too").file_name())
-        .filter(|name| !name.to_string_lossy().ends_with(".lock"))
-        .collect();
-    names.sort();
-    names
+/// A database of the server, whose patience outlasts a busy machine.
+fn server(url: &str) -> Url {
+    let options = Options {
+        connections: CONNECTIONS,
+        patience: PATIENCE / 2,
+        lock_timeout: PATIENCE / 2,
+        ..Options::default()
+    };
+    Url::with(url, Path::new("/"), options).expect("the server has a URL")
 }
 
 /// A write that adds a user.
@@ -108,15 +153,6 @@ fn all(tx: &mut Tx<'_>) -> Result<Vec<String>> {
 
 fn count(tx: &mut Tx<'_>) -> Result<i64> {
     tx.query_one("SELECT count(*) FROM users", &[], |row| row.int(0))
-}
-
-/// The names of all users of a file, as another program finds them.
-fn names(path: &Path) -> Vec<String> {
-    let connection = rusqlite::Connection::open(path).expect("the file can be opened");
-    let mut statement =
-        connection.prepare("SELECT name FROM users ORDER BY id").expect("it has users");
-    let rows = statement.query_map([], |row| row.get(0)).expect("they can be read");
-    rows.collect::<rusqlite::Result<_>>().expect("they are texts")
 }
 
 /// Polls a future once, which is what asks for its work; it must not be answered yet.
@@ -148,20 +184,31 @@ fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Keeps the writer busy with a write that changes nothing, until the answer is dropped.
-fn hold(db: &Db) -> Sender<()> {
-    let (go, wait) = channel();
-    let (started, running) = channel();
-    let job = move |_tx: &mut Tx<'_>| {
-        // It may be run again for the sake of its neighbours, when nobody waits any more.
-        started.send(()).unwrap_or_default();
-        // It ends with the sender.
-        wait.recv().unwrap_or_default();
-        Ok(())
+/// How many writes an engine has in hand at a time: a file has one writer.
+fn at_once() -> usize {
+    match engine() {
+        Engine::Sqlite => 1,
+        Engine::Postgres => CONNECTIONS,
+    }
+}
+
+/// Keeps all that writes busy with writes that change nothing, until the answer is dropped.
+fn hold(db: &Db) -> Vec<Sender<()>> {
+    let hold = |_| {
+        let (go, wait) = channel();
+        let (started, running) = channel();
+        let job = move |_tx: &mut Tx<'_>| {
+            // It may be run again for the sake of its neighbours, when nobody waits any more.
+            started.send(()).unwrap_or_default();
+            // It ends with the sender.
+            wait.recv().unwrap_or_default();
+            Ok(())
+        };
+        db.write_later(job).expect("the queue has room");
+        running.recv().expect("somebody runs it");
+        go
     };
-    db.write_later(job).expect("the queue has room");
-    running.recv().expect("the writer runs it");
-    go
+    (0..at_once()).map(hold).collect()
 }
 
 /// Waits until something holds that another thread does.
@@ -171,24 +218,4 @@ fn until(holds: impl Fn() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "it never happened");
         std::thread::yield_now();
     }
-}
-
-#[test]
-fn a_url_is_a_scheme_and_a_path() {
-    let base = Path::new("/var/lib/postroom");
-    let path = |text| Url::parse(text, base).map(|url| url.path().to_path_buf());
-    assert_eq!(path("sqlite:postroom.db"), Ok("/var/lib/postroom/postroom.db".into()));
-    assert_eq!(path("sqlite:a b/ä.db"), Ok("/var/lib/postroom/a b/ä.db".into()));
-    assert_eq!(path("sqlite:/srv/post.db"), Ok("/srv/post.db".into()));
-    assert_eq!(path("sqlite:///srv/post.db"), Ok("/srv/post.db".into()));
-    assert_eq!(path("sqlite://post.db"), Ok("/var/lib/postroom/post.db".into()));
-    for wrong in ["", "sqlite", "sqlite:", "sqlite://", "SQLITE:a", "/srv/post.db", "a.db"] {
-        assert!(matches!(path(wrong), Err(Error::Url(_))), "{wrong} was taken");
-    }
-}
-
-#[test]
-fn a_wrong_url_is_not_repeated_for_it_may_hold_a_password() {
-    let wrong = Url::parse("mysql://ann:hunter2@host/db", Path::new("/")).unwrap_err();
-    assert!(!format!("{wrong} {wrong:?}").contains("hunter2"), "{wrong:?}");
 }

@@ -64,6 +64,18 @@ pub fn find(tx: &mut Tx<'_>, cx: &Cx, request: &Request) -> Result<Option<Kept>>
     found.map(|kept| kept.ok_or(Error::KeyReused)).transpose()
 }
 
+/// Makes sure that nobody else does the same request at this moment, on any node: who comes second
+/// waits, and finds the answer of the first.
+pub fn claim(tx: &mut Tx<'_>, request: &Request) -> Result<()> {
+    tx.lock(
+        "INSERT INTO kept_answers (owner_id, key_hash, request_hash, nonce, answer, over_at)
+         VALUES (?1, ?2, ?3, '', '', 0)
+         ON CONFLICT (owner_id, key_hash) DO UPDATE SET over_at = kept_answers.over_at",
+        &params![request.owner(), &request.key, &request.body],
+    )?;
+    Ok(())
+}
+
 /// Keeps the answer to a request, in the transaction of what the request did and after [`find`]
 /// found none.
 ///
@@ -103,6 +115,11 @@ pub fn sweep(tx: &mut Tx<'_>, cx: &Cx, limit: i64) -> Result<u64> {
         &params![cx.now, limit],
         |row| Ok((row.int(0)?, row.blob(1)?.to_owned())),
     )?;
-    let rows: Vec<_> = over.iter().map(|(owner, key)| params![*owner, key.as_slice()]).collect();
-    Ok(tx.batch("DELETE FROM kept_answers WHERE owner_id = ?1 AND key_hash = ?2", &rows)?)
+    let rows: Vec<_> =
+        over.iter().map(|(owner, key)| params![*owner, key.as_slice(), cx.now]).collect();
+    // One of them may have been kept anew since.
+    Ok(tx.batch(
+        "DELETE FROM kept_answers WHERE owner_id = ?1 AND key_hash = ?2 AND over_at <= ?3",
+        &rows,
+    )?)
 }

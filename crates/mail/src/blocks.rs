@@ -2,7 +2,7 @@
 
 use db::{Tx, params};
 
-use crate::{Cx, Error, Invalid, Result, Time, UserId, users};
+use crate::{Cx, Error, Invalid, Result, Time, UserId, mailbox, users};
 
 /// A user who is blocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub fn put(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, user: UserId) -> Result<()> 
     if user == owner {
         return Err(Invalid::new("user", "nobody can block himself").into());
     }
+    mailbox::lock(tx, owner)?;
     if !users::is_there(tx, user)? {
         return Err(Error::UnknownUser);
     }
@@ -58,6 +59,7 @@ pub fn put(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, user: UserId) -> Result<()> 
 
 /// Blocks a user no more. Repeating it changes nothing.
 pub fn remove(tx: &mut Tx<'_>, owner: UserId, user: UserId) -> Result<()> {
+    mailbox::lock(tx, owner)?;
     let removed = tx.execute(
         "DELETE FROM blocks WHERE owner_id = ?1 AND blocked_id = ?2",
         &params![owner, user],

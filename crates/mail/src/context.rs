@@ -14,6 +14,17 @@ impl Time {
     /// Microseconds in a day.
     pub const DAY: i64 = 24 * Self::HOUR;
 
+    /// By how much the order in which requests reach the database may differ from that of their
+    /// times: each has its time before it waits for its turn, twice for 5 seconds at most, and its
+    /// node's clock need not be that of another.
+    const SLACK: i64 = 15 * Self::SECOND;
+
+    /// Whether this moment has come, as far as can be told. One that is further away was written
+    /// down by a clock that was wrong.
+    pub(crate) fn has_come(self, now: Self) -> bool {
+        self <= now.plus(Self::SLACK)
+    }
+
     /// The moment so many microseconds later, or earlier where it is negative.
     #[must_use]
     pub fn plus(self, microseconds: i64) -> Self {

@@ -11,7 +11,7 @@ use crate::messages::{Marks, Message};
 use crate::pages::{self, Page};
 use crate::threads::{self, Thread, select_threads, thread};
 use crate::users::Person;
-use crate::{ConversationId, Cx, Error, MessageId, Result, UserId, id, mailbox, messages};
+use crate::{ConversationId, Cx, Error, MessageId, Result, UserId, mailbox, messages};
 
 /// A conversation as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,13 +77,13 @@ fn threaded<'a>(
     owner: UserId,
     heads: impl Iterator<Item = &'a (MessageId, Option<Thread>)>,
 ) -> Result<Vec<Entry>> {
-    let ids = id::list(heads.map(|(last, _)| last.get()));
+    let ids: Vec<i64> = heads.map(|(last, _)| last.get()).collect();
     Ok(tx.query(
         select_entries!(
             "WHERE owner_id = ?1 AND place IN (1, 3, 5, 7, 9)
              AND message_id IN (SELECT value FROM json_each(?2))"
         ),
-        &params![owner, ids.as_str()],
+        &params![owner, &*ids],
         entries::entry,
     )?)
 }
@@ -202,6 +202,7 @@ pub fn sweep(
     sweep: Sweep,
     (before, limit): (Option<MessageId>, usize),
 ) -> Result<Option<MessageId>> {
+    mailbox::lock(tx, owner)?;
     if !mailbox::holds_conversation(tx, owner, id)? {
         return Err(Error::NotFound);
     }
@@ -243,6 +244,7 @@ pub fn sweep(
 /// # Errors
 /// [`Error::NotFound`] where the mailbox holds nothing of it.
 pub fn mark_unread(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, id: ConversationId) -> Result<()> {
+    mailbox::lock(tx, owner)?;
     let newest = match entries::single(tx, owner, id)? {
         Some(single) => Some(single).filter(|single| single.trashed_at.is_none()),
         None => tx.query_opt(

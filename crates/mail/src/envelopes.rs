@@ -2,7 +2,7 @@
 
 use db::{Row, Tx, params};
 
-use crate::{ConversationId, MessageId, Result, Time, UserId, id};
+use crate::{ConversationId, MessageId, Result, Time, UserId};
 
 /// What was sent, without regard to who looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(crate) fn load(
     ids: impl IntoIterator<Item = MessageId>,
     text: Text,
 ) -> Result<Vec<Envelope>> {
-    let ids = id::list(ids.into_iter().map(MessageId::get));
+    let ids: Vec<i64> = ids.into_iter().map(MessageId::get).collect();
     let sql = match text {
         Text::Snippet => {
             "SELECT id, sender_id, receiver_id, others, conversation_id, in_reply_to, subject,
@@ -71,7 +71,7 @@ pub(crate) fn load(
              WHERE id IN (SELECT value FROM json_each(?1))"
         }
     };
-    let mut found = tx.query(sql, &params![ids.as_str()], envelope)?;
+    let mut found = tx.query(sql, &params![&*ids], envelope)?;
     found.sort_by_key(|envelope| envelope.id);
     Ok(found)
 }

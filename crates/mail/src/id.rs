@@ -63,16 +63,3 @@ impl MessageId {
         ConversationId(self.0)
     }
 }
-
-/// The ids as one parameter of a statement: JSON that the engine takes apart.
-pub(crate) fn list(ids: impl IntoIterator<Item = i64>) -> String {
-    let mut text = String::from("[");
-    for id in ids {
-        if text.len() > 1 {
-            text.push(',');
-        }
-        text.push_str(&id.to_string());
-    }
-    text.push(']');
-    text
-}

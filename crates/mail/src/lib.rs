@@ -22,6 +22,7 @@ pub mod envelopes;
 mod error;
 mod id;
 pub mod key;
+pub mod leases;
 pub mod mailbox;
 pub mod messages;
 pub mod pages;
@@ -35,6 +36,7 @@ pub mod text;
 mod threads;
 pub mod throttle;
 pub mod tokens;
+pub mod topics;
 pub mod users;
 
 pub use context::{Cx, Time};

@@ -17,6 +17,13 @@ pub fn advance(tx: &mut Tx<'_>, owner: UserId) -> Result<bool> {
     Ok(advanced == 1)
 }
 
+/// Locks the mailbox of an owner before anything of it is looked at, where its counter may not have
+/// to move.
+pub(crate) fn lock(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
+    tx.lock("SELECT 1 FROM mailboxes WHERE owner_id = ?1 FOR UPDATE", &params![owner])?;
+    Ok(())
+}
+
 /// Advances the mailbox of a sender; whether it is open. `unread` is what the message adds to the
 /// counts of the unread here.
 pub(crate) fn advance_open(tx: &mut Tx<'_>, owner: UserId, unread: i64) -> Result<bool> {
@@ -210,16 +217,22 @@ pub fn mark_read(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, message: MessageId) ->
 /// Takes what has been in the trash for 30 days out of the mailboxes, up to so many entries; how
 /// many there were.
 pub fn empty_trash(tx: &mut Tx<'_>, cx: &Cx, limit: i64) -> Result<u64> {
+    let before = cx.now.plus(-TRASH_KEPT);
     let mut old = tx.query(
         "SELECT owner_id, message_id FROM trash WHERE trashed_at < ?1
          ORDER BY trashed_at LIMIT ?2",
-        &params![cx.now.plus(-TRASH_KEPT), limit],
+        &params![before, limit],
         |row| Ok((UserId::stored(row.int(0)?), MessageId::stored(row.int(1)?))),
     )?;
     old.sort();
+    for mailbox in old.chunk_by(|(one, _), (next, _)| one == next) {
+        lock(tx, mailbox[0].0)?;
+    }
     for (owner, message) in &old {
-        advance(tx, *owner)?;
-        if let Some(entry) = entries::find(tx, *owner, *message)? {
+        // It may have been taken out of the trash just before.
+        let over = |entry: &Entry| entry.trashed_at.is_some_and(|since| since < before);
+        if let Some(entry) = entries::find(tx, *owner, *message)?.filter(over) {
+            advance(tx, *owner)?;
             entries::remove(tx, cx, *owner, &entry)?;
             envelopes::let_go(tx, *message, 1)?;
         }

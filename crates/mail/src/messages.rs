@@ -132,6 +132,7 @@ pub fn mark(
     marks: Marks,
     allowed: &dyn Fn(&str) -> bool,
 ) -> Result<(Message, Vec<Person>)> {
+    mailbox::lock(tx, owner)?;
     let (message, people) = read_named(tx, owner, id)?.ok_or(Error::NotFound)?;
     if !allowed(&message.tag(&people)) {
         return Err(Error::StaleTag);
@@ -256,6 +257,7 @@ pub fn batch(
     ids: &[MessageId],
     action: Action,
 ) -> Result<Batch> {
+    mailbox::lock(tx, owner)?;
     let mut batch = Batch::default();
     for id in ids {
         match (entries::find(tx, owner, *id)?, action) {

@@ -141,7 +141,7 @@ pub fn take(
     let kinds: &[Kind] = if contacts == 0 { &Kind::SENDS } else { &Kind::ALL };
     let window = |kind: &Kind| {
         // A window that begins later than now was begun by a clock that was wrong.
-        let runs = |from: Time| from <= cx.now && cx.now < from.plus(kind.length());
+        let runs = |from: Time| from.has_come(cx.now) && cx.now < from.plus(kind.length());
         let running =
             stored.iter().find(|(stored, _, from)| *stored == *kind as i64 && runs(*from));
         let (used, started_at) = running.map_or((0, cx.now), |(_, used, from)| (*used, *from));

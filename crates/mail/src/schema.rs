@@ -4,6 +4,12 @@ use db::Migration;
 
 /// All steps of the schema.
 pub const SCHEMA: &[Migration] = &[
-    Migration { version: 1, name: "core", sql: include_str!("../schema/0001_core.sql") },
-    Migration { version: 2, name: "v1", sql: include_str!("../schema/0002_v1.sql") },
+    Migration { version: 1, name: "core", sql: include_str!("../schema/0001_core.sql"), oldest: 1 },
+    Migration { version: 2, name: "v1", sql: include_str!("../schema/0002_v1.sql"), oldest: 2 },
+    Migration {
+        version: 3,
+        name: "nodes",
+        sql: include_str!("../schema/0003_nodes.sql"),
+        oldest: 2,
+    },
 ];

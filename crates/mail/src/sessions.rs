@@ -6,7 +6,7 @@ use db::{Tx, params};
 
 use crate::key::{self, Key, Kind};
 use crate::users::{self, Credentials};
-use crate::{Cx, Result, Time, UserId};
+use crate::{Cx, Result, Time, UserId, topics};
 
 /// A session ends when it was not used for so long,
 pub const IDLE: i64 = 14 * Time::DAY;
@@ -173,6 +173,7 @@ pub fn end(tx: &mut Tx<'_>, key: &Key) -> Result<()> {
         "DELETE FROM sessions WHERE user_id = ?1 AND token_hash = ?2",
         &params![key.user, key.hash()],
     )?;
+    topics::tell(tx, topics::ACCESS, key.user);
     Ok(())
 }
 
@@ -194,12 +195,14 @@ pub fn end_others(tx: &mut Tx<'_>, owner: UserId, keep: Option<&Key>) -> Result<
         "DELETE FROM sessions WHERE user_id = ?1 AND token_hash <> ?2",
         &params![owner, keep.hash()],
     )?;
+    topics::tell(tx, topics::ACCESS, owner);
     Ok(())
 }
 
 /// Ends all sessions of a user.
 pub fn end_all(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
     tx.execute("DELETE FROM sessions WHERE user_id = ?1", &params![user])?;
+    topics::tell(tx, topics::ACCESS, user);
     Ok(())
 }
 

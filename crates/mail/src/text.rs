@@ -16,9 +16,11 @@ const LABEL_CHARS: usize = 100;
 const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=1024;
 
 /// The form of a name in which two names of one user are equal: NFKC, case folded.
+///
+/// U+0000 becomes U+0001: neither is in any name, and PostgreSQL knows no text with the former.
 pub fn fold(name: &str) -> String {
     let folded = default_case_fold_str(&name.nfkc().collect::<String>());
-    folded.nfkc().collect()
+    folded.nfkc().map(|c| if c == '\0' { '\u{1}' } else { c }).collect()
 }
 
 /// The name of a user: letters, digits and `@ . + - _`, 1 to 150 characters after NFKC.

@@ -97,7 +97,8 @@ pub fn count_registration(tx: &mut Tx<'_>, cx: &Cx, address: IpAddr, per_hour: i
         IpAddr::V6(v6) => subject(b"register", &v6.octets()[..8]),
     };
     let now = cx.now;
-    let runs = |known: &Counted| known.started <= now && now < known.started.plus(Time::HOUR);
+    let runs =
+        |known: &Counted| known.started.has_come(now) && now < known.started.plus(Time::HOUR);
     let running = counted(tx, &subject)?.filter(runs);
     let (before, started) = running.map_or((0, now), |known| (known.failures, known.started));
     let over_at = started.plus(Time::HOUR);
@@ -133,6 +134,13 @@ struct Counted {
 }
 
 fn counted(tx: &mut Tx<'_>, subject: &[u8; 32]) -> Result<Option<Counted>> {
+    // The row may not be there: it is made, for nobody to see but who waits for it.
+    tx.lock(
+        "INSERT INTO throttles (subject, failures, window_started_at, over_at, blocked_until)
+         VALUES (?1, 0, 0, 0, 0)
+         ON CONFLICT (subject) DO UPDATE SET failures = throttles.failures",
+        &params![subject],
+    )?;
     Ok(tx.query_opt(
         "SELECT failures, window_started_at, blocked_until FROM throttles WHERE subject = ?1",
         &params![subject],
@@ -147,7 +155,7 @@ fn count_one(tx: &mut Tx<'_>, cx: &Cx, subject: &[u8; 32], policy: &Policy) -> R
     let now = cx.now;
     let known = counted(tx, subject)?;
     // A block that ends later than any can was set by a clock that was wrong.
-    let holds = |until: &Time| *until > now && *until <= now.plus(policy.longest_delay);
+    let holds = |until: &Time| *until > now && until.plus(-policy.longest_delay).has_come(now);
     if let Some(until) = known.as_ref().map(|known| known.blocked_until).filter(holds) {
         return Err(Error::Throttled(Over {
             name: policy.name,
@@ -156,7 +164,8 @@ fn count_one(tx: &mut Tx<'_>, cx: &Cx, subject: &[u8; 32], policy: &Policy) -> R
             retry_after: now.seconds_until(until),
         }));
     }
-    let runs = |known: &Counted| known.started <= now && now < known.started.plus(policy.window);
+    let runs =
+        |known: &Counted| known.started.has_come(now) && now < known.started.plus(policy.window);
     let running = known.filter(runs);
     let (before, started) = running.map_or((0, now), |known| (known.failures, known.started));
     let failures = before + 1;

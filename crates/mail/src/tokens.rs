@@ -4,7 +4,7 @@ use db::{Tx, params};
 
 use crate::key::{self, Key, Kind};
 use crate::text::TokenName;
-use crate::{Cx, Error, Invalid, Result, Time, UserId, users};
+use crate::{Cx, Error, Invalid, Result, Time, UserId, topics, users};
 
 /// How many tokens a user has at most.
 pub const MOST: usize = 100;
@@ -218,6 +218,7 @@ pub fn revoke(tx: &mut Tx<'_>, owner: UserId, id: i64) -> Result<Option<Key>> {
         "DELETE FROM tokens WHERE user_id = ?1 AND token_hash = ?2",
         &params![owner, key.hash()],
     )?;
+    topics::tell(tx, topics::ACCESS, owner);
     Ok(Some(key))
 }
 
@@ -228,12 +229,14 @@ pub fn end_others(tx: &mut Tx<'_>, owner: UserId, keep: Option<&Key>) -> Result<
         "DELETE FROM tokens WHERE user_id = ?1 AND token_hash <> ?2",
         &params![owner, keep.hash()],
     )?;
+    topics::tell(tx, topics::ACCESS, owner);
     Ok(())
 }
 
 /// Revokes all tokens of a user.
 pub fn end_all(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
     tx.execute("DELETE FROM tokens WHERE user_id = ?1", &params![owner])?;
+    topics::tell(tx, topics::ACCESS, owner);
     Ok(())
 }
 

@@ -11,7 +11,7 @@ pub use self::people::{ERASED, LOOKED_UP, Person, lookup, people, person};
 pub use self::profile::{AcceptFrom, Profile, ProfileChange, profile, update};
 use crate::key::Key;
 use crate::text::{DisplayName, Email, Username};
-use crate::{Cx, Error, Result, Time, UserId, sessions, tokens};
+use crate::{Cx, Error, Result, Time, UserId, mailbox, sessions, tokens};
 
 /// A user as an operator sees one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +109,7 @@ pub fn credentials_of(tx: &mut Tx<'_>, user: UserId) -> Result<Option<Credential
 /// [`Error::AuthenticationFailed`] where the password was changed or the account disabled since
 /// the credentials were read.
 pub fn confirm(tx: &mut Tx<'_>, credentials: &Credentials) -> Result<()> {
+    lock(tx, credentials.user)?;
     let good = tx.query_opt(
         "SELECT 1 FROM users WHERE id = ?1 AND password_hash = ?2 AND disabled_at IS NULL",
         &params![credentials.user, credentials.password_hash.as_str()],
@@ -122,12 +123,20 @@ pub fn confirm(tx: &mut Tx<'_>, credentials: &Credentials) -> Result<()> {
 /// # Errors
 /// [`Error::NotLoggedIn`] where that is so.
 pub(crate) fn confirm_enabled(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+    lock(tx, user)?;
     let enabled = tx.query_opt(
         "SELECT 1 FROM users WHERE id = ?1 AND disabled_at IS NULL",
         &params![user],
         |_| Ok(()),
     )?;
     enabled.ok_or(Error::NotLoggedIn)
+}
+
+/// Locks the account: what is allowed now must not be forbidden before it is done. Where a mailbox
+/// is locked as well, that comes first.
+fn lock(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+    tx.lock("SELECT 1 FROM users WHERE id = ?1 FOR UPDATE", &params![user])?;
+    Ok(())
 }
 
 /// Whether there is such a user, disabled or not, and not erased.
@@ -193,6 +202,7 @@ pub fn change_password(
 /// # Errors
 /// [`Error::UnknownUser`] where there is no such user.
 pub fn disable(tx: &mut Tx<'_>, cx: &Cx, user: UserId) -> Result<()> {
+    mailbox::lock(tx, user)?;
     let disabled = tx.execute(
         "UPDATE users SET disabled_at = coalesce(disabled_at, ?2)
          WHERE id = ?1 AND erased_at IS NULL",
@@ -220,6 +230,7 @@ fn shut_out(tx: &mut Tx<'_>, user: UserId, changed: u64) -> Result<()> {
 /// # Errors
 /// [`Error::UnknownUser`] where there is no such user.
 pub fn enable(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+    mailbox::lock(tx, user)?;
     let enabled = tx.execute(
         "UPDATE users SET disabled_at = NULL WHERE id = ?1 AND erased_at IS NULL",
         &params![user],

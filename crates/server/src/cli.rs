@@ -5,6 +5,7 @@
 mod backup;
 mod check;
 mod config;
+mod copy;
 mod migrate;
 mod openapi;
 mod serve;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use db::Db;
 
+use crate::Clock;
 use crate::config::{Config, Settings, Sources};
 use crate::serve::make_data_dir;
 
@@ -94,6 +96,16 @@ enum Command {
         log in again, and programs need new tokens: what was ended since the backup must not \
         come back.")]
     Restore(backup::Restore),
+    /// Copy everything into an empty database of either kind, to move there
+    #[command(after_help = "Examples:\n  \
+        postroom copy --from sqlite:postroom.db --to postgres://postroom@pg1/postroom\n  \
+        POSTROOM_DATABASE_URL=postgres://… postroom copy --from sqlite:postroom.db --to config\n\n\
+        Servers on both must be stopped. The source is not changed. All is read back and compared \
+        on both sides before it counts; where anything fails, there is nothing in the target. \
+        Accounts, sessions, tokens and ids stay as they are. Others on the machine can see a \
+        command line: an address with a password belongs into the configuration, which `config` \
+        stands for.")]
+    Copy(copy::Copy),
     /// Check the database: the file, and whether its contents make sense
     #[command(after_help = "Example:\n  postroom check\n\n\
         It reads everything, also while the server runs. Exit status 1 means problems.")]
@@ -170,6 +182,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Token(command)) => token::run(settings, command),
         Some(Command::Backup(backup)) => backup::run(settings, &backup),
         Some(Command::Restore(restore)) => backup::restore(settings, &restore),
+        Some(Command::Copy(copy)) => copy::run(settings, &copy),
         Some(Command::Check) => check::run(settings),
         Some(Command::Config(_)) => {
             config::run(&config);
@@ -185,14 +198,21 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((pair.0.to_owned(), pair.1.to_owned()))
 }
 
-/// Opens the database beside a server that may be running; it is made if it is not there.
-fn open(settings: &Settings) -> Result<Db, Failure> {
+/// Opens the database beside a server that may be running, with the clock that belongs to it; it is
+/// made if it is not there.
+fn open(settings: &Settings) -> Result<(Db, Clock), Failure> {
     make_data_dir(settings)?;
     let url = settings.database()?;
-    if !url.path().exists() {
-        Db::migrate(&url, mail::SCHEMA, crate::Clock::default().now().0)?;
-    }
-    Ok(Db::open_beside(&url, mail::SCHEMA)?)
+    let clock = Clock::default();
+    let db = match Db::open_beside(&url, mail::SCHEMA) {
+        Err(db::Error::SchemaOlder { found: 0, .. }) => {
+            Db::migrate(&url, mail::SCHEMA, clock.now().0)?;
+            Db::open_beside(&url, mail::SCHEMA)?
+        }
+        opened => opened?,
+    };
+    wait(clock.follow(&db))??;
+    Ok((db, clock))
 }
 
 /// Waits for a future, in a runtime of the command's own.

@@ -4,22 +4,45 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use db::Db;
 use jiff::Timestamp;
 use mail::{Cx, Time};
 
 /// The clock of a server; a test moves it by hand.
+///
+/// Nodes that share a database go by its time, so that a node whose own clock is wrong ends no
+/// session too early or too late, and dates no message wrongly.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     moved: Arc<AtomicI64>,
+    /// How far the database's time is ahead of this machine's.
+    ahead: Arc<AtomicI64>,
 }
 
 impl Clock {
     /// The present.
-    #[expect(clippy::disallowed_methods, reason = "this is where the time comes in")]
     pub fn now(&self) -> Time {
+        Self::machine().plus(self.ahead.load(Relaxed)).plus(self.moved.load(Relaxed))
+    }
+
+    /// What this machine takes for the present.
+    #[expect(clippy::disallowed_methods, reason = "this is where the time comes in")]
+    fn machine() -> Time {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-        Time(now).plus(self.moved.load(Relaxed))
+        Time(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Sets the clock by the database's, where that has one; returns how far it is ahead.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked; the clock is as it was.
+    pub(crate) async fn follow(&self, db: &Db) -> Result<i64, db::Error> {
+        let asked = Self::machine().0;
+        let Some(theirs) = db.time().await? else { return Ok(0) };
+        // It was read somewhere in between.
+        let ahead = theirs - i64::midpoint(asked, Self::machine().0);
+        self.ahead.store(ahead, Relaxed);
+        Ok(ahead)
     }
 
     /// The world around an operation that happens now.

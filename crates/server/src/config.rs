@@ -1,11 +1,13 @@
 //! The configuration: layers over `config.default.toml`, which is its manual.
 
 mod dotenv;
+mod read;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -74,6 +76,16 @@ pub enum Registration {
     Closed,
 }
 
+/// How statements are sent to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Statements {
+    /// Prepared once for each connection.
+    Named,
+    /// Each by itself.
+    Unnamed,
+}
+
 /// How the log looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -92,6 +104,11 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
     pub database_url: Secret,
+    pub database_connections: usize,
+    pub database_timeout_seconds: u64,
+    pub database_lock_timeout_seconds: u64,
+    pub database_statements: Statements,
+    pub database_notices_url: Secret,
     pub secret_key: Secret,
     pub secret_key_file: PathBuf,
     pub log: String,
@@ -106,11 +123,11 @@ pub struct Settings {
     pub contacts_per_day: u32,
     pub young_account_days: u32,
     pub young_account_divisor: u32,
-    #[serde(deserialize_with = "pages")]
+    #[serde(deserialize_with = "read::pages")]
     pub cors_origins: Vec<Page>,
-    #[serde(deserialize_with = "networks")]
+    #[serde(deserialize_with = "read::networks")]
     pub trusted_proxies: Vec<IpNet>,
-    #[serde(deserialize_with = "optional_address")]
+    #[serde(deserialize_with = "read::optional_address")]
     pub metrics_listen: Option<SocketAddr>,
     pub workers: usize,
     pub password_threads: usize,
@@ -202,7 +219,9 @@ impl Config {
         self.table.iter().map(|(name, value)| {
             let shown = match (name.as_str(), value.as_str()) {
                 ("secret_key", Some(text)) if !text.is_empty() => "\"(hidden)\"".to_owned(),
-                ("database_url", Some(text)) => Value::from(mask_password(text)).to_string(),
+                ("database_url" | "database_notices_url", Some(text)) => {
+                    Value::from(mask_password(text)).to_string()
+                }
                 _ => value.to_string(),
             };
             (format!("{name} = {shown}"), &self.origins[name])
@@ -265,7 +284,7 @@ impl Config {
         *slot = value;
         self.settings = self.table.clone().try_into().map_err(|cause: toml::de::Error| {
             // The message may quote the value, and the value may be a secret.
-            let secret = matches!(name, "secret_key" | "database_url");
+            let secret = matches!(name, "secret_key" | "database_url" | "database_notices_url");
             let problem = if secret { "it must be text" } else { cause.message() };
             wrong(origin, format!("{name}: {problem}"))
         })?;
@@ -295,6 +314,9 @@ impl Settings {
         }
         for (name, value) in [
             ("max_connections", self.max_connections as u64),
+            ("database_connections", self.database_connections as u64),
+            ("database_timeout_seconds", self.database_timeout_seconds),
+            ("database_lock_timeout_seconds", self.database_lock_timeout_seconds),
             ("header_timeout_seconds", self.header_timeout_seconds),
             ("body_timeout_seconds", self.body_timeout_seconds),
             ("young_account_divisor", self.young_account_divisor.into()),
@@ -315,15 +337,32 @@ impl Settings {
         Ok(())
     }
 
-    /// The database file's address.
+    /// The database's address.
     ///
     /// # Errors
-    /// Where it is one of an engine that is not there.
+    /// Where it is none.
     pub fn database(&self) -> Result<db::Url, db::Error> {
-        match self.database_url.expose() {
-            "" => db::Url::parse("sqlite:postroom.db", &self.data_dir),
-            url => db::Url::parse(url, &self.data_dir),
-        }
+        let text = match self.database_url.expose() {
+            "" => "sqlite:postroom.db",
+            url => url,
+        };
+        self.database_at(text)
+    }
+
+    /// Another database, used as this one is.
+    ///
+    /// # Errors
+    /// Where the address is none.
+    pub fn database_at(&self, text: &str) -> Result<db::Url, db::Error> {
+        let notices = self.database_notices_url.expose();
+        let options = db::Options {
+            connections: self.database_connections,
+            patience: Duration::from_secs(self.database_timeout_seconds),
+            lock_timeout: Duration::from_secs(self.database_lock_timeout_seconds),
+            named_statements: self.database_statements == Statements::Named,
+            notices: (!notices.is_empty()).then(|| notices.to_owned()),
+        };
+        db::Url::with(text, &self.data_dir, options)
     }
 }
 
@@ -348,32 +387,4 @@ fn mask_password(url: &str) -> String {
         },
         _ => "(hidden)".to_owned(),
     }
-}
-
-fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
-    let items = Vec::<String>::deserialize(from)?;
-    let parse = |item: &String| {
-        let address = item.parse::<IpAddr>().map(IpNet::from);
-        address.or_else(|_network| item.parse::<IpNet>())
-    };
-    let parsed = items.iter().map(parse).collect::<Result<_, _>>();
-    parsed.map_err(|_invalid| serde::de::Error::custom("each must be an address or a network"))
-}
-
-fn pages<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Page>, D::Error> {
-    let items = Vec::<String>::deserialize(from)?;
-    let parsed = items.iter().map(|item| Page::parse(item)).collect::<Option<_>>();
-    parsed.ok_or_else(|| serde::de::Error::custom("each must look like https://app.example.org"))
-}
-
-fn optional_address<'de, D>(from: D) -> Result<Option<SocketAddr>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-{
-    let text = String::deserialize(from)?;
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let parsed = text.parse().map(Some);
-    parsed.map_err(|_invalid| serde::de::Error::custom("it must look like 127.0.0.1:9090"))
 }

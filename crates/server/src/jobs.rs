@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use db::Tx;
-use mail::{Cx, answers, mailbox};
+use mail::{Cx, Time, answers, leases, mailbox};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::App;
@@ -13,6 +13,11 @@ use crate::App;
 const EVERY: Duration = Duration::from_mins(1);
 /// Rows that one step removes, at most: a few milliseconds of the writer's time.
 const STEP: i64 = 200;
+
+/// Which of several nodes does it, and for how long it is believed to be there: it says so again
+/// each time.
+const LEASE: &str = "jobs";
+const LEASED: i64 = 3 * Time::MINUTE;
 
 type Step = fn(&mut Tx<'_>, &Cx) -> mail::Result<u64>;
 
@@ -23,18 +28,25 @@ const STEPS: [(&str, Step); 3] = [
     ("kept answers", |tx, cx| answers::sweep(tx, cx, STEP)),
 ];
 
-/// Runs until the server stops. Several nodes may do it at once: each removes what it finds.
+/// Runs until the server stops. Of several nodes one does it.
 pub(crate) async fn run(app: App) {
+    let me: [u8; 16] = app.clock.cx().random();
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !app.stopping.is_set() {
         tokio::select! {
             _ = ticks.tick() => {}
             () = app.erased.notified() => {}
-            () = app.stopping.wait() => return,
+            () = app.stopping.wait() => break,
         }
-        sweep(&app).await;
+        let cx = app.clock.cx();
+        let leased = app.db.write(move |tx| leases::take(tx, &cx, LEASE, &me, LEASED)).await;
+        if let Ok(true) = leased {
+            sweep(&app).await;
+        }
     }
+    // Another node need not wait until it is over; where that fails, it does.
+    drop(app.db.write(move |tx| leases::release(tx, LEASE, &me)).await);
 }
 
 /// Does all that is to do now.

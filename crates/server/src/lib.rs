@@ -9,6 +9,7 @@ pub mod http;
 mod jobs;
 mod listener;
 mod metrics;
+mod nodes;
 mod passwords;
 mod secret;
 mod serve;

@@ -6,9 +6,11 @@
 mod patience;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -96,30 +98,47 @@ pub(crate) async fn accept(
     tokio::pin!(stopping);
     loop {
         let stream = tokio::select! {
-            () = &mut stopping => return,
+            () = &mut stopping => break,
             stream = next(&app, &listener, &workers, &closed) => stream,
         };
-        let stream = stream.and_then(|stream| {
-            stream.set_nodelay(true)?;
-            stream.into_std()
-        });
-        let stream = match stream {
-            Ok(stream) => stream,
-            // The client has gone already, or no descriptor is free: neither ends the loop.
-            Err(error) => {
-                tracing::debug!(%error, "a connection was not accepted");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            }
-        };
-        let worker = workers.iter().min_by_key(|worker| worker.open.load(Relaxed));
-        if let Some(worker) = worker {
-            worker.open.fetch_add(1, Relaxed);
-            app.metrics.connections.inc();
-            // A worker that has ended drops the connection: the server is stopping.
-            drop(worker.sender.send((stream, door)));
+        if !hand_over(&app, &workers, door, stream) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+    // Whom the system has let in already gets one answer, and then has to go elsewhere.
+    let waiting = || poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
+    while let Poll::Ready(Ok((stream, _address))) = waiting().await {
+        hand_over(&app, &workers, door, Ok(stream));
+    }
+}
+
+/// Gives a connection to the worker with the fewest; whether there was one to give.
+fn hand_over(
+    app: &App,
+    workers: &[Worker],
+    door: Door,
+    stream: std::io::Result<tokio::net::TcpStream>,
+) -> bool {
+    let stream = stream.and_then(|stream| {
+        stream.set_nodelay(true)?;
+        stream.into_std()
+    });
+    let stream = match stream {
+        Ok(stream) => stream,
+        // The client has gone already, or no descriptor is free: neither ends the loop.
+        Err(error) => {
+            tracing::debug!(%error, "a connection was not accepted");
+            return false;
+        }
+    };
+    let worker = workers.iter().min_by_key(|worker| worker.open.load(Relaxed));
+    if let Some(worker) = worker {
+        worker.open.fetch_add(1, Relaxed);
+        app.metrics.connections.inc();
+        // A worker that has ended drops the connection: the server is stopping.
+        drop(worker.sender.send((stream, door)));
+    }
+    true
 }
 
 /// The next connection, as soon as there is room for it.
@@ -154,6 +173,7 @@ async fn work(
                     };
                     tasks.spawn(serve(App::clone(&app), stream, router));
                 }
+                // The server stops, and nobody will come any more.
                 None => break,
             },
             Some(_ended) = tasks.join_next() => {
@@ -161,7 +181,6 @@ async fn work(
                 app.metrics.connections.dec();
                 closed.notify_one();
             }
-            () = app.stopping.wait() => break,
         }
     }
     // Told to stop, each connection ends after the request that it is in.

@@ -61,6 +61,10 @@ pub(crate) struct Metrics {
     writes: Counter,
     commits: Counter,
     log_bytes: Gauge,
+    db_connections: Gauge,
+    db_waiting: Gauge,
+    db_retries: Counter,
+    db_left: Counter,
 }
 
 impl Default for Metrics {
@@ -85,15 +89,39 @@ impl Default for Metrics {
             writes: Counter::default(),
             commits: Counter::default(),
             log_bytes: Gauge::default(),
+            db_connections: Gauge::default(),
+            db_waiting: Gauge::default(),
+            db_retries: Counter::default(),
+            db_left: Counter::default(),
         };
         registry.register("connections", "Open connections", metrics.connections.clone());
-        registry.register("db_queued", "Writes that wait for the writer", metrics.queued.clone());
+        registry.register("db_queued", "Work that waits for the database", metrics.queued.clone());
         registry.register("db_writes", "Committed writes", metrics.writes.clone());
         registry.register("db_commits", "Commits that held them", metrics.commits.clone());
         registry.register(
             "db_log_bytes",
             "Length of the database's log",
             metrics.log_bytes.clone(),
+        );
+        registry.register(
+            "db_connections",
+            "Connections to the database's server",
+            metrics.db_connections.clone(),
+        );
+        registry.register(
+            "db_waiting_commits",
+            "Commits that wait for a standby after their request was refused",
+            metrics.db_waiting.clone(),
+        );
+        registry.register(
+            "db_retries",
+            "Work begun again after others were in its way or a connection was lost",
+            metrics.db_retries.clone(),
+        );
+        registry.register(
+            "db_servers_left",
+            "Times that all connections were given up at once",
+            metrics.db_left.clone(),
         );
         Self { registry, ..metrics }
     }
@@ -112,6 +140,10 @@ impl Metrics {
         self.writes.inner().store(stats.writes, std::sync::atomic::Ordering::Relaxed);
         self.commits.inner().store(stats.commits, std::sync::atomic::Ordering::Relaxed);
         self.log_bytes.set(stats.log_pages.saturating_mul(4096));
+        self.db_connections.set(i64::try_from(stats.connections).unwrap_or(i64::MAX));
+        self.db_waiting.set(i64::try_from(stats.waiting).unwrap_or(i64::MAX));
+        self.db_retries.inner().store(stats.retries, std::sync::atomic::Ordering::Relaxed);
+        self.db_left.inner().store(stats.left, std::sync::atomic::Ordering::Relaxed);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string succeeds");
         text

@@ -58,6 +58,12 @@ pub(crate) fn server_key(settings: &Settings) -> anyhow::Result<Secret> {
     if !settings.secret_key_file.as_os_str().is_empty() {
         return read(&settings.secret_key_file);
     }
+    if settings.database()?.path().is_none() {
+        bail!(
+            "nodes that share a database need the same key: set POSTROOM_SECRET_KEY_FILE or \
+             POSTROOM_SECRET_KEY (as from `openssl rand -hex 32`)"
+        );
+    }
     let path = settings.data_dir.join("secret.key");
     if !path.exists() {
         make(&path)?;

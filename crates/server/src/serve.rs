@@ -15,7 +15,7 @@ use crate::http::csrf::Csrf;
 use crate::http::origin::Origin;
 use crate::http::v1;
 use crate::listener::{self, Door, Worker};
-use crate::{App, Clock, Limits, Parts, jobs, metrics, passwords, secret, sessions, signal};
+use crate::{App, Clock, Limits, Parts, jobs, metrics, nodes, passwords, secret, sessions, signal};
 
 /// A running server.
 pub struct Server {
@@ -23,24 +23,24 @@ pub struct Server {
     address: SocketAddr,
     workers: Arc<Vec<Worker>>,
     listeners: Vec<JoinHandle<()>>,
-    jobs: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 3],
 }
 
 /// Opens the database, brings its schema up to date and serves.
 ///
 /// # Errors
 /// What stands in the way, with the place to mend it.
-pub fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
+pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
     make_data_dir(&settings)?;
     let url = settings.database()?;
     let migrated = Db::migrate(&url, mail::SCHEMA, clock.now().0)
-        .with_context(|| format!("cannot prepare {}", url.path().display()))?;
+        .with_context(|| format!("cannot prepare {url}"))?;
     if migrated.from != migrated.to {
         let copy = migrated.copy.as_ref().map(|copy| copy.display().to_string());
         tracing::info!(from = migrated.from, to = migrated.to, copy, "the schema was migrated");
     }
-    let db = Db::open(&url, mail::SCHEMA)
-        .with_context(|| format!("cannot open {}", url.path().display()))?;
+    let db = Db::open(&url, mail::SCHEMA).with_context(|| format!("cannot open {url}"))?;
+    clock.follow(&db).await.with_context(|| format!("cannot ask {url} for the time"))?;
     // After the lock of the database: two that start at once must not both make a key.
     let key = secret::server_key(&settings)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -79,8 +79,12 @@ pub fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
         tokio::spawn(listener::accept(app, socket, door, workers, Arc::clone(&closed)))
     };
     let listeners = sockets.into_iter().map(accept).collect();
-    let jobs = tokio::spawn(jobs::run(App::clone(&app)));
-    Ok(Server { app, address, workers, listeners, jobs })
+    let tasks = [
+        tokio::spawn(jobs::run(App::clone(&app))),
+        tokio::spawn(nodes::listen(App::clone(&app))),
+        tokio::spawn(nodes::keep_time(App::clone(&app))),
+    ];
+    Ok(Server { app, address, workers, listeners, tasks })
 }
 
 impl Server {
@@ -102,9 +106,9 @@ impl Server {
     /// Takes no more connections, finishes what is in flight and closes the database. After
     /// `shutdown_seconds`, or when `hurry` is over, what is left is dropped; whether nothing was.
     pub async fn stop(self, hurry: impl Future<Output = ()>) -> bool {
-        let Self { app, workers, listeners, jobs, .. } = self;
+        let Self { app, workers, listeners, tasks, .. } = self;
         app.stopping.set();
-        for listener in listeners.into_iter().chain([jobs]) {
+        for listener in listeners.into_iter().chain(tasks) {
             // Ended, or cancelled with its runtime: both are over.
             drop(listener.await);
         }

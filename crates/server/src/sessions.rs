@@ -58,7 +58,7 @@ impl Sessions {
     async fn ask(&self, db: &Db, cx: &Cx, key: &Key) -> mail::Result<Option<Scopes>> {
         let (cx, key) = (*cx, *key);
         let endings = self.endings.load(SeqCst);
-        let found = db.read(|tx| {
+        let found = db.read(move |tx| {
             Ok::<_, mail::Error>(match key.kind {
                 Kind::Session => sessions::find(tx, &cx, &key)?.map(|session| {
                     let noted = session.last_seen_at.plus(sessions::SEEN_EVERY) > cx.now;
@@ -95,6 +95,12 @@ impl Sessions {
     pub(crate) fn forget(&self, key: &Key) {
         self.endings.fetch_add(1, SeqCst);
         self.cache.remove(key);
+    }
+
+    /// Forgets everything: nobody knows what has ended.
+    pub(crate) fn forget_everybody(&self) {
+        self.endings.fetch_add(1, SeqCst);
+        self.cache.clear();
     }
 
     /// Forgets all sessions and tokens of a user; those that hold are asked for again.

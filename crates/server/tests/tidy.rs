@@ -114,10 +114,10 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// All Rust files of the crates and the benchmark.
+/// All Rust files of the crates, of what they are tested with, and of the benchmark.
 fn tree() -> Vec<File> {
     let root = root();
-    let mut folders = vec![root.join("crates"), root.join("bench")];
+    let mut folders = ["crates", "testing", "bench"].map(|name| root.join(name)).to_vec();
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         let entries = std::fs::read_dir(&folder).expect("the folder is there");

@@ -1,30 +1,32 @@
 //! The floor: the whole path of a request with no product around it.
 //!
-//! One parsed request, one prepared statement or one group-committed insert, one answer, as durable
-//! as the server (WAL, `synchronous=FULL`, answered after the commit). No passwords, no validation
+//! On SQLite one parsed request, one prepared statement or one group-committed insert, one answer.
+//! On PostgreSQL the statements that Postroom executes for the request, from a bare pooled driver.
+//! Either is as durable as the server and answers after the commit. No passwords, no validation
 //! beyond the body. It shows what this machine allows, so that the server can be held to a share of
 //! it.
 //!
 //! `POST /m {receiver_id, subject, body}`, `GET /inbox` (ids), `GET /page` (50 with snippets),
-//! `GET /m/ID` (marks it read the first time), `GET /unread` (how many).
+//! `GET /m/ID` (marks it read the first time), `GET /unread` (how many); under /v1 the same, where
+//! it matters with the statements of that API.
 #![expect(clippy::print_stderr, reason = "the log of a program that has no logger")]
 
-mod statements;
+mod embedded;
+mod postgres;
+mod views;
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use bench::{Fill, SIGNED_IN, floor_token};
 use bytes::Bytes;
 use clap::Parser;
+use embedded::Write;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -32,48 +34,44 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rusqlite::Connection;
+use postgres::Api;
 use serde::Deserialize;
 use socket2::{Domain, Socket, Type};
-use tokio::sync::oneshot;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Most inserts that share one commit.
-const BATCH: usize = 128;
-/// Pages in the log above which the writer starts it anew: 64 MiB of 4 KiB pages.
-const LONG_LOG: i64 = 16_000;
-const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
+/// Runtimes that serve, each on a thread of its own.
+const SERVERS: usize = 2;
 
-/// Fills DIR with messages and serves them on 127.0.0.1:PORT.
+/// Fills a database with messages and serves them on 127.0.0.1:PORT.
 #[derive(Parser)]
 struct Args {
     port: u16,
+    /// Where the file of SQLite is
     dir: PathBuf,
     #[arg(default_value_t = 1000)]
     users: usize,
     #[arg(default_value_t = 100_000)]
     messages: usize,
+    /// An empty database of PostgreSQL instead of the file
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Connections to PostgreSQL in all
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
 }
 
+/// What a runtime serves.
 struct Floor {
-    database: PathBuf,
     users: i64,
     sessions: HashMap<Box<[u8]>, i64>,
-    writer: SyncSender<Job>,
-    log_pages: AtomicI64,
+    store: Store,
 }
 
-/// Work for the one thread that writes; the answer is the message's id, after the commit.
-struct Job {
-    write: Write,
-    done: oneshot::Sender<i64>,
-}
-
-enum Write {
-    Message { from: i64, to: i64, subject: Box<str>, body: Box<str> },
-    Read { owner: i64, id: i64 },
+enum Store {
+    Embedded(&'static embedded::Store),
+    Postgres(postgres::Store),
 }
 
 #[derive(Deserialize)]
@@ -83,89 +81,50 @@ struct SendBody {
     body: Box<str>,
 }
 
-thread_local! {
-    static READER: RefCell<Option<Connection>> = const { RefCell::new(None) };
-}
-
 fn main() -> Result<()> {
     let args = Args::parse();
     let fill = Fill::new(args.users, args.messages)?;
-    std::fs::create_dir_all(&args.dir)?;
-    let (writer, jobs) = sync_channel(4096);
-    // Leaked because it lives as long as the process; a counter shared by both runtimes would cost.
-    let floor: &'static Floor = Box::leak(Box::new(Floor {
-        database: args.dir.join("floor.db"),
-        users: i64::try_from(fill.users())?,
-        sessions: (1..=SIGNED_IN)
-            .zip(1..)
-            .map(|(user, id)| (floor_token(user).into_bytes().into(), id))
-            .collect(),
-        writer,
-        log_pages: AtomicI64::new(0),
-    }));
-    statements::fill(&floor.open()?, fill).context("filling the database")?;
-
-    let threads = [
-        thread::spawn(move || floor.checkpoint()),
-        thread::spawn(move || floor.write(&jobs)),
-        thread::spawn(move || floor.serve(args.port)),
-        thread::spawn(move || floor.serve(args.port)),
-    ];
-    while !threads.iter().any(thread::JoinHandle::is_finished) {
-        thread::sleep(CHECKPOINT_EVERY);
+    let mut threads: Vec<JoinHandle<Result<()>>> = Vec::new();
+    let serve = |store: Store| -> Result<JoinHandle<Result<()>>> {
+        let floor = Floor::new(fill, store)?;
+        Ok(thread::spawn(move || floor.serve(args.port)))
+    };
+    if let Some(url) = &args.database {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(postgres::fill(url, fill)).context("filling the database")?;
+        // Each runtime has connections of its own: nothing is handed from thread to thread.
+        let connections = args.connections.div_ceil(SERVERS);
+        for _ in 0..SERVERS {
+            threads.push(serve(Store::Postgres(postgres::Store::open(url, connections)?))?);
+        }
+    } else {
+        std::fs::create_dir_all(&args.dir)?;
+        let (store, own) = embedded::Store::open(args.dir.join("floor.db"), fill)?;
+        threads.extend(own);
+        for _ in 0..SERVERS {
+            threads.push(serve(Store::Embedded(store))?);
+        }
     }
-    for ended in threads.into_iter().filter(thread::JoinHandle::is_finished) {
+    while !threads.iter().any(JoinHandle::is_finished) {
+        thread::sleep(Duration::from_millis(100));
+    }
+    for ended in threads.into_iter().filter(JoinHandle::is_finished) {
         ended.join().map_err(|_panic| anyhow!("a thread panicked"))??;
     }
     Err(anyhow!("a thread ended"))
 }
 
 impl Floor {
-    fn open(&self) -> rusqlite::Result<Connection> {
-        statements::open(&self.database)
-    }
-
-    fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        READER.with_borrow_mut(|reader| {
-            if reader.is_none() {
-                *reader = Some(self.open()?);
-            }
-            f(reader.as_ref().expect("opened above"))
-        })
-    }
-
-    /// Copies the log back, so that no send has to wait for it.
-    fn checkpoint(&self) -> Result<()> {
-        let connection = self.open()?;
-        loop {
-            thread::sleep(CHECKPOINT_EVERY);
-            let pages =
-                connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?;
-            self.log_pages.store(pages, Ordering::Relaxed);
-        }
-    }
-
-    fn write(&self, jobs: &Receiver<Job>) -> Result<()> {
-        let connection = self.open()?;
-        let mut done = Vec::with_capacity(BATCH);
-        while let Ok(first) = jobs.recv() {
-            connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-            let mut next = Some(first);
-            while let Some(job) = next {
-                done.push((job.done, apply(&connection, &job.write)?));
-                next = if done.len() < BATCH { jobs.try_recv().ok() } else { None };
-            }
-            connection.prepare_cached("COMMIT")?.execute([])?;
-            for (caller, id) in done.drain(..) {
-                // A caller who hung up no longer wants to know.
-                let _ = caller.send(id);
-            }
-            if self.log_pages.load(Ordering::Relaxed) > LONG_LOG {
-                connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
-                self.log_pages.store(0, Ordering::Relaxed);
-            }
-        }
-        Ok(())
+    /// Leaked, because it lives as long as the process.
+    fn new(fill: Fill, store: Store) -> Result<&'static Self> {
+        Ok(Box::leak(Box::new(Self {
+            users: i64::try_from(fill.users())?,
+            sessions: (1..=SIGNED_IN)
+                .zip(1..)
+                .map(|(user, id)| (floor_token(user).into_bytes().into(), id))
+                .collect(),
+            store,
+        })))
     }
 
     fn serve(&'static self, port: u16) -> Result<()> {
@@ -208,66 +167,101 @@ impl Floor {
         let Some(&me) = token.and_then(|token| self.sessions.get(token)) else {
             return Ok(reply(StatusCode::UNAUTHORIZED, "{}"));
         };
+        let path = request.uri().path();
+        let api = if path.starts_with("/v1/") { Api::V1 } else { Api::Classic };
         if request.method() == Method::POST {
             let raw = request.into_body().collect().await?.to_bytes();
-            return self.send(me, &raw).await;
+            return self.send(api, me, &raw).await;
         }
-        match request.uri().path() {
-            "/inbox" => Ok(reply(StatusCode::OK, self.read(|it| statements::inbox(it, me))?)),
-            "/page" => Ok(reply(StatusCode::OK, self.read(|it| statements::page(it, me))?)),
+        match path.strip_prefix("/v1").unwrap_or(path) {
+            "/inbox" => Ok(reply(StatusCode::OK, self.store.inbox(me).await?)),
+            "/page" => Ok(reply(StatusCode::OK, self.store.page(me).await?)),
             "/unread" => {
-                let unread = self.read(|it| statements::unread(it, me))?;
+                let unread = self.store.unread(me).await?;
                 Ok(reply(StatusCode::OK, format!("{{\"messages\":{unread}}}")))
             }
             path => match path.strip_prefix("/m/").and_then(|id| id.parse().ok()) {
-                Some(id) => self.message(me, id).await,
+                Some(id) => self.message(api, me, id).await,
                 None => Ok(reply(StatusCode::NOT_FOUND, "{}")),
             },
         }
     }
 
-    async fn send(&self, from: i64, raw: &[u8]) -> Result<Response<Full<Bytes>>> {
+    async fn send(&self, api: Api, from: i64, raw: &[u8]) -> Result<Response<Full<Bytes>>> {
         let Ok(SendBody { receiver_id: to, subject, body }) = serde_json::from_slice(raw) else {
             return Ok(reply(StatusCode::BAD_REQUEST, "{}"));
         };
         if !(1..=self.users).contains(&to) || body.is_empty() {
             return Ok(reply(StatusCode::NOT_FOUND, "{}"));
         }
-        Ok(match self.enqueue(Write::Message { from, to, subject, body }).await? {
-            Some(id) => reply(StatusCode::CREATED, format!("{{\"message_id\":{id}}}")),
+        Ok(match self.store.send(api, from, to, subject, body).await? {
+            Some(answer) => reply(StatusCode::CREATED, answer),
             None => reply(StatusCode::SERVICE_UNAVAILABLE, "{}"),
         })
     }
 
-    /// `None` where the queue is full.
-    async fn enqueue(&self, write: Write) -> Result<Option<i64>> {
-        let (done, answer) = oneshot::channel();
-        if self.writer.try_send(Job { write, done }).is_err() {
-            return Ok(None);
-        }
-        Ok(Some(answer.await?))
-    }
-
-    async fn message(&self, owner: i64, id: i64) -> Result<Response<Full<Bytes>>> {
-        let found = self.read(|connection| statements::message(connection, owner, id))?;
-        let Some((view, unread)) = found else {
+    async fn message(&self, api: Api, owner: i64, id: i64) -> Result<Response<Full<Bytes>>> {
+        let Some((view, unread)) = self.store.message(api, owner, id).await? else {
             return Ok(reply(StatusCode::NOT_FOUND, "{}"));
         };
-        if unread && self.enqueue(Write::Read { owner, id }).await?.is_none() {
+        if unread && !self.store.mark_read(owner, id).await? {
             return Ok(reply(StatusCode::SERVICE_UNAVAILABLE, "{}"));
         }
         Ok(reply(StatusCode::OK, view))
     }
 }
 
-fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<i64> {
-    match write {
-        Write::Message { from, to, subject, body } => {
-            statements::send(connection, *from, *to, subject, body)
+impl Store {
+    /// `None` where the queue is full.
+    async fn send(
+        &self,
+        api: Api,
+        from: i64,
+        to: i64,
+        subject: Box<str>,
+        body: Box<str>,
+    ) -> Result<Option<Vec<u8>>> {
+        match self {
+            Self::Embedded(store) => {
+                let id = store.enqueue(Write::Message { from, to, subject, body }).await?;
+                Ok(id.map(|id| format!("{{\"message_id\":{id}}}").into_bytes()))
+            }
+            Self::Postgres(store) => store.send(api, from, to, &subject, &body).await.map(Some),
         }
-        Write::Read { owner, id } => {
-            statements::mark_read(connection, *owner, *id)?;
-            Ok(*id)
+    }
+
+    async fn inbox(&self, owner: i64) -> Result<String> {
+        match self {
+            Self::Embedded(store) => store.inbox(owner),
+            Self::Postgres(store) => store.inbox(owner).await,
+        }
+    }
+
+    async fn page(&self, owner: i64) -> Result<Vec<u8>> {
+        match self {
+            Self::Embedded(store) => store.page(owner),
+            Self::Postgres(store) => store.page(owner).await,
+        }
+    }
+
+    async fn message(&self, api: Api, owner: i64, id: i64) -> Result<Option<(Vec<u8>, bool)>> {
+        match self {
+            Self::Embedded(store) => store.message(owner, id),
+            Self::Postgres(store) => store.message(api, owner, id).await,
+        }
+    }
+
+    async fn mark_read(&self, owner: i64, id: i64) -> Result<bool> {
+        match self {
+            Self::Embedded(store) => Ok(store.enqueue(Write::Read { owner, id }).await?.is_some()),
+            Self::Postgres(store) => store.mark_read(owner, id).await.map(|()| true),
+        }
+    }
+
+    async fn unread(&self, owner: i64) -> Result<i64> {
+        match self {
+            Self::Embedded(store) => store.unread(owner),
+            Self::Postgres(store) => store.unread(owner).await,
         }
     }
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::connection::{self, Kind};
 use super::{backup, lock};
-use crate::migrate::{Applied, pending};
+use crate::migrate::{Applied, newest, pending, version};
 use crate::{Error, Migrated, Migration, Result};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -50,18 +50,29 @@ pub(crate) fn run(path: &Path, schema: &[Migration], now: i64) -> Result<Migrate
         }
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(TABLE)?;
+    apply(&transaction, steps, now)?;
+    transaction.commit()?;
+    drop(alone);
+    Ok(Migrated { from, to: last.version, copy })
+}
+
+/// Takes the steps, in the transaction that is open.
+pub(super) fn apply(connection: &Connection, steps: &[Migration], now: i64) -> Result<()> {
+    connection.execute_batch(TABLE)?;
     for step in steps {
-        transaction.execute_batch(step.sql)?;
-        transaction.execute(
+        connection.execute_batch(step.sql)?;
+        connection.execute(
             "INSERT INTO schema_migrations (version, name, checksum, applied_at)
              VALUES (?1, ?2, ?3, ?4)",
             params![step.version, step.name, step.checksum(), now],
         )?;
     }
-    transaction.commit()?;
-    drop(alone);
-    Ok(Migrated { from, to: last.version, copy })
+    Ok(())
+}
+
+/// Refuses a database that has not seen just the steps of `schema`.
+pub(super) fn exactly(connection: &Connection, schema: &[Migration]) -> Result<()> {
+    newest(schema, &applied(connection)?)
 }
 
 /// Refuses a database whose schema is not exactly `schema`.
@@ -71,11 +82,6 @@ pub(crate) fn verify(connection: &Connection, schema: &[Migration]) -> Result<()
         None => Ok(()),
         Some(last) => Err(Error::SchemaOlder { found: version(&applied), known: last.version }),
     }
-}
-
-/// The newest version that was applied.
-fn version(applied: &[Applied]) -> i64 {
-    applied.last().map_or(0, |(version, _)| *version)
 }
 
 fn applied(connection: &Connection) -> Result<Vec<Applied>> {
@@ -89,7 +95,11 @@ fn applied(connection: &Connection) -> Result<Vec<Applied>> {
     }
     let mut statement =
         connection.prepare("SELECT version, checksum FROM schema_migrations ORDER BY version")?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    // A file has one program at a time, so an older one never goes on beside a newer one.
+    let rows = statement.query_map([], |row| {
+        let version = row.get(0)?;
+        Ok(Applied { version, checksum: row.get(1)?, oldest: version })
+    })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

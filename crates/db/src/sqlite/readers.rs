@@ -1,7 +1,6 @@
 //! Reads: short ones on the asking thread's own connection, long ones on threads of their own.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -9,9 +8,9 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::Shared;
 use super::connection::{self, Kind};
-use super::{Shared, writer};
-use crate::{Error, Result, Tx};
+use crate::{Error, Result, Tx, job};
 
 /// Threads for long reads. Two, so that one long scan does not hold all others.
 const THREADS: usize = 2;
@@ -64,11 +63,10 @@ where
         Ok(())
     };
     run("BEGIN DEFERRED").map_err(E::from)?;
-    let mut tx = Tx::new(connection);
-    let answer = catch_unwind(AssertUnwindSafe(|| f(&mut tx)))
-        .unwrap_or_else(|panic| Err(E::from(Error::Panicked(writer::panic_text(&*panic)))));
-    // Its caller has the failure already, whatever the closure made of it.
-    drop(shared.watch(tx.over().map_or(Ok(()), Err)));
+    let mut tx = Tx::sqlite(connection);
+    let answer = job::run(&mut tx, f);
+    // Its caller has the failure already.
+    drop(shared.watch(tx.failed().cloned().map_or(Ok(()), Err)));
     // An I/O error may have ended the transaction; the answer is that error then.
     if !connection.is_autocommit() {
         run("COMMIT").map_err(E::from)?;

@@ -68,7 +68,7 @@ fn stage(
             other => other?,
         }
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        prepare(&mut Tx::new(&connection))?;
+        prepare(&mut Tx::sqlite(&connection))?;
         connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
     }
     backup::sync(partial)
@@ -125,7 +125,8 @@ fn put_back(path: &Path, kept: &Path) {
     drop(if path.exists() { fs::remove_file(kept) } else { fs::rename(kept, path) });
 }
 
-fn beside(path: &Path, rest: &str) -> PathBuf {
+/// One of the engine's own files of a database.
+pub(super) fn beside(path: &Path, rest: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(rest);
     name.into()
@@ -135,7 +136,7 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(|cause| Error::file("rename", from, &cause))
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
             Err(Error::file("remove", path, &cause))

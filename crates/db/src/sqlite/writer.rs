@@ -1,6 +1,5 @@
 //! Group commit: whatever queued up during the last commit shares the next one.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,6 +11,7 @@ use rusqlite::{Connection, Statement};
 use tokio::sync::oneshot;
 
 use super::{Shared, checkpoint, connection};
+use crate::job::{Job, job};
 use crate::{Error, Result, Tx};
 
 /// Writes that may wait. At 20,000 writes a second the last of them waits 0.2 s; more is `Busy`.
@@ -27,54 +27,6 @@ const LOG_PAGES: i64 = 16_384;
 enum Message {
     Write(Box<dyn Job>),
     Stop,
-}
-
-/// One write on its way through the writer.
-trait Job: Send {
-    /// Runs the closure; whether its effects are to be kept.
-    fn run(&mut self, connection: &Connection) -> Result<bool>;
-    /// Answers with what the closure returned, or with the failure of the commit.
-    fn answer(self: Box<Self>, commit: &Result<()>);
-}
-
-struct Write<F, R, E> {
-    f: F,
-    outcome: Option<Result<R, E>>,
-    reply: oneshot::Sender<Result<R, E>>,
-}
-
-impl<F, R, E> Job for Write<F, R, E>
-where
-    F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send,
-    R: Send,
-    E: From<Error> + Send,
-{
-    fn run(&mut self, connection: &Connection) -> Result<bool> {
-        let mut tx = Tx::new(connection);
-        let ran = catch_unwind(AssertUnwindSafe(|| (self.f)(&mut tx)));
-        let outcome =
-            ran.unwrap_or_else(|panic| Err(E::from(Error::Panicked(panic_text(&*panic)))));
-        let keep = outcome.is_ok();
-        self.outcome = Some(outcome);
-        tx.over().map_or(Ok(keep), Err)
-    }
-
-    fn answer(self: Box<Self>, commit: &Result<()>) {
-        let outcome = match (self.outcome, commit) {
-            // What the closure refused stays refused, whatever became of the others.
-            (Some(Err(error)), _) => Err(error),
-            (Some(Ok(value)), Ok(())) => Ok(value),
-            (_, Err(error)) => Err(E::from(error.clone())),
-            (None, Ok(())) => Err(E::from(Error::Closed)),
-        };
-        // The caller may have gone away; the write is done all the same.
-        drop(self.reply.send(outcome));
-    }
-}
-
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 /// The way in.
@@ -93,11 +45,9 @@ impl Queue {
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
+        let (job, answer) = job(f);
         shared.queued.fetch_add(1, Relaxed);
-        let sent =
-            self.sender.try_send(Message::Write(Box::new(Write { f, outcome: None, reply })));
-        match sent {
+        match self.sender.try_send(Message::Write(job)) {
             Ok(()) => Ok(answer),
             Err(refused) => {
                 shared.queued.fetch_sub(1, Relaxed);
@@ -160,7 +110,7 @@ fn write(
         let commit = commit.map(drop);
         shared.queued.fetch_sub(done.len(), Relaxed);
         for job in done.drain(..) {
-            job.answer(&commit);
+            job.answer(&commit, &shared.hub);
         }
         checkpoints.wake();
         if shared.log_pages.load(Relaxed) > LOG_PAGES {
@@ -288,10 +238,14 @@ impl<'c> Statements<'c> {
         if self.saving {
             self.save.raw_execute()?;
         }
-        let keep = job.run(self.connection)?;
+        let mut tx = Tx::sqlite(self.connection);
+        let keep = job.run(&mut tx);
         // A full disk or a failed device may have rolled back the whole transaction.
-        if self.connection.is_autocommit() {
-            return Err(Error::Full);
+        match tx.failed() {
+            Some(error) if error.is_fatal() => return Err(error.clone()),
+            Some(error) if self.connection.is_autocommit() => return Err(error.clone()),
+            _ if self.connection.is_autocommit() => return Err(Error::Full),
+            _ => {}
         }
         if self.saving {
             if !keep {

@@ -1,51 +1,103 @@
 //! Reads: one snapshot each, of all that was acknowledged, and no way to write.
 
-use std::pin::pin;
 use std::sync::mpsc::channel;
-use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Instant;
 
 use db::{Error, Result, Tx, params};
+use testing::{Engine, engine};
 
-use crate::{Fresh, PATIENCE, add, all, asked, count, hold, now};
+use crate::{Fresh, PATIENCE, add, all, asked, count, now};
 
-/// Threads for long reads and the reads that may wait for them, as in `readers.rs`.
+/// Threads for long reads, in each engine.
 const SCANNERS: usize = 2;
-const QUEUE: usize = 256;
+
+/// Long reads that may wait.
+fn queue() -> usize {
+    match engine() {
+        Engine::Sqlite => 256,
+        Engine::Postgres => 4096,
+    }
+}
+
+/// A write that adds somebody with a name that nobody has: a read may be run again, and what it has
+/// others do is done again then.
+fn add_another() -> impl FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static {
+    |tx| {
+        let another = "INSERT INTO users (name) SELECT 'user ' || count(*) FROM users";
+        tx.execute(another, &[]).map(drop)
+    }
+}
 
 #[tokio::test]
 async fn a_read_sees_one_snapshot_while_others_commit() {
     let fresh = Fresh::new();
     fresh.db.write(add("ann")).await.unwrap();
-    let db = &fresh.db;
-    let within = |tx: &mut Tx<'_>| {
-        let before = count(tx)?;
-        now(db.write(add("ben")))?;
-        Ok::<_, Error>((before, count(tx)?))
+    for round in 0..3 {
+        let others = fresh.db.clone();
+        let within = move |tx: &mut Tx<'_>| {
+            let before = count(tx)?;
+            now(others.write(add_another()))?;
+            let between = count(tx)?;
+            now(others.write(add_another()))?;
+            Ok::<_, Error>((before, between, count(tx)?, all(tx)?.len()))
+        };
+        let (before, between, after, names) = fresh.db.read(within).await.unwrap();
+        assert_eq!((between, after), (before, before), "in round {round}");
+        assert_eq!(i64::try_from(names), Ok(before));
+        assert!(fresh.db.read(count).await.unwrap() >= before + 2);
+    }
+}
+
+#[tokio::test]
+async fn the_same_read_may_ask_once_or_twice_and_has_one_snapshot_then() {
+    let fresh = Fresh::new();
+    fresh.db.write(add("ann")).await.unwrap();
+    let ask = |twice: bool| {
+        let (db, others) = (fresh.db.clone(), fresh.db.clone());
+        async move {
+            let read = move |tx: &mut Tx<'_>| {
+                let before = count(tx)?;
+                if !twice {
+                    return Ok((before, before));
+                }
+                now(others.write(add_another()))?;
+                Ok::<_, Error>((before, count(tx)?))
+            };
+            db.read(read).await
+        }
     };
-    assert_eq!(db.read(within).await, Ok((1, 1)));
-    assert_eq!(db.read(count).await, Ok(2));
+    for twice in [false, false, true, false, true, true, false] {
+        let (before, after) = ask(twice).await.unwrap();
+        assert_eq!(before, after);
+    }
+    // Nor does one that never finishes what it began hold on to the past.
+    fresh.db.write(add_another()).await.unwrap();
+    let (before, _) = ask(false).await.unwrap();
+    assert_eq!(fresh.db.read(count).await, Ok(before));
 }
 
 #[tokio::test]
 async fn a_scan_sees_one_snapshot_while_others_commit() {
     let fresh = Fresh::new();
     fresh.db.write(add("ann")).await.unwrap();
-    let (go, wait) = channel::<()>();
-    let (started, running) = channel();
-    let scan = asked(fresh.db.scan(move |tx| {
+    let others = fresh.db.clone();
+    let scan = move |tx: &mut Tx<'_>| {
         let before = count(tx)?;
-        started.send(()).expect("the test waits for it");
-        wait.recv().unwrap_or_default();
+        now(others.write(add_another()))?;
         Ok::<_, Error>((before, count(tx)?))
-    }));
-    let scan = scan.await;
-    running.recv().unwrap();
-    fresh.db.write(add("ben")).await.unwrap();
-    drop(go);
-    assert_eq!(scan.await, Ok((1, 1)));
-    assert_eq!(fresh.db.scan(count).await, Ok(2));
+    };
+    let (before, after) = fresh.db.scan(scan).await.unwrap();
+    assert_eq!(before, after);
+    assert!(fresh.db.scan(count).await.unwrap() > before);
+}
+
+/// What the first two things hold.
+fn both(tx: &mut Tx<'_>) -> Result<(i64, i64)> {
+    let mut one = |id: i64| {
+        tx.query_one("SELECT whole FROM things WHERE id = ?1", &params![id], |row| row.int(0))
+    };
+    Ok((one(1)?, one(2)?))
 }
 
 #[test]
@@ -60,13 +112,10 @@ fn readers_on_many_threads_never_see_half_a_write() {
         )
     };
     now(db.write(two)).unwrap();
-    let of = |tx: &mut Tx<'_>, id: i64| {
-        tx.query_one("SELECT whole FROM things WHERE id = ?1", &params![id], |row| row.int(0))
-    };
     let begun = Instant::now();
     let watch = || {
         loop {
-            let (left, right) = now(db.read(|tx| Ok::<_, Error>((of(tx, 1)?, of(tx, 2)?))))?;
+            let (left, right) = now(db.read(both))?;
             // At the end, or when the moves have failed.
             if left + right != MOVES || left == 0 || begun.elapsed() > PATIENCE {
                 return Ok::<_, Error>((left, right));
@@ -95,6 +144,15 @@ async fn a_read_cannot_write() {
     let rename = |tx: &mut Tx<'_>| tx.execute("UPDATE users SET name = 'ben'", &[]);
     assert!(matches!(fresh.db.read(rename).await, Err(Error::Engine(_))));
     assert!(matches!(fresh.db.scan(rename).await, Err(Error::Engine(_))));
+    let second = |tx: &mut Tx<'_>| {
+        count(tx)?;
+        tx.execute("UPDATE users SET name = 'ben'", &[])
+    };
+    assert!(matches!(fresh.db.read(second).await, Err(Error::Engine(_))));
+    let batch = |tx: &mut Tx<'_>| {
+        tx.batch("INSERT INTO users (name) VALUES (?1)", &[params!["ben"], params!["cid"]])
+    };
+    assert!(matches!(fresh.db.read(batch).await, Err(Error::Engine(_))));
     let returning =
         |tx: &mut Tx<'_>| tx.query_opt("DELETE FROM users RETURNING id", &[], |row| row.int(0));
     assert!(matches!(fresh.db.read(returning).await, Err(Error::Engine(_))));
@@ -104,25 +162,17 @@ async fn a_read_cannot_write() {
 #[tokio::test]
 async fn a_read_within_a_read_has_a_snapshot_of_its_own() {
     let fresh = Fresh::new();
-    let db = &fresh.db;
-    let outer = |tx: &mut Tx<'_>| {
+    let others = fresh.db.clone();
+    let outer = move |tx: &mut Tx<'_>| {
         let before = count(tx)?;
-        now(db.write(add("ann")))?;
-        let within = now(db.read(|tx| Ok::<_, Error>((count(tx)?, now(db.read(count))?))))?;
+        now(others.write(add_another()))?;
+        let third = others.clone();
+        let inner = move |tx: &mut Tx<'_>| Ok((count(tx)?, now(third.read(count))?));
+        let within = now(others.read::<_, Error, _>(inner))?;
         Ok::<_, Error>((before, within, count(tx)?))
     };
-    assert_eq!(db.read(outer).await, Ok((0, (1, 1), 0)));
-    assert_eq!(db.read(count).await, Ok(1));
-}
-
-#[tokio::test]
-async fn a_read_does_not_wait_for_the_writer() {
-    let fresh = Fresh::new();
-    let go = hold(&fresh.db);
-    let cx = &mut Context::from_waker(Waker::noop());
-    assert_eq!(pin!(fresh.db.read(count)).poll(cx), Poll::Ready(Ok(0)));
-    assert_eq!(fresh.db.scan(count).await, Ok(0));
-    drop(go);
+    let (before, within, after) = fresh.db.read(outer).await.unwrap();
+    assert_eq!((within, after), ((before + 1, before + 1), before));
 }
 
 #[tokio::test]
@@ -170,7 +220,7 @@ async fn too_many_scans_are_busy_and_short_reads_go_on() {
         running.recv().unwrap();
     }
     let mut queued = Vec::new();
-    for _ in 0..QUEUE {
+    for _ in 0..queue() {
         queued.push(asked(fresh.db.scan(count)).await);
     }
     assert_eq!(fresh.db.scan(count).await, Err(Error::Busy));

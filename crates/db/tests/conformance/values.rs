@@ -1,8 +1,8 @@
-//! The verbs and the values: what goes in comes out, and what does not fit is said.
+//! The values: what goes in comes out, and what does not fit is said.
 
 use db::{Error, Tx, Value, params};
 
-use crate::{Fresh, add, all, count};
+use crate::Fresh;
 
 const KEEP: &str = "INSERT INTO things (id, whole, words, bytes) VALUES (?1, ?2, ?3, ?4)";
 const FIND: &str = "SELECT whole, words, bytes FROM things WHERE id = ?1";
@@ -69,129 +69,84 @@ async fn text_of_any_script_and_bytes_of_any_length_come_back_unchanged() {
 #[tokio::test]
 async fn a_column_of_another_kind_is_refused() {
     let fresh = Fresh::new();
-    fresh
-        .db
-        .read(|tx| {
-            let row = "SELECT 7, 'words', x'ff', NULL, CAST(x'ff' AS TEXT), 1.5";
-            let refused = |expected, column| Some(Error::Column { column, expected });
-            tx.query_one(row, &[], |row| {
-                for column in [1, 2, 3, 5] {
-                    assert_eq!(row.int(column).err(), refused("a whole number", column));
-                    assert_eq!(row.flag(column).err(), refused("a whole number", column));
-                }
-                assert_eq!(row.flag(0).err(), refused("0 or 1", 0));
-                for column in [1, 2, 5] {
-                    let expected = refused("a whole number or nothing", column);
-                    assert_eq!(row.opt_int(column).err(), expected);
-                }
-                for column in [0, 2, 3, 5] {
-                    assert_eq!(row.text(column).err(), refused("text", column));
-                }
-                assert_eq!(row.text(4).err(), refused("UTF-8 text", 4));
-                for column in [0, 1, 3, 5] {
-                    assert_eq!(row.blob(column).err(), refused("bytes", column));
-                }
-                assert!(matches!(row.int(6), Err(Error::Engine(_))), "there is no such column");
-                Ok(())
-            })
+    fresh.db.write(|tx| tx.execute(KEEP, &params![1, 7, "words", &[255]])).await.unwrap();
+    let read = |tx: &mut Tx<'_>| {
+        let row = "SELECT whole, words, bytes, NULL, 1.5, whole FROM things WHERE whole = 7";
+        let refused = |expected, column| Some(Error::Column { column, expected });
+        tx.query_one(row, &[], |row| {
+            for column in [1, 2, 3, 4] {
+                assert_eq!(row.int(column).err(), refused("a whole number", column));
+                assert_eq!(row.flag(column).err(), refused("a whole number", column));
+            }
+            assert_eq!(row.flag(0).err(), refused("0 or 1", 0));
+            for column in [1, 2, 4] {
+                let expected = refused("a whole number or nothing", column);
+                assert_eq!(row.opt_int(column).err(), expected);
+            }
+            for column in [0, 2, 3, 4] {
+                assert_eq!(row.text(column).err(), refused("text", column));
+            }
+            assert_eq!(row.opt_text(3), Ok(None));
+            assert_eq!(row.opt_text(0).err(), refused("text", 0));
+            for column in [0, 1, 3, 4] {
+                assert_eq!(row.blob(column).err(), refused("bytes", column));
+            }
+            assert!(matches!(row.int(6), Err(Error::Engine(_))), "there is no such column");
+            row.int(5)
         })
-        .await
-        .unwrap();
+    };
+    assert_eq!(fresh.db.read(read).await, Ok(7));
 }
 
 #[tokio::test]
-async fn a_row_that_is_not_there_is_no_row() {
+async fn a_statement_used_again_forgets_its_values() {
     let fresh = Fresh::new();
-    let one = fresh.db.read(|tx| tx.query_one(FIND, &params![1], |row| row.int(0)));
-    assert_eq!(one.await, Err(Error::NoRow));
-    let opt = fresh.db.read(|tx| tx.query_opt(FIND, &params![1], |row| row.int(0)));
-    assert_eq!(opt.await, Ok(None));
-    let all = fresh.db.read(|tx| tx.query(FIND, &params![1], |row| row.int(0)));
-    assert_eq!(all.await, Ok(vec![]));
+    let null = Value::Null;
+    let thing = fresh.db.write(move |tx| {
+        tx.execute(KEEP, &params![1, 2, "words", &[3]])?;
+        tx.execute(KEEP, &[Value::Int(2), null, null, null])?;
+        tx.execute(KEEP, &params![3, 4, "more", &[5]])?;
+        Ok::<_, Error>((find(tx, 2)?, find(tx, 3)?))
+    });
+    let three = (Some(4), Some("more".to_owned()), Some(vec![5]));
+    assert_eq!(thing.await, Ok(((None, None, None), three.clone())));
+    // Nor does it matter which of them came first.
+    let thing = fresh.db.write(move |tx| {
+        let update = "UPDATE things SET whole = ?2, words = ?3, bytes = ?4 WHERE id = ?1";
+        tx.execute(update, &[Value::Int(1), null, null, null])?;
+        tx.execute(update, &params![1, 4, "more", &[5]])?;
+        find(tx, 1)
+    });
+    assert_eq!(thing.await, Ok(three));
 }
 
 #[tokio::test]
-async fn execute_counts_the_rows_that_it_changed() {
+async fn a_list_of_ids_finds_what_is_in_it() {
+    const FOUND: &str = "SELECT id FROM things
+        WHERE id IN (SELECT value FROM json_each(?1)) AND id > ?2 ORDER BY id";
     let fresh = Fresh::new();
-    let changed = fresh.db.write(|tx| {
-        add("ann")(tx)?;
-        add("ben")(tx)?;
-        Ok::<_, Error>([
-            tx.execute("UPDATE users SET name = name || '!'", &[])?,
-            tx.execute("DELETE FROM users WHERE name = ?1", &params!["ann!"])?,
-            tx.execute("DELETE FROM users WHERE name = ?1", &params!["ann!"])?,
-            tx.execute("INSERT INTO users (name) VALUES ('ben!') ON CONFLICT DO NOTHING", &[])?,
-        ])
+    let all = [i64::MIN, -1, 0, 1, 5_000, i64::MAX];
+    let rows = all.map(|id| params![id, Value::Null, Value::Null, Value::Null]);
+    fresh.db.write(move |tx| tx.batch(KEEP, &rows)).await.unwrap();
+    let find = |ids: Vec<i64>| {
+        let above_all = i64::MIN;
+        fresh.db.read::<_, Error, _>(move |tx| {
+            tx.query(FOUND, &params![&*ids, above_all], |row| row.int(0))
+        })
+    };
+    assert_eq!(find(vec![]).await, Ok(vec![]));
+    assert_eq!(find(vec![5_000]).await, Ok(vec![5_000]));
+    assert_eq!(find(vec![2, 1, 1, -1]).await, Ok(vec![-1, 1]));
+    assert_eq!(find(all.to_vec()).await, Ok(all[1..].to_vec()));
+    assert_eq!(find((0..20_000).collect()).await, Ok(vec![0, 1, 5_000]));
+    let removed = fresh.db.write(|tx| {
+        let remove = "DELETE FROM things WHERE id IN (SELECT value FROM json_each(?1))";
+        let (none, two): ([i64; 0], _) = ([], [0, i64::MAX, 77]);
+        Ok::<_, Error>((tx.execute(remove, &params![&none[..]])?, {
+            tx.execute(remove, &params![&two[..]])?
+        }))
     });
-    assert_eq!(changed.await, Ok([2, 1, 0, 0]));
-}
-
-#[tokio::test]
-async fn a_batch_runs_for_each_row_in_order_and_counts_them_all() {
-    let fresh = Fresh::new();
-    let insert = "INSERT INTO users (name) VALUES (?1) ON CONFLICT DO NOTHING";
-    let batch = fresh.db.write(move |tx| {
-        let none = tx.batch::<1>(insert, &[])?;
-        let some = tx.batch(insert, &[params!["cid"], params!["ann"], params!["cid"]])?;
-        Ok::<_, Error>((none, some))
-    });
-    assert_eq!(batch.await, Ok((0, 2)));
-    assert_eq!(fresh.db.read(all).await, Ok(vec!["cid".into(), "ann".into()]));
-    let failed = fresh.db.write(|tx| {
-        tx.batch("INSERT INTO users (name) VALUES (?1)", &[params!["dan"], params!["ann"]])
-    });
-    assert_eq!(failed.await, Err(Error::Unique("users_name_key".into())));
-    assert_eq!(fresh.db.read(count).await, Ok(2), "its first row is gone with the write");
-}
-
-#[tokio::test]
-async fn returning_answers_and_changes_every_row() {
-    let fresh = Fresh::new();
-    let insert = "INSERT INTO users (name) VALUES (?1) ON CONFLICT DO NOTHING RETURNING id";
-    let ids = fresh.db.write(move |tx| {
-        Ok::<_, Error>([
-            Some(tx.query_one(insert, &params!["ann"], |row| row.int(0))?),
-            tx.query_opt(insert, &params!["ben"], |row| row.int(0))?,
-            tx.query_opt(insert, &params!["ann"], |row| row.int(0))?,
-        ])
-    });
-    assert_eq!(ids.await, Ok([Some(1), Some(2), None]));
-    // Only the first is answered, but all of them are changed.
-    let renamed = fresh.db.write(|tx| {
-        let rename = "UPDATE users SET name = name || '!' RETURNING id";
-        tx.query_opt(rename, &[], |row| row.int(0))
-    });
-    assert!(renamed.await.unwrap().is_some());
-    assert_eq!(fresh.db.read(all).await, Ok(vec!["ann!".into(), "ben!".into()]));
-    let deleted = fresh.db.write(|tx| {
-        tx.query("DELETE FROM users RETURNING name", &[], |row| Ok(row.text(0)?.to_owned()))
-    });
-    assert_eq!(deleted.await.map(|names| names.len()), Ok(2));
-    assert_eq!(fresh.db.read(count).await, Ok(0));
-}
-
-#[tokio::test]
-async fn an_insert_answers_the_id_of_its_row() {
-    let fresh = Fresh::new();
-    let insert = "INSERT INTO users (name) VALUES (?1) ON CONFLICT DO NOTHING";
-    let ids = fresh.db.write(move |tx| {
-        let (ann, ben) = (tx.insert(insert, &params!["ann"])?, tx.insert(insert, &params!["ben"])?);
-        tx.execute("DELETE FROM users WHERE id = ?1", &params![ann])?;
-        Ok::<_, Error>((ann, ben, tx.insert(insert, &params!["cid"])?))
-    });
-    let (ann, ben, cid) = ids.await.unwrap();
-    assert!(ann < ben && ben < cid, "{ann} {ben} {cid}");
-    let found = fresh.db.read(move |tx| {
-        let name = "SELECT name FROM users WHERE id = ?1";
-        tx.query_one(name, &params![cid], |row| Ok(row.text(0)?.to_owned()))
-    });
-    assert_eq!(found.await, Ok("cid".to_owned()));
-    // Nor is it the id of an earlier row where nothing was inserted.
-    let nothing = fresh.db.write(move |tx| tx.insert(insert, &params!["cid"]));
-    assert_eq!(nothing.await, Err(Error::NoRow));
-    let twice = |tx: &mut Tx<'_>| tx.insert("INSERT INTO users (name) VALUES ('ben')", &[]);
-    assert_eq!(fresh.db.write(twice).await, Err(Error::Unique("users_name_key".into())));
-    assert!(matches!(fresh.db.read(twice).await, Err(Error::Engine(_))), "a read inserted");
+    assert_eq!(removed.await, Ok((0, 2)));
 }
 
 #[tokio::test]
@@ -217,22 +172,45 @@ async fn texts_are_in_the_order_of_their_bytes() {
         tx.query_one("SELECT count(*) FROM users WHERE name = ?1", &params!["AA"], |row| row.int(0))
     });
     assert_eq!(capital.await, Ok(0), "equal is equal in every byte");
-}
-
-#[tokio::test]
-async fn a_statement_used_again_forgets_its_parameters() {
-    let fresh = Fresh::new();
-    let thing = fresh.db.write(|tx| {
-        tx.execute(KEEP, &params![1, 2, "words", &[3]])?;
-        tx.execute(KEEP, &params![2])?;
-        find(tx, 2)
+    let below = fresh.db.read(|tx| {
+        tx.query_one(
+            "SELECT count(*), min(name), max(name) FROM users WHERE name < ?1",
+            &params!["a"],
+            |row| Ok((row.int(0)?, row.text(1)?.to_owned(), row.text(2)?.to_owned())),
+        )
     });
-    assert_eq!(thing.await, Ok((None, None, None)));
+    assert_eq!(below.await, Ok((6, String::new(), "Z".to_owned())));
 }
 
 #[tokio::test]
-async fn more_parameters_than_the_statement_has_are_refused() {
+async fn parts_of_texts_are_counted_and_compared_in_characters() {
     let fresh = Fresh::new();
-    let found = fresh.db.read(|tx| tx.query(FIND, &params![1, 2], |row| row.int(0)));
-    assert!(matches!(found.await, Err(Error::Engine(_))));
+    let words = "äöü\u{1f4ee}e\u{301}_100%";
+    fresh.db.write(move |tx| tx.execute(KEEP, &params![1, 0, words, &[0]])).await.unwrap();
+    let part = fresh.db.read(|tx| {
+        tx.query_one(
+            "SELECT substr(words, 1, 4), substr(words, 5, 2), substr(words, 20, 3), length(words)
+             FROM things",
+            &[],
+            |row| {
+                let texts = [0, 1, 2].map(|at| row.text(at).map(str::to_owned));
+                texts.into_iter().collect::<Result<Vec<_>, _>>()
+            },
+        )
+    });
+    assert_eq!(part.await.unwrap(), ["äöü\u{1f4ee}", "e\u{301}", ""]);
+    let matches = async |pattern: &'static str| {
+        let matches = move |tx: &mut Tx<'_>| {
+            let count = "SELECT count(*) FROM things WHERE words LIKE ?1";
+            tx.query_one(count, &params![pattern], |row| row.flag(0))
+        };
+        fresh.db.read::<_, Error, _>(matches).await.unwrap()
+    };
+    for like in ["äöü%", "%\u{1f4ee}%", "___\u{1f4ee}%", "%100%", "%e\u{301}%", "äöü________"]
+    {
+        assert!(matches(like).await, "{like}");
+    }
+    for unlike in ["ÄÖÜ%", "aou%", "%\u{e9}%", "___", "", "äöü_______"] {
+        assert!(!matches(unlike).await, "{unlike}");
+    }
 }

@@ -20,6 +20,7 @@ pub(crate) const FOLDER: &str = "POSTROOM_FAULTS_FOLDER";
 pub(crate) const SCHEMA: &[Migration] = &[Migration {
     version: 1,
     name: "start",
+    oldest: 1,
     sql: "CREATE TABLE rows (
               position INTEGER PRIMARY KEY AUTOINCREMENT, number INTEGER NOT NULL, filling BLOB
           ) STRICT;",
@@ -29,6 +30,7 @@ const NEWER: &[Migration] = &[
     Migration {
         version: 2,
         name: "more",
+        oldest: 2,
         sql: "ALTER TABLE rows ADD COLUMN more INTEGER; CREATE TABLE others (id INTEGER) STRICT;",
     },
 ];
@@ -76,7 +78,7 @@ pub(crate) fn at(path: &Path) -> Url {
 
 /// A write of one row.
 fn row(number: i64, filling: usize) -> impl FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static {
-    move |tx| tx.execute(INSERT, &params![number, &*vec![7; filling]]).map(drop)
+    move |tx| tx.execute(INSERT, &params![number, &*vec![7_u8; filling]]).map(drop)
 }
 
 impl Child {
@@ -215,7 +217,7 @@ impl Child {
 /// A write that goes on after an error of the engine as if nothing had happened.
 fn stubborn(number: i64) -> impl FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static {
     move |tx| {
-        let failed = tx.execute(INSERT, &params![number, &*vec![7; TOO_BIG]]);
+        let failed = tx.execute(INSERT, &params![number, &*vec![7_u8; TOO_BIG]]);
         assert_eq!(failed, Err(Error::Full), "the test lets it fail");
         drop(tx.execute(INSERT, &[Value::Int(number), Value::Null]));
         Ok(())

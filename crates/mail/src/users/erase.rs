@@ -3,7 +3,7 @@
 use db::{Tx, params};
 
 use super::shut_out;
-use crate::{Cx, Result, UserId};
+use crate::{Cx, Result, UserId, mailbox, topics};
 
 /// Erases an account for good: what was known of the user goes, and the name is free again. The
 /// row stays as a stub, [`ERASED`](super::ERASED), for the messages of others name its id. The
@@ -12,6 +12,7 @@ use crate::{Cx, Result, UserId};
 /// # Errors
 /// [`Error::UnknownUser`](crate::Error::UnknownUser) where there is no such user, or no more.
 pub fn erase(tx: &mut Tx<'_>, cx: &Cx, owner: UserId) -> Result<()> {
+    mailbox::lock(tx, owner)?;
     // No name can hold `#`, so the stub is in nobody's way and nobody finds it.
     let nameless = format!("#{}", owner.get());
     let erased = tx.execute(
@@ -34,5 +35,6 @@ pub fn erase(tx: &mut Tx<'_>, cx: &Cx, owner: UserId) -> Result<()> {
         "UPDATE mailboxes SET closed_at = ?2, blocks = 0 WHERE owner_id = ?1",
         &params![owner, cx.now],
     )?;
+    topics::tell(tx, topics::ERASED, owner);
     Ok(())
 }

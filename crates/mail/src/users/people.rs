@@ -45,11 +45,11 @@ pub fn person(tx: &mut Tx<'_>, id: UserId) -> Result<Option<Person>> {
 /// The same of some hundreds of users at once, each once, in the order of their ids; those who do
 /// not exist are left out.
 pub fn people(tx: &mut Tx<'_>, ids: &[UserId]) -> Result<Vec<Person>> {
-    let ids: Vec<_> = ids.iter().map(|id| id.get().to_string()).collect();
+    let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
     Ok(tx.query(
         "SELECT id, name, display_name FROM users
          WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
-        &params![format!("[{}]", ids.join(",")).as_str()],
+        &params![&*ids],
         Person::read,
     )?)
 }

@@ -4,7 +4,7 @@ use db::{Tx, params};
 
 use super::{Person, confirm_enabled};
 use crate::text::{DisplayName, Email};
-use crate::{Result, Time, UserId};
+use crate::{Result, Time, UserId, mailbox};
 
 /// Whom an owner takes messages from. The numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +89,7 @@ pub fn profile(tx: &mut Tx<'_>, owner: UserId) -> Result<Option<Profile>> {
 /// # Errors
 /// [`Error::NotLoggedIn`](crate::Error::NotLoggedIn) where the owner was disabled in the meantime.
 pub fn update(tx: &mut Tx<'_>, owner: UserId, change: &ProfileChange) -> Result<()> {
+    mailbox::lock(tx, owner)?;
     confirm_enabled(tx, owner)?;
     if let Some(name) = &change.display_name {
         let (shown, folded) = name.as_ref().map_or(("", ""), |name| (name.shown(), name.folded()));

@@ -16,12 +16,12 @@ const TRASHED: Marks = Marks { trashed: Some(true), ..NO_MARKS };
 
 impl World {
     fn conversation(&self, owner: UserId, id: ConversationId) -> Option<Conversation> {
-        self.read(|tx, _cx| conversations::read(tx, owner, id)).map(|(item, _people)| item)
+        self.read(move |tx, _cx| conversations::read(tx, owner, id)).map(|(item, _people)| item)
     }
 
     /// The conversations of a mailbox and how much of each is unread.
     fn conversations(&self, owner: UserId) -> Vec<(ConversationId, i64)> {
-        let page = self.read(|tx, _cx| conversations::list(tx, owner, None, 100));
+        let page = self.read(move |tx, _cx| conversations::list(tx, owner, None, 100));
         page.items.into_iter().map(|item| (item.id, item.unread)).collect()
     }
 
@@ -56,7 +56,7 @@ impl World {
 
     /// Messages and conversations with something unread.
     fn unread_counts(&self, owner: UserId) -> (i64, i64) {
-        let counts = self.read(|tx, _cx| mailbox::unread_counts(tx, owner));
+        let counts = self.read(move |tx, _cx| mailbox::unread_counts(tx, owner));
         (counts.messages, counts.conversations)
     }
 }
@@ -384,7 +384,7 @@ fn a_stale_tag_marks_nothing() {
     let (ann, bob) = (world.user("ann"), world.user("bob"));
     let id = world.send(ann, bob, "hello");
     let tag = move |world: &World| {
-        let found = world.read(|tx, _cx| messages::read_named(tx, bob, id));
+        let found = world.read(move |tx, _cx| messages::read_named(tx, bob, id));
         found.map(|(message, people)| message.tag(&people)).expect("it is there")
     };
     let known = tag(&world);

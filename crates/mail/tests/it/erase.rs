@@ -100,7 +100,7 @@ fn an_erased_user_is_a_stub_that_is_the_same_for_all() {
         let name = || "deleted user".to_owned();
         let stub = Person { id, username: name(), display_name: name() };
         assert_eq!(world.person(id), Some(stub.clone()));
-        assert_eq!(world.read(|tx, _cx| users::people(tx, &[id])), [stub]);
+        assert_eq!(world.read(move |tx, _cx| users::people(tx, &[id])), [stub]);
         assert_eq!(world.profile(id), None);
     }
     assert_eq!(world.erasures(), [1, 2]);
@@ -139,11 +139,11 @@ fn an_erased_user_is_found_by_nobody_and_logs_in_no_more() {
     assert!(world.credentials("ann").is_none());
     for name in ["ann", "", "#1", "deleted user"] {
         assert!(world.credentials(name).is_none(), "{name}");
-        assert_eq!(world.read(|tx, _cx| users::find(tx, name)), None, "{name}");
+        assert_eq!(world.read(move |tx, _cx| users::find(tx, name)), None, "{name}");
         assert_eq!(world.look_up(name, 20), [""; 0], "{name}");
     }
-    assert!(world.read(|tx, _cx| users::credentials_of(tx, ann)).is_none());
-    let listed = world.read(|tx, _cx| users::list(tx, 0, 100));
+    assert!(world.read(move |tx, _cx| users::credentials_of(tx, ann)).is_none());
+    let listed = world.read(move |tx, _cx| users::list(tx, 0, 100));
     assert_eq!(listed.into_iter().map(|user| user.name).collect::<Vec<_>>(), ["bob"]);
 
     let client = sessions::Client::default();

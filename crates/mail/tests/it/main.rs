@@ -1,10 +1,11 @@
 //! The domain as its callers see it: plain functions over a real database in a file of its own,
-//! with a clock that only the test moves.
+//! with a clock that only the test moves, and again with a database of a server for each.
 
 mod answers;
 mod blocks;
 mod check;
 mod conversations;
+mod deploy;
 mod erase;
 mod messages;
 mod migration;
@@ -13,6 +14,7 @@ mod pages;
 mod plans;
 mod profile;
 mod quotas;
+mod schemas;
 mod sending;
 mod sessions;
 mod statements;
@@ -20,3 +22,8 @@ mod support;
 mod throttle;
 mod tokens;
 mod users;
+
+#[test]
+fn everything_again_on_postgresql() {
+    testing::again_on_postgres("everything_again_on_postgresql");
+}

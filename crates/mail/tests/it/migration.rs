@@ -5,7 +5,7 @@ use mail::mailbox::Unread;
 use mail::messages::Marks;
 use mail::pages::{Filter, Shelf};
 use mail::users::{AcceptFrom, ProfileChange};
-use mail::{Error, MessageId, Time, UserId, conversations, mailbox, pages, users};
+use mail::{Error, MessageId, Time, UserId, conversations, mailbox, users};
 
 use crate::support::{World, draft, refused};
 
@@ -45,6 +45,12 @@ const OLD: &[&str] = &[
      VALUES (1, 6, 6, 5, 106), (2, 6, 6, 5, 106), (2, 9, 5, 4, 205), (1, 10, 9, 9, 209)",
 ];
 
+/// The old database as it is now, where it is a file: there was no other one then.
+fn migrated() -> Option<World> {
+    let left_out = testing::is_about_sqlite("the version before had no other engine");
+    (!left_out).then(|| World::migrated(OLD))
+}
+
 fn user(id: i64) -> UserId {
     UserId::new(id).expect("it is a possible id")
 }
@@ -59,12 +65,13 @@ fn ids<const N: usize>(ids: [i64; N]) -> Vec<MessageId> {
 
 #[test]
 fn what_was_good_is_good() {
-    assert_eq!(World::migrated(OLD).problems(), []);
+    let Some(world) = migrated() else { return };
+    assert_eq!(world.problems(), []);
 }
 
 #[test]
 fn the_lists_of_the_classic_api_stay_as_they_were() {
-    let world = World::migrated(OLD);
+    let Some(world) = migrated() else { return };
     assert_eq!(world.received(user(ANN)), ids([2, 3, 7]));
     assert_eq!(world.unread(user(ANN)), ids([2, 3]));
     assert_eq!(world.received(user(BOB)), ids([1, 4]));
@@ -76,10 +83,10 @@ fn the_lists_of_the_classic_api_stay_as_they_were() {
 
 #[test]
 fn the_lists_of_the_shelves_hold_the_same() {
-    let world = World::migrated(OLD);
+    let Some(world) = migrated() else { return };
     let listed = |owner: i64, shelf: Shelf| -> Vec<i64> {
         let filter = Filter { shelf, ..Filter::default() };
-        let page = world.read(|tx, _cx| pages::list(tx, user(owner), &filter, None, 100));
+        let page = world.page(user(owner), &filter, None, 100);
         page.items.iter().map(|message| message.entry.message.get()).collect()
     };
     assert_eq!(listed(ANN, Shelf::Inbox), [7, 3, 2]);
@@ -94,7 +101,7 @@ fn the_lists_of_the_shelves_hold_the_same() {
 
 #[test]
 fn a_message_reads_as_before_for_those_who_hold_it() {
-    let world = World::migrated(OLD);
+    let Some(world) = migrated() else { return };
     let message = world.peek(user(BOB), id(1)).unwrap();
     let (entry, envelope) = (message.entry, message.envelope);
     assert_eq!((envelope.subject.as_str(), envelope.body.as_str()), ("one", "the first"));
@@ -117,8 +124,8 @@ fn a_message_reads_as_before_for_those_who_hold_it() {
 
 #[test]
 fn the_counts_are_those_of_the_lists_and_the_counters_go_on() {
-    let world = World::migrated(OLD);
-    let counts = |owner| world.read(|tx, _cx| mailbox::unread_counts(tx, user(owner)));
+    let Some(world) = migrated() else { return };
+    let counts = |owner| world.read(move |tx, _cx| mailbox::unread_counts(tx, user(owner)));
     assert_eq!(counts(ANN), Unread { messages: 2, conversations: 2, state: 11 });
     assert_eq!(counts(BOB), Unread { messages: 0, conversations: 0, state: 10 });
     assert_eq!(counts(CID), Unread { messages: 1, conversations: 1, state: 2 });
@@ -130,9 +137,9 @@ fn the_counts_are_those_of_the_lists_and_the_counters_go_on() {
 
 #[test]
 fn each_message_is_a_conversation_that_goes_on() {
-    let world = World::migrated(OLD);
+    let Some(world) = migrated() else { return };
     let list = || {
-        let page = world.read(|tx, _cx| conversations::list(tx, user(ANN), None, 100));
+        let page = world.read(move |tx, _cx| conversations::list(tx, user(ANN), None, 100));
         page.items.iter().map(|item| (item.id.get(), item.unread)).collect::<Vec<_>>()
     };
     assert_eq!(list(), [(8, 0), (7, 0), (5, 0), (3, 1), (2, 1), (1, 0)]);
@@ -145,7 +152,7 @@ fn each_message_is_a_conversation_that_goes_on() {
 
 #[test]
 fn who_has_written_to_whom_is_known() {
-    let world = World::migrated(OLD);
+    let Some(world) = migrated() else { return };
     assert_eq!(
         world.rows("SELECT owner_id, peer_id, first_at FROM contacts ORDER BY 1, 2", |row| {
             Ok((row.int(0)?, row.int(1)?, row.int(2)?))
@@ -161,14 +168,14 @@ fn who_has_written_to_whom_is_known() {
 
 #[test]
 fn accounts_stay_as_they_were() {
-    let world = World::migrated(OLD);
+    let Some(world) = migrated() else { return };
     assert!(world.credentials("ann").is_some());
     assert!(world.credentials("cid").is_none());
     let answer = world.try_send(user(ANN), draft(user(CID), "", ""));
     assert_eq!(refused(answer), Error::ReceiverUnavailable);
     world.enable(user(CID));
     world.send(user(ANN), user(CID), "welcome back");
-    let profile = world.read(|tx, _cx| users::profile(tx, user(ANN))).unwrap();
+    let profile = world.read(move |tx, _cx| users::profile(tx, user(ANN))).unwrap();
     assert_eq!(
         (profile.person.username, profile.person.display_name),
         ("Ann".into(), "Ann".into())

@@ -17,6 +17,7 @@ use proptest::prelude::{ProptestConfig, proptest};
 use proptest::sample::Index;
 use proptest::test_runner::TestCaseError;
 use proptest::{prop_assert, prop_assert_eq};
+use testing::{Engine, engine};
 
 use self::state::{Mailbox, Model, Named};
 use self::steps::{Dest, NAMES, Step, Who, step};
@@ -31,12 +32,13 @@ const STEPS: usize = 120;
 /// How long what is in the trash and what is gone have to stay.
 const KEPT: i64 = 30 * Time::DAY;
 
-/// 64 histories, or as many as the environment asks for; a failing one is printed, not kept.
+/// 64 histories on SQLite and 4 across a network, where each statement takes many times as long, or
+/// as many as the environment asks for; a failing one is printed, not kept.
 #[expect(clippy::disallowed_methods, reason = "proptest's own variable, which its API hides")]
 fn config() -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     ProptestConfig {
-        cases: asked.unwrap_or(64),
+        cases: asked.unwrap_or(if engine() == Engine::Sqlite { 64 } else { 4 }),
         failure_persistence: None,
         ..ProptestConfig::default()
     }

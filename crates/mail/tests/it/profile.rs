@@ -26,21 +26,23 @@ impl World {
     }
 
     pub(crate) fn person(&self, id: UserId) -> Option<Person> {
-        self.read(|tx, _cx| users::person(tx, id))
+        self.read(move |tx, _cx| users::person(tx, id))
     }
 
     fn people(&self, ids: &[UserId]) -> Vec<Person> {
-        self.read(|tx, _cx| users::people(tx, ids))
+        let ids = ids.to_vec();
+        self.read(move |tx, _cx| users::people(tx, &ids))
     }
 
     /// The names of those who are found by the beginning of a name.
     pub(crate) fn look_up(&self, prefix: &str, limit: i64) -> Vec<String> {
-        let found = self.read(|tx, _cx| users::lookup(tx, &fold(prefix), limit));
+        let prefix = fold(prefix);
+        let found = self.read(move |tx, _cx| users::lookup(tx, &prefix, limit));
         found.into_iter().map(|person| person.username).collect()
     }
 
     pub(crate) fn profile(&self, owner: UserId) -> Option<Profile> {
-        self.read(|tx, _cx| users::profile(tx, owner))
+        self.read(move |tx, _cx| users::profile(tx, owner))
     }
 
     pub(crate) fn update(&self, owner: UserId, change: ProfileChange) -> Result<()> {
@@ -307,7 +309,7 @@ fn another_password_is_not_set_where_the_old_one_was_changed_in_the_meantime() {
 fn the_credentials_of_a_user_are_found_by_id_too() {
     let world = World::new();
     let (ann, bob) = (world.user("ann"), world.user("bob"));
-    let of = |user| world.read(|tx, _cx| users::credentials_of(tx, user));
+    let of = |user| world.read(move |tx, _cx| users::credentials_of(tx, user));
     let found = of(ann).unwrap();
     assert_eq!((found.user, found.password_hash.as_str()), (ann, "hash of ann"));
     world.disable(bob);

@@ -153,11 +153,23 @@ fn each_user_has_limits_of_his_own() {
 fn a_window_that_a_wrong_clock_began_is_over() {
     let world = World::new();
     let ann = world.user("ann");
-    world.wait(1);
     (0..3).for_each(|_| drop(world.send_known(ann)));
-    world.wait(-1);
+    world.wait(-15 * Time::SECOND - 1);
     assert_eq!(world.send_known(ann), [2, 4]);
     assert_eq!(world.send_known(ann), [1, 3], "the new window began now");
+}
+
+/// Requests do not get to the database in the order of their times.
+#[test]
+fn a_window_that_a_later_request_began_counts_for_an_earlier_one() {
+    let world = World::new();
+    let ann = world.user("ann");
+    for remaining in [[2, 4], [1, 3], [0, 2]] {
+        assert_eq!(world.send_known(ann), remaining);
+        world.wait(-5 * Time::SECOND);
+    }
+    let over = exceeded(refused(world.take(ann, LIMITS, 0)));
+    assert_eq!(over, ("send-hour", 3, 3600, 3615));
 }
 
 #[test]
@@ -235,8 +247,9 @@ fn a_network_of_ipv6_registers_as_one_address() {
 #[test]
 fn registrations_of_a_wrong_clock_are_forgotten() {
     let world = World::new();
-    world.wait(1);
     (0..3).for_each(|_| assert_eq!(register(&world, "192.0.2.1"), Ok(())));
+    world.wait(-15 * Time::SECOND);
+    assert!(register(&world, "192.0.2.1").is_err(), "an earlier request that came later");
     world.wait(-1);
     assert_eq!(register(&world, "192.0.2.1"), Ok(()));
 }

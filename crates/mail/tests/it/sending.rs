@@ -75,8 +75,8 @@ fn where_nobody_can_be_written_to_nothing_is_there_afterwards() {
     for table in [
         "SELECT count(*) FROM messages",
         "SELECT count(*) FROM contacts",
-        "SELECT sum(counter) FROM mailboxes",
-        "SELECT sum(unread) FROM mailboxes",
+        "SELECT CAST(sum(counter) AS BIGINT) FROM mailboxes",
+        "SELECT CAST(sum(unread) AS BIGINT) FROM mailboxes",
     ] {
         assert_eq!(world.number(table), 0, "{table}");
     }
@@ -373,7 +373,7 @@ fn what_is_not_sent_takes_nothing() {
     let world = World::new();
     let [ann, bob, cid, dot] = ["ann", "bob", "cid", "dot"].map(|name| world.user(name));
     world.block(cid, ann);
-    let used = "SELECT coalesce(sum(used), 0) FROM quotas";
+    let used = "SELECT CAST(coalesce(sum(used), 0) AS BIGINT) FROM quotas";
     refused(world.send_limited(ann, to([To::Id(cid), name("nobody")])));
     refused(world.send_limited(ann, Draft { in_reply_to: Some(nothing()), ..draft(bob, "", "") }));
     assert_eq!((world.number(used), world.number("SELECT count(*) FROM contacts")), (0, 0));
@@ -383,7 +383,7 @@ fn what_is_not_sent_takes_nothing() {
     let three = to([To::Id(bob), To::Id(dot), To::Id(world.user("eve"))]);
     assert_eq!(exceeded(world.send_limited(ann, three)), "contact-hour");
     assert_eq!((world.number(used), world.number("SELECT count(*) FROM contacts")), (0, 0));
-    assert_eq!(world.number("SELECT sum(counter) + sum(unread) FROM mailboxes"), 0);
+    assert_eq!(world.number("SELECT CAST(sum(counter + unread) AS BIGINT) FROM mailboxes"), 0);
     // Who does not get it is no new face.
     let left = world.send_limited(ann, to([To::Id(cid), To::Id(dot)])).unwrap();
     assert_eq!(left[2], ("contact-hour", 1));

@@ -29,7 +29,7 @@ impl World {
     }
 
     fn listed(&self, owner: UserId) -> Vec<Listed> {
-        self.read(|tx, cx| sessions::list(tx, cx, owner))
+        self.read(move |tx, cx| sessions::list(tx, cx, owner))
     }
 
     fn end_by_id(&self, owner: UserId, id: i64) -> Option<Key> {
@@ -51,7 +51,7 @@ impl World {
     }
 
     fn session(&self, key: Key) -> Option<Session> {
-        self.read(|tx, cx| sessions::find(tx, cx, &key))
+        self.read(move |tx, cx| sessions::find(tx, cx, &key))
     }
 
     pub(crate) fn holds(&self, key: Key) -> bool {
@@ -512,11 +512,15 @@ fn the_hundred_and_first_session_ends_the_one_that_was_least_recently_seen() {
 fn too_many_sessions_of_an_older_version_end_with_the_next_login() {
     let world = World::new();
     let ann = world.user("ann");
-    world.sql(
-        "INSERT INTO sessions (user_id, token_hash, created_at, last_seen_at)
-         WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 250)
-         SELECT 1, randomblob(32), 1750000000000000, 1750000000000000 + n FROM numbers",
-    );
+    let sessions = world.write(move |tx, cx| {
+        let hashes: Vec<_> = (0..250).map(|number| [number; 32]).collect();
+        let rows = (1..).zip(&hashes);
+        let rows = rows.map(|(n, hash)| db::params![ann, hash, cx.now, cx.now.plus(n)]);
+        let sql = "INSERT INTO sessions (user_id, token_hash, created_at, last_seen_at)
+                   VALUES (?1, ?2, ?3, ?4)";
+        Ok(tx.batch(sql, &rows.collect::<Vec<_>>())?)
+    });
+    assert_eq!(sessions.unwrap(), 250);
     assert_eq!(world.listed(ann).len(), 100);
     world.wait(Time::SECOND);
     let last = world.log_in("ann");

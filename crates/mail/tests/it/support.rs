@@ -2,12 +2,14 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
-use db::{Db, Row, Tx, Url};
+use db::{Db, Options, Row, Tx, Url};
 use mail::entries::{self, Entry};
 use mail::messages::{self, Marks, Message};
 use mail::pages::{self, Filter, Page};
@@ -16,9 +18,13 @@ use mail::text::{Body, Email, Lengths, Subject, Username};
 use mail::users::{self, Credentials};
 use mail::{Cx, Error, MessageId, Result, SCHEMA, Time, UserId, mailbox};
 use tempfile::TempDir;
+use testing::{Database, Engine, engine};
 
 /// What the server allows by default is of no interest here.
 pub(crate) const LENGTHS: Lengths = Lengths { subject_chars: 255, body_bytes: 65_536 };
+
+/// The file in a folder of its own.
+const FILE: &str = "sqlite:postroom.db";
 
 /// When every test begins.
 const START: Time = Time(1_750_000_000_000_000);
@@ -27,25 +33,53 @@ const START: Time = Time(1_750_000_000_000_000);
 pub(crate) struct World {
     db: Db,
     clock: Cell<Time>,
-    folder: TempDir,
+    place: Place,
+}
+
+/// Where the database is; it goes after the handle to it.
+enum Place {
+    Folder(TempDir),
+    Server(Database),
+}
+
+/// Brings the schema of a new database up to date.
+fn prepare(url: &str) {
+    Db::migrate(&parse(url, Path::new("")), SCHEMA, START.0).expect("the schema can be made");
+}
+
+/// An address. A test does one thing after the other, with the chance of one thread.
+fn parse(url: &str, folder: &Path) -> Url {
+    let patience = Duration::from_mins(1);
+    let options =
+        Options { connections: 1, patience, lock_timeout: patience, ..Options::default() };
+    Url::with(url, folder, options).expect("the URL is valid")
 }
 
 impl World {
     /// An empty database.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder for the database can be made");
-        let url = Url::parse("sqlite:postroom.db", folder.path()).expect("the URL is valid");
-        Db::migrate(&url, SCHEMA, START.0).expect("the schema can be made");
+        let (url, place) = match engine() {
+            Engine::Sqlite => {
+                let folder = tempfile::tempdir().expect("a folder for the database can be made");
+                let url = parse(FILE, folder.path());
+                Db::migrate(&url, SCHEMA, START.0).expect("the schema can be made");
+                (url, Place::Folder(folder))
+            }
+            Engine::Postgres => {
+                let database = Database::fresh(prepare);
+                (parse(&database.url(), Path::new("")), Place::Server(database))
+            }
+        };
         let db = Db::open(&url, SCHEMA).expect("the database can be opened");
         CHANCE.set(0);
-        Self { db, clock: Cell::new(START), folder }
+        Self { db, clock: Cell::new(START), place }
     }
 
-    /// A database of the first step of the schema, filled as the version of then did it, and
+    /// A file of the first step of the schema, filled as the version of then did it, and
     /// brought up to date.
     pub(crate) fn migrated(old: &'static [&'static str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the database can be made");
-        let url = Url::parse("sqlite:postroom.db", folder.path()).expect("the URL is valid");
+        let url = parse(FILE, folder.path());
         let first = &SCHEMA[..1];
         Db::migrate(&url, first, START.0).expect("the schema can be made");
         let db = Db::open(&url, first).expect("the database can be opened");
@@ -56,7 +90,7 @@ impl World {
         drop(db);
         Db::migrate(&url, SCHEMA, START.0).expect("the schema can be brought up to date");
         let db = Db::open(&url, SCHEMA).expect("the database can be opened");
-        Self { db, clock: Cell::new(START), folder }
+        Self { db, clock: Cell::new(START), place: Place::Folder(folder) }
     }
 
     /// The present.
@@ -89,9 +123,12 @@ impl World {
     }
 
     /// Runs reads in one snapshot; it is the test's error where they fail.
-    pub(crate) fn read<R>(&self, reads: impl FnOnce(&mut Tx<'_>, &Cx) -> Result<R>) -> R {
+    pub(crate) fn read<R: Send + 'static>(
+        &self,
+        mut reads: impl FnMut(&mut Tx<'_>, &Cx) -> Result<R> + Send + 'static,
+    ) -> R {
         let cx = self.cx();
-        wait_for(self.db.read(|tx| reads(tx, &cx))).expect("what is only read does not fail")
+        wait_for(self.db.read(move |tx| reads(tx, &cx))).expect("what is only read does not fail")
     }
 
     /// Changes the database behind the domain's back.
@@ -100,12 +137,12 @@ impl World {
     }
 
     /// All rows of a statement.
-    pub(crate) fn rows<T>(
+    pub(crate) fn rows<T: Send + 'static>(
         &self,
         statement: &'static str,
-        map: impl FnMut(&Row<'_>) -> db::Result<T>,
+        mut map: impl FnMut(&Row<'_>) -> db::Result<T> + Send + 'static,
     ) -> Vec<T> {
-        self.read(|tx, _cx| Ok(tx.query(statement, &[], map)?))
+        self.read(move |tx, _cx| Ok(tx.query(statement, &[], &mut map)?))
     }
 
     /// The one number that a statement answers.
@@ -113,10 +150,14 @@ impl World {
         self.rows(statement, |row| row.int(0))[0]
     }
 
-    /// Everything that its files hold.
+    /// Everything that its files hold, or the tables of its server.
     pub(crate) fn stored_bytes(&self) -> Vec<u8> {
+        let folder = match &self.place {
+            Place::Folder(folder) => folder.path(),
+            Place::Server(database) => return database.stored_bytes(),
+        };
         let mut stored = Vec::new();
-        for file in self.folder.path().read_dir().expect("the folder is there") {
+        for file in folder.read_dir().expect("the folder is there") {
             let path = file.expect("the folder can be listed").path();
             stored.extend(std::fs::read(path).expect("the file can be read"));
         }
@@ -138,7 +179,8 @@ impl World {
 
     /// What a user logs in with.
     pub(crate) fn credentials(&self, name: &str) -> Option<Credentials> {
-        self.read(|tx, _cx| users::credentials(tx, &mail::text::fold(name)))
+        let name = mail::text::fold(name);
+        self.read(move |tx, _cx| users::credentials(tx, &name))
     }
 
     /// Disables an account.
@@ -191,12 +233,12 @@ impl World {
 
     /// What reading answers.
     pub(crate) fn peek(&self, caller: UserId, id: MessageId) -> Option<Message> {
-        self.read(|tx, _cx| messages::read(tx, caller, id))
+        self.read(move |tx, _cx| messages::read(tx, caller, id))
     }
 
     /// What the mailbox of a user says of a message.
     pub(crate) fn entry(&self, owner: UserId, id: MessageId) -> Option<Entry> {
-        self.read(|tx, _cx| entries::find(tx, owner, id))
+        self.read(move |tx, _cx| entries::find(tx, owner, id))
     }
 
     /// Marks as read.
@@ -217,12 +259,12 @@ impl World {
 
     /// The ids of what a user received.
     pub(crate) fn received(&self, user: UserId) -> Vec<MessageId> {
-        self.read(|tx, _cx| mailbox::received(tx, user, EVERYTHING))
+        self.read(move |tx, _cx| mailbox::received(tx, user, EVERYTHING))
     }
 
     /// The ids of what a user received and has not read.
     pub(crate) fn unread(&self, user: UserId) -> Vec<MessageId> {
-        self.read(|tx, _cx| mailbox::unread(tx, user, EVERYTHING))
+        self.read(move |tx, _cx| mailbox::unread(tx, user, EVERYTHING))
     }
 
     /// A page of a list.
@@ -233,7 +275,8 @@ impl World {
         before: Option<MessageId>,
         limit: usize,
     ) -> Page<Message> {
-        self.read(|tx, _cx| pages::list(tx, owner, filter, before, limit))
+        let filter = filter.clone();
+        self.read(move |tx, _cx| pages::list(tx, owner, &filter, before, limit))
     }
 
     /// All pages of a list.
@@ -253,7 +296,7 @@ impl World {
 
     /// Every rule that the data breaks.
     pub(crate) fn problems(&self) -> Vec<(&'static str, i64)> {
-        let found = self.read(|tx, _cx| mail::check::run(tx));
+        let found = self.read(move |tx, _cx| mail::check::run(tx));
         found.into_iter().map(|problem| (problem.what, problem.rows)).collect()
     }
 }
@@ -315,7 +358,7 @@ fn count_up(bytes: &mut [u8]) {
 }
 
 /// Waits on this thread. The domain needs no runtime, and so its tests need none.
-fn wait_for<F: Future>(future: F) -> F::Output {
+pub(crate) fn wait_for<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
 
     impl Wake for Unpark {

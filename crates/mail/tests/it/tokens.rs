@@ -34,7 +34,7 @@ impl World {
     }
 
     fn holding(&self, key: Key) -> Option<Holding> {
-        self.read(|tx, cx| tokens::find(tx, cx, &key))
+        self.read(move |tx, cx| tokens::find(tx, cx, &key))
     }
 
     pub(crate) fn is_good(&self, key: Key) -> bool {
@@ -46,7 +46,7 @@ impl World {
     }
 
     fn tokens(&self, owner: UserId) -> Vec<TokenInfo> {
-        self.read(|tx, _cx| tokens::list(tx, owner))
+        self.read(move |tx, _cx| tokens::list(tx, owner))
     }
 
     fn revoke(&self, owner: UserId, id: i64) -> Option<Key> {

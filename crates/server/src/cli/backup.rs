@@ -24,8 +24,8 @@ pub(super) struct Restore {
 
 pub(super) fn run(settings: &Settings, backup: &Backup) -> Result<(), Failure> {
     let url = settings.database()?;
-    if !url.path().is_file() {
-        return Err(anyhow::anyhow!("there is no database at {}", url.path().display()).into());
+    if url.path().is_some_and(|path| !path.is_file()) {
+        return Err(anyhow::anyhow!("there is no database at {url}").into());
     }
     Db::backup(&url, &backup.file)?;
     let bytes = std::fs::metadata(&backup.file)?.len();
@@ -40,7 +40,7 @@ pub(super) fn restore(settings: &Settings, restore: &Restore) -> Result<(), Fail
     let stamp = now.strftime("%Y%m%dT%H%M%SZ").to_string();
     let end_sessions = |tx: &mut db::Tx<'_>| mail::sessions::end_everybodys(tx).map(drop);
     let restored = Db::restore(&url, &restore.file, mail::SCHEMA, &stamp, end_sessions)?;
-    println!("{} now holds {}", url.path().display(), restore.file.display());
+    println!("{url} now holds {}", restore.file.display());
     if let Some(kept) = restored.kept {
         println!("The database that was there is kept in {}.", kept.display());
     }

@@ -8,8 +8,8 @@ use crate::config::Settings;
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let url = settings.database()?;
-    if !url.path().is_file() {
-        return Err(anyhow!("there is no database at {}", url.path().display()).into());
+    if url.path().is_some_and(|path| !path.is_file()) {
+        return Err(anyhow!("there is no database at {url}").into());
     }
     let mut problems = Db::integrity(&url)?;
     // What a broken file says of its contents is worth nothing.
@@ -19,11 +19,11 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
         problems.extend(found.iter().map(|problem| format!("{} ({})", problem.what, problem.rows)));
     }
     if problems.is_empty() {
-        println!("{}: whole and consistent", url.path().display());
+        println!("{url}: whole and consistent");
         return Ok(());
     }
     for problem in &problems {
         println!("{problem}");
     }
-    Err(anyhow!("{} problems in {}", problems.len(), url.path().display()).into())
+    Err(anyhow!("{} problems in {url}", problems.len()).into())
 }

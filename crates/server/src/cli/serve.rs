@@ -18,7 +18,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
 async fn serve(settings: Settings) -> Result<(), Failure> {
     let mut stops = Stops::catch()?;
     let data = settings.data_dir.display().to_string();
-    let server = crate::start(settings, Clock::default())?;
+    let server = crate::start(settings, Clock::default()).await?;
     let address = server.address();
     // Whether anybody reads it or not: a full disk behind it does not stop the server.
     drop(greet(&address, &data));

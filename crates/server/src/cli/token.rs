@@ -12,7 +12,6 @@ use mail::{Cx, Time};
 
 use super::user::find;
 use super::{Failure, open, wait};
-use crate::Clock;
 use crate::config::Settings;
 
 #[derive(Subcommand)]
@@ -52,10 +51,10 @@ pub(super) enum Command {
 }
 
 pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
-    let db = open(settings)?;
+    let (db, clock) = open(settings)?;
     match command {
         Command::Add { user, name, scopes, days } => {
-            let cx = Clock::default().cx();
+            let cx = clock.cx();
             let scopes = match scopes.as_slice() {
                 [] => Scopes::all(),
                 names => Scopes::parse(names.iter().map(String::as_str))?,
@@ -84,7 +83,7 @@ fn add(db: &Db, cx: Cx, user: &str, new: NewToken) -> Result<(), Failure> {
 fn list(db: &Db, user: &str) -> Result<(), Failure> {
     let owner = find(db, user)?.id;
     let mut out = std::io::stdout().lock();
-    for token in wait(db.read(|tx| tokens::list(tx, owner)))?? {
+    for token in wait(db.read(move |tx| tokens::list(tx, owner)))?? {
         let scopes = token.scopes.names().collect::<Vec<_>>().join(",");
         let created = day(Some(token.created_at), "")?;
         let until = day(token.expires_at, "revoked")?;

@@ -10,7 +10,6 @@ use mail::users::{self, User};
 use mail::{Cx, passwords};
 
 use super::{Failure, open, wait};
-use crate::Clock;
 use crate::config::Settings;
 
 #[derive(Subcommand)]
@@ -63,8 +62,8 @@ pub(super) enum Command {
 const PAGE: i64 = 1000;
 
 pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
-    let db = open(settings)?;
-    let cx = Clock::default().cx();
+    let (db, clock) = open(settings)?;
+    let cx = clock.cx();
     match command {
         Command::Add { name, email } => add(&db, cx, &name, &email),
         Command::List => list(&db),
@@ -99,7 +98,7 @@ fn list(db: &Db) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let mut after = 0;
     loop {
-        let page = wait(db.read(|tx| users::list(tx, after, PAGE)))??;
+        let page = wait(db.read(move |tx| users::list(tx, after, PAGE)))??;
         for user in &page {
             let since = jiff::Timestamp::from_microsecond(user.created_at.0)?;
             let state = if user.disabled_at.is_some() { "disabled" } else { "active" };
@@ -135,7 +134,7 @@ fn erase(db: &Db, cx: Cx, name: &str, yes: bool) -> Result<(), Failure> {
 
 pub(super) fn find(db: &Db, name: &str) -> Result<User, Failure> {
     let folded = fold(name);
-    let user = wait(db.read(|tx| users::find(tx, &folded)))??;
+    let user = wait(db.read(move |tx| users::find(tx, &folded)))??;
     user.ok_or_else(|| anyhow!("there is no user {name}").into())
 }
 

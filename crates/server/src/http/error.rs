@@ -190,6 +190,14 @@ impl Error {
         let (code, text, retry_after) = match &cause {
             db::Error::Busy => (Code::Unavailable, "the server is busy, try again", Some(1)),
             db::Error::Full => (Code::StorageFull, "the server has no space left", Some(60)),
+            db::Error::Unavailable(_) => {
+                (Code::Unavailable, "the database is not available, try again", Some(1))
+            }
+            db::Error::Unknown => (
+                Code::Unavailable,
+                "whether it was done is not known: try again, with the same Idempotency-Key",
+                Some(1),
+            ),
             db::Error::Failed(_) | db::Error::Closed => {
                 (Code::Unavailable, "the server is stopping", Some(5))
             }

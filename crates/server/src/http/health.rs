@@ -25,7 +25,7 @@ pub(super) async fn ready(State(app): State<App>) -> Result<impl IntoResponse, E
     if app.stopping.is_set() {
         return Err(Error::not_ready("the server is stopping"));
     }
-    app.db.read(|tx| users::list(tx, 0, 1)).await?;
+    app.db.read(move |tx| users::list(tx, 0, 1)).await?;
     Ok(Json(Health { status: "ready" }))
 }
 

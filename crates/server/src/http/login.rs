@@ -57,7 +57,8 @@ impl Attempt {
     /// # Errors
     /// Where they are nobody's.
     pub(super) async fn check(&self, app: &App, password: String) -> Result<Credentials, Error> {
-        let known = app.db.read(|tx| users::credentials(tx, &self.name)).await?;
+        let name = self.name.clone();
+        let known = app.db.read(move |tx| users::credentials(tx, &name)).await?;
         let hash = known.as_ref().map(|known| known.password_hash.clone());
         let verify = move || passwords::verify(password.as_bytes(), hash.as_deref());
         let fits = app.passwords.run(verify).await?;

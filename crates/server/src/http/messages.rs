@@ -65,7 +65,7 @@ pub(super) async fn unread(
 }
 
 async fn list(app: &App, owner: UserId, list: List) -> Result<Response, Error> {
-    let mut ids = app.db.read(|tx| list(tx, owner, i64::from(SHORT) + 1)).await?;
+    let mut ids = app.db.read(move |tx| list(tx, owner, i64::from(SHORT) + 1)).await?;
     if ids.len() > usize::from(SHORT) {
         ids = app.db.scan(move |tx| list(tx, owner, i64::MAX)).await?;
     }
@@ -101,7 +101,7 @@ pub(super) async fn read(
     input: Input,
 ) -> Result<impl IntoResponse, Error> {
     let id = input.fields()?.message()?;
-    let found = app.db.read(|tx| messages::glance(tx, caller.user, id)).await?;
+    let found = app.db.read(move |tx| messages::glance(tx, caller.user, id)).await?;
     let (glance, envelope) = found.ok_or(mail::Error::NotFound)?;
     // A page of another site may cause this request, but not that the message counts as read; and
     // a token that may only read may not do that either.

@@ -125,7 +125,7 @@ fn tell_log(fault: &Fault, id: &str, method: &Method, status: StatusCode) {
     let Some(cause) = &fault.cause else { return };
     match cause {
         // What passes by itself is no error of ours.
-        db::Error::Busy | db::Error::Full => {
+        db::Error::Busy | db::Error::Full | db::Error::Unavailable(_) | db::Error::Unknown => {
             tracing::warn!(request = id, %method, %status, %cause, "refused");
         }
         // The server ends, and tells why: once, and not with every request.

@@ -323,7 +323,7 @@ fn every_fixed_name_of_the_environment_works() {
     assert_eq!(settings.listen.to_string(), "[::1]:9000");
     assert_eq!(settings.data_dir, Path::new("/var/lib/postroom"));
     let database = settings.database().expect("it is a file");
-    assert_eq!(database.path(), Path::new("/var/lib/postroom/other.db"));
+    assert_eq!(database.path(), Some(Path::new("/var/lib/postroom/other.db")));
     assert_eq!(settings.secret_key.expose(), KEY);
     assert_eq!(settings.secret_key_file, Path::new(&key_file));
     assert_eq!(settings.log, "debug");
@@ -338,7 +338,7 @@ fn the_fixed_defaults_are_the_defaults() {
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8000");
     assert_eq!(settings.data_dir, Path::new("./postroom-data"));
     let database = settings.database().expect("it is a file");
-    assert_eq!(database.path(), Path::new("./postroom-data/postroom.db"));
+    assert_eq!(database.path(), Some(Path::new("./postroom-data/postroom.db")));
     assert_eq!((settings.rate_limits, settings.registration), (Switch::On, Registration::Open));
     assert_eq!((settings.log.as_str(), settings.log_format), ("info", LogFormat::Text));
     assert!(settings.public_url.is_empty() && settings.trusted_proxies.is_empty());

@@ -16,6 +16,7 @@ use mail::{UserId, passwords, users};
 use server::config::{Config, Settings, Sources};
 use server::{Clock, Server};
 use tempfile::TempDir;
+use testing::{Database, Engine, engine};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 
@@ -24,6 +25,8 @@ use crate::user::User;
 
 /// The password of every user that [`TestApp::user`] makes.
 pub(crate) const PASSWORD: &str = "a fine password 7";
+/// How the key of a node begins; the name of its database follows.
+const KEY: &str = "the key of all nodes that share ";
 /// A password that is nobody's.
 pub(crate) const WRONG: &str = "not the password";
 
@@ -53,6 +56,8 @@ pub(crate) struct TestApp {
     address: Address,
     failures: AtomicU64,
     running: Option<Running>,
+    /// Where the database is not a file in the folder.
+    database: Option<Database>,
 }
 
 /// The server has a thread with a runtime of its own, so that a drop can wait for its end.
@@ -73,7 +78,18 @@ impl TestApp {
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let data = folder.path().join("data");
+        let database = match engine() {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some(Database::fresh(prepare)),
+        };
+        let url = database.as_ref().map(Database::url).unwrap_or_default();
+        // Nodes have to be given one; a server with a file makes its own.
+        let key = database.as_ref().map(|database| format!("{KEY}{}", database.name()));
+        let key = key.unwrap_or_default();
         let usual = [
+            ("secret_key", key.as_str()),
+            ("database_url", url.as_str()),
+            ("database_connections", "4"),
             ("listen", "127.0.0.1:0"),
             ("data_dir", data.to_str().expect("its name is text")),
             // The threads of one test must not take the processors from the others.
@@ -83,6 +99,8 @@ impl TestApp {
             ("header_timeout_seconds", "600"),
             ("body_timeout_seconds", "600"),
             ("shutdown_seconds", "600"),
+            ("database_timeout_seconds", "60"),
+            ("database_lock_timeout_seconds", "60"),
         ];
         let flags = usual.iter().chain(settings);
         let flags = flags.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -93,6 +111,7 @@ impl TestApp {
             address: Address(Arc::default()),
             failures: AtomicU64::new(0),
             running: None,
+            database,
         };
         app.run();
         app
@@ -114,9 +133,9 @@ impl TestApp {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("the system has a runtime").block_on(async move {
-                let url = settings.database().expect("it is a file");
-                let server =
-                    server::start(settings, clock).map_err(|error| format!("{error:#}"))?;
+                let url = settings.database().expect("it is an address");
+                let started = server::start(settings, clock).await;
+                let server = started.map_err(|error| format!("{error:#}"))?;
                 let begun = tell.send((server.address(), server.db().clone()));
                 begun.expect("the test waits for it");
                 // Told to stop, or left alone by a test that has ended.
@@ -203,9 +222,14 @@ impl TestApp {
         self.address.clone()
     }
 
-    /// The folder that holds its data.
-    pub(crate) fn data(&self) -> &Path {
-        self.folder.path()
+    /// Everything that the database holds, as bytes: its file and its log, or its tables.
+    pub(crate) fn stored_bytes(&self) -> Vec<u8> {
+        if let Some(database) = &self.database {
+            return database.stored_bytes();
+        }
+        let data = self.folder.path().join("data");
+        let files = ["postroom.db", "postroom.db-wal"].map(|file| std::fs::read(data.join(file)));
+        files.into_iter().flat_map(|file| file.expect("it can be read")).collect()
     }
 
     fn db(&self) -> &Db {
@@ -221,9 +245,13 @@ impl TestApp {
         self.db().write(f).await.expect("the database can be written")
     }
 
-    /// Waits for what was written without waiting: writes keep their order.
+    /// Waits for what was written without waiting: in a file writes keep their order, on a server
+    /// they are done when nothing is left to do.
     pub(crate) async fn settle(&self) {
         self.write(|_tx| Ok(())).await;
+        while engine() == Engine::Postgres && self.db().stats().queued > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Sends bytes as they are, and returns everything that is answered until the end.
@@ -334,6 +362,19 @@ impl Drop for TestApp {
     }
 }
 
+/// Brings the schema of a new database up to date, and adds what [`TABLES`] needs and SQLite has.
+fn prepare(url: &str) {
+    let place = db::Url::parse(url, Path::new("")).expect("it is an address");
+    Db::migrate(&place, mail::SCHEMA, 0).expect("the schema can be made");
+    let quote = "
+        CREATE FUNCTION quote(text) RETURNS text LANGUAGE sql AS 'SELECT quote_nullable($1)';
+        CREATE FUNCTION quote(bigint) RETURNS text LANGUAGE sql
+            AS $$SELECT coalesce($1::text, 'NULL')$$;
+        CREATE FUNCTION quote(bytea) RETURNS text LANGUAGE sql
+            AS $$SELECT 'X' || quote_literal(upper(encode($1, 'hex')))$$";
+    testing::sql(url, quote);
+}
+
 /// Each table, a row as one text.
 const TABLES: [&str; 15] = [
     "SELECT 'trash ' || owner_id || ' ' || message_id || ' ' || trashed_at
@@ -395,6 +436,9 @@ async fn end(server: Server, url: &db::Url) -> Result<(), String> {
     }
     if !server.stop(pending()).await {
         return Err("what was in flight was cut off".to_owned());
+    }
+    if engine() == Engine::Postgres {
+        return Ok(());
     }
     match Db::integrity(url) {
         Ok(damage) if damage.is_empty() => Ok(()),

@@ -1,5 +1,5 @@
 //! The server as its clients see it: each test starts a real one, on a real socket, with a
-//! database of its own and a clock that is moved by hand.
+//! database of its own and a clock that is moved by hand; and all of it again over PostgreSQL.
 
 mod classic;
 mod client;
@@ -14,3 +14,8 @@ mod strangers;
 mod throttling;
 mod user;
 mod v1;
+
+#[test]
+fn everything_again_on_postgresql() {
+    testing::again_on_postgres("everything_again_on_postgresql");
+}

@@ -22,6 +22,9 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 
 #[test]
 fn a_backup_under_load_holds_everything_that_was_acknowledged_before_it() {
+    if testing::is_about_sqlite("PostgreSQL has tools of its own to save and restore") {
+        return;
+    }
     let place = Place::new();
     let server = place.serve();
     let (mut senders, mut receivers) = people(&server, 8, 2);
@@ -89,6 +92,9 @@ fn a_backup_under_load_holds_everything_that_was_acknowledged_before_it() {
 
 #[test]
 fn a_restore_keeps_the_database_that_was_there_and_says_where() {
+    if testing::is_about_sqlite("PostgreSQL has tools of its own to save and restore") {
+        return;
+    }
     let place = Place::new();
     let server = place.serve();
     let mut ann = server.user("ann");
@@ -130,6 +136,9 @@ fn a_restore_keeps_the_database_that_was_there_and_says_where() {
 
 #[test]
 fn a_restore_while_the_server_runs_is_refused() {
+    if testing::is_about_sqlite("PostgreSQL has tools of its own to save and restore") {
+        return;
+    }
     let place = Place::new();
     let server = place.serve();
     let mut ann = server.user("ann");
@@ -150,6 +159,9 @@ fn a_restore_while_the_server_runs_is_refused() {
 
 #[test]
 fn what_is_no_whole_backup_is_refused_and_nothing_changes() {
+    if testing::is_about_sqlite("PostgreSQL has tools of its own to save and restore") {
+        return;
+    }
     let place = Place::new();
     let server = place.serve();
     let mut ann = server.user("ann");
@@ -196,6 +208,9 @@ fn what_is_no_whole_backup_is_refused_and_nothing_changes() {
 
 #[test]
 fn a_backup_does_not_overwrite_a_file_nor_invent_a_database() {
+    if testing::is_about_sqlite("PostgreSQL has tools of its own to save and restore") {
+        return;
+    }
     let place = Place::new();
     let error = place.run(&["backup", "today.db"]).failed(1);
     assert!(error.contains("there is no database at data/postroom.db"), "{error}");
@@ -210,6 +225,9 @@ fn a_backup_does_not_overwrite_a_file_nor_invent_a_database() {
 
 #[test]
 fn a_restore_that_is_killed_leaves_one_of_the_two_databases() {
+    if testing::is_about_sqlite("PostgreSQL has tools of its own to save and restore") {
+        return;
+    }
     let place = Place::new();
     let server = place.serve();
     let mut ann = server.user("ann");

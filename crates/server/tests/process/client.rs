@@ -218,8 +218,8 @@ pub(crate) struct User {
     pub id: i64,
     pub session: String,
     pub token: String,
-    address: SocketAddr,
-    wire: Option<Wire>,
+    pub address: SocketAddr,
+    pub wire: Option<Wire>,
 }
 
 impl User {
@@ -269,7 +269,8 @@ impl User {
         self.request_with(&[], method, path, body)
     }
 
-    fn request_with(
+    /// The same with further headers.
+    pub(crate) fn request_with(
         &self,
         further: &[(&str, &str)],
         method: &str,
@@ -291,7 +292,8 @@ impl User {
         self.exchange(&self.request(method, path, &body))
     }
 
-    fn exchange(&mut self, request: &str) -> Result<Answer, End> {
+    /// Sends a request as it stands, once.
+    pub(crate) fn exchange(&mut self, request: &str) -> Result<Answer, End> {
         let mut wire = match self.wire.take() {
             Some(wire) => wire,
             None => Wire::try_open(self.address)?,
@@ -314,6 +316,16 @@ impl User {
         let draft = json!({ "to": [to], "subject": "once", "body": key }).to_string();
         let headers = [("Content-Type", "application/json"), ("Idempotency-Key", key)];
         self.exchange(&self.request_with(&headers, "POST", "/v1/messages", &draft))
+    }
+
+    /// Asks /v1 for something; `key` makes a retry harmless.
+    #[track_caller]
+    pub(crate) fn v1(&mut self, method: &str, path: &str, key: &str, body: &Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let headers = [("Content-Type", "application/json"), ("Idempotency-Key", key)];
+        let headers = &headers[..if key.is_empty() { 1 } else { 2 }];
+        let request = self.request_with(headers, method, &format!("/v1{path}"), &body);
+        self.exchange(&request).expect("an answer")
     }
 
     /// Sends a message and returns its id.

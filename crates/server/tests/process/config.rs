@@ -133,10 +133,16 @@ fn a_value_that_cannot_be_used_is_refused_and_never_repeated_where_it_is_secret(
         assert!(error.starts_with(&format!("error: ./{file}: ")), "{error}");
         assert!(!error.contains("canary") && !error.contains("12345"), "{error}");
     }
-    let place = Place::new().with("POSTROOM_DATABASE_URL", "postgres://ann:canary@db/mail");
-    for command in [&[][..], &["check"], &["user", "list"]] {
-        let error = place.run(command).failed(1);
-        assert!(error.contains("sqlite:") && !error.contains("canary"), "{error}");
+    for (url, problem) in [
+        ("mysql://ann:canary@db/mail", "it must begin with sqlite: or postgres://"),
+        ("postgres://ann:canary@db:port/mail", "it must be postgres://user:password@host:port/"),
+        ("postgres://ann:canary@127.0.0.1:1/mail", "the database is not available"),
+    ] {
+        let place = Place::new().with("POSTROOM_DATABASE_URL", url);
+        for command in [&[][..], &["check"], &["user", "list"]] {
+            let error = place.run(command).failed(1);
+            assert!(error.contains(problem) && !error.contains("canary"), "{error}");
+        }
     }
     let error = Place::new().run(&["--config", "none.toml"]).failed(2);
     assert!(error.starts_with("error: none.toml: "), "{error}");

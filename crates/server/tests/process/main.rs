@@ -1,6 +1,7 @@
 //! The real binary, as an operator and the internet meet it: killed, starved, misused, stopped,
 //! saved and restored. Each test starts its own, in a folder of its own, with nothing of the
-//! environment outside.
+//! environment outside; and again over a database of PostgreSQL for each, but for what is about the
+//! file of SQLite.
 #![cfg(target_os = "linux")]
 
 mod backup;
@@ -12,9 +13,15 @@ mod faults;
 mod fuzz;
 mod hostile;
 mod limits;
+mod moving;
 mod retries;
 mod secrets;
 mod shutdown;
 mod storage;
 mod support;
 mod traffic;
+
+#[test]
+fn everything_again_on_postgresql() {
+    testing::again_on_postgres("everything_again_on_postgresql");
+}

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use testing::{Database, Engine, engine};
 
 use crate::client::{PATIENCE, User, get};
 
@@ -20,6 +21,8 @@ pub(crate) struct Place {
     folder: TempDir,
     settings: Vec<(String, String)>,
     starts: AtomicUsize,
+    /// Where the database is not a file in the folder.
+    database: Option<Database>,
 }
 
 /// How a command ended.
@@ -50,15 +53,28 @@ impl Place {
     /// A folder without any setting.
     pub(crate) fn bare() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        Self { folder, settings: Vec::new(), starts: AtomicUsize::new(0) }
+        Self { folder, settings: Vec::new(), starts: AtomicUsize::new(0), database: None }
     }
 
-    /// A folder for a server on a free port that lets many log in.
+    /// A folder for a server on a free port that lets many log in, and a database of its own.
     pub(crate) fn new() -> Self {
-        Self::bare()
+        let place = Self::bare()
             .with("POSTROOM_LISTEN", "127.0.0.1:0")
             .with("POSTROOM_DATA_DIR", "data")
-            .with("POSTROOM_RATE_LIMITS", "off")
+            .with("POSTROOM_RATE_LIMITS", "off");
+        match engine() {
+            Engine::Sqlite => place,
+            Engine::Postgres => {
+                let database = Database::empty();
+                // Nodes have to be given a key; a server with a file makes its own.
+                let key = "the key of all nodes of one test";
+                fs::write(place.path("nodes.key"), key).expect("a key can be written");
+                let place = place
+                    .with("POSTROOM_DATABASE_URL", &database.url())
+                    .with("POSTROOM_SECRET_KEY_FILE", "nodes.key");
+                Self { database: Some(database), ..place }
+            }
+        }
     }
 
     /// With a variable of the environment.
@@ -115,6 +131,16 @@ impl Place {
         let mut names: Vec<_> = files.map(name).collect();
         names.sort();
         names
+    }
+
+    /// Everything that is stored, as bytes: the files in the data folder, and the tables where the
+    /// database is not one of them.
+    pub(crate) fn stored_bytes(&self) -> Vec<u8> {
+        let mut stored = self.database.as_ref().map(Database::stored_bytes).unwrap_or_default();
+        for name in self.files() {
+            stored.extend(fs::read(self.path("data").join(name)).expect("it can be read"));
+        }
+        stored
     }
 
     /// Asserts that the database is whole and makes sense.

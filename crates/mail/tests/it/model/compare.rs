@@ -1,6 +1,7 @@
 //! Holds everything that can be asked to the model.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use db::Tx;
 use mail::conversations::{self, Conversation};
@@ -69,11 +70,18 @@ impl History {
         prop_assert_eq!(self.world.problems(), vec![]);
         self.compare_holders()?;
         self.compare_changes()?;
-        for owner in self.touched.clone() {
-            let compared = self.world.read(|tx, _cx| Ok(self.compare_mailbox(tx, owner)));
-            compared?;
-        }
-        Ok(())
+        let expected = Arc::new(Expected {
+            model: std::mem::take(&mut self.model),
+            users: self.users.clone(),
+            steps: self.steps,
+        });
+        let compared = self.touched.iter().try_for_each(|owner| {
+            let (owner, expected) = (*owner, Arc::clone(&expected));
+            self.world.read(move |tx, _cx| Ok(expected.compare_mailbox(tx, owner)))
+        });
+        // An engine may still hold what has read there.
+        self.model = Arc::unwrap_or_clone(expected).model;
+        compared
     }
 
     /// Holds all mailboxes to the model, whoever was touched last.
@@ -176,7 +184,17 @@ impl History {
         }
         all
     }
+}
 
+/// What the engine's threads need to know to compare a mailbox.
+#[derive(Clone)]
+struct Expected {
+    model: Model,
+    users: Vec<UserId>,
+    steps: usize,
+}
+
+impl Expected {
     /// Every list and every count of one mailbox.
     fn compare_mailbox(&self, tx: &mut Tx<'_>, owner: UserId) -> Holds {
         let held = &self.model.mailboxes[&owner].held;

@@ -131,7 +131,7 @@ pub(super) enum Named {
 type Outcome = (Vec<UserId>, Vec<(Whom, Refusal)>);
 
 /// All that was ever sent, and all mailboxes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Model {
     pub sent: BTreeMap<MessageId, Envelope>,
     pub mailboxes: BTreeMap<UserId, Mailbox>,

@@ -112,7 +112,8 @@ fn limits(world: &World) -> Vec<Plan> {
          WHERE owner_id = ?1 AND key_hash = ?2 AND over_at > ?3",
         "SELECT owner_id, key_hash FROM kept_answers WHERE over_at <= ?1
          ORDER BY over_at LIMIT ?2",
-        "DELETE FROM kept_answers WHERE owner_id = ?1 AND key_hash = ?2",
+        "DELETE FROM kept_answers WHERE owner_id = ?1 AND key_hash = ?2 AND over_at <= ?3",
+        "DELETE FROM leases WHERE name = ?1 AND holder = ?2",
     ];
     blocks.into_iter().chain(limits).chain(answers).collect()
 }

@@ -53,7 +53,7 @@ async fn list(
         let (limit, before) = (fields.limit(), fields.cursor());
         Some((limit?, before?))
     })?;
-    let read = app.db.read(|tx| {
+    let read = app.db.read(move |tx| {
         let blocks = blocks::list(tx, caller.user, before, limit + 1)?;
         let ids: Vec<_> = blocks.iter().map(|block| block.user).collect();
         Ok::<_, mail::Error>((blocks, users::people(tx, &ids)?))

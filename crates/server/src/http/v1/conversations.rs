@@ -107,7 +107,7 @@ async fn list(
         Some((limit?, before?))
     })?;
     let limit = usize::try_from(limit).unwrap_or_default();
-    let page = app.db.read(|tx| conversations::list(tx, caller.user, before, limit)).await?;
+    let page = app.db.read(move |tx| conversations::list(tx, caller.user, before, limit)).await?;
     let people = People::new(page.people);
     let list = List {
         data: page.items.iter().map(|item| View::of(item, &people)).collect(),
@@ -126,7 +126,7 @@ async fn one(
 }
 
 async fn show(app: &App, user: UserId, id: ConversationId) -> Result<Response, Error> {
-    let found = app.db.read(|tx| conversations::read(tx, user, id)).await?;
+    let found = app.db.read(move |tx| conversations::read(tx, user, id)).await?;
     let (conversation, people) = found.ok_or(mail::Error::NotFound).map_err(named)?;
     let people = People::new(people);
     Ok(Json(View::of(&conversation, &people)).into_response())

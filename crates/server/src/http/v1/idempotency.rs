@@ -225,7 +225,11 @@ impl Keyed {
         let id = app.answers.sign(b"key", &[&user, self.route.as_bytes(), key.as_bytes()]);
         let body = app.answers.sign(b"body", &[body]);
         let keyed = Found { request: Request::new(owner, &self.route, key, &body), id, body };
-        if let Some(kept) = app.db.read(|tx| answers::find(tx, &cx, &keyed.request)).await? {
+        let request = keyed.request;
+        if let Some(kept) = app.db.read(move |tx| answers::find(tx, &cx, &request)).await? {
+            // What can be seen on a server need not be on its standby: nobody was told of it, if
+            // the wait for that was cut short. A commit of our own is only over when both are.
+            app.db.write(move |tx| answers::claim(tx, &request)).await?;
             return Ok(Begun::Before(keyed.again(app, &kept)?));
         }
         let secret = keyed.secret(app, &nonce);
@@ -280,6 +284,7 @@ impl Once {
             return Ok(Done { reply, secret, replayed: false });
         };
         let done = app.db.write(move |tx| {
+            answers::claim(tx, &found.request)?;
             if let Some(kept) = answers::find(tx, &cx, &found.request)? {
                 return Ok::<_, mail::Error>(Err(kept));
             }

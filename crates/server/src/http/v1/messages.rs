@@ -260,7 +260,7 @@ async fn list(
     let page = if filter.is_selective() {
         app.db.scan(move |tx| pages::list(tx, user, &filter, before, limit)).await?
     } else {
-        app.db.read(|tx| pages::list(tx, user, &filter, before, limit)).await?
+        app.db.read(move |tx| pages::list(tx, user, &filter, before, limit)).await?
     };
     let people = People::new(page.people);
     let list = List {
@@ -277,7 +277,7 @@ async fn one(
     Id(id): Id<MessageId>,
     known: Known,
 ) -> Result<Response, Error> {
-    let found = app.db.read(|tx| messages::read_named(tx, caller.user, id)).await?;
+    let found = app.db.read(move |tx| messages::read_named(tx, caller.user, id)).await?;
     let (message, people) = found.ok_or(mail::Error::NotFound)?;
     let tag = message.tag(&people);
     Ok(known.answer(&tag, || shown(&message, people)))
@@ -389,7 +389,7 @@ async fn unread(
     caller: Caller<Read>,
     known: Known,
 ) -> Result<Response, Error> {
-    let counts = app.db.read(|tx| mailbox::unread_counts(tx, caller.user)).await?;
+    let counts = app.db.read(move |tx| mailbox::unread_counts(tx, caller.user)).await?;
     let mailbox::Unread { messages, conversations, state } = counts;
     let state = state.to_string();
     let tag = state.clone();

@@ -164,7 +164,7 @@ async fn list(
     caller: Caller<Account>,
 ) -> Result<Json<Page<Session>>, Error> {
     let cx = app.clock.cx();
-    let listed = app.db.read(|tx| sessions::list(tx, &cx, caller.user)).await?;
+    let listed = app.db.read(move |tx| sessions::list(tx, &cx, caller.user)).await?;
     let shown = listed.into_iter().map(|session| Session::of(session, &caller.key));
     Ok(Json(Page::whole(shown.collect())))
 }

@@ -251,7 +251,7 @@ fn show(done: Done) -> Result<Response, Error> {
 }
 
 async fn list(State(app): State<App>, caller: Caller<Account>) -> Result<Json<Page<Token>>, Error> {
-    let listed = app.db.read(|tx| tokens::list(tx, caller.user)).await?;
+    let listed = app.db.read(move |tx| tokens::list(tx, caller.user)).await?;
     Ok(Json(Page::whole(listed.into_iter().map(Token::from).collect())))
 }
 

@@ -222,12 +222,12 @@ async fn find(
             }),
         )
     })?;
-    let found = app.db.read(|tx| users::lookup(tx, &prefix, users::LOOKED_UP)).await?;
+    let found = app.db.read(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP)).await?;
     Ok(Json(Page::whole(found.into_iter().map(Person::from).collect())))
 }
 
 async fn own(State(app): State<App>, caller: Caller<Read>) -> Result<Json<Own>, Error> {
-    let profile = app.db.read(|tx| users::profile(tx, caller.user)).await?;
+    let profile = app.db.read(move |tx| users::profile(tx, caller.user)).await?;
     Ok(Json(profile.ok_or(mail::Error::NotLoggedIn)?.into()))
 }
 
@@ -291,7 +291,6 @@ async fn erase(
         Err(mail::Error::UnknownUser) => return Err(mail::Error::NotLoggedIn.into()),
         erased => erased?,
     }
-    app.erased.notify_one();
     tracing::info!(user = user.get(), "erased");
     let cookie = cookies::no_session(device.secure);
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]))
@@ -315,7 +314,7 @@ async fn password(
     mut input: Input,
 ) -> Result<Response, Error> {
     let user = caller.user;
-    let known = app.db.read(|tx| users::profile(tx, user)).await?;
+    let known = app.db.read(move |tx| users::profile(tx, user)).await?;
     let Profile { person, email, .. } = known.ok_or(mail::Error::NotLoggedIn)?;
     let NewPassword { current_password, new_password } = input.read(|fields| {
         let name = Username::parse(&person.username).ok();
@@ -348,7 +347,7 @@ async fn one(
     _caller: Caller<Read>,
     Id(id): Id<UserId>,
 ) -> Result<Json<Person>, Error> {
-    let found = app.db.read(|tx| users::person(tx, id)).await?;
+    let found = app.db.read(move |tx| users::person(tx, id)).await?;
     let person = found.ok_or_else(|| Error::new(Code::NotFound, "there is no such user"))?;
     Ok(Json(person.into()))
 }

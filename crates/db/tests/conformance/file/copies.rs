@@ -8,7 +8,8 @@ use std::thread;
 
 use db::{Db, Error, Migration, Result, Tx};
 
-use crate::{Closed, Fresh, SCHEMA, add, all, count, files, names, now, until, url};
+use super::{Closed, file, files, mode, names};
+use crate::{Fresh, SCHEMA, add, all, count, now, until, url};
 
 /// A database with the users `from..to`, closed.
 fn filled(from: usize, to: usize) -> Closed {
@@ -26,8 +27,8 @@ fn spoil(path: &Path) {
     file.write_all_at(&[0xa5; 4096], pages / 2 * 4096).expect("it can be written");
 }
 
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).expect("the file is there").permissions().mode() & 0o777
+fn second() -> Migration {
+    Migration { version: 2, name: "more", sql: "CREATE TABLE rooms (id INTEGER)", oldest: 2 }
 }
 
 /// A preparation that changes nothing.
@@ -42,7 +43,7 @@ fn a_backup_under_load_holds_all_that_was_acknowledged_before_it() {
     let backup = |round: usize| {
         until(|| acknowledged.load(SeqCst) >= 20 * round);
         let before = acknowledged.load(SeqCst);
-        let target = fresh.beside(&format!("backup-{round}"));
+        let target = fresh.in_folder(&format!("backup-{round}"));
         assert_eq!(Db::backup(&fresh.url, &target), Ok(()));
         assert_eq!(Db::integrity(&url(&target)), Ok(vec![]));
         let copied = names(&target);
@@ -67,7 +68,7 @@ fn a_backup_under_load_holds_all_that_was_acknowledged_before_it() {
 #[test]
 fn a_backup_is_one_file_that_opens_as_a_database() {
     let closed = filled(0, 10);
-    let target = closed.beside("backup");
+    let target = closed.in_folder("backup");
     Db::backup(&closed.url, &target).unwrap();
     assert_eq!(files(closed.folder.path()), ["backup", "postroom.db"]);
     let copy = Db::open(&url(&target), SCHEMA).unwrap();
@@ -77,12 +78,12 @@ fn a_backup_is_one_file_that_opens_as_a_database() {
 #[test]
 fn a_backup_never_overwrites_a_file() {
     let closed = filled(0, 1);
-    let target = closed.beside("backup");
+    let target = closed.in_folder("backup");
     fs::write(&target, "precious").unwrap();
     assert_eq!(Db::backup(&closed.url, &target), Err(Error::Exists(target.clone())));
     assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
-    assert_eq!(Db::backup(&closed.url, closed.url.path()).err(), {
-        Some(Error::Exists(closed.url.path().to_path_buf()))
+    assert_eq!(Db::backup(&closed.url, closed.path()).err(), {
+        Some(Error::Exists(closed.path().to_path_buf()))
     });
 }
 
@@ -91,20 +92,22 @@ fn a_backup_that_fails_leaves_nothing() {
     let closed = filled(0, 2000);
     let before = files(closed.folder.path());
     for folder in ["missing", "postroom.db"] {
-        let target = closed.beside(folder).join("backup");
+        let target = closed.in_folder(folder).join("backup");
         assert!(matches!(Db::backup(&closed.url, &target), Err(Error::File(_))), "in {folder}");
     }
-    spoil(closed.url.path());
-    assert!(Db::backup(&closed.url, &closed.beside("backup")).is_err());
-    assert!(Db::backup(&url(&closed.beside("missing.db")), &closed.beside("backup")).is_err());
+    spoil(closed.path());
+    assert!(Db::backup(&closed.url, &closed.in_folder("backup")).is_err());
+    assert!(
+        Db::backup(&url(&closed.in_folder("missing.db")), &closed.in_folder("backup")).is_err()
+    );
     assert_eq!(files(closed.folder.path()), before);
 }
 
 #[test]
 fn a_backup_continues_after_one_that_was_killed() {
     let closed = filled(0, 10);
-    let target = closed.beside("backup");
-    fs::write(closed.beside("backup.partial"), "half of it").unwrap();
+    let target = closed.in_folder("backup");
+    fs::write(closed.in_folder("backup.partial"), "half of it").unwrap();
     Db::backup(&closed.url, &target).unwrap();
     assert_eq!(names(&target).len(), 10);
     assert_eq!(files(closed.folder.path()), ["backup", "postroom.db"]);
@@ -113,14 +116,14 @@ fn a_backup_continues_after_one_that_was_killed() {
 #[test]
 fn a_restore_takes_the_place_of_the_database_and_keeps_what_was_there() {
     let (old, new) = (filled(0, 3), filled(10, 15));
-    let source = old.beside("backup");
+    let source = old.in_folder("backup");
     Db::backup(&new.url, &source).unwrap();
     let prepare = |tx: &mut Tx<'_>| {
         assert_eq!(count(tx), Ok(5), "it runs on the copy");
         add("prepared")(tx)
     };
     let restored = Db::restore(&old.url, &source, SCHEMA, "now", prepare).unwrap();
-    let kept = old.beside("postroom.db.before-restore-now");
+    let kept = old.in_folder("postroom.db.before-restore-now");
     assert_eq!(restored.kept.as_deref(), Some(&*kept));
     assert_eq!(
         files(old.folder.path()),
@@ -139,9 +142,9 @@ fn a_restore_takes_the_place_of_the_database_and_keeps_what_was_there() {
 fn a_restore_where_there_was_no_database_keeps_nothing() {
     let (folder, new) = (tempfile::tempdir().unwrap(), filled(0, 5));
     let place = url(&folder.path().join("postroom.db"));
-    let restored = Db::restore(&place, new.url.path(), SCHEMA, "now", unprepared).unwrap();
+    let restored = Db::restore(&place, new.path(), SCHEMA, "now", unprepared).unwrap();
     assert_eq!(restored.kept, None);
-    assert_eq!(names(place.path()).len(), 5);
+    assert_eq!(names(file(&place)).len(), 5);
     assert_eq!(files(folder.path()), ["postroom.db"]);
 }
 
@@ -149,19 +152,19 @@ fn a_restore_where_there_was_no_database_keeps_nothing() {
 fn a_restored_database_is_private_whatever_the_backup_was() {
     for backups in [0o644, 0o400] {
         let (old, new) = (filled(0, 1), filled(0, 5));
-        fs::set_permissions(new.url.path(), fs::Permissions::from_mode(backups)).unwrap();
-        Db::restore(&old.url, new.url.path(), SCHEMA, "now", unprepared).unwrap();
-        assert_eq!(mode(old.url.path()), 0o600, "after one of {backups:o}");
-        assert_eq!(mode(&old.beside("postroom.db.before-restore-now")), 0o600);
+        fs::set_permissions(new.path(), fs::Permissions::from_mode(backups)).unwrap();
+        Db::restore(&old.url, new.path(), SCHEMA, "now", unprepared).unwrap();
+        assert_eq!(mode(old.path()), 0o600, "after one of {backups:o}");
+        assert_eq!(mode(&old.in_folder("postroom.db.before-restore-now")), 0o600);
     }
 }
 
 #[test]
 fn an_older_backup_is_restored_and_migrated_when_the_server_starts() {
-    let second = Migration { version: 2, name: "more", sql: "CREATE TABLE rooms (id INTEGER)" };
+    let second = second();
     let newer = [SCHEMA[0], second];
     let (old, new) = (filled(0, 1), filled(0, 5));
-    Db::restore(&old.url, new.url.path(), &newer, "now", unprepared).unwrap();
+    Db::restore(&old.url, new.path(), &newer, "now", unprepared).unwrap();
     assert_eq!(Db::open(&old.url, &newer).err(), Some(Error::SchemaOlder { found: 1, known: 2 }));
     Db::migrate(&old.url, &newer, 2).unwrap();
     assert_eq!(now(Db::open(&old.url, &newer).unwrap().read(count)), Ok(5));
@@ -169,32 +172,31 @@ fn an_older_backup_is_restored_and_migrated_when_the_server_starts() {
 
 /// Asserts that a restore from `source` is refused and changes nothing; the answer is the reason.
 fn refused(old: &Closed, source: &Path) -> Error {
-    let (before, bytes) =
-        (files(old.folder.path()), fs::read(old.url.path()).expect("it is there"));
+    let (before, bytes) = (files(old.folder.path()), fs::read(old.path()).expect("it is there"));
     let prepare = |_tx: &mut Tx<'_>| panic!("it was prepared");
     let error = Db::restore(&old.url, source, SCHEMA, "now", prepare).expect_err("it was taken");
     assert_eq!(files(old.folder.path()), before);
-    assert!(fs::read(old.url.path()).expect("it is there") == bytes, "the database changed");
+    assert!(fs::read(old.path()).expect("it is there") == bytes, "the database changed");
     error
 }
 
 #[test]
 fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
     let (old, new) = (filled(0, 3), filled(0, 2000));
-    let spoilt = old.beside("spoilt");
-    fs::copy(new.url.path(), &spoilt).unwrap();
+    let spoilt = old.in_folder("spoilt");
+    fs::copy(new.path(), &spoilt).unwrap();
     spoil(&spoilt);
-    let (half, short) = (old.beside("half"), old.beside("short"));
-    let length = fs::metadata(new.url.path()).unwrap().len();
+    let (half, short) = (old.in_folder("half"), old.in_folder("short"));
+    let length = fs::metadata(new.path()).unwrap().len();
     for (cut, length) in [(&half, length / 2), (&short, length - 1)] {
-        fs::copy(new.url.path(), cut).unwrap();
+        fs::copy(new.path(), cut).unwrap();
         fs::File::options().write(true).open(cut).unwrap().set_len(length).unwrap();
     }
-    let text = old.beside("text");
+    let text = old.in_folder("text");
     fs::write(&text, "Dear diary, ".repeat(1000)).unwrap();
-    let empty = old.beside("empty");
+    let empty = old.in_folder("empty");
     fs::write(&empty, "").unwrap();
-    let foreign = old.beside("foreign");
+    let foreign = old.in_folder("foreign");
     let other = rusqlite::Connection::open(&foreign).unwrap();
     other.execute_batch("CREATE TABLE notes (text)").unwrap();
     drop(other);
@@ -202,7 +204,7 @@ fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
         let error = refused(&old, &source);
         assert!(matches!(&error, Error::Damaged { path, .. } if *path == source), "{error:?}");
     }
-    for source in [old.beside("missing"), old.folder.path().to_path_buf()] {
+    for source in [old.in_folder("missing"), old.folder.path().to_path_buf()] {
         let error = refused(&old, &source);
         assert!(matches!(error, Error::File(_)), "{error:?}");
     }
@@ -211,7 +213,7 @@ fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
 #[test]
 fn a_backup_of_a_newer_or_another_schema_is_refused() {
     let (old, new) = (filled(0, 3), tempfile::tempdir().unwrap());
-    let second = Migration { version: 2, name: "more", sql: "CREATE TABLE rooms (id INTEGER)" };
+    let second = second();
     let newer = new.path().join("newer.db");
     Db::migrate(&url(&newer), &[SCHEMA[0], second], 1).unwrap();
     assert_eq!(refused(&old, &newer), Error::SchemaNewer { found: 2, known: 1 });
@@ -224,10 +226,10 @@ fn a_backup_of_a_newer_or_another_schema_is_refused() {
 fn a_restore_is_refused_while_a_server_runs() {
     let (fresh, new) = (Fresh::new(), filled(0, 5));
     now(fresh.db.write(add("ann"))).unwrap();
-    let error = Db::restore(&fresh.url, new.url.path(), SCHEMA, "now", unprepared);
-    assert_eq!(error, Err(Error::InUse(fresh.url.path().to_path_buf())));
+    let error = Db::restore(&fresh.url, new.path(), SCHEMA, "now", unprepared);
+    assert_eq!(error, Err(Error::InUse(fresh.path().to_path_buf())));
     assert_eq!(now(fresh.db.write(add("ben"))), Ok(()));
-    assert_eq!(names(fresh.url.path()), ["ann", "ben"]);
+    assert_eq!(names(fresh.path()), ["ann", "ben"]);
 }
 
 #[test]
@@ -238,21 +240,21 @@ fn a_restore_whose_preparation_fails_changes_nothing() {
         tx.execute("DELETE FROM users", &[])?;
         Err(Error::NoRow)
     };
-    let error = Db::restore(&old.url, new.url.path(), SCHEMA, "now", prepare);
+    let error = Db::restore(&old.url, new.path(), SCHEMA, "now", prepare);
     assert_eq!(error, Err(Error::NoRow));
     assert_eq!(files(old.folder.path()), before);
-    assert_eq!(names(old.url.path()).len(), 3);
+    assert_eq!(names(old.path()).len(), 3);
 }
 
 #[test]
 fn a_restore_never_overwrites_what_an_earlier_one_kept() {
     let (old, new) = (filled(0, 3), filled(0, 5));
-    Db::restore(&old.url, new.url.path(), SCHEMA, "now", unprepared).unwrap();
-    let kept = old.beside("postroom.db.before-restore-now");
-    let again = Db::restore(&old.url, new.url.path(), SCHEMA, "now", unprepared);
+    Db::restore(&old.url, new.path(), SCHEMA, "now", unprepared).unwrap();
+    let kept = old.in_folder("postroom.db.before-restore-now");
+    let again = Db::restore(&old.url, new.path(), SCHEMA, "now", unprepared);
     assert_eq!(again, Err(Error::Exists(kept.clone())));
     assert_eq!(names(&kept).len(), 3);
-    assert_eq!(names(old.url.path()).len(), 5);
+    assert_eq!(names(old.path()).len(), 5);
 }
 
 #[test]
@@ -262,15 +264,16 @@ fn a_restore_does_not_cut_off_what_a_command_still_holds_in_the_log() {
     now(fresh.db.write(add("ann"))).unwrap();
     // A command reads an old snapshot, so that what follows it cannot be copied back.
     let command = Db::open_beside(&fresh.url, SCHEMA).unwrap();
-    let error = now(command.read(|tx| {
+    let (db, url, source) = (fresh.db.clone(), fresh.url.clone(), new.path().to_path_buf());
+    let error = now(command.read(move |tx| {
         count(tx)?;
-        now(fresh.db.write(add("ben")))?;
-        fresh.db.close();
-        Ok::<_, Error>(Db::restore(&fresh.url, new.url.path(), SCHEMA, "now", unprepared))
+        now(db.write(add("ben")))?;
+        db.close();
+        Ok::<_, Error>(Db::restore(&url, &source, SCHEMA, "now", unprepared))
     }));
     assert_eq!(error, Ok(Err(Error::Busy)));
     drop(command);
-    assert_eq!(names(fresh.url.path()), ["ann", "ben"], "nothing has changed");
+    assert_eq!(names(fresh.path()), ["ann", "ben"], "nothing has changed");
 }
 
 #[test]
@@ -281,22 +284,22 @@ fn a_restore_keeps_what_a_killed_server_left_in_its_log() {
     let folder = tempfile::tempdir().unwrap();
     let place = url(&folder.path().join("postroom.db"));
     for name in ["postroom.db", "postroom.db-wal"] {
-        fs::copy(fresh.beside(name), folder.path().join(name)).unwrap();
+        fs::copy(fresh.in_folder(name), folder.path().join(name)).unwrap();
     }
-    let restored = Db::restore(&place, new.url.path(), SCHEMA, "now", unprepared).unwrap();
+    let restored = Db::restore(&place, new.path(), SCHEMA, "now", unprepared).unwrap();
     let kept = restored.kept.unwrap();
     assert_eq!(files(folder.path()), ["postroom.db", "postroom.db.before-restore-now"]);
     assert_eq!(names(&kept), ["ann"]);
-    assert_eq!(names(place.path()).len(), 5);
+    assert_eq!(names(file(&place)).len(), 5);
 }
 
 #[test]
 fn a_damaged_database_is_replaced_and_kept_as_it_is() {
     let (folder, new) = (tempfile::tempdir().unwrap(), filled(0, 5));
     let place = url(&folder.path().join("postroom.db"));
-    fs::write(place.path(), "Dear diary, ".repeat(1000)).unwrap();
-    let kept = Db::restore(&place, new.url.path(), SCHEMA, "now", unprepared).unwrap().kept;
-    assert_eq!(names(place.path()).len(), 5);
+    fs::write(file(&place), "Dear diary, ".repeat(1000)).unwrap();
+    let kept = Db::restore(&place, new.path(), SCHEMA, "now", unprepared).unwrap().kept;
+    assert_eq!(names(file(&place)).len(), 5);
     assert_eq!(fs::read_to_string(kept.unwrap()).unwrap(), "Dear diary, ".repeat(1000));
 }
 
@@ -308,21 +311,21 @@ fn the_log_of_a_restore_that_was_killed_is_not_mixed_into_the_next() {
     for number in 0..20 {
         now(killed.db.write(add(format!("killed {number}")))).unwrap();
     }
-    let log = killed.beside("postroom.db-wal");
-    fs::copy(log, old.beside("postroom.db.partial-wal")).unwrap();
-    Db::restore(&old.url, new.url.path(), SCHEMA, "now", unprepared).unwrap();
+    let log = killed.in_folder("postroom.db-wal");
+    fs::copy(log, old.in_folder("postroom.db.partial-wal")).unwrap();
+    Db::restore(&old.url, new.path(), SCHEMA, "now", unprepared).unwrap();
     let expected: Vec<_> = (10..15).map(|n| format!("user {n}")).collect();
-    assert_eq!(names(old.url.path()), expected);
+    assert_eq!(names(old.path()), expected);
 }
 
 #[test]
 fn a_damaged_file_has_problems_and_a_sound_one_has_none() {
     let closed = filled(0, 2000);
     assert_eq!(Db::integrity(&closed.url), Ok(vec![]));
-    spoil(closed.url.path());
+    spoil(closed.path());
     assert!(!Db::integrity(&closed.url).unwrap().is_empty());
-    let text = closed.beside("text");
+    let text = closed.in_folder("text");
     fs::write(&text, "Dear diary, ".repeat(1000)).unwrap();
     assert!(!Db::integrity(&url(&text)).unwrap().is_empty());
-    assert!(Db::integrity(&url(&closed.beside("missing"))).is_err());
+    assert!(Db::integrity(&url(&closed.in_folder("missing"))).is_err());
 }

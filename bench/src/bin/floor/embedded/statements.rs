@@ -7,7 +7,8 @@ use anyhow::Result;
 use bench::{BODY, Fill, INBOX, SUBJECT};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use serde::Serialize;
+
+use crate::views::{Item, MessageView};
 
 /// What a mailbox says of a message stands in the order of its owner, so that a list is one range.
 ///
@@ -23,25 +24,6 @@ const TABLES: &str = "
         PRIMARY KEY(owner, id)) WITHOUT ROWID;
     CREATE TABLE counted(
         owner INTEGER PRIMARY KEY, up_to INTEGER NOT NULL, unread INTEGER NOT NULL);";
-
-#[derive(Serialize)]
-struct MessageView<'a> {
-    sender_id: i64,
-    receiver_id: i64,
-    subject: &'a str,
-    body: &'a str,
-    creation_date: i64,
-}
-
-#[derive(Serialize)]
-struct Item<'a> {
-    id: i64,
-    sender_id: i64,
-    subject: &'a str,
-    snippet: &'a str,
-    creation_date: i64,
-    unread: bool,
-}
 
 pub(crate) fn open(database: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(database)?;

@@ -1,0 +1,121 @@
+//! TLS to the server: whom it trusts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::{Error, Result};
+
+/// What a server has to show; the file holds the authorities to trust instead of the system's.
+#[derive(Debug, Clone)]
+pub(super) enum Check {
+    /// Any certificate will do: nobody can listen in, but anybody could be the server.
+    Nothing,
+    /// One of a trusted authority.
+    Authority(Option<PathBuf>),
+    /// One of a trusted authority for the name by which the server is called.
+    Name(Option<PathBuf>),
+}
+
+pub(super) fn connector(check: &Check) -> Result<MakeRustlsConnect> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|cause| Error::File(format!("TLS cannot be set up: {cause}")))?;
+    let config = match check {
+        Check::Name(file) => builder.with_root_certificates(roots(file.as_deref())?),
+        Check::Authority(file) => {
+            let roots = Arc::new(roots(file.as_deref())?);
+            let chain = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+                .build()
+                .map_err(|cause| Error::File(format!("TLS cannot be set up: {cause}")))?;
+            let lenient = Lenient { chain: Some(chain), provider };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(lenient))
+        }
+        Check::Nothing => {
+            let lenient = Lenient { chain: None, provider };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(lenient))
+        }
+    };
+    Ok(MakeRustlsConnect::new(config.with_no_client_auth()))
+}
+
+fn roots(file: Option<&Path>) -> Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    let Some(file) = file else {
+        // What the system cannot read of its own is not for us to mend.
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(store);
+    };
+    let unreadable =
+        |cause: &dyn std::fmt::Display| Error::File(format!("{}: {cause}", file.display()));
+    let certificates = CertificateDer::pem_file_iter(file).map_err(|cause| unreadable(&cause))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|cause| unreadable(&cause))?;
+        store.add(certificate).map_err(|cause| unreadable(&cause))?;
+    }
+    if store.is_empty() {
+        return Err(unreadable(&"it holds no certificate"));
+    }
+    Ok(store)
+}
+
+/// Lets a name pass, or everything, as the mode says that the operator chose.
+#[derive(Debug)]
+struct Lenient {
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Lenient {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
+        let verified =
+            chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            // The chain is checked before the name is.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

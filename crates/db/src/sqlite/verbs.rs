@@ -1,0 +1,63 @@
+//! What the verbs of a transaction do here.
+
+use rusqlite::Connection;
+
+use crate::{Error, Result, Row, Value};
+
+pub(crate) fn execute(
+    connection: &Connection,
+    sql: &'static str,
+    params: &[Value<'_>],
+) -> Result<u64> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, params)?;
+    Ok(statement.raw_execute()? as u64)
+}
+
+pub(crate) fn insert(
+    connection: &Connection,
+    sql: &'static str,
+    params: &[Value<'_>],
+) -> Result<i64> {
+    match execute(connection, sql, params)? {
+        // The engine still knows the id of an earlier row then, perhaps of another write.
+        0 => Err(Error::NoRow),
+        _ => Ok(connection.last_insert_rowid()),
+    }
+}
+
+pub(crate) fn each(
+    connection: &Connection,
+    sql: &'static str,
+    params: &[Value<'_>],
+    mut take: impl FnMut(&Row<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, params)?;
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        take(&Row::sqlite(row))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn batch<const N: usize>(
+    connection: &Connection,
+    sql: &'static str,
+    rows: &[[Value<'_>; N]],
+) -> Result<u64> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut changed = 0;
+    for params in rows {
+        bind(&mut statement, params)?;
+        changed += statement.raw_execute()? as u64;
+    }
+    Ok(changed)
+}
+
+fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Value<'_>]) -> Result<()> {
+    for (index, value) in params.iter().enumerate() {
+        statement.raw_bind_parameter(index + 1, value)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! The one writer: writes happen in the order in which they were asked for, and share commits.
+
+use db::{Error, Tx};
+
+use super::names;
+use crate::writes::until_shared;
+use crate::{Fresh, PATIENCE, add, all, asked, count, hold};
+
+#[tokio::test]
+async fn what_a_write_returns_is_that_of_the_run_that_was_committed() {
+    until_shared(async |fresh| {
+        let go = hold(&fresh.db);
+        let mut waiting = Vec::new();
+        for number in 0..10 {
+            let write = move |tx: &mut Tx<'_>| {
+                add(format!("user {number}"))(tx)?;
+                // The odd ones fail, so that those before them may be run again.
+                if number % 2 == 1 { Err(Error::NoRow) } else { count(tx) }
+            };
+            waiting.push(asked(fresh.db.write(write)).await);
+        }
+        drop(go);
+        for (number, write) in (0..).zip(waiting) {
+            let expected = if number % 2 == 1 { Err(Error::NoRow) } else { Ok(number / 2 + 1) };
+            assert_eq!(write.await, expected);
+        }
+        assert_eq!(fresh.db.read(count).await, Ok(5));
+        assert_eq!(fresh.db.stats().writes, 6, "with the one that held the writer");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn writes_that_wait_together_share_a_commit() {
+    until_shared(async |fresh| {
+        let go = hold(&fresh.db);
+        let mut waiting = Vec::new();
+        for number in 0..10 {
+            waiting.push(asked(fresh.db.write(add(format!("user {number}")))).await);
+        }
+        drop(go);
+        for write in waiting {
+            assert_eq!(write.await, Ok(()));
+        }
+        assert_eq!(fresh.db.stats().writes, 11);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn writes_happen_in_the_order_in_which_they_were_asked_for() {
+    let fresh = Fresh::new();
+    let expected: Vec<_> = (0..1000).map(|number| format!("user {number}")).collect();
+    let go = hold(&fresh.db);
+    let mut waiting = Vec::new();
+    for name in &expected {
+        waiting.push(asked(fresh.db.write(add(name))).await);
+    }
+    drop(go);
+    for write in waiting {
+        assert_eq!(write.await, Ok(()));
+    }
+    assert_eq!(fresh.db.read(all).await, Ok(expected));
+}
+
+#[tokio::test]
+async fn a_write_for_later_happens_before_those_asked_for_after_it() {
+    let fresh = Fresh::new();
+    fresh.db.write_later(add("ann")).unwrap();
+    fresh.db.write(add("ben")).await.unwrap();
+    assert_eq!(names(fresh.path()), ["ann", "ben"]);
+}
+
+#[tokio::test]
+async fn closing_finishes_what_was_asked_for_and_leaves_it_in_the_one_file() {
+    let fresh = Fresh::new();
+    let go = hold(&fresh.db);
+    let mut waiting = Vec::new();
+    for number in 0..300 {
+        waiting.push(asked(fresh.db.write(add(format!("user {number}")))).await);
+    }
+    let closing = std::thread::spawn({
+        let db = fresh.db.clone();
+        move || db.close()
+    });
+    drop(go);
+    for write in waiting {
+        assert_eq!(write.await, Ok(()));
+    }
+    closing.join().unwrap();
+    let alone = fresh.in_folder("alone.db");
+    std::fs::copy(fresh.path(), &alone).unwrap();
+    assert_eq!(names(&alone).len(), 300);
+}
+
+#[tokio::test]
+async fn a_writer_that_dies_is_a_failure_of_the_storage() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+    let fresh = Fresh::new();
+    let go = hold(&fresh.db);
+    // Its caller has gone, so that the answer is dropped by the writer.
+    drop(asked(fresh.db.write(|_tx| Ok::<_, Error>(Bomb))).await);
+    drop(go);
+    let failed = tokio::time::timeout(PATIENCE, fresh.db.failed()).await;
+    assert!(failed.expect("it is told").is_fatal());
+    assert!(fresh.db.write(add("ann")).await.is_err());
+}

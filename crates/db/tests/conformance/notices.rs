@@ -1,0 +1,189 @@
+//! Notices: heard everywhere, after the commit and never from what was not committed.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use db::{Db, Error, Heard, Listener, Notice, Result, Tx};
+use testing::{Engine, engine};
+use tokio::time::timeout;
+
+use crate::{Fresh, PATIENCE, SCHEMA, add, asked, count, hold};
+
+fn about(key: i64) -> Notice {
+    Notice { topic: 7, key }
+}
+
+/// A write that adds a user and says so.
+fn add_and_tell(key: i64) -> impl FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static {
+    move |tx| {
+        tx.notify(about(key));
+        add(format!("user {key}"))(tx)
+    }
+}
+
+async fn next(listener: &mut Listener) -> Option<Heard> {
+    timeout(PATIENCE, listener.next()).await.expect("something is heard")
+}
+
+/// The next notice, where some may have been missed before the way to other nodes was there.
+async fn next_notice(listener: &mut Listener) -> Notice {
+    loop {
+        match next(listener).await {
+            Some(Heard::Notice(notice)) => return notice,
+            Some(Heard::Missed) => {}
+            None => panic!("the database was closed"),
+        }
+    }
+}
+
+/// A handle to the same database that hears of others' commits: another node.
+async fn another_node(fresh: &Fresh) -> (Db, Listener) {
+    let db = Db::open(&fresh.url, SCHEMA).expect("a server may have several nodes");
+    let mut listener = db.listen();
+    // Its way to the others is there when it says that it may have missed something.
+    assert_eq!(next(&mut listener).await, Some(Heard::Missed));
+    (db, listener)
+}
+
+#[tokio::test]
+async fn a_notice_is_heard_on_this_node_when_its_write_is_answered() {
+    let fresh = Fresh::new();
+    let (mut one, mut other) = (fresh.db.listen(), fresh.db.listen());
+    for key in [1, -5, i64::MAX, i64::MIN] {
+        fresh.db.write(add_and_tell(key)).await.unwrap();
+        assert_eq!(next_notice(&mut one).await, about(key));
+        assert_eq!(next_notice(&mut other).await, about(key));
+    }
+    let mut late = fresh.db.listen();
+    fresh.db.write(add_and_tell(2)).await.unwrap();
+    assert_eq!(next_notice(&mut late).await, about(2), "only what comes from now on");
+}
+
+#[tokio::test]
+async fn a_write_that_fails_is_never_heard_of() {
+    let fresh = Fresh::new();
+    let mut listener = fresh.db.listen();
+    fresh.db.write(add_and_tell(1)).await.unwrap();
+    let refused = fresh.db.write(|tx| {
+        add_and_tell(2)(tx)?;
+        Err::<(), _>(Error::NoRow)
+    });
+    refused.await.unwrap_err();
+    fresh.db.write(add_and_tell(1)).await.unwrap_err();
+    let panicked = fresh.db.write(|tx| -> Result<()> {
+        add_and_tell(3)(tx)?;
+        panic!("on purpose");
+    });
+    panicked.await.unwrap_err();
+    let deaf = fresh.db.write(|tx| {
+        tx.notify(about(4));
+        add("user 1")(tx).unwrap_err();
+        Ok::<_, Error>(())
+    });
+    deaf.await.unwrap_err();
+    fresh.db.write(add_and_tell(9)).await.unwrap();
+    assert_eq!(next_notice(&mut listener).await, about(1));
+    assert_eq!(next_notice(&mut listener).await, about(9));
+}
+
+#[tokio::test]
+async fn what_was_heard_of_is_committed() {
+    let fresh = Fresh::new();
+    let mut listener = fresh.db.listen();
+    let writes: Vec<_> = (0..100)
+        .map(|key| {
+            let db = fresh.db.clone();
+            tokio::spawn(async move { db.write(add_and_tell(key)).await })
+        })
+        .collect();
+    let mut heard = HashSet::new();
+    while heard.len() < 100 {
+        heard.insert(next_notice(&mut listener).await);
+        let there = usize::try_from(fresh.db.read(count).await.unwrap()).unwrap();
+        assert!(there >= heard.len(), "{there} of {}", heard.len());
+    }
+    for write in writes {
+        write.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_notice_is_not_heard_before_its_write_ends() {
+    let fresh = Fresh::new();
+    let mut listener = fresh.db.listen();
+    let go = hold(&fresh.db);
+    let write = asked(fresh.db.write(add_and_tell(1))).await;
+    // It may say that some were missed before it was there.
+    while let Ok(heard) = timeout(Duration::from_millis(50), listener.next()).await {
+        assert_eq!(heard, Some(Heard::Missed));
+    }
+    drop(go);
+    write.await.unwrap();
+    assert_eq!(next_notice(&mut listener).await, about(1));
+}
+
+#[tokio::test]
+async fn a_slow_listener_is_told_that_it_missed_some() {
+    let fresh = Fresh::new();
+    let mut listener = fresh.db.listen();
+    let many = |tx: &mut Tx<'_>| {
+        (0..10_000).for_each(|key| tx.notify(about(key)));
+        add("ann")(tx)
+    };
+    fresh.db.write(many).await.unwrap();
+    let mut last = next(&mut listener).await;
+    assert_eq!(last, Some(Heard::Missed));
+    while last != Some(Heard::Notice(about(9_999))) {
+        last = next(&mut listener).await;
+    }
+}
+
+#[tokio::test]
+async fn a_listener_ends_with_the_database() {
+    let fresh = Fresh::new();
+    let mut listener = fresh.db.listen();
+    let db = fresh.db.clone();
+    db.close();
+    drop((db, fresh));
+    while let Some(heard) = next(&mut listener).await {
+        assert_eq!(heard, Heard::Missed);
+    }
+}
+
+#[tokio::test]
+async fn another_node_hears_what_was_committed_and_nothing_else() {
+    if engine() == Engine::Sqlite {
+        // A file has one node.
+        return;
+    }
+    let fresh = Fresh::new();
+    let mut here = fresh.db.listen();
+    assert_eq!(next(&mut here).await, Some(Heard::Missed));
+    let (node, mut there) = another_node(&fresh).await;
+    fresh.db.write(add_and_tell(1)).await.unwrap();
+    fresh.db.write(add_and_tell(1)).await.unwrap_err();
+    fresh.db.write(add_and_tell(2)).await.unwrap();
+    let mut heard = HashSet::from([next_notice(&mut there).await]);
+    assert!(node.read(count).await.unwrap() >= 1, "it is there for this node too");
+    heard.insert(next_notice(&mut there).await);
+    assert_eq!(heard, HashSet::from([about(1), about(2)]));
+    // And back; a node hears its own only once.
+    node.write(add_and_tell(3)).await.unwrap();
+    assert_eq!(next_notice(&mut there).await, about(3));
+    for expected in [1, 2, 3] {
+        assert_eq!(next_notice(&mut here).await, about(expected));
+    }
+    // A command has no connection for it until it ends.
+    let command = fresh.beside();
+    command.write(add_and_tell(4)).await.unwrap();
+    command.close();
+    assert_eq!(next_notice(&mut here).await, about(4));
+    assert_eq!(next_notice(&mut there).await, about(4));
+    // Too many to name are not lost either.
+    let many = |tx: &mut Tx<'_>| {
+        (1_000..4_000).for_each(|key| tx.notify(about(key)));
+        add("many")(tx)
+    };
+    fresh.db.write(many).await.unwrap();
+    assert_eq!(next(&mut there).await, Some(Heard::Missed));
+}

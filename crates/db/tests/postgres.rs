@@ -1,0 +1,175 @@
+//! What only a server can do to us: locks and deadlocks, sessions that are ended, networks that
+//! swallow, servers that stop, change their part or must be trusted first.
+//!
+//! Each test says that it is left out where there is no PostgreSQL, and fails where `CI` is set.
+
+#[path = "postgres/address.rs"]
+mod address;
+#[path = "postgres/network.rs"]
+mod network;
+#[path = "postgres/poolers.rs"]
+mod poolers;
+#[path = "postgres/servers.rs"]
+mod servers;
+#[path = "postgres/settings.rs"]
+mod settings;
+#[path = "postgres/standbys.rs"]
+mod standbys;
+#[path = "postgres/tls.rs"]
+mod tls;
+#[path = "postgres/trouble.rs"]
+mod trouble;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use db::{Db, Error, Migration, Options, Result, Tx, Url, params};
+use testing::{Cluster, Database, shared, sql};
+
+const SCHEMA: &[Migration] = &[Migration {
+    version: 1,
+    name: "start",
+    oldest: 1,
+    sql: "CREATE TABLE notes (
+              id INTEGER PRIMARY KEY AUTOINCREMENT, words TEXT NOT NULL UNIQUE
+          ) STRICT;
+          CREATE TABLE counters (id INTEGER PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+          INSERT INTO counters (id, value) VALUES (1, 0), (2, 0);",
+}];
+
+/// Connections of each engine here.
+const CONNECTIONS: usize = 4;
+/// Longer than anything here takes; after it the test has failed.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// The longest that a request may take, whatever happens.
+const BOUND: Duration = Duration::from_secs(6);
+
+/// An open database of the shared server; it goes with the value.
+struct Opened {
+    db: Db,
+    /// Where others find it.
+    address: String,
+    database: Database,
+}
+
+impl Opened {
+    fn new() -> Option<Self> {
+        Self::with(patient(), |_address| {})
+    }
+
+    /// A database that was changed by `prepare` before it is opened; none without a server.
+    fn with(options: Options, prepare: impl FnOnce(&str)) -> Option<Self> {
+        if shared().is_none() {
+            left_out();
+            return None;
+        }
+        let database = Database::fresh(migrate);
+        let address = database.url();
+        prepare(&address);
+        let db = open(&address, options).expect("it can be opened");
+        Some(Self { db, address, database })
+    }
+
+    /// Does something to the engine's sessions that have a state, or to all.
+    fn to_sessions(&self, what: &str, condition: &str) -> usize {
+        let name = self.database.name();
+        let others = format!(
+            "SELECT {what}(pid) FROM pg_stat_activity
+             WHERE datname = '{name}' AND application_name = 'postroom' AND {condition}"
+        );
+        sql(&self.address, &others).len()
+    }
+}
+
+/// Options that outlast a busy machine.
+fn patient() -> Options {
+    Options {
+        connections: CONNECTIONS,
+        patience: PATIENCE / 2,
+        lock_timeout: PATIENCE / 2,
+        ..Options::default()
+    }
+}
+
+/// The options of a server, with fewer connections.
+fn usual() -> Options {
+    Options { connections: CONNECTIONS, ..Options::default() }
+}
+
+fn migrate(address: &str) {
+    Db::migrate(&url(address, Options::default()), SCHEMA, 1).expect("it can be migrated");
+}
+
+fn url(address: &str, options: Options) -> Url {
+    Url::with(address, Path::new("/"), options).expect("the address is one")
+}
+
+fn open(address: &str, options: Options) -> Result<Db> {
+    Db::open(&url(address, options), SCHEMA)
+}
+
+/// A server of one's own with an empty database `postgres`, where the programs are installed.
+fn cluster() -> Option<Cluster> {
+    // It fails without them where they are required.
+    if testing::binaries().is_none() || shared().is_none() {
+        left_out();
+        return None;
+    }
+    Some(Cluster::start(&[]))
+}
+
+fn left_out() {
+    drop(writeln!(std::io::stderr(), "LEFT OUT: there is no PostgreSQL to test with"));
+}
+
+/// A write that adds a note.
+fn note(words: impl Into<String>) -> impl FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static {
+    let words = words.into();
+    move |tx| tx.execute("INSERT INTO notes (words) VALUES (?1)", &params![&*words]).map(drop)
+}
+
+/// All notes in their order.
+fn notes(tx: &mut Tx<'_>) -> Result<Vec<String>> {
+    tx.query("SELECT words FROM notes ORDER BY words", &[], |row| Ok(row.text(0)?.to_owned()))
+}
+
+fn increment(tx: &mut Tx<'_>, id: i64) -> Result<u64> {
+    tx.execute("UPDATE counters SET value = value + 1 WHERE id = ?1", &params![id])
+}
+
+fn counters(tx: &mut Tx<'_>) -> Result<Vec<i64>> {
+    tx.query("SELECT value FROM counters ORDER BY id", &[], |row| row.int(0))
+}
+
+/// Asserts that every connection can be used, all at the same time, and that nothing waits.
+async fn assert_all_slots_are_there(db: &Db) {
+    let all = Arc::new(Barrier::new(CONNECTIONS));
+    let writes: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let (db, all) = (db.clone(), Arc::clone(&all));
+            let write = move |tx: &mut Tx<'_>| {
+                let value = counters(tx)?;
+                all.wait();
+                Ok::<_, Error>(value)
+            };
+            tokio::spawn(async move { db.write(write).await })
+        })
+        .collect();
+    for write in writes {
+        let write = tokio::time::timeout(PATIENCE, write).await.expect("a slot was lost");
+        write.expect("it does not panic").expect("a connection is of no use");
+    }
+    until(|| db.stats().queued == 0);
+    assert!(db.stats().connections <= 2 * CONNECTIONS + 2, "{:?}", db.stats());
+}
+
+/// Waits until something holds that others do.
+fn until(holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "it never happened");
+        std::thread::yield_now();
+    }
+}

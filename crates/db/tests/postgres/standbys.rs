@@ -1,0 +1,46 @@
+//! A commit that waits for a standby is not acknowledged before the standby has it.
+
+use std::time::Instant;
+
+use db::Error;
+use testing::Cluster;
+
+use crate::{
+    BOUND, assert_all_slots_are_there, cluster, migrate, note, notes, open, patient, until, usual,
+};
+
+/// A primary that waits for a standby that never comes.
+fn waiting() -> Option<Cluster> {
+    let cluster = cluster()?;
+    migrate(&cluster.url("postgres"));
+    cluster.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    cluster.restart();
+    Some(cluster)
+}
+
+#[tokio::test]
+async fn without_its_standby_a_commit_is_unknown_in_time() {
+    let Some(cluster) = waiting() else { return };
+    let db = open(&cluster.url("postgres"), usual()).unwrap();
+    let begun = Instant::now();
+    let write = db.write(note("ann")).await;
+    assert_eq!(write, Err(Error::Unknown));
+    assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
+    assert!(db.read(notes).await.is_ok(), "reads go on");
+    assert_all_slots_are_there(&db).await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged() {
+    let Some(cluster) = waiting() else { return };
+    let db = open(&cluster.url("postgres"), patient()).unwrap();
+    for how in ["pg_cancel_backend", "pg_terminate_backend"] {
+        let writer = db.clone();
+        let write = tokio::spawn(async move { writer.write(note(how)).await });
+        tokio::task::yield_now().await;
+        let end = format!("SELECT {how}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+        until(|| !cluster.sql("postgres", &end).is_empty());
+        assert_eq!(write.await.unwrap(), Err(Error::Unknown), "after {how}");
+    }
+    assert_all_slots_are_there(&db).await;
+}

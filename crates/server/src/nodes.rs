@@ -1,0 +1,61 @@
+//! What makes several nodes one server: they hear of each other's writes and go by one clock.
+
+use std::time::Duration;
+
+use db::{Heard, Notice};
+use mail::{Time, UserId, topics};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::App;
+
+/// How often the clock is set. Clocks drift by a second in some hours.
+const EVERY: Duration = Duration::from_secs(10);
+/// A clock that is wrong by more than this is somebody's mistake.
+const TOLERATED: i64 = 2 * Time::SECOND;
+
+/// Acts on what is committed here and on other nodes, until the server stops.
+pub(crate) async fn listen(app: App) {
+    let mut notices = app.db.listen();
+    loop {
+        let heard = tokio::select! {
+            heard = notices.next() => heard,
+            () = app.stopping.wait() => return,
+        };
+        match heard {
+            Some(Heard::Notice(Notice { topic: topics::ACCESS, key })) => {
+                if let Some(user) = UserId::new(key) {
+                    app.sessions.forget_all(user);
+                }
+            }
+            Some(Heard::Notice(Notice { topic: topics::ERASED, .. })) => app.erased.notify_one(),
+            // Of a topic that only a newer version knows.
+            Some(Heard::Notice(_)) => {}
+            Some(Heard::Missed) => {
+                app.sessions.forget_everybody();
+                app.erased.notify_one();
+            }
+            None => return,
+        }
+    }
+}
+
+/// Keeps the clock with the database's, until the server stops.
+pub(crate) async fn keep_time(app: App) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = false;
+    while !app.stopping.is_set() {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = app.stopping.wait() => return,
+        }
+        // Where it cannot be asked, the clock goes on as it was.
+        let Ok(ahead) = app.clock.follow(&app.db).await else { continue };
+        let wrong = ahead.abs() > TOLERATED;
+        if wrong && !told {
+            let seconds = ahead / Time::SECOND;
+            tracing::warn!(seconds, "this machine's clock is wrong; going by the database's");
+        }
+        told = wrong;
+    }
+}

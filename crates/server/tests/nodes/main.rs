@@ -1,0 +1,22 @@
+//! Several nodes over one PostgreSQL, and the faults that they must survive: the real binary, real
+//! servers with `fsync`, and clients that do what the documents tell them to do.
+//!
+//! Where PostgreSQL is not installed nothing is tested, which is an error with the variable `CI`.
+#![cfg(target_os = "linux")]
+
+mod clocks;
+mod disturbed;
+mod failover;
+mod holes;
+mod kills;
+mod letters;
+mod nodes;
+mod one;
+mod restarts;
+
+#[path = "../process/client.rs"]
+#[expect(dead_code, reason = "the tests of one process use the rest of it")]
+mod client;
+#[path = "../process/support.rs"]
+#[expect(dead_code, reason = "the tests of one process use the rest of it")]
+mod support;
