@@ -198,25 +198,21 @@ impl Session {
         sql: &'static str,
         rows: &[[Value<'_>; N]],
     ) -> Result<u64> {
-        let [first_row, rest @ ..] = rows else { return Ok(0) };
-        let mut changed = self.execute(sql, first_row)?;
-        if rest.is_empty() {
-            return Ok(changed);
+        let Some(one) = rows.first() else { return Ok(0) };
+        if rows.len() == 1 || !self.named {
+            return rows.iter().map(|row| self.execute(sql, row)).sum();
         }
+        self.allowed()?;
         let client = Arc::clone(&self.client);
-        match self.prepared(sql, false, first_row)? {
+        match self.prepared(sql, false, one)? {
             // All are sent before the first is answered; the first failure is that of all.
             Prepared::Named(statement) => {
-                let sent = rest.iter().map(|row| client.execute_raw(&statement, row));
-                changed += self.wait(all(sent.map(Box::pin).collect()))?;
+                let sent = rows.iter().map(|row| Box::pin(client.execute_raw(&statement, row)));
+                let first = self.first.take();
+                self.wait(with(&client, first, all(sent.collect())))
             }
-            Prepared::Text(_) => {
-                for row in rest {
-                    changed += self.execute(sql, row)?;
-                }
-            }
+            Prepared::Text(_) => rows.iter().map(|row| self.execute(sql, row)).sum(),
         }
-        Ok(changed)
     }
 
     /// Says what must come first in a round trip of its own: without names a statement is several

@@ -1,8 +1,8 @@
 //! A commit that waits for a standby is not acknowledged before the standby has it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use db::Error;
+use db::{Error, Options};
 use testing::Cluster;
 
 use crate::{
@@ -28,6 +28,27 @@ async fn without_its_standby_a_commit_is_unknown_in_time() {
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
     assert!(db.read(notes).await.is_ok(), "reads go on");
     assert_all_slots_are_there(&db).await;
+}
+
+#[tokio::test]
+async fn commits_that_nobody_waits_for_any_more_stay_unseen_until_the_standby_has_them() {
+    let Some(cluster) = waiting() else { return };
+    let patience = Duration::from_secs(1);
+    let options = Options { connections: 2, patience, ..Options::default() };
+    let db = open(&cluster.url("postgres"), options).unwrap();
+    for words in ["ann", "bob"] {
+        assert_eq!(db.write(note(words)).await, Err(Error::Unknown));
+    }
+    until(|| db.stats().waiting == 2);
+    // As many as there are connections wait now: no more are begun, and others are not held up.
+    let refused = db.write(note("cid")).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    assert_eq!(db.read(notes).await, Ok(vec![]), "they could still be lost");
+
+    cluster.make_synchronous(&[]);
+    until(|| db.stats().waiting == 0);
+    assert_eq!(db.read(notes).await, Ok(vec!["ann".to_owned(), "bob".to_owned()]));
+    assert_eq!(db.write(note("cid")).await, Ok(()));
 }
 
 #[tokio::test]
