@@ -8,6 +8,8 @@
 
 #[path = "engine/bare.rs"]
 mod bare;
+#[path = "engine/cases.rs"]
+mod cases;
 #[path = "engine/ours.rs"]
 mod ours;
 #[path = "engine/place.rs"]
@@ -16,8 +18,6 @@ mod place;
 mod report;
 #[path = "engine/settings.rs"]
 mod settings;
-#[path = "engine/work.rs"]
-mod work;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
+use cases::{Case, Chance};
 use place::Place;
 use report::{Report, Round};
 use settings::Settings;
-use work::{Case, Chance};
 
 /// The allocator of the server: with the usual one many threads cost more than they do there.
 #[global_allocator]

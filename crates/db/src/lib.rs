@@ -25,6 +25,7 @@ mod value;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use copy::{Copied, Progress, Step};
 pub use error::{Error, Result};
@@ -141,7 +142,7 @@ impl Db {
     {
         let answer = match &self.engine {
             Engine::Sqlite(engine) => engine.submit(f),
-            Engine::Postgres(engine) => engine.submit(Asked::Write, f),
+            Engine::Postgres(engine) => engine.submit(Instant::now(), Asked::Write, f),
         };
         answer.map_err(E::from)?.await.unwrap_or_else(|_gone| Err(E::from(Error::Closed)))
     }
@@ -156,7 +157,7 @@ impl Db {
     {
         match &self.engine {
             Engine::Sqlite(engine) => engine.submit(f).map(drop),
-            Engine::Postgres(engine) => engine.submit(Asked::Write, f).map(drop),
+            Engine::Postgres(engine) => engine.submit(Instant::now(), Asked::Write, f).map(drop),
         }
     }
 
@@ -191,7 +192,7 @@ impl Db {
     {
         let answer = match &self.engine {
             Engine::Sqlite(engine) => engine.scan(f),
-            Engine::Postgres(engine) => engine.submit(Asked::Scan, f),
+            Engine::Postgres(engine) => engine.submit(Instant::now(), Asked::Scan, f),
         };
         answer.map_err(E::from)?.await.unwrap_or_else(|_gone| Err(E::from(Error::Closed)))
     }

@@ -115,25 +115,12 @@ impl Engine {
         if let Some(answer) = lines::read(&self.shared, &mut f).await {
             return answer;
         }
-        let answer = self.submit_since(begun, Asked::Read, f).map_err(E::from)?;
+        let answer = self.submit(begun, Asked::Read, f).map_err(E::from)?;
         answer.await.unwrap_or_else(|_gone| Err(E::from(Error::Closed)))
     }
 
+    /// Puts work into its queue; the time that it may take runs from `begun`.
     pub(crate) fn submit<R, E, F>(
-        &self,
-        kind: Asked,
-        f: F,
-    ) -> Result<oneshot::Receiver<Result<R, E>>>
-    where
-        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
-        R: Send + 'static,
-        E: From<Error> + Send + 'static,
-    {
-        self.submit_since(Instant::now(), kind, f)
-    }
-
-    /// The time that the work may take runs from a moment that may be past.
-    fn submit_since<R, E, F>(
         &self,
         begun: Instant,
         kind: Asked,

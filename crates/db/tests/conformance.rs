@@ -211,6 +211,24 @@ fn hold(db: &Db) -> Vec<Sender<()>> {
     (0..at_once()).map(hold).collect()
 }
 
+/// Closes a database for which 300 writes wait; each of them succeeds.
+async fn close_while_300_wait(fresh: &Fresh) {
+    let go = hold(&fresh.db);
+    let mut waiting = Vec::new();
+    for number in 0..300 {
+        waiting.push(asked(fresh.db.write(add(format!("user {number}")))).await);
+    }
+    let closing = std::thread::spawn({
+        let db = fresh.db.clone();
+        move || db.close()
+    });
+    drop(go);
+    for write in waiting {
+        assert_eq!(write.await, Ok(()));
+    }
+    closing.join().expect("it does not panic");
+}
+
 /// Waits until something holds that another thread does.
 fn until(holds: impl Fn() -> bool) {
     let begun = Instant::now();

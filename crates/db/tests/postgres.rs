@@ -22,11 +22,13 @@ mod trouble;
 
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use db::{Db, Error, Migration, Options, Result, Tx, Url, params};
 use testing::{Cluster, Database, shared, sql};
+use tokio::task::JoinHandle;
 
 const SCHEMA: &[Migration] = &[Migration {
     version: 1,
@@ -141,6 +143,25 @@ fn increment(tx: &mut Tx<'_>, id: i64) -> Result<u64> {
 
 fn counters(tx: &mut Tx<'_>) -> Result<Vec<i64>> {
     tx.query("SELECT value FROM counters ORDER BY id", &[], |row| row.int(0))
+}
+
+/// Holds the lock of the first counter, until the sender is dropped.
+async fn lock_first_counter(db: &Db) -> (Sender<()>, JoinHandle<Result<()>>) {
+    let (go, wait) = channel::<()>();
+    let (started, holds) = channel();
+    let holder = db.clone();
+    let holder = tokio::spawn(async move {
+        let hold = move |tx: &mut Tx<'_>| {
+            increment(tx, 1)?;
+            started.send(()).expect("the test waits for it");
+            wait.recv().unwrap_or_default();
+            Ok::<_, Error>(())
+        };
+        holder.write(hold).await
+    });
+    tokio::task::yield_now().await;
+    holds.recv().expect("it holds the lock");
+    (go, holder)
 }
 
 /// Asserts that every connection can be used, all at the same time, and that nothing waits.

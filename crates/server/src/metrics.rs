@@ -9,7 +9,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use crate::App;
 pub(crate) use routes::Routes;
@@ -80,51 +80,46 @@ impl Default for Metrics {
             refused: login("refused"),
             throttled: login("throttled"),
         };
+        let all = &mut registry;
         let metrics = Self {
             registry: Registry::default(),
             workers,
             logins,
-            connections: Gauge::default(),
-            queued: Gauge::default(),
-            writes: Counter::default(),
-            commits: Counter::default(),
-            log_bytes: Gauge::default(),
-            db_connections: Gauge::default(),
-            db_waiting: Gauge::default(),
-            db_retries: Counter::default(),
-            db_left: Counter::default(),
+            connections: registered(all, "connections", "Open connections"),
+            queued: registered(all, "db_queued", "Work that waits for the database"),
+            writes: registered(all, "db_writes", "Committed writes"),
+            commits: registered(all, "db_commits", "Commits that held them"),
+            log_bytes: registered(all, "db_log_bytes", "Length of the database's log"),
+            db_connections: registered(
+                all,
+                "db_connections",
+                "Connections to the database's server",
+            ),
+            db_waiting: registered(
+                all,
+                "db_waiting_commits",
+                "Commits that wait for a standby after their request was refused",
+            ),
+            db_retries: registered(
+                all,
+                "db_retries",
+                "Work begun again after others were in its way or a connection was lost",
+            ),
+            db_left: registered(
+                all,
+                "db_servers_left",
+                "Times that all connections were given up at once",
+            ),
         };
-        registry.register("connections", "Open connections", metrics.connections.clone());
-        registry.register("db_queued", "Work that waits for the database", metrics.queued.clone());
-        registry.register("db_writes", "Committed writes", metrics.writes.clone());
-        registry.register("db_commits", "Commits that held them", metrics.commits.clone());
-        registry.register(
-            "db_log_bytes",
-            "Length of the database's log",
-            metrics.log_bytes.clone(),
-        );
-        registry.register(
-            "db_connections",
-            "Connections to the database's server",
-            metrics.db_connections.clone(),
-        );
-        registry.register(
-            "db_waiting_commits",
-            "Commits that wait for a standby after their request was refused",
-            metrics.db_waiting.clone(),
-        );
-        registry.register(
-            "db_retries",
-            "Work begun again after others were in its way or a connection was lost",
-            metrics.db_retries.clone(),
-        );
-        registry.register(
-            "db_servers_left",
-            "Times that all connections were given up at once",
-            metrics.db_left.clone(),
-        );
         Self { registry, ..metrics }
     }
+}
+
+/// A figure that is shown under a name.
+fn registered<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 impl Metrics {

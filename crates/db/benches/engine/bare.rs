@@ -7,7 +7,7 @@ use deadpool_postgres::{Manager, ManagerConfig, RecyclingMethod};
 use tokio_postgres::{IsolationLevel, NoTls};
 
 use crate::Result;
-use crate::work::{BODY, Case, Chance, PAGE, READERS, SUBJECT, TEXTS};
+use crate::cases::{BODY, Case, Chance, PAGE, READERS, SUBJECT, TEXTS};
 
 const POINT: &str = "SELECT id, sender_id, receiver_id, subject, body, sent_at FROM bench_texts
     WHERE id = $1";

@@ -6,7 +6,7 @@ use std::time::Instant;
 use db::{Db, Options, Row, Tx, Url, params};
 
 use crate::Result;
-use crate::work::{BODY, Case, Chance, PAGE, READERS, SCHEMA, SUBJECT, TEXTS};
+use crate::cases::{BODY, Case, Chance, PAGE, READERS, SCHEMA, SUBJECT, TEXTS};
 
 pub(crate) struct Engine {
     db: Db,

@@ -7,7 +7,7 @@ use db::{Db, Url};
 use testing::{Cluster, Processes, sql};
 
 use crate::Result;
-use crate::work::{SCHEMA, TEXTS, filling};
+use crate::cases::{SCHEMA, TEXTS, filling};
 
 const DATABASE: &str = "postroom_bench_engine";
 /// As durable as in use: a commit is on the disk when it is answered.

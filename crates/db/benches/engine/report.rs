@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use crate::work::Case;
+use crate::cases::Case;
 use crate::{Result, Side};
 
 /// The unit of the times in /proc/PID/stat, which Linux fixes for user space.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::work::Case;
+use crate::cases::Case;
 use crate::{Result, Side};
 
 pub(crate) const HELP: &str = "\

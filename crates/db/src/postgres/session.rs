@@ -198,21 +198,16 @@ impl Session {
         sql: &'static str,
         rows: &[[Value<'_>; N]],
     ) -> Result<u64> {
-        let Some(one) = rows.first() else { return Ok(0) };
-        if rows.len() == 1 || !self.named {
-            return rows.iter().map(|row| self.execute(sql, row)).sum();
-        }
-        self.allowed()?;
-        let client = Arc::clone(&self.client);
-        match self.prepared(sql, false, one)? {
+        if let [one, _, ..] = rows
+            && let Prepared::Named(statement) = self.prepared(sql, false, one)?
+        {
+            self.allowed()?;
+            let (client, first) = (Arc::clone(&self.client), self.first.take());
             // All are sent before the first is answered; the first failure is that of all.
-            Prepared::Named(statement) => {
-                let sent = rows.iter().map(|row| Box::pin(client.execute_raw(&statement, row)));
-                let first = self.first.take();
-                self.wait(with(&client, first, all(sent.collect())))
-            }
-            Prepared::Text(_) => rows.iter().map(|row| self.execute(sql, row)).sum(),
+            let sent = rows.iter().map(|row| Box::pin(client.execute_raw(&statement, row)));
+            return self.wait(with(&client, first, all(sent.collect())));
         }
+        rows.iter().map(|row| self.execute(sql, row)).sum()
     }
 
     /// Says what must come first in a round trip of its own: without names a statement is several

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use db::{Db, Error, Result, Tx, params};
 use testing::{Engine, engine};
 
-use crate::{CONNECTIONS, Fresh, SCHEMA, add, all, asked, at_once, count, hold, now, until};
+use crate::{
+    CONNECTIONS, Fresh, SCHEMA, add, all, asked, at_once, close_while_300_wait, count, hold, now,
+    until,
+};
 
 /// Writes that may wait, in each engine.
 const QUEUE: usize = 4096;
@@ -306,20 +309,7 @@ async fn a_write_happens_although_its_caller_has_gone() {
 #[tokio::test]
 async fn closing_finishes_what_was_asked_for() {
     let fresh = Fresh::new();
-    let go = hold(&fresh.db);
-    let mut waiting = Vec::new();
-    for number in 0..300 {
-        waiting.push(asked(fresh.db.write(add(format!("user {number}")))).await);
-    }
-    let closing = std::thread::spawn({
-        let db = fresh.db.clone();
-        move || db.close()
-    });
-    drop(go);
-    for write in waiting {
-        assert_eq!(write.await, Ok(()));
-    }
-    closing.join().unwrap();
+    close_while_300_wait(&fresh).await;
     assert_eq!(fresh.names().len(), 300);
 }
 

@@ -5,14 +5,13 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use db::{Db, Error, Options, Result, Tx, params};
 
 use crate::{
-    CONNECTIONS, SCHEMA, assert_all_slots_are_there, cluster, counters, increment, left_out, note,
-    notes, open, patient, until, url,
+    CONNECTIONS, SCHEMA, assert_all_slots_are_there, cluster, counters, increment, left_out,
+    lock_first_counter, note, notes, open, patient, until, url,
 };
 
 /// What callers do all day, and what must not happen to them.
@@ -74,20 +73,7 @@ pub(crate) async fn assert_the_main_paths_work(db: &Db) {
 
 /// A lock is not waited for longer than it should be.
 async fn assert_locks_are_busy(db: &Db) {
-    let (go, wait) = channel::<()>();
-    let (started, holds) = channel();
-    let holder = db.clone();
-    let holder = tokio::spawn(async move {
-        let hold = move |tx: &mut Tx<'_>| {
-            increment(tx, 1)?;
-            started.send(()).expect("the test waits for it");
-            wait.recv().unwrap_or_default();
-            Ok::<_, Error>(())
-        };
-        holder.write(hold).await
-    });
-    tokio::task::yield_now().await;
-    holds.recv().expect("it holds the lock");
+    let (go, holder) = lock_first_counter(db).await;
     assert_eq!(db.write(|tx| increment(tx, 1)).await, Err(Error::Busy));
     drop(go);
     assert_eq!(holder.await.expect("it does not panic"), Ok(()));

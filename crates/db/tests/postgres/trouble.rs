@@ -1,7 +1,6 @@
 //! Others in the way, and sessions that end: a caller notices it only where nothing else is right.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
@@ -9,8 +8,8 @@ use db::{Error, Options, Result, Tx};
 use testing::sql;
 
 use crate::{
-    CONNECTIONS, Opened, assert_all_slots_are_there, counters, increment, note, notes, patient,
-    until,
+    CONNECTIONS, Opened, assert_all_slots_are_there, counters, increment, lock_first_counter, note,
+    notes, patient, until,
 };
 
 #[tokio::test]
@@ -97,20 +96,7 @@ async fn what_never_succeeds_is_busy_in_the_end() {
 async fn a_lock_that_is_not_given_free_is_busy() {
     let short = Options { lock_timeout: Duration::from_millis(200), ..patient() };
     let Some(opened) = Opened::with(short, |_address| {}) else { return };
-    let (go, wait) = channel::<()>();
-    let (started, holds) = channel();
-    let holder = opened.db.clone();
-    let holder = tokio::spawn(async move {
-        let hold = move |tx: &mut Tx<'_>| {
-            increment(tx, 1)?;
-            started.send(()).expect("the test waits for it");
-            wait.recv().unwrap_or_default();
-            Ok::<_, Error>(())
-        };
-        holder.write(hold).await
-    });
-    tokio::task::yield_now().await;
-    holds.recv().unwrap();
+    let (go, holder) = lock_first_counter(&opened.db).await;
     assert_eq!(opened.db.write(|tx| increment(tx, 1)).await, Err(Error::Busy));
     assert_eq!(opened.db.write(|tx| increment(tx, 2)).await, Ok(1), "others need not wait");
     drop(go);

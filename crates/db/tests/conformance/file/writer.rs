@@ -4,7 +4,7 @@ use db::{Error, Tx};
 
 use super::names;
 use crate::writes::until_shared;
-use crate::{Fresh, PATIENCE, add, all, asked, count, hold};
+use crate::{Fresh, PATIENCE, add, all, asked, close_while_300_wait, count, hold};
 
 #[tokio::test]
 async fn what_a_write_returns_is_that_of_the_run_that_was_committed() {
@@ -74,20 +74,7 @@ async fn a_write_for_later_happens_before_those_asked_for_after_it() {
 #[tokio::test]
 async fn closing_finishes_what_was_asked_for_and_leaves_it_in_the_one_file() {
     let fresh = Fresh::new();
-    let go = hold(&fresh.db);
-    let mut waiting = Vec::new();
-    for number in 0..300 {
-        waiting.push(asked(fresh.db.write(add(format!("user {number}")))).await);
-    }
-    let closing = std::thread::spawn({
-        let db = fresh.db.clone();
-        move || db.close()
-    });
-    drop(go);
-    for write in waiting {
-        assert_eq!(write.await, Ok(()));
-    }
-    closing.join().unwrap();
+    close_while_300_wait(&fresh).await;
     let alone = fresh.in_folder("alone.db");
     std::fs::copy(fresh.path(), &alone).unwrap();
     assert_eq!(names(&alone).len(), 300);
