@@ -122,11 +122,12 @@ impl Db {
 
     /// Runs `f` in a transaction and answers after the commit.
     ///
-    /// `f` may run more than once, so it must have no effect except through its [`Tx`], and what
-    /// it returned counts only when the commit succeeded. It changes rows, never the schema. In a
-    /// file writes happen one after the other, in the order in which they were asked for. On a
-    /// server they run side by side and see what others have committed meanwhile: what must not
-    /// change under a write is locked by changing it first.
+    /// `f` may run more than once, so it must have no effect except through its [`Tx`], and what it
+    /// returned counts only when the commit succeeded. It waits for nothing but its [`Tx`]: others
+    /// need its thread. It changes rows, never the schema. In a file writes happen one after the
+    /// other, in the order in which they were asked for. On a server they run side by side and see
+    /// what others have committed meanwhile: what must not change under a write is locked by
+    /// changing it first.
     ///
     /// # Errors
     /// What `f` returned; or [`Error::Busy`] when the queue is full or a lock is not given free,

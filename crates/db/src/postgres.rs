@@ -1,4 +1,4 @@
-//! The engine across a network: threads that each own a connection to PostgreSQL.
+//! The engine across a network: fibers that each own a connection to PostgreSQL.
 
 mod bus;
 mod catalog;
@@ -6,6 +6,7 @@ mod config;
 pub(crate) mod copy;
 mod dialect;
 mod failure;
+mod fiber;
 mod lines;
 pub(crate) mod migrate;
 mod pool;
@@ -16,7 +17,7 @@ mod tls;
 use std::any::TypeId;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, available_parallelism};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -34,7 +35,7 @@ use pool::{Kind, Queue};
 /// Threads for long reads, as the embedded engine has them.
 const SCANNERS: usize = 2;
 
-/// What the threads of one engine share.
+/// What the fibers of one engine share.
 struct Shared {
     config: Config,
     /// How long work may take; a command has all the time that it needs.
@@ -49,7 +50,7 @@ struct Shared {
     /// How many of these there may be before no more writes are begun.
     at_once: usize,
     /// Counts how often all connections had to be given up: a server that takes no writes, or
-    /// that goes away, is left by all threads at once.
+    /// that goes away, is left by all fibers at once.
     era: AtomicU64,
     queues: [Arc<Queue>; 2],
     lines: Lines,
@@ -76,7 +77,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Opens it for a server, with many threads, or for a command, with one.
+    /// Opens it for a server, with many connections, or for a command, with one.
     pub(crate) fn open(config: &Config, schema: &[Migration], server: bool) -> Result<Self> {
         let patience = server.then_some(config.options.patience);
         migrate::verify(config, schema)?;
@@ -97,14 +98,15 @@ impl Engine {
             lines: Lines::new(config.options.connections),
         });
         let number = if server { config.options.connections.max(1) } else { 1 };
-        let mut threads = pool::start(&shared, &shared.queues[0], "db", number)?;
+        let processors = available_parallelism().map_or(1, usize::from);
+        let mut threads = pool::start(&shared, &shared.queues[0], "db", processors, number)?;
         let scanners = if server { SCANNERS } else { 1 };
-        threads.extend(pool::start(&shared, &shared.queues[1], "db-scan", scanners)?);
+        threads.extend(pool::start(&shared, &shared.queues[1], "db-scan", scanners, scanners)?);
         let bus = bus::start(&shared, to_others, server)?;
         Ok(Self { shared, threads: Mutex::new(threads), bus: Mutex::new(Some(bus)) })
     }
 
-    /// Runs a short read: of one statement where the caller waits, of several on a thread.
+    /// Runs a short read: of one statement where the caller waits, of several on a fiber.
     pub(crate) async fn read<R, E, F>(&self, mut f: F) -> Result<R, E>
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,

@@ -22,7 +22,7 @@ pub struct Tx<'a> {
 /// The engine beneath it.
 enum On<'a> {
     Sqlite(&'a Connection),
-    Postgres(&'a mut Session),
+    Postgres(Box<Session<'a>>),
     Recall(&'a mut Recall),
 }
 
@@ -31,8 +31,16 @@ impl<'a> Tx<'a> {
         Self::new(On::Sqlite(connection))
     }
 
-    pub(crate) fn postgres(session: &'a mut Session) -> Self {
+    pub(crate) fn postgres(session: Box<Session<'a>>) -> Self {
         Self::new(On::Postgres(session))
+    }
+
+    /// Gives the connection back.
+    pub(crate) fn into_session(self) -> Option<Box<Session<'a>>> {
+        match self.on {
+            On::Postgres(session) => Some(session),
+            On::Sqlite(_) | On::Recall(_) => None,
+        }
     }
 
     pub(crate) fn recall(recall: &'a mut Recall) -> Self {

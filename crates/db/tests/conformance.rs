@@ -22,7 +22,7 @@ mod writes;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Sender, TryRecvError, channel};
 use std::task::{Context, Poll, Wake};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -114,6 +114,15 @@ impl Fresh {
         Db::open_beside(&self.url, SCHEMA).expect("it can be opened beside")
     }
 
+    /// Whom a closure may wait for in these tests, though it must wait for nothing: in a file
+    /// others have other threads, on a server only those of another node are surely free.
+    fn others(&self) -> Db {
+        match engine() {
+            Engine::Sqlite => self.db.clone(),
+            Engine::Postgres => self.beside(),
+        }
+    }
+
     /// The names of all users in their order, as somebody else finds them.
     fn names(&self) -> Vec<String> {
         let sorted = |tx: &mut Tx<'_>| {
@@ -197,11 +206,13 @@ fn hold(db: &Db) -> Vec<Sender<()>> {
     let hold = |_| {
         let (go, wait) = channel();
         let (started, running) = channel();
-        let job = move |_tx: &mut Tx<'_>| {
+        let job = move |tx: &mut Tx<'_>| {
             // It may be run again for the sake of its neighbours, when nobody waits any more.
             started.send(()).unwrap_or_default();
             // It ends with the sender.
-            wait.recv().unwrap_or_default();
+            while let Err(TryRecvError::Empty) = wait.try_recv() {
+                pause(tx)?;
+            }
             Ok(())
         };
         db.write_later(job).expect("the queue has room");
@@ -209,6 +220,15 @@ fn hold(db: &Db) -> Vec<Sender<()>> {
         go
     };
     (0..at_once()).map(hold).collect()
+}
+
+/// Keeps a transaction busy for a moment: as it may be, on a server with waiting for it.
+fn pause(tx: &mut Tx<'_>) -> Result<()> {
+    match engine() {
+        Engine::Sqlite => std::thread::sleep(Duration::from_millis(1)),
+        Engine::Postgres => drop(tx.query("SELECT pg_sleep(0.001)::text", &[], |_| Ok(()))?),
+    }
+    Ok(())
 }
 
 /// Closes a database for which 300 writes wait; each of them succeeds.

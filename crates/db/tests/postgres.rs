@@ -22,8 +22,9 @@ mod trouble;
 
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use db::{Db, Error, Migration, Options, Result, Tx, Url, params};
@@ -154,7 +155,9 @@ async fn lock_first_counter(db: &Db) -> (Sender<()>, JoinHandle<Result<()>>) {
         let hold = move |tx: &mut Tx<'_>| {
             increment(tx, 1)?;
             started.send(()).expect("the test waits for it");
-            wait.recv().unwrap_or_default();
+            while let Err(TryRecvError::Empty) = wait.try_recv() {
+                pause(tx)?;
+            }
             Ok::<_, Error>(())
         };
         holder.write(hold).await
@@ -164,15 +167,29 @@ async fn lock_first_counter(db: &Db) -> (Sender<()>, JoinHandle<Result<()>>) {
     (go, holder)
 }
 
+/// Lets a moment pass. A closure waits for nothing but the database: others need its thread.
+fn pause(tx: &mut Tx<'_>) -> Result<()> {
+    tx.query("SELECT pg_sleep(0.001)::text", &[], |_| Ok(())).map(drop)
+}
+
+/// Goes on when so many transactions are here.
+fn meet(tx: &mut Tx<'_>, here: &AtomicUsize, number: usize) -> Result<()> {
+    here.fetch_add(1, SeqCst);
+    while here.load(SeqCst) < number {
+        pause(tx)?;
+    }
+    Ok(())
+}
+
 /// Asserts that every connection can be used, all at the same time, and that nothing waits.
 async fn assert_all_slots_are_there(db: &Db) {
-    let all = Arc::new(Barrier::new(CONNECTIONS));
+    let all = Arc::new(AtomicUsize::new(0));
     let writes: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
             let (db, all) = (db.clone(), Arc::clone(&all));
             let write = move |tx: &mut Tx<'_>| {
                 let value = counters(tx)?;
-                all.wait();
+                meet(tx, &all, CONNECTIONS)?;
                 Ok::<_, Error>(value)
             };
             tokio::spawn(async move { db.write(write).await })

@@ -1,8 +1,8 @@
 //! Reads of one statement, asked where the caller waits.
 //!
-//! To wake a thread for them, and the caller again, costs more than the statement does. So the
+//! To wake a fiber for them, and the caller again, costs as much as the statement does. So the
 //! closure runs once to tell its statement, which goes over a connection of the caller's own
-//! runtime, and once more with the rows. Whatever does not go well here is left to the threads,
+//! runtime, and once more with the rows. Whatever does not go well here is left to the fibers,
 //! which know what to do about it: to have asked for a row twice does no harm.
 
 use std::any::TypeId;
@@ -22,9 +22,9 @@ use super::recall::{Question, Recall};
 use super::{Config, Shared, dialect};
 use crate::{Error, Result, Tx, Value, job};
 
-/// Statements that may be under way on one of them; what comes then goes to the threads.
+/// Statements that may be under way on one of them; what comes then goes to the fibers.
 const UNDER_WAY: usize = 64;
-/// How long an answer is waited for here, or a little less; the threads have the rest of the time.
+/// How long an answer is waited for here, or a little less; the fibers have the rest of the time.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Moments at which it is looked whether anybody has waited for too long: a timer for each
 /// statement would wake other threads of the runtime.
@@ -73,7 +73,7 @@ struct UnderWay {
 }
 
 impl Lines {
-    /// In all as many as the threads have, where as many threads run futures as there are
+    /// In all as many as the fibers have, where as many threads run futures as there are
     /// processors.
     pub(super) fn new(connections: usize) -> Self {
         let processors = available_parallelism().map_or(1, usize::from);
@@ -142,7 +142,7 @@ impl Lines {
     }
 }
 
-/// Runs a read that needs one statement; nothing where it is for the threads.
+/// Runs a read that needs one statement; nothing where it is for the fibers.
 pub(super) async fn read<R, E, F>(shared: &Arc<Shared>, f: &mut F) -> Option<Result<R, E>>
 where
     F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
@@ -235,7 +235,7 @@ async fn connect(connecting: Connecting) {
     let era = shared.era();
     let patience = shared.config.options.patience;
     let Ok(Ok((client, connection))) = timeout(patience, open(&shared.config)).await else {
-        // Whoever asks meets the same on the threads, and hears of it from there.
+        // Whoever asks meets the same on the fibers, and hears of it from there.
         let mut all = lock(&shared.lines.by_runtime);
         all.entry(connecting.runtime).or_default().not_before = Some(Instant::now() + PAUSE);
         return;

@@ -4,6 +4,7 @@ use tokio_postgres::Row;
 
 use super::config::Config;
 use super::dialect;
+use super::fiber::Waits;
 use super::session::{BEGIN_WRITE, Session};
 use crate::migrate::{Applied, pending, version};
 use crate::{Error, Migrated, Migration, Result};
@@ -20,7 +21,7 @@ pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
 pub(super) const LOCK: i64 = i64::from_be_bytes(*b"Postroom");
 
 pub(crate) fn run(config: &Config, schema: &[Migration], now: i64) -> Result<Migrated> {
-    let mut session = Session::connect(config, None)?;
+    let mut session = Session::connect(Waits::thread()?, config, None)?;
     let seen = applied(&mut session)?;
     let from = version(&seen);
     if pending(schema, &seen)?.is_empty() {
@@ -61,14 +62,14 @@ pub(super) fn script(step: &Migration, now: i64) -> String {
 /// Refuses a database whose schema this program cannot work with.
 pub(super) fn verify(config: &Config, schema: &[Migration]) -> Result<()> {
     let patience = std::time::Instant::now() + config.options.patience;
-    let applied = applied(&mut Session::connect(config, Some(patience))?)?;
+    let applied = applied(&mut Session::connect(Waits::thread()?, config, Some(patience))?)?;
     match pending(schema, &applied)?.last() {
         None => Ok(()),
         Some(last) => Err(Error::SchemaOlder { found: version(&applied), known: last.version }),
     }
 }
 
-fn applied(session: &mut Session) -> Result<Vec<Applied>> {
+fn applied(session: &mut Session<'_>) -> Result<Vec<Applied>> {
     let encoding = session.query("SELECT current_setting('server_encoding') = 'UTF8'", &[])?;
     if !encoding.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
         return Err(Error::Unsupported("the database must have been created with ENCODING 'UTF8'"));

@@ -1,15 +1,20 @@
-//! Threads that each own a connection, and the queue before them.
+//! Fibers that each own a connection, the threads that run them, and the queue before them.
 
 use std::any::TypeId;
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use tokio::sync::Notify;
+use tokio::task::{LocalSet, spawn_local};
+
 use super::Shared;
 use super::failure::Trouble;
+use super::fiber::{self, Fiber, Waits};
 use super::session::{BEGIN_READ, BEGIN_WRITE, Session};
 use crate::job::Job;
 use crate::{Error, Result, Tx};
@@ -33,10 +38,10 @@ struct Work {
     deadline: Option<Instant>,
 }
 
-/// The way to a group of threads.
+/// The way to a group of fibers.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    more: Condvar,
+    more: Notify,
 }
 
 #[derive(Default)]
@@ -47,7 +52,7 @@ struct Waiting {
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self { waiting: Mutex::default(), more: Condvar::new() }
+        Self { waiting: Mutex::default(), more: Notify::new() }
     }
 
     pub(super) fn submit(
@@ -68,19 +73,20 @@ impl Queue {
         waiting.work.push_back(Work { kind, job, deadline });
         shared.queued.fetch_add(1, Relaxed);
         drop(waiting);
-        self.more.notify_one();
+        // Who has just worked has the least to wait for.
+        self.more.notify_last();
         Ok(())
     }
 
-    /// Lets the threads finish what is queued, and end.
+    /// Lets the fibers finish what is queued, and end.
     pub(super) fn stop(&self) {
         self.lock().stop = true;
-        self.more.notify_all();
+        self.more.notify_waiters();
     }
 
-    /// Wakes all threads, so that none keeps a connection that is of no use.
+    /// Wakes all fibers, so that none keeps a connection that is of no use.
     pub(super) fn rouse(&self) {
-        self.more.notify_all();
+        self.more.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -92,19 +98,21 @@ impl Queue {
         self.lock().work.pop_front()
     }
 
-    /// Waits for something to do, or for the end, or until this thread's connection is of no use
+    /// Waits for something to do, or for the end, or until this fiber's connection is of no use
     /// any more.
-    fn next(&self, stale: impl Fn() -> bool) -> Next {
-        let mut waiting = self.lock();
+    fn next(&self, fiber: &Fiber<'_>, stale: impl Fn() -> bool) -> Next {
         loop {
+            // Before it is looked: what comes in between is not missed.
+            let mut more = pin!(self.more.notified());
+            more.as_mut().enable();
+            let mut waiting = self.lock();
             match waiting.work.pop_front() {
                 Some(work) => return Next::Work(work),
                 None if waiting.stop => return Next::Stop,
                 None if stale() => return Next::Stale,
-                None => {
-                    waiting = self.more.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-                }
+                None => drop(waiting),
             }
+            fiber.wait(more);
         }
     }
 }
@@ -115,28 +123,52 @@ enum Next {
     Stop,
 }
 
+/// Starts so many threads, with so many fibers in all.
 pub(super) fn start(
     shared: &Arc<Shared>,
     queue: &Arc<Queue>,
     name: &str,
     threads: usize,
+    fibers: usize,
 ) -> Result<Vec<JoinHandle<()>>> {
-    let start = |number| {
+    let threads = threads.min(fibers);
+    let start = |number: usize| {
         let (shared, queue) = (Arc::clone(shared), Arc::clone(queue));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|cause| Error::File(format!("cannot start a runtime: {cause}")))?;
+        let own = (fibers - number).div_ceil(threads);
         std::thread::Builder::new()
             .name(format!("{name}-{number}"))
             .spawn(move || {
-                let mut owner = Owner { shared, session: None, several: HashSet::new() };
-                // Only a defect of the engine gets here: closures that panic are caught. The
-                // thread goes on with another connection.
-                while catch_unwind(AssertUnwindSafe(|| owner.serve(&queue))).is_err() {
-                    owner.drop_session();
-                    tracing::error!("a database thread has panicked");
-                }
+                let local = LocalSet::new();
+                let serving: Vec<_> = (0..own)
+                    .map(|_| local.spawn_local(serve(Arc::clone(&shared), Arc::clone(&queue))))
+                    .collect();
+                local.block_on(&runtime, async {
+                    for served in serving {
+                        if served.await.is_err() {
+                            tracing::error!("a database fiber has panicked");
+                        }
+                    }
+                });
             })
             .map_err(|cause| Error::File(format!("cannot start a thread: {cause}")))
     };
     (0..threads).map(start).collect()
+}
+
+/// A fiber that works until the queue is stopped.
+fn serve(shared: Arc<Shared>, queue: Arc<Queue>) -> impl Future<Output = ()> {
+    fiber::run(move |fiber| {
+        let mut owner = Owner { shared, fiber, session: None, several: HashSet::new() };
+        // Only a defect of the engine gets here: closures that panic are caught. The fiber goes on
+        // with another connection.
+        while catch_unwind(AssertUnwindSafe(|| owner.serve(&queue))).is_err() {
+            owner.drop_session();
+            tracing::error!("a database fiber has panicked");
+        }
+    })
 }
 
 /// Counts work that is done, however it ended.
@@ -148,16 +180,17 @@ impl Drop for Done<'_> {
     }
 }
 
-/// A thread's own connection.
-struct Owner {
+/// A fiber's own connection.
+struct Owner<'f> {
     shared: Arc<Shared>,
+    fiber: &'f Fiber<'f>,
     /// Made at the first use, with the era to which it belongs.
-    session: Option<(Session, u64)>,
+    session: Option<(Box<Session<'f>>, u64)>,
     /// Reads that have asked for more than one statement.
     several: HashSet<TypeId>,
 }
 
-impl Owner {
+impl<'f> Owner<'f> {
     fn serve(&mut self, queue: &Queue) {
         loop {
             let mut next = queue.next_now();
@@ -166,7 +199,7 @@ impl Owner {
                     session.commit_now();
                 }
                 let (era, shared) = (self.session.as_ref().map(|(_, era)| *era), &self.shared);
-                next = match queue.next(|| era.is_some_and(|era| era != shared.era())) {
+                next = match queue.next(self.fiber, || era.is_some_and(|era| era != shared.era())) {
                     Next::Work(work) => Some(work),
                     Next::Stale => {
                         self.drop_session();
@@ -189,18 +222,34 @@ impl Owner {
         }
     }
 
-    /// The connection, a new one where there is none that can be used.
-    fn session(&mut self, deadline: Option<Instant>) -> Result<&mut Session> {
+    /// Makes sure that there is a connection that can be used.
+    fn connect(&mut self, deadline: Option<Instant>) -> Result<()> {
         let now = self.shared.era();
         if self.session.as_ref().is_some_and(|(session, era)| !session.is_alive() || *era != now) {
             self.drop_session();
         }
         if self.session.is_none() {
-            let session = Session::connect(&self.shared.config, deadline)?;
+            let waits = Waits::Fiber(self.fiber);
+            let session = Session::connect(waits, &self.shared.config, deadline)?;
             self.shared.connections.fetch_add(1, Relaxed);
-            self.session = Some((session, now));
+            self.session = Some((Box::new(session), now));
         }
-        self.session.as_mut().map(|(session, _)| session).ok_or(Error::Closed)
+        Ok(())
+    }
+
+    /// Begins a transaction and runs the closure in it; whether its effects are to be kept.
+    fn begin(
+        &mut self,
+        first: Option<&'static str>,
+        deadline: Option<Instant>,
+        job: &mut dyn Job,
+    ) -> Option<(bool, &mut Session<'f>)> {
+        let (mut session, era) = self.session.take()?;
+        session.begin(first, deadline);
+        let mut tx = Tx::postgres(session);
+        let keep = job.run(&mut tx);
+        let (session, _era) = self.session.insert((tx.into_session()?, era));
+        Some((keep, session))
     }
 
     /// Runs work until it is answered.
@@ -221,16 +270,16 @@ impl Owner {
                     (!alone).then_some(BEGIN_READ)
                 }
             };
-            let session = match self.session(deadline) {
-                Ok(session) => session,
-                Err(error) => return job.answer(&Err(error), &shared.hub),
-            };
+            if let Err(error) = self.connect(deadline) {
+                return job.answer(&Err(error), &shared.hub);
+            }
             if matches!(kind, Kind::Write) && shared.waiting.load(Relaxed) >= shared.at_once {
                 let waiting = Error::Unavailable("commits wait for a standby".to_owned());
                 return job.answer(&Err(waiting), &shared.hub);
             }
-            session.begin(first, deadline);
-            let keep = job.run(&mut Tx::postgres(session));
+            let Some((keep, session)) = self.begin(first, deadline, &mut *job) else {
+                return job.answer(&Err(Error::Closed), &shared.hub);
+            };
             if session.exceeded()
                 && let Kind::Read(closure) = kind
             {
@@ -275,7 +324,7 @@ impl Owner {
             {
                 shared.connections.fetch_sub(1, Relaxed);
                 if unknown {
-                    wait_apart(&shared, session);
+                    wait_apart(&shared, *session);
                 } else {
                     session.abandon();
                 }
@@ -287,14 +336,12 @@ impl Owner {
 
 /// Lets a commit that was not answered in time come to its end: whoever cancelled it would make it
 /// seen where it may still be lost. There are so many of them at most as there are connections.
-fn wait_apart(shared: &Arc<Shared>, session: Session) {
+fn wait_apart(shared: &Arc<Shared>, session: Session<'_>) {
     shared.waiting.fetch_add(1, Relaxed);
-    let waiting = Arc::clone(shared);
-    let thread = std::thread::Builder::new().name("db-commit".to_owned()).spawn(move || {
-        session.finish();
-        waiting.waiting.fetch_sub(1, Relaxed);
-    });
-    if thread.is_err() {
+    let shared = Arc::clone(shared);
+    let finished = session.finish();
+    spawn_local(async move {
+        finished.await;
         shared.waiting.fetch_sub(1, Relaxed);
-    }
+    });
 }

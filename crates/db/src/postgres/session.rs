@@ -1,4 +1,4 @@
-//! One connection, driven by the thread that owns it: no other thread is woken for a statement.
+//! One connection, driven by the fiber that owns it: nobody else is woken for a statement.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client, Connection, Row, Socket, Statement};
@@ -28,6 +27,7 @@ use super::catalog::{CONSTRAINTS, Catalog};
 use super::config::{Config, Stream};
 use super::dialect;
 use super::failure::{self, Trouble};
+use super::fiber::Waits;
 use crate::{Error, Result, Value};
 
 /// How long the first statements of a session may take where nobody waits for it.
@@ -36,8 +36,8 @@ const SETTLE: Duration = Duration::from_secs(5);
 const CANCEL: Duration = Duration::from_millis(300);
 
 /// A connection to the server, and what is open on it.
-pub(crate) struct Session {
-    runtime: Runtime,
+pub(crate) struct Session<'f> {
+    waits: Waits<'f>,
     client: Arc<Client>,
     connection: Connection<Socket, Stream>,
     tls: MakeRustlsConnect,
@@ -76,21 +76,21 @@ enum Alone {
     Exceeded,
 }
 
-impl Session {
+impl<'f> Session<'f> {
     /// Connects, for work that is over at `deadline`.
-    pub(super) fn connect(config: &Config, deadline: Option<Instant>) -> Result<Self> {
+    pub(super) fn connect(
+        waits: Waits<'f>,
+        config: &Config,
+        deadline: Option<Instant>,
+    ) -> Result<Self> {
         let tls = config.server.tls()?;
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|cause| Error::File(format!("cannot start a runtime: {cause}")))?;
-        let connected = runtime.block_on(within(deadline, config.server.connect(&tls)));
+        let connected = waits.wait(within(deadline, config.server.connect(&tls)));
         let (client, connection) = match connected {
             Some(connected) => connected?,
             None => return Err(Error::Unavailable("no server answers".to_owned())),
         };
         let mut session = Self {
-            runtime,
+            waits,
             client: Arc::new(client),
             connection,
             tls,
@@ -254,7 +254,7 @@ impl Session {
 
     /// Sends a statement whose answer nobody needs; it is read before the next one's.
     fn send(&mut self, sql: &str) {
-        let Self { runtime, connection, client, .. } = self;
+        let Self { waits, connection, client, .. } = self;
         let mut sent = pin!(client.batch_execute(sql));
         let ended = poll_fn(|cx| {
             drop(sent.as_mut().poll(cx));
@@ -266,7 +266,7 @@ impl Session {
                 }
             }
         });
-        self.dead |= runtime.block_on(ended);
+        self.dead |= waits.wait(ended);
     }
 
     /// Waits for an answer of the server, and drives the connection meanwhile.
@@ -278,7 +278,7 @@ impl Session {
             return Err(Error::Unavailable("the connection is lost".to_owned()));
         }
         let began = Instant::now();
-        let Self { runtime, connection, deadline, warning, .. } = self;
+        let Self { waits, connection, deadline, warning, .. } = self;
         let (mut ended, mut why) = (false, None);
         let mut answer = pin!(answer);
         let driven = poll_fn(|cx| {
@@ -305,7 +305,7 @@ impl Session {
                 Poll::Pending => Poll::Pending,
             }
         });
-        let answered = runtime.block_on(within(*deadline, driven));
+        let answered = waits.wait(within(*deadline, driven));
         self.dead |= ended;
         let error = match answered {
             Some(Some(Ok(answer))) => return Ok(answer),
@@ -333,12 +333,16 @@ impl Session {
         Err(error)
     }
 
-    /// Waits until the server has done what it was asked for, however long that takes.
-    pub(super) fn finish(mut self) {
-        self.deadline = None;
-        self.dead = false;
-        // Its answer comes after that of the commit; a connection that is gone ends it as well.
-        drop(self.simple("SELECT 1"));
+    /// What is to be done to wait until the server has done what it was asked for, however long
+    /// that takes.
+    pub(super) fn finish(self) -> impl Future<Output = ()> + use<> {
+        let Self { client, connection, .. } = self;
+        async move {
+            // Its answer comes after that of the commit; a connection that is gone ends it as well.
+            let asked = async move { drop(client.batch_execute("SELECT 1").await) };
+            // The connection ends with its client.
+            tokio::join!(asked, async { drop(connection.await) });
+        }
     }
 
     /// Tells the server that nobody waits any more for a statement.
@@ -346,7 +350,7 @@ impl Session {
         let token = self.client.cancel_token();
         let cancel = within(Some(Instant::now() + CANCEL), token.cancel_query(self.tls.clone()));
         // It is only a courtesy, to a server that may not be there.
-        drop(self.runtime.block_on(cancel));
+        drop(self.waits.wait(cancel));
     }
 }
 

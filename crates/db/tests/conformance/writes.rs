@@ -51,7 +51,7 @@ async fn a_write_is_there_for_others_the_moment_it_is_answered() {
 #[tokio::test]
 async fn what_is_not_committed_is_seen_by_nobody() {
     let fresh = Fresh::new();
-    let reader = fresh.db.clone();
+    let reader = fresh.others();
     let seen = fresh.db.write(move |tx| {
         add("ann")(tx)?;
         Ok::<_, Error>((now(reader.read(count)), count(tx)?))

@@ -5,13 +5,15 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use db::{Db, Error, Options, Result, Tx, params};
 
 use crate::{
     CONNECTIONS, SCHEMA, assert_all_slots_are_there, cluster, counters, increment, left_out,
-    lock_first_counter, note, notes, open, patient, until, url,
+    lock_first_counter, meet, note, notes, open, patient, until, url,
 };
 
 /// What callers do all day, and what must not happen to them.
@@ -45,15 +47,24 @@ pub(crate) async fn assert_the_main_paths_work(db: &Db) {
     let sorted = ["four", "one", "three", "two"].map(str::to_owned);
     assert_eq!(db.read(notes).await, Ok(sorted.to_vec()));
     // One snapshot, and no way to write.
-    let others = db.clone();
+    let here = Arc::new(AtomicUsize::new(0));
+    let met = Arc::clone(&here);
     let twice = move |tx: &mut Tx<'_>| -> Result<_> {
         let before = counters(tx)?;
-        let write = tokio::runtime::Builder::new_current_thread().build().expect("it can be made");
-        write.block_on(others.write(|tx| increment(tx, 1)))?;
+        meet(tx, &met, 2)?;
         Ok((before, counters(tx)?))
     };
-    let (before, after) = db.read(twice).await.expect("they can be read");
-    assert_eq!(before, after);
+    let between = async {
+        while here.load(SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let written = db.write(|tx| increment(tx, 1)).await;
+        here.fetch_add(1, SeqCst);
+        written
+    };
+    let (read, written) = tokio::join!(db.read(twice), between);
+    let (before, after) = read.expect("they can be read");
+    assert_eq!((before, written), (after, Ok(1)));
     for read in [
         db.read(note("smuggled")).await,
         db.scan(note("smuggled")).await,

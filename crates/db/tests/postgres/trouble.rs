@@ -1,30 +1,30 @@
 //! Others in the way, and sessions that end: a caller notices it only where nothing else is right.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use db::{Error, Options, Result, Tx};
 use testing::sql;
 
 use crate::{
-    CONNECTIONS, Opened, assert_all_slots_are_there, counters, increment, lock_first_counter, note,
-    notes, patient, until,
+    CONNECTIONS, Opened, assert_all_slots_are_there, counters, increment, lock_first_counter, meet,
+    note, notes, patient, until,
 };
 
 #[tokio::test]
 async fn of_two_writes_in_a_deadlock_both_succeed() {
     let Some(opened) = Opened::new() else { return };
-    let meet = Arc::new(Barrier::new(2));
+    let both = Arc::new(AtomicUsize::new(0));
     let runs = Arc::new(AtomicUsize::new(0));
     let write = |first, second| {
-        let (meet, runs, mut waited) = (Arc::clone(&meet), Arc::clone(&runs), false);
+        let (both, runs, mut waited) = (Arc::clone(&both), Arc::clone(&runs), false);
         opened.db.write::<_, Error, _>(move |tx| {
             runs.fetch_add(1, SeqCst);
             increment(tx, first)?;
             if !waited {
                 waited = true;
-                meet.wait();
+                meet(tx, &both, 2)?;
             }
             increment(tx, second)
         })

@@ -2,12 +2,16 @@
 
 use testing::{Database, sql};
 
-use super::{BEGIN_WRITE, Session};
+use super::{BEGIN_WRITE, Session, Waits};
 use crate::postgres::Config;
 use crate::postgres::failure::Trouble;
 use crate::{Error, Options};
 
 const INSERT: &str = "INSERT INTO notes (id) VALUES (1)";
+
+fn thread() -> Waits<'static> {
+    Waits::thread().expect("there are runtimes")
+}
 
 #[test]
 fn a_begin_that_fails_never_lets_its_first_statement_through() {
@@ -20,7 +24,7 @@ fn a_begin_that_fails_never_lets_its_first_statement_through() {
     for named_statements in [true, false] {
         let options = Options { named_statements, ..Options::default() };
         let config = Config::parse(&address, options).expect("it is an address");
-        let mut session = Session::connect(&config, None).expect("it answers");
+        let mut session = Session::connect(thread(), &config, None).expect("it answers");
         // Both before the statement is known to the server and after.
         for _ in 0..2 {
             session.begin(Some("BEGIN nonsense"), None);
@@ -46,7 +50,7 @@ fn what_cannot_be_prepared_does_not_break_the_connection_for_what_comes_next() {
     }
     let database = Database::empty();
     let config = Config::parse(&database.url(), Options::default()).expect("it is an address");
-    let mut session = Session::connect(&config, None).expect("it answers");
+    let mut session = Session::connect(thread(), &config, None).expect("it answers");
     // A read of several statements stays open until the next work, which cannot be prepared.
     session.begin(Some(super::BEGIN_READ), None);
     session.query("SELECT 1", &[]).expect("it can be read");
@@ -71,7 +75,7 @@ fn an_end_of_a_read_that_failed_unseen_costs_the_connection_and_not_what_comes_n
     let database = Database::empty();
     let config = Config::parse(&database.url(), Options::default()).expect("it is an address");
     for next in [None, Some(super::BEGIN_READ), Some(BEGIN_WRITE)] {
-        let mut session = Session::connect(&config, None).expect("it answers");
+        let mut session = Session::connect(thread(), &config, None).expect("it answers");
         // As a COMMIT leaves it that somebody cancels.
         session.send("BEGIN; SELECT 1 / 0");
         session.begin(next, None);

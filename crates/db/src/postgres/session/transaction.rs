@@ -15,7 +15,7 @@ pub(in crate::postgres) const BEGIN_WRITE: &str =
 const COMMIT_BEGIN_READ: &str = "COMMIT; BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 const COMMIT_BEGIN_WRITE: &str = "COMMIT; BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE";
 
-impl Session {
+impl Session<'_> {
     /// Begins something new, which is over at `deadline`.
     pub(in crate::postgres) fn begin(
         &mut self,
@@ -49,7 +49,7 @@ impl Session {
         self.first = Some(COMMIT);
     }
 
-    /// Commits what was left open, before the thread waits for more.
+    /// Commits what was left open, before the fiber waits for more.
     pub(in crate::postgres) fn commit_now(&mut self) {
         if self.first.take() == Some(COMMIT) && !self.dead {
             self.send(COMMIT);

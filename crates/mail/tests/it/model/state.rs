@@ -221,13 +221,19 @@ impl Model {
     }
 
     fn knows(&self, owner: UserId, other: UserId) -> bool {
-        let together = |id| {
-            let to = &self.sent[id].to;
-            to.len() > 1 && to.contains(&other)
+        let mailbox = &self.mailboxes[&owner];
+        // In a conversation that is listed, which goes on to name whom it has named.
+        let together = |(id, held): (&MessageId, &Held)| {
+            let sent = &self.sent[id];
+            let named = match mailbox.threads.get(&sent.conversation) {
+                Some(thread) => thread.participants.contains(&other),
+                None => sent.to.len() > 1 && sent.to.contains(&other),
+            };
+            named && held.marked.trashed.is_none()
         };
-        self.mailboxes[&owner].contacts.contains(&other)
+        mailbox.contacts.contains(&other)
             || self.mailboxes[&other].contacts.contains(&owner)
-            || self.mailboxes[&owner].held.keys().any(together)
+            || mailbox.held.iter().any(together)
     }
 
     /// Puts what was sent into everybody's mailbox.
