@@ -25,6 +25,7 @@ SELECT create_distributed_table('contacts', 'owner_id', colocate_with => 'mailbo
 SELECT create_distributed_table('blocks', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('quotas', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('kept_answers', 'owner_id', colocate_with => 'mailboxes');
+SELECT create_distributed_table('reminders', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('erasures', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('sessions', 'user_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('tokens', 'user_id', colocate_with => 'mailboxes');
@@ -33,6 +34,12 @@ SELECT create_distributed_table('tokens', 'user_id', colocate_with => 'mailboxes
 SELECT create_distributed_table('messages', 'id', colocate_with => 'none');
 -- By the hash of an account's or an address's name.
 SELECT create_distributed_table('throttles', 'subject', colocate_with => 'none');
+
+-- What webhooks are told, with what came of it.
+SELECT create_distributed_table('webhook_events', 'id', colocate_with => 'none');
+SELECT create_distributed_table('webhook_deliveries', 'event_id', colocate_with => 'webhook_events');
+-- The app's own servers: one or two.
+SELECT create_reference_table('webhooks');
 
 -- A row for each kind of work that one node at a time does.
 SELECT create_reference_table('leases');

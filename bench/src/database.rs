@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use testing::{Cluster, Processes, sql};
 
-use crate::process::System;
+use crate::process::{Launch, System};
 
 /// As durable as in use; a write-ahead log that is long enough that the length of a run, and not
 /// the amount of data, decides whether a checkpoint falls into it.
@@ -82,6 +82,14 @@ impl Server {
         let (postgres, name) = (self.url("postgres"), name(system));
         let size = sql(&postgres, &format!("CHECKPOINT; SELECT pg_database_size('{name}')"));
         size.first().and_then(|row| row[0].parse().ok()).context("no size of a database")
+    }
+
+    /// Runs statements in the database of a launch, and then a query for ids.
+    pub(crate) fn run(&self, launch: &Launch, text: &str, ids: &str) -> Result<Vec<u64>> {
+        let url = self.url(&name(launch.system));
+        sql(&url, text);
+        let rows = sql(&url, ids);
+        rows.iter().map(|row| row[0].parse().context("an id that is no number")).collect()
     }
 
     /// Time of processors that the server has spent, where that can be seen.

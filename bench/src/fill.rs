@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::database::Server;
+use crate::followers::{Follower, Model};
 use crate::numbers::real;
 use crate::process::{Launch, Process, size_of_dir};
 use crate::requests::{User, postroom};
@@ -27,6 +28,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 pub(crate) struct Filled {
     pub(crate) server: Process,
     pub(crate) users: Vec<User>,
+    pub(crate) followers: Arc<[Follower]>,
     pub(crate) starts: Vec<Duration>,
     pub(crate) idle_mib: f64,
     pub(crate) bytes_per_message: f64,
@@ -34,14 +36,23 @@ pub(crate) struct Filled {
 
 /// Sizes are taken after a clean stop, so that the log is part of the database; sessions must
 /// outlive that stop, or the fill fails.
-pub(crate) async fn fill(launch: &Launch, database: Option<&Server>) -> Result<Filled> {
+pub(crate) async fn fill(
+    launch: &Launch,
+    database: Option<&Server>,
+    followers: usize,
+) -> Result<Filled> {
     let size = || match database {
         Some(server) => server.size(launch.system),
         None => size_of_dir(&launch.data),
     };
     let (server, _) = launch.start()?;
     let users = users(server.port, launch.fill).await?;
+    let model = match followers {
+        0 => None,
+        _ => Some(Model::of(&server, &users[0]).await?),
+    };
     server.stop()?;
+    let copies = model.map(|model| model.copy(launch, database, followers)).transpose()?;
     let empty = real(size()?);
 
     let (server, _) = launch.start()?;
@@ -62,6 +73,7 @@ pub(crate) async fn fill(launch: &Launch, database: Option<&Server>) -> Result<F
         idle_mib: server.pss_mib()?,
         server,
         users,
+        followers: copies.unwrap_or_default().into(),
         starts,
         bytes_per_message: (full - empty) / real(launch.fill.messages() as u64),
     })

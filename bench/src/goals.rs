@@ -1,9 +1,10 @@
 //! The figures to reach, and which of them were.
 
+use crate::delivery::{Measured, Round};
 use crate::numbers::{median, real};
 use crate::process::System;
 use crate::report::Report;
-use crate::rounds::{SOAK, USUAL, W3_ALONE, W3_BESIDE};
+use crate::rounds::{SOAK, USUAL, W1_ALONE, W1_BESIDE, W3_ALONE, W3_BESIDE};
 
 /// A measured figure beside what it must be.
 pub(crate) struct Goal {
@@ -112,6 +113,21 @@ pub(crate) fn goals(report: &Report) -> Vec<Goal> {
         let growth = beside.median(|run| run.p99_ms) / alone.median(|run| run.p99_ms);
         add("w3 p99, 2 sign-ins to none".to_owned(), growth, AtMost(2.0), "x");
     }
+    if let (Some(alone), Some(beside)) =
+        (report.case(W1_ALONE, USUAL), report.case(W1_BESIDE, USUAL))
+    {
+        let pairs = alone.runs.iter().zip(&beside.runs);
+        let share = median(pairs.map(|(alone, beside)| beside.rate / alone.rate * 100.0));
+        add("w1 with a stream per receiver to none".to_owned(), share, AtLeast(85.0), "%");
+    }
+    if let Some(Measured { streams, rounds, idle_kib, .. }) = &report.delivery {
+        let sum = |of: fn(&Round) -> usize| real(rounds.iter().map(of).sum::<usize>() as u64);
+        let heard = 100.0 * (1.0 - sum(|round| round.lost) / sum(|round| round.messages));
+        add(format!("{streams} streams: events delivered"), heard, AtLeast(100.0), "%");
+        let p99 = median(rounds.iter().map(|round| round.p99_ms));
+        add(format!("{streams} streams: p99"), p99, AtMost(100.0), "ms");
+        add(format!("{streams} streams: memory of one"), *idle_kib, AtMost(20.0), "KiB");
+    }
     if let Some(soak) = report.case(SOAK, USUAL) {
         let slow = soak.runs.iter().map(|run| run.slow).sum();
         add("soak: sends over 100 ms".to_owned(), real(slow), AtMost(0.0), "sends");
@@ -119,7 +135,9 @@ pub(crate) fn goals(report: &Report) -> Vec<Goal> {
     }
     // A server that refuses is fast and cheap: without this the figures above would praise it.
     let ours = report.cases.iter().filter(|case| case.system == System::Postroom);
-    let refused = ours.flat_map(|case| &case.runs).map(|run| run.not_2xx).sum();
+    let refused: u64 = ours.flat_map(|case| &case.runs).map(|run| run.not_2xx).sum();
+    let unsent = report.delivery.iter().flat_map(|it| &it.rounds).map(|it| it.not_2xx);
+    let refused = refused + unsent.sum::<u64>();
     add("answers that are not 2xx".to_owned(), real(refused), AtMost(0.0), "answers");
     // What the process itself needs was set for the embedded database.
     let most = if report.on_postgres { Limit } else { AtMost };

@@ -182,7 +182,7 @@ impl Figures {
 }
 
 /// The id in the answer to a send, of either API.
-fn sent_id(body: &[u8]) -> Result<u64> {
+pub(crate) fn sent_id(body: &[u8]) -> Result<u64> {
     #[derive(Deserialize)]
     struct Sent {
         #[serde(alias = "message_id")]

@@ -8,7 +8,9 @@
 mod acked;
 mod binaries;
 mod database;
+mod delivery;
 mod fill;
+mod followers;
 mod goals;
 mod load;
 mod numbers;
@@ -18,13 +20,16 @@ mod report;
 mod requests;
 mod rounds;
 mod settings;
+mod streams;
 mod wire;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
+use bench::SIGNED_IN;
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -38,6 +43,9 @@ use crate::settings::{Args, Settings, Workload};
 fn main() -> Result<()> {
     let settings = Args::parse().resolve()?;
     let binaries = binaries::build(&settings)?;
+    // A stream is an open file here too; too few of them are an error when they are opened.
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
     let dir = Dir::new(settings.keep_dir.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(async {
@@ -54,6 +62,9 @@ fn main() -> Result<()> {
     if let Some(path) = &settings.json {
         fs::write(path, serde_json::to_vec_pretty(&report)?)?;
     }
+    if let Some(delivery) = &report.delivery {
+        delivery.check()?;
+    }
     report.account.check()
 }
 
@@ -69,10 +80,12 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
     };
     let messages = settings.fill.messages();
     eprintln!("filling in {messages} messages of {} users", settings.fill.users());
-    let filled = fill::fill(&launch(System::Postroom, &binaries.server), database).await?;
+    let postroom = launch(System::Postroom, &binaries.server);
+    let filled = fill::fill(&postroom, database, settings.followers()).await?;
     let users = filled.users;
     let plans = Plans::postroom(&filled.server, settings, &users).await?;
-    let server = Subject { process: filled.server, plans };
+    let mut server = Subject { process: filled.server, plans };
+    let mut delivery = None;
 
     let mut rounds = Rounds::new(settings, database);
     if let Some(length) = settings.soak {
@@ -87,6 +100,18 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
         if settings.workloads.contains(&Workload::Signin) {
             rounds.sign_ins(&server).await?;
         }
+        if settings.runs(Workload::W1streams) {
+            eprintln!("sending beside streams");
+            rounds.beside_streams(&server, &users).await?;
+        }
+        if settings.runs(Workload::Streams) {
+            eprintln!("delivering to {} streams", filled.followers.len());
+            // Anew, so that what a stream takes is not taken from what was used before.
+            server.process.stop()?;
+            (server.process, _) = postroom.start()?;
+            let senders = &users[..SIGNED_IN];
+            delivery = Some(rounds.deliver(&server.process, senders, &filled.followers).await?);
+        }
     }
 
     let (cases, acked) = rounds.finish();
@@ -98,6 +123,7 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
         messages,
         on_postgres: database.is_some(),
         cases,
+        delivery,
         starts_ms: filled.starts.iter().map(|start| start.as_secs_f64() * 1e3).collect(),
         idle_mib: filled.idle_mib,
         binary_mib: numbers::mib(fs::metadata(&binaries.server)?.len()),

@@ -114,7 +114,7 @@ impl Plans {
 
     pub(crate) fn of(&self, workload: Workload) -> &Plan {
         match workload {
-            Workload::W1 => &self.w1,
+            Workload::W1 | Workload::W1streams | Workload::Streams => &self.w1,
             Workload::W2 => &self.w2,
             Workload::W3 => &self.w3,
             Workload::V1send => &self.v1.send,

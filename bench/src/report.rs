@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 
 use crate::acked::Account;
+use crate::delivery::{Measured, Round};
 use crate::goals::{Bound, goals};
 use crate::load::Figures;
 use crate::numbers::{grouped, median};
@@ -16,6 +17,7 @@ pub(crate) struct Report {
     pub(crate) messages: usize,
     pub(crate) on_postgres: bool,
     pub(crate) cases: Vec<Case>,
+    pub(crate) delivery: Option<Measured>,
     pub(crate) starts_ms: Vec<f64>,
     pub(crate) idle_mib: f64,
     pub(crate) binary_mib: f64,
@@ -117,6 +119,37 @@ impl Report {
         Ok(())
     }
 
+    fn write_delivery(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Some(measured) = &self.delivery else { return Ok(()) };
+        let Measured { streams, rate, idle_kib, loaded_kib, idle_cpu_ms, rounds } = measured;
+        let all = |of: fn(&Round) -> f64| median(rounds.iter().map(of));
+        let sum = |of: fn(&Round) -> usize| rounds.iter().map(of).sum::<usize>();
+        let database = median(rounds.iter().filter_map(|round| round.database_cpu_us));
+        let (title, line, database) = if self.on_postgres {
+            (" PostgreSQL's |", "---:|", format!(" {database:.1} |"))
+        } else {
+            ("", "", String::new())
+        };
+        writeln!(
+            out,
+            "\n| streams | messages/s | messages | lost | twice or astray | p50 ms | p99 ms | max \
+             ms | CPU us/message |{title} KiB/stream idle | after load | CPU ms/s idle |\n\
+             |---:|---:|---:|---:|---:|---:|---:|---:|---:|{line}---:|---:|---:|"
+        )?;
+        writeln!(
+            out,
+            "| {streams} | {rate} | {} | {} | {} | {:.2} | {:.2} | {:.1} | {:.1} |{database} \
+             {idle_kib:.1} | {loaded_kib:.1} | {idle_cpu_ms:.1} |",
+            sum(|round| round.messages),
+            sum(|round| round.lost),
+            sum(|round| round.twice + round.astray),
+            all(|round| round.p50_ms),
+            all(|round| round.p99_ms),
+            rounds.iter().map(|round| round.max_ms).fold(f64::NEG_INFINITY, f64::max),
+            all(|round| round.cpu_us),
+        )
+    }
+
     fn write_goals(&self, out: &mut Formatter<'_>) -> fmt::Result {
         writeln!(out, "| figure | measured | goal | met |\n|---|---:|---:|---|")?;
         for goal in goals(self) {
@@ -141,6 +174,7 @@ impl Report {
 impl Display for Report {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         self.write_cases(out)?;
+        self.write_delivery(out)?;
         writeln!(out)?;
         self.write_goals(out)
     }
@@ -183,6 +217,7 @@ mod tests {
                 case("v1page", System::Postroom, [50.0, 60.0, 70.0]),
                 case("v1page", System::Floor, [100.0, 100.0, 100.0]),
             ],
+            delivery: None,
             starts_ms: vec![19.0, 30.0, 18.0],
             idle_mib: 16.5,
             binary_mib: 4.0,
@@ -214,6 +249,40 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n\n{text}");
         }
         assert!(!text.contains("w3 at 32: p99"), "{text}");
+    }
+
+    #[test]
+    fn what_streams_delivered_has_a_table_of_its_own() {
+        let round = |lost, p99_ms| Round {
+            messages: 50,
+            not_2xx: 0,
+            lost,
+            twice: 0,
+            astray: 1,
+            p50_ms: 1.0,
+            p99_ms,
+            max_ms: 2.0 * p99_ms,
+            cpu_us: 90.0,
+            database_cpu_us: None,
+        };
+        let measured = Measured {
+            streams: 300,
+            rate: 25,
+            idle_kib: 12.5,
+            loaded_kib: 13.0,
+            idle_cpu_ms: 0.5,
+            rounds: vec![round(0, 90.0), round(1, 130.0)],
+        };
+        assert!(measured.check().is_err());
+        let text = Report { delivery: Some(measured), ..report() }.to_string();
+        for line in [
+            "| 300 | 25 | 100 | 1 | 2 | 1.00 | 110.00 | 260.0 | 90.0 | 12.5 | 13.0 | 0.5 |",
+            "| 300 streams: events delivered | 99.0 % | >= 100 % | **no** |",
+            "| 300 streams: p99 | 110.0 ms | <= 100 ms | **no** |",
+            "| 300 streams: memory of one | 12.5 KiB | <= 20 KiB | yes |",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n\n{text}");
+        }
     }
 
     #[test]

@@ -70,6 +70,10 @@ pub(crate) mod postroom {
         format!("Cookie: csrftoken={csrf}\r\nX-CSRFToken: {csrf}\r\n")
     }
 
+    pub(crate) fn events(user: &User) -> Request {
+        request("GET", "/v1/events", &session_header(user), "")
+    }
+
     /// What a browser sends with a write.
     pub(super) fn write_headers(user: &User) -> String {
         format!("{}X-CSRFToken: {}\r\n", session_header(user), user.csrf)
@@ -105,6 +109,10 @@ pub(crate) mod v1 {
 
     pub(crate) fn unread(token: &str) -> Request {
         request("GET", "/v1/unread", &bearer(token), "")
+    }
+
+    pub(crate) fn events(token: &str) -> Request {
+        request("GET", "/v1/events", &bearer(token), "")
     }
 }
 

@@ -1,5 +1,7 @@
 //! The runs, in turns, so that what else the machine does falls on both systems alike.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -7,11 +9,15 @@ use tokio::time::sleep;
 
 use crate::acked::Acked;
 use crate::database::Server;
+use crate::delivery::{Delivery, Measured};
+use crate::followers::Follower;
 use crate::load::{Figures, Ids, Load};
 use crate::plans::Plans;
 use crate::process::{Process, System};
 use crate::report::Case;
+use crate::requests::{User, postroom};
 use crate::settings::{Settings, Workload};
+use crate::streams::Streams;
 
 /// What a system still does after its run must not be charged to the next one.
 const BETWEEN: Duration = Duration::from_millis(300);
@@ -20,6 +26,8 @@ pub(crate) const USUAL: usize = 32;
 
 pub(crate) const SOAK: &str = "soak";
 pub(crate) const W3_ALONE: &str = "w3 alone";
+pub(crate) const W1_ALONE: &str = "w1 alone";
+pub(crate) const W1_BESIDE: &str = "w1 beside streams";
 pub(crate) const W3_BESIDE: &str = "w3 beside 2 sign-ins";
 
 /// A running system and what is asked of it.
@@ -74,6 +82,45 @@ impl<'a> Rounds<'a> {
             self.say_done(round);
         }
         Ok(())
+    }
+
+    /// Sends to users who all have a stream open, and to the same without.
+    pub(crate) async fn beside_streams(&mut self, server: &Subject, users: &[User]) -> Result<()> {
+        let fill = self.settings.fill;
+        let receivers = &users[fill.owners()..];
+        let requests: Vec<_> = receivers.iter().map(postroom::events).collect();
+        for round in 0..self.settings.rounds {
+            self.run(W1_ALONE, server, Workload::W1, USUAL).await?;
+            let streams = Streams::open(server.process.port, &requests).await?;
+            let run = self.load(server, Workload::W1, USUAL).run().await?;
+            self.note(W1_BESIDE, USUAL, System::Postroom, run.figures);
+            let sent = run.acked.iter().map(Vec::len).sum();
+            let heard = streams.take(sent).await;
+            let heard: HashSet<_> = heard.iter().map(|event| event.message).collect();
+            let lost = run.acked.iter().flatten().filter(|id| !heard.contains(id)).count();
+            ensure!(lost == 0, "{lost} of {sent} messages were not heard of");
+            self.acked.add(run.acked);
+            streams.check()?;
+            drop(streams);
+            sleep(BETWEEN).await;
+            self.say_done(round);
+        }
+        Ok(())
+    }
+
+    /// Messages to users of whom each has a stream open.
+    pub(crate) async fn deliver(
+        &mut self,
+        process: &Process,
+        senders: &[User],
+        followers: &Arc<[Follower]>,
+    ) -> Result<Measured> {
+        let Settings { rate, rounds, length, .. } = *self.settings;
+        let database = self.database;
+        let delivery = Delivery { process, database, senders, followers, rate, rounds, length };
+        let (measured, acked) = delivery.run().await?;
+        self.acked.add(acked);
+        Ok(measured)
     }
 
     /// Sends for long, at the usual number of connections.

@@ -13,8 +13,8 @@ use crate::database::Kind;
 #[derive(Parser)]
 #[command(after_help = "Example: cargo run --release -p bench -- --quick --workloads w1,w3")]
 pub(crate) struct Args {
-    /// 100 users, 10,000 messages, one round of 1 s at 1 and 32 connections; to look, not to
-    /// compare
+    /// 100 users, 10,000 messages, one round of 1 s at 1 and 32 connections, 500 streams; to look,
+    /// not to compare
     #[arg(long)]
     quick: bool,
     /// Rounds of each case, in turns with the floor [3]
@@ -32,6 +32,12 @@ pub(crate) struct Args {
     /// Users [1000]
     #[arg(long)]
     users: Option<usize>,
+    /// Open streams of events, each of another user [10000]
+    #[arg(long)]
+    streams: Option<usize>,
+    /// Messages a second to those who hold a stream [1000]
+    #[arg(long, default_value_t = 1000)]
+    rate: u32,
     /// What to run [all]
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<Workload>,
@@ -78,6 +84,10 @@ pub(crate) enum Workload {
     V1unread,
     /// Sign in with a password
     Signin,
+    /// Send with an open stream for everyone who receives, and without, in turns
+    W1streams,
+    /// Open --streams, then --rate messages a second to those who hold them
+    Streams,
 }
 
 impl Workload {
@@ -91,6 +101,8 @@ impl Workload {
             Self::V1read => "v1read",
             Self::V1unread => "v1unread",
             Self::Signin => "signin",
+            Self::W1streams => "w1streams",
+            Self::Streams => "streams",
         }
     }
 
@@ -108,6 +120,8 @@ pub(crate) struct Settings {
     pub(crate) rounds: usize,
     pub(crate) length: Duration,
     pub(crate) conns: Vec<usize>,
+    pub(crate) streams: usize,
+    pub(crate) rate: u32,
     pub(crate) workloads: Vec<Workload>,
     pub(crate) soak: Option<Duration>,
     pub(crate) database: Kind,
@@ -120,16 +134,18 @@ pub(crate) struct Settings {
 
 impl Args {
     pub(crate) fn resolve(self) -> Result<Settings> {
-        let (users, messages, rounds, seconds, conns) = if self.quick {
-            (100, 10_000, 1, 1, vec![1, 32])
+        let (users, messages, rounds, seconds, conns, streams) = if self.quick {
+            (100, 10_000, 1, 1, vec![1, 32], 500)
         } else {
-            (1000, 100_000, 3, 5, vec![1, 32, 256])
+            (1000, 100_000, 3, 5, vec![1, 32, 256], 10_000)
         };
         let settings = Settings {
             fill: Fill::new(self.users.unwrap_or(users), self.messages.unwrap_or(messages))?,
             rounds: self.rounds.unwrap_or(rounds),
             length: Duration::from_secs(self.seconds.unwrap_or(seconds)),
             conns: if self.conns.is_empty() { conns } else { self.conns },
+            streams: self.streams.unwrap_or(streams),
+            rate: self.rate,
             workloads: if self.workloads.is_empty() {
                 Workload::value_variants().to_vec()
             } else {
@@ -144,6 +160,7 @@ impl Args {
             keep_dir: self.keep_dir,
         };
         ensure!(settings.rounds > 0 && !settings.length.is_zero(), "nothing would be measured");
+        ensure!(settings.streams > 0 && settings.rate > 0, "nothing would be delivered");
         ensure!(settings.pool > 0, "no connection to the database answers nothing");
         ensure!(settings.conns.iter().all(|&conns| conns > 0), "0 connections measure nothing");
         Ok(settings)
@@ -153,7 +170,18 @@ impl Args {
 impl Settings {
     /// The workloads that the floor can run too.
     pub(crate) fn shared(&self) -> impl Iterator<Item = Workload> {
-        self.workloads.iter().copied().filter(|&workload| workload != Workload::Signin)
+        let only_ours = [Workload::Signin, Workload::W1streams, Workload::Streams];
+        self.workloads.iter().copied().filter(move |workload| !only_ours.contains(workload))
+    }
+
+    /// Whether a workload that only Postroom has is run.
+    pub(crate) fn runs(&self, workload: Workload) -> bool {
+        self.soak.is_none() && self.workloads.contains(&workload)
+    }
+
+    /// Users who are there only to hold a stream.
+    pub(crate) fn followers(&self) -> usize {
+        if self.runs(Workload::Streams) { self.streams } else { 0 }
     }
 
     /// Whether anything is asked of /v1: else a server without it can be measured.
@@ -192,9 +220,9 @@ mod tests {
 
     #[test]
     fn a_bench_that_measures_nothing_is_refused() {
-        for line in ["bench --rounds 0", "bench --seconds 0", "bench --conns 0", "bench --users 9"]
-        {
-            assert!(resolved(line).is_err(), "{line}");
+        let lines = ["--rounds 0", "--seconds 0", "--conns 0", "--users 9", "--rate 0"];
+        for line in lines.map(|line| format!("bench {line}")) {
+            assert!(resolved(&line).is_err(), "{line}");
         }
     }
 }

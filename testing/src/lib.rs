@@ -1,5 +1,5 @@
 //! What tests and benchmarks run against: throw-away clusters of PostgreSQL, a database of its own
-//! for each test, and a proxy that breaks connections.
+//! for each test, a proxy that breaks connections, and a server for e-mail.
 //!
 //! Nothing here outlives the process that made it, not even where that process is killed. All of it
 //! panics where it cannot do what is asked: a test has no other use for an error.
@@ -12,6 +12,7 @@ mod engine;
 mod processes;
 mod proxy;
 mod server;
+pub mod smtp;
 mod sql;
 mod watchdog;
 

@@ -30,7 +30,7 @@ use std::time::Instant;
 pub use copy::{Copied, Progress, Step};
 pub use error::{Error, Result};
 pub use migrate::{Migrated, Migration};
-pub use notice::{Heard, Listener, Notice};
+pub use notice::{Heard, Notice};
 pub use row::Row;
 pub use sqlite::restore::Restored;
 pub use tx::Tx;
@@ -198,11 +198,19 @@ impl Db {
         answer.map_err(E::from)?.await.unwrap_or_else(|_gone| Err(E::from(Error::Closed)))
     }
 
-    /// What is committed from now on, by this process or by another node.
-    pub fn listen(&self) -> Listener {
+    /// Tells `listener` what is committed from now on, by this process or by another node, before
+    /// the write is answered.
+    ///
+    /// It is called by the thread that committed, and others wait for that thread: it must neither
+    /// block nor panic.
+    ///
+    /// # Panics
+    /// Where there is a listener already.
+    pub fn listen(&self, listener: impl Fn(Heard) + Send + Sync + 'static) {
+        let listener = Box::new(listener);
         match &self.engine {
-            Engine::Sqlite(engine) => engine.listen(),
-            Engine::Postgres(engine) => engine.listen(),
+            Engine::Sqlite(engine) => engine.listen(listener),
+            Engine::Postgres(engine) => engine.listen(listener),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Notices: what others may want to know of a write once it is committed, on every node.
 
-use tokio::sync::{broadcast, mpsc};
+use std::sync::OnceLock;
+
+use tokio::sync::mpsc;
 
 /// What a write says to whoever listens, after its commit and never before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,18 +22,18 @@ pub enum Heard {
     Missed,
 }
 
-/// Notices that a slow listener may have waiting before it misses some.
-const WAITING: usize = 4096;
+/// Who hears them.
+pub(crate) type Listener = Box<dyn Fn(Heard) + Send + Sync>;
 
-/// Passes notices on to the listeners of this node, and to the way to the other nodes.
+/// Passes notices on to the listener of this node, and to the way to the other nodes.
 pub(crate) struct Hub {
-    here: broadcast::Sender<Heard>,
+    here: OnceLock<Listener>,
     others: Option<mpsc::UnboundedSender<Notice>>,
 }
 
 impl Hub {
     pub(crate) fn new(others: Option<mpsc::UnboundedSender<Notice>>) -> Self {
-        Self { here: broadcast::Sender::new(WAITING), others }
+        Self { here: OnceLock::new(), others }
     }
 
     /// Tells everybody what was committed on this node.
@@ -47,29 +49,13 @@ impl Hub {
 
     /// Passes on what came from elsewhere.
     pub(crate) fn heard(&self, heard: Heard) {
-        // Nobody may be listening.
-        drop(self.here.send(heard));
-    }
-
-    pub(crate) fn listen(&self) -> Listener {
-        Listener { heard: self.here.subscribe() }
-    }
-}
-
-/// Hears what is committed from now on, here or on another node.
-pub struct Listener {
-    heard: broadcast::Receiver<Heard>,
-}
-
-impl Listener {
-    /// The next notice; [`None`] when the database is closed.
-    ///
-    /// Cancelling it loses nothing.
-    pub async fn next(&mut self) -> Option<Heard> {
-        match self.heard.recv().await {
-            Ok(heard) => Some(heard),
-            Err(broadcast::error::RecvError::Lagged(_)) => Some(Heard::Missed),
-            Err(broadcast::error::RecvError::Closed) => None,
+        if let Some(listener) = self.here.get() {
+            listener(heard);
         }
+    }
+
+    pub(crate) fn listen(&self, listener: Listener) {
+        let first = self.here.set(listener).is_ok();
+        assert!(first, "a database has one listener");
     }
 }

@@ -143,8 +143,8 @@ impl Engine {
         Ok(answer)
     }
 
-    pub(crate) fn listen(&self) -> Listener {
-        self.shared.hub.listen()
+    pub(crate) fn listen(&self, listener: Listener) {
+        self.shared.hub.listen(listener);
     }
 
     pub(crate) fn stats(&self) -> Stats {

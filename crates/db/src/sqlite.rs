@@ -139,8 +139,8 @@ impl Engine {
         failed.ok().and_then(|error| error.clone()).unwrap_or(Error::Closed)
     }
 
-    pub(crate) fn listen(&self) -> Listener {
-        self.shared.hub.listen()
+    pub(crate) fn listen(&self, listener: Listener) {
+        self.shared.hub.listen(listener);
     }
 
     pub(crate) fn stats(&self) -> Stats {

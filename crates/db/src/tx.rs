@@ -68,7 +68,10 @@ impl<'a> Tx<'a> {
 
     /// Tells whoever listens, on this node and on others, once this is committed.
     pub fn notify(&mut self, notice: Notice) {
-        self.notices.push(notice);
+        // Many steps of one write are about the same.
+        if self.notices.last() != Some(&notice) {
+            self.notices.push(notice);
+        }
     }
 
     /// Counts a verb, and refuses to go on after a failure.

@@ -36,6 +36,11 @@ const RULES: &[(&str, &str)] = &[
          (SELECT 1 FROM users WHERE id = sessions.user_id AND disabled_at IS NULL)",
     ),
     (
+        "reminders of nobody",
+        "SELECT count(*) FROM reminders WHERE NOT EXISTS
+         (SELECT 1 FROM mailboxes WHERE owner_id = reminders.owner_id)",
+    ),
+    (
         "entries without a mailbox",
         "SELECT count(*) FROM entries WHERE NOT EXISTS
          (SELECT 1 FROM mailboxes WHERE owner_id = entries.owner_id)",
@@ -137,10 +142,23 @@ const RULES: &[(&str, &str)] = &[
          WHERE seq > counter OR created_seq >= seq",
     ),
     (
+        "numbers of a mailbox at which more than one thing happened",
+        "SELECT count(*) FROM (SELECT 1 FROM
+            (SELECT owner_id, created_seq AS seq FROM entries UNION ALL
+             SELECT owner_id, changed_seq FROM entries WHERE changed_seq IS NOT NULL UNION ALL
+             SELECT owner_id, seq FROM tombstones) AS happened
+         GROUP BY owner_id, seq HAVING count(*) > 1) AS shared",
+    ),
+    (
         "tombstones of what is still there",
         "SELECT count(*) FROM tombstones JOIN entries
          ON entries.owner_id = tombstones.owner_id
          AND entries.message_id = tombstones.message_id",
+    ),
+    (
+        "what a webhook is to be told of, and that is not there",
+        "SELECT count(*) FROM webhook_deliveries WHERE NOT EXISTS
+         (SELECT 1 FROM webhook_events WHERE id = webhook_deliveries.event_id)",
     ),
     (
         "entries whose order of coming is not the order of their ids",

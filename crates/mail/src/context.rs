@@ -1,4 +1,6 @@
-//! Time and chance, handed in.
+//! Time and chance, handed in; and who waits for what.
+
+use crate::webhooks::Kinds;
 
 /// A moment, in microseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +46,18 @@ pub struct Cx {
     pub now: Time,
     /// Fills a slice with bytes that nobody can guess.
     pub random: fn(&mut [u8]),
+    /// What somebody wants to follow from what is done.
+    pub wanted: Wanted,
+}
+
+/// What follows from what users do, as far as anybody wants it: it is written down by the same
+/// transaction, and where nobody wants it, nothing is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Events that a webhook is told of.
+    pub webhooks: Kinds,
+    /// Who is away is to be reminded of what stays unread.
+    pub reminders: bool,
 }
 
 impl Cx {

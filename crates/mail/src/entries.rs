@@ -5,10 +5,8 @@
 
 use db::{Row, Tx, params};
 
+use crate::webhooks::{self, News};
 use crate::{ConversationId, Cx, MessageId, Result, Time, UserId, threads};
-
-/// How long a mailbox remembers what is gone from it.
-pub(crate) const TOMBSTONE_KEPT: i64 = 30 * Time::DAY;
 
 /// Where a message is in a mailbox: in one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -226,7 +224,13 @@ pub(crate) fn count(tx: &mut Tx<'_>, owner: UserId, new: &Entry) -> Result<()> {
 }
 
 /// Puts another state into the place of an entry of a mailbox that was advanced.
-pub(crate) fn change(tx: &mut Tx<'_>, owner: UserId, old: &Entry, new: &Entry) -> Result<()> {
+pub(crate) fn change(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    old: &Entry,
+    new: &Entry,
+) -> Result<()> {
     tx.execute(
         "UPDATE entries SET place = ?4, read_at = ?5, starred_at = ?6, archived_at = ?7,
          trashed_at = ?8, changed_seq = (SELECT counter FROM mailboxes WHERE owner_id = ?1)
@@ -244,6 +248,9 @@ pub(crate) fn change(tx: &mut Tx<'_>, owner: UserId, old: &Entry, new: &Entry) -
     )?;
     if new.trashed_at != old.trashed_at {
         note_trash(tx, owner, new)?;
+    }
+    if old.is_unread() && !new.is_unread() {
+        webhooks::tell(tx, cx, &News::Read(owner, new))?;
     }
     recount(tx, owner, Some(old), Some(new))
 }
@@ -280,8 +287,8 @@ pub(crate) fn remove(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, old: &Entry) -> Re
          SELECT owner_id, counter, ?2, ?3, ?4 FROM mailboxes WHERE owner_id = ?1",
         &params![owner, old.message, old.created_seq, cx.now],
     )?;
-    drop_entry(tx, owner, old)?;
-    forget(tx, cx, owner)
+    webhooks::tell(tx, cx, &News::Destroyed(owner, old))?;
+    drop_entry(tx, owner, old)
 }
 
 /// Takes it out without a trace, for a mailbox that is nobody's any more.
@@ -294,30 +301,6 @@ pub(crate) fn drop_entry(tx: &mut Tx<'_>, owner: UserId, old: &Entry) -> Result<
         note_trash(tx, owner, &Entry { trashed_at: None, ..*old })?;
     }
     recount(tx, owner, Some(old), None)
-}
-
-/// Each new tombstone takes up to two with it that are old enough, so that they cannot pile up,
-/// and the mailbox remembers up to which number it has forgotten.
-fn forget(tx: &mut Tx<'_>, cx: &Cx, owner: UserId) -> Result<()> {
-    let oldest = tx.query(
-        "SELECT seq, destroyed_at FROM tombstones WHERE owner_id = ?1 ORDER BY seq LIMIT 2",
-        &params![owner],
-        |row| Ok((row.int(0)?, Time(row.int(1)?))),
-    )?;
-    for (seq, destroyed_at) in oldest {
-        if destroyed_at >= cx.now.plus(-TOMBSTONE_KEPT) {
-            break;
-        }
-        tx.execute(
-            "DELETE FROM tombstones WHERE owner_id = ?1 AND seq = ?2",
-            &params![owner, seq],
-        )?;
-        tx.execute(
-            "UPDATE mailboxes SET forgotten_seq = ?2 WHERE owner_id = ?1",
-            &params![owner, seq],
-        )?;
-    }
-    Ok(())
 }
 
 /// Keeps the counts of the mailbox and of the conversation.

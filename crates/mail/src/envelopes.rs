@@ -2,6 +2,7 @@
 
 use db::{Row, Tx, params};
 
+use crate::entries::Entry;
 use crate::{ConversationId, MessageId, Result, Time, UserId};
 
 /// What was sent, without regard to who looks at it.
@@ -59,6 +60,15 @@ pub(crate) fn load(
     text: Text,
 ) -> Result<Vec<Envelope>> {
     let ids: Vec<i64> = ids.into_iter().map(MessageId::get).collect();
+    // A list costs SQLite a table of its own, and mostly it is one message that has come.
+    if let ([id], Text::Snippet) = (&*ids, text) {
+        return Ok(tx.query(
+            "SELECT id, sender_id, receiver_id, others, conversation_id, in_reply_to, subject,
+             substr(body, 1, 140), sent_at, client_id, metadata FROM messages WHERE id = ?1",
+            &params![*id],
+            envelope,
+        )?);
+    }
     let sql = match text {
         Text::Snippet => {
             "SELECT id, sender_id, receiver_id, others, conversation_id, in_reply_to, subject,
@@ -117,6 +127,20 @@ pub(crate) fn ids(list: &str) -> impl Iterator<Item = UserId> {
 pub(crate) fn joined(ids: &[UserId]) -> String {
     let ids: Vec<_> = ids.iter().map(|id| id.get().to_string()).collect();
     ids.join(",")
+}
+
+/// Who sent the message of an entry: its own knowledge, but where the message has several
+/// receivers.
+pub(crate) fn sender(tx: &mut Tx<'_>, owner: UserId, entry: &Entry) -> Result<UserId> {
+    match entry.peer {
+        _ if entry.sent => Ok(owner),
+        Some(peer) => Ok(peer),
+        None => Ok(tx.query_one(
+            "SELECT sender_id FROM messages WHERE id = ?1",
+            &params![entry.message],
+            |row| Ok(UserId::stored(row.int(0)?)),
+        )?),
+    }
 }
 
 /// Notes that so many mailboxes hold the message no more; the text goes with the last of them.

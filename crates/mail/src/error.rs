@@ -79,6 +79,9 @@ pub enum Error {
     /// The key of an earlier request came with another body.
     #[error("the Idempotency-Key belongs to another request")]
     KeyReused,
+    /// What changed since then is not known any more, or it never was.
+    #[error("what changed since that state is not known: load the mailbox anew")]
+    ChangesForgotten,
     /// There is no user with that name.
     #[error("there is no user of that name")]
     UnknownUser,

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::UserId;
 
 /// What a key opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A session; its token is in a cookie.
     Session,
@@ -26,7 +26,7 @@ impl Kind {
 }
 
 /// What names a session or a program's token in the database: the user and a hash of the secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Whose it is, if it is one.
     pub user: UserId,

@@ -14,6 +14,7 @@
 
 pub mod answers;
 pub mod blocks;
+pub mod changes;
 pub mod check;
 mod context;
 pub mod conversations;
@@ -28,6 +29,7 @@ pub mod messages;
 pub mod pages;
 pub mod passwords;
 pub mod quotas;
+pub mod reminders;
 mod schema;
 pub mod search;
 pub mod sending;
@@ -38,8 +40,9 @@ pub mod throttle;
 pub mod tokens;
 pub mod topics;
 pub mod users;
+pub mod webhooks;
 
-pub use context::{Cx, Time};
+pub use context::{Cx, Time, Wanted};
 pub use error::{Error, Invalid, Over, Result};
 pub use id::{ConversationId, LARGEST_ID, MessageId, UserId};
 pub use schema::SCHEMA;

@@ -3,18 +3,27 @@
 use db::{Tx, params};
 
 use crate::entries::{self, Entry};
-use crate::{ConversationId, Cx, MessageId, Result, Time, UserId, envelopes};
+use crate::{ConversationId, Cx, MessageId, Result, Time, UserId, envelopes, topics};
 
 /// Advances the counter of a mailbox and with it locks the mailbox; whether there is one.
 ///
-/// What happens in the mailbox next in this transaction has the new value as its number. Whoever
-/// advances several does it in ascending order of owner, else two could wait for each other.
+/// What happens in the mailbox next in this transaction has the new value as its number: one
+/// message comes, changes or goes, or nothing does. Whoever advances several does it in ascending
+/// order of owner, else two could wait for each other.
 pub fn advance(tx: &mut Tx<'_>, owner: UserId) -> Result<bool> {
     let advanced = tx.execute(
         "UPDATE mailboxes SET counter = counter + 1 WHERE owner_id = ?1",
         &params![owner],
     )?;
-    Ok(advanced == 1)
+    Ok(told(tx, owner, advanced))
+}
+
+/// Whether a counter was advanced; if so, those who follow the mailbox will hear of it.
+fn told(tx: &mut Tx<'_>, owner: UserId, advanced: u64) -> bool {
+    if advanced == 1 {
+        topics::tell(tx, topics::MAILBOX, owner);
+    }
+    advanced == 1
 }
 
 /// Locks the mailbox of an owner before anything of it is looked at, where its counter may not have
@@ -33,7 +42,7 @@ pub(crate) fn advance_open(tx: &mut Tx<'_>, owner: UserId, unread: i64) -> Resul
          WHERE owner_id = ?1 AND closed_at IS NULL",
         &params![owner, unread],
     )?;
-    Ok(advanced == 1)
+    Ok(told(tx, owner, advanced))
 }
 
 /// Whether a mailbox takes a message.
@@ -62,7 +71,7 @@ pub(crate) fn admit(
          WHERE owner_id = ?1 AND closed_at IS NULL AND accept_from = 0 AND blocks = 0",
         &params![owner, unread],
     )?;
-    if advanced == 1 {
+    if told(tx, owner, advanced) {
         return Ok(Standing::Open);
     }
     let guard = tx.query_opt(
@@ -169,6 +178,16 @@ pub fn unread_counts(tx: &mut Tx<'_>, owner: UserId) -> Result<Unread> {
     Ok(counts.unwrap_or_default())
 }
 
+/// The counters of some mailboxes.
+pub fn counters(tx: &mut Tx<'_>, owners: &[i64]) -> Result<Vec<(UserId, i64)>> {
+    Ok(tx.query(
+        "SELECT owner_id, counter FROM mailboxes
+         WHERE owner_id IN (SELECT value FROM json_each(?1))",
+        &params![owners],
+        |row| Ok((UserId::stored(row.int(0)?), row.int(1)?)),
+    )?)
+}
+
 /// The received messages that are not in the trash, in the order in which they came. Where there
 /// are more than `limit`, some of them, so many.
 pub fn received(tx: &mut Tx<'_>, owner: UserId, limit: i64) -> Result<Vec<MessageId>> {
@@ -208,7 +227,7 @@ pub fn mark_read(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, message: MessageId) ->
     match entries::find(tx, owner, message)? {
         Some(old) if old.is_unread() => {
             let new = Entry { read_at: Some(cx.now), ..old };
-            entries::change(tx, owner, &old, &new)
+            entries::change(tx, cx, owner, &old, &new)
         }
         _ => Ok(()),
     }

@@ -116,7 +116,7 @@ pub(crate) fn apply(
         return Ok(false);
     }
     mailbox::advance(tx, owner)?;
-    entries::change(tx, owner, old, &new)?;
+    entries::change(tx, cx, owner, old, &new)?;
     Ok(true)
 }
 

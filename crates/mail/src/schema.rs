@@ -12,4 +12,22 @@ pub const SCHEMA: &[Migration] = &[
         sql: include_str!("../schema/0003_nodes.sql"),
         oldest: 2,
     },
+    Migration {
+        version: 4,
+        name: "changes",
+        sql: include_str!("../schema/0004_changes.sql"),
+        oldest: 2,
+    },
+    Migration {
+        version: 5,
+        name: "webhooks",
+        sql: include_str!("../schema/0005_webhooks.sql"),
+        oldest: 2,
+    },
+    Migration {
+        version: 6,
+        name: "reminders",
+        sql: include_str!("../schema/0006_reminders.sql"),
+        oldest: 2,
+    },
 ];

@@ -7,7 +7,10 @@ use crate::envelopes::{self, Envelope};
 use crate::mailbox::{self, Standing};
 use crate::quotas::{self, Limits};
 use crate::text::{Body, Subject};
-use crate::{ConversationId, Cx, Error, Invalid, MessageId, Result, UserId, messages, threads};
+use crate::webhooks::{self, News};
+use crate::{
+    ConversationId, Cx, Error, Invalid, MessageId, Result, UserId, messages, reminders, threads,
+};
 
 /// Receivers of a message at most.
 pub const RECEIVERS: usize = 100;
@@ -168,6 +171,9 @@ pub fn send(
         metadata: None,
     };
     deliver(tx, &envelope, parent.is_some(), wanted.len() > 1)?;
+    let client_id = draft.client_id.as_ref().map(|id| id.0.as_str());
+    webhooks::tell(tx, cx, &News::Created(&envelope, client_id))?;
+    reminders::expect(tx, cx, &envelope)?;
     refused.sort_by_key(|(at, _)| *at);
     let answers = draft.to.is_empty();
     let whom = |at: usize| if answers { Whom::Answered(wanted[at].1) } else { Whom::Named(at) };

@@ -6,7 +6,7 @@ use db::{Tx, params};
 
 use crate::key::{self, Key, Kind};
 use crate::users::{self, Credentials};
-use crate::{Cx, Result, Time, UserId, topics};
+use crate::{Cx, Result, Time, UserId, reminders, topics};
 
 /// A session ends when it was not used for so long,
 pub const IDLE: i64 = 14 * Time::DAY;
@@ -102,6 +102,7 @@ pub fn start(
             client.user_agent.as_str()
         ],
     )?;
+    reminders::back(tx, cx, user)?;
     Ok(key::token(user, Kind::Session, secret))
 }
 
@@ -159,12 +160,33 @@ pub fn list(tx: &mut Tx<'_>, cx: &Cx, owner: UserId) -> Result<Vec<Listed>> {
 
 /// Notes that the session is in use. One that has ended stays so.
 pub fn seen(tx: &mut Tx<'_>, cx: &Cx, key: &Key) -> db::Result<()> {
-    tx.execute(
-        "UPDATE sessions SET last_seen_at = ?3
-         WHERE user_id = ?1 AND token_hash = ?2 AND last_seen_at < ?3 AND last_seen_at > ?4",
-        &params![key.user, key.hash(), cx.now, cx.now.plus(-IDLE)],
-    )?;
-    Ok(())
+    tx.execute(SEEN, &params![key.user, key.hash(), cx.now, cx.now.plus(-IDLE)])?;
+    reminders::back(tx, cx, key.user)
+}
+
+const SEEN: &str = "UPDATE sessions SET last_seen_at = ?3
+         WHERE user_id = ?1 AND token_hash = ?2 AND last_seen_at < ?3 AND last_seen_at > ?4";
+
+/// The sessions of some users that hold at this moment, and when each was last seen.
+pub fn holding(tx: &mut Tx<'_>, cx: &Cx, owners: &[i64]) -> Result<Vec<(Key, Time)>> {
+    Ok(tx.query(
+        "SELECT user_id, last_seen_at, token_hash FROM sessions
+         WHERE user_id IN (SELECT value FROM json_each(?1))
+         AND last_seen_at > ?2 AND created_at > ?3",
+        &params![owners, cx.now.plus(-IDLE), cx.now.plus(-ABSOLUTE)],
+        |row| {
+            let owner = UserId::stored(row.int(0)?);
+            Ok((Key::stored(owner, Kind::Session, row.blob(2)?)?, Time(row.int(1)?)))
+        },
+    )?)
+}
+
+/// Notes that many sessions are in use, as [`seen`] does it for one.
+pub fn all_seen(tx: &mut Tx<'_>, cx: &Cx, keys: &[Key]) -> db::Result<()> {
+    let idle = cx.now.plus(-IDLE);
+    let rows: Vec<_> = keys.iter().map(|key| params![key.user, key.hash(), cx.now, idle]).collect();
+    tx.batch(SEEN, &rows)?;
+    reminders::all_back(tx, cx, keys)
 }
 
 /// Ends a session.

@@ -4,7 +4,7 @@ use db::{Tx, params};
 
 use crate::key::{self, Key, Kind};
 use crate::text::TokenName;
-use crate::{Cx, Error, Invalid, Result, Time, UserId, topics, users};
+use crate::{Cx, Error, Invalid, Result, Time, UserId, reminders, topics, users};
 
 /// How many tokens a user has at most.
 pub const MOST: usize = 100;
@@ -180,12 +180,33 @@ pub fn find(tx: &mut Tx<'_>, cx: &Cx, key: &Key) -> Result<Option<Holding>> {
 
 /// Notes that the token is in use.
 pub fn used(tx: &mut Tx<'_>, cx: &Cx, key: &Key) -> db::Result<()> {
-    tx.execute(
-        "UPDATE tokens SET last_used_at = ?3
-         WHERE user_id = ?1 AND token_hash = ?2 AND coalesce(last_used_at, 0) < ?3",
-        &params![key.user, key.hash(), cx.now],
-    )?;
-    Ok(())
+    tx.execute(USED, &params![key.user, key.hash(), cx.now])?;
+    reminders::back(tx, cx, key.user)
+}
+
+const USED: &str = "UPDATE tokens SET last_used_at = ?3
+         WHERE user_id = ?1 AND token_hash = ?2 AND coalesce(last_used_at, 0) < ?3";
+
+/// The tokens of some users that hold at this moment, and when each was last used.
+pub fn holding(tx: &mut Tx<'_>, cx: &Cx, owners: &[i64]) -> Result<Vec<(Key, Option<Time>)>> {
+    Ok(tx.query(
+        "SELECT user_id, last_used_at, token_hash FROM tokens
+         WHERE user_id IN (SELECT value FROM json_each(?1))
+         AND coalesce(expires_at, ?2 + 1) > ?2",
+        &params![owners, cx.now],
+        |row| {
+            let owner = UserId::stored(row.int(0)?);
+            let key = Key::stored(owner, Kind::Token, row.blob(2)?)?;
+            Ok((key, row.opt_int(1)?.map(Time)))
+        },
+    )?)
+}
+
+/// Notes that many tokens are in use, as [`used`] does it for one.
+pub fn all_used(tx: &mut Tx<'_>, cx: &Cx, keys: &[Key]) -> db::Result<()> {
+    let rows: Vec<_> = keys.iter().map(|key| params![key.user, key.hash(), cx.now]).collect();
+    tx.batch(USED, &rows)?;
+    reminders::all_back(tx, cx, keys)
 }
 
 /// The owner's tokens, the newest first; those that have expired are there until the next is made.

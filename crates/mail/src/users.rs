@@ -11,6 +11,7 @@ pub use self::people::{ERASED, LOOKED_UP, Person, lookup, people, person};
 pub use self::profile::{AcceptFrom, Profile, ProfileChange, profile, update};
 use crate::key::Key;
 use crate::text::{DisplayName, Email, Username};
+use crate::webhooks::{self, News};
 use crate::{Cx, Error, Result, Time, UserId, mailbox, sessions, tokens};
 
 /// A user as an operator sees one.
@@ -71,6 +72,7 @@ pub fn create(
         Err(error) => return Err(error.into()),
     };
     tx.execute("INSERT INTO mailboxes (owner_id, counter) VALUES (?1, 0)", &params![id])?;
+    webhooks::tell(tx, cx, &News::UserCreated(id))?;
     Ok(id)
 }
 

@@ -6,11 +6,13 @@ mod backup;
 mod check;
 mod config;
 mod copy;
+mod email;
 mod migrate;
 mod openapi;
 mod serve;
 mod token;
 mod user;
+mod webhook;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use db::Db;
+use mail::webhooks;
 
 use crate::Clock;
 use crate::config::{Config, Settings, Sources};
@@ -85,6 +88,15 @@ enum Command {
             postroom token list ann"
     )]
     Token(token::Command),
+    /// Tell the app's own server of events, by signed requests
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  postroom webhook add https://app.example.org/postroom\n  \
+            postroom webhook test 1\n  postroom webhook log --failed\n\n\
+            Events: message.created, message.read, message.destroyed, user.created, user.erased. \
+            How to receive them: docs/webhooks.md. A running server follows within 5 seconds."
+    )]
+    Webhook(webhook::Command),
     /// Copy the database to a file, while the server runs
     #[command(after_help = "Example:\n  postroom backup /backups/$(date +%F).db\n\n\
         The copy is one moment of the database, checked before it gets its name. It holds \
@@ -110,6 +122,9 @@ enum Command {
     #[command(after_help = "Example:\n  postroom check\n\n\
         It reads everything, also while the server runs. Exit status 1 means problems.")]
     Check,
+    /// Look whether e-mail can be sent
+    #[command(subcommand, after_help = "Example:\n  postroom mail test you@example.org")]
+    Mail(email::Command),
     /// Show the settings in force, and where each comes from
     #[command(
         after_help = "Examples:\n  postroom config\n  postroom config --defaults > postroom.toml"
@@ -180,10 +195,12 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Migrate) => migrate::run(settings),
         Some(Command::User(command)) => user::run(settings, command),
         Some(Command::Token(command)) => token::run(settings, command),
+        Some(Command::Webhook(command)) => webhook::run(settings, command),
         Some(Command::Backup(backup)) => backup::run(settings, &backup),
         Some(Command::Restore(restore)) => backup::restore(settings, &restore),
         Some(Command::Copy(copy)) => copy::run(settings, &copy),
         Some(Command::Check) => check::run(settings),
+        Some(Command::Mail(command)) => email::run(settings, command),
         Some(Command::Config(_)) => {
             config::run(&config);
             Ok(())
@@ -212,6 +229,8 @@ fn open(settings: &Settings) -> Result<(Db, Clock), Failure> {
         opened => opened?,
     };
     wait(clock.follow(&db))??;
+    // What a command does, others are told of as well.
+    clock.want_webhooks(webhooks::all_wanted(&wait(db.read(webhooks::list))??));
     Ok((db, clock))
 }
 

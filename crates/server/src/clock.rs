@@ -1,12 +1,16 @@
 //! The one place where time and chance come in.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use db::Db;
 use jiff::Timestamp;
-use mail::{Cx, Time};
+use mail::webhooks::Kinds;
+use mail::{Cx, Time, Wanted};
+
+/// Clocks that are no further apart are the same.
+const MILLISECOND: i64 = 1_000;
 
 /// The clock of a server; a test moves it by hand.
 ///
@@ -17,6 +21,10 @@ pub struct Clock {
     moved: Arc<AtomicI64>,
     /// How far the database's time is ahead of this machine's.
     ahead: Arc<AtomicI64>,
+    /// Of which events a webhook is told, as bits: it belongs to the world around an operation.
+    webhooks: Arc<AtomicU32>,
+    /// Whether who is away is to be reminded of what stays unread.
+    reminders: Arc<AtomicBool>,
 }
 
 impl Clock {
@@ -39,15 +47,34 @@ impl Clock {
     pub(crate) async fn follow(&self, db: &Db) -> Result<i64, db::Error> {
         let asked = Self::machine().0;
         let Some(theirs) = db.time().await? else { return Ok(0) };
-        // It was read somewhere in between.
-        let ahead = theirs - i64::midpoint(asked, Self::machine().0);
+        let answered = Self::machine().0;
+        // It was read somewhere in between; what that explains is no reason to set the clock.
+        let ahead = theirs - i64::midpoint(asked, answered);
+        let known = self.ahead.load(Relaxed);
+        if (ahead - known).abs() <= (answered - asked) / 2 + MILLISECOND {
+            return Ok(known);
+        }
         self.ahead.store(ahead, Relaxed);
         Ok(ahead)
     }
 
     /// The world around an operation that happens now.
     pub fn cx(&self) -> Cx {
-        Cx { now: self.now(), random }
+        let wanted = Wanted {
+            webhooks: Kinds::from_bits(self.webhooks.load(Relaxed)),
+            reminders: self.reminders.load(Relaxed),
+        };
+        Cx { now: self.now(), random, wanted }
+    }
+
+    /// Says of which events a webhook is told from now on.
+    pub(crate) fn want_webhooks(&self, kinds: Kinds) {
+        self.webhooks.store(kinds.bits(), Relaxed);
+    }
+
+    /// Says whether somebody is to be reminded from now on.
+    pub(crate) fn want_reminders(&self, on: bool) {
+        self.reminders.store(on, Relaxed);
     }
 
     /// Moves this clock and all its clones by so many microseconds.

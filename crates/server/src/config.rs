@@ -1,7 +1,9 @@
 //! The configuration: layers over `config.default.toml`, which is its manual.
 
 mod dotenv;
+mod mail;
 mod read;
+mod show;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +18,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::http::origin::Origin as Page;
 use crate::secret::Secret;
+use crate::webhooks::Allowed;
 
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -123,6 +126,12 @@ pub struct Settings {
     pub contacts_per_day: u32,
     pub young_account_days: u32,
     pub young_account_divisor: u32,
+    pub smtp_url: Secret,
+    pub smtp_url_file: PathBuf,
+    pub smtp_timeout_seconds: u64,
+    pub mail_from: String,
+    pub reminder_after_minutes: u32,
+    pub templates_dir: PathBuf,
     #[serde(deserialize_with = "read::pages")]
     pub cors_origins: Vec<Page>,
     #[serde(deserialize_with = "read::networks")]
@@ -132,11 +141,17 @@ pub struct Settings {
     pub workers: usize,
     pub password_threads: usize,
     pub max_connections: usize,
+    pub streams_per_user: usize,
     pub header_timeout_seconds: u64,
     pub body_timeout_seconds: u64,
     pub shutdown_seconds: u64,
     pub subject_max_chars: usize,
     pub body_max_bytes: usize,
+    #[serde(deserialize_with = "read::hosts")]
+    pub webhook_allow_hosts: Vec<Allowed>,
+    pub webhook_timeout_seconds: u64,
+    pub webhook_secret_overlap_hours: u32,
+    pub webhook_log_days: u32,
 }
 
 /// The settings in force, and where each comes from.
@@ -214,20 +229,6 @@ impl Config {
         Ok(config)
     }
 
-    /// Each setting as a line of TOML with its origin; secrets are masked.
-    pub fn lines(&self) -> impl Iterator<Item = (String, &Origin)> {
-        self.table.iter().map(|(name, value)| {
-            let shown = match (name.as_str(), value.as_str()) {
-                ("secret_key", Some(text)) if !text.is_empty() => "\"(hidden)\"".to_owned(),
-                ("database_url" | "database_notices_url", Some(text)) => {
-                    Value::from(mask_password(text)).to_string()
-                }
-                _ => value.to_string(),
-            };
-            (format!("{name} = {shown}"), &self.origins[name])
-        })
-    }
-
     fn read_toml(&mut self, path: &Path) -> Result<(), Error> {
         let origin = Origin::File(path.to_path_buf());
         let text =
@@ -284,7 +285,7 @@ impl Config {
         *slot = value;
         self.settings = self.table.clone().try_into().map_err(|cause: toml::de::Error| {
             // The message may quote the value, and the value may be a secret.
-            let secret = matches!(name, "secret_key" | "database_url" | "database_notices_url");
+            let secret = show::is_secret(name);
             let problem = if secret { "it must be text" } else { cause.message() };
             wrong(origin, format!("{name}: {problem}"))
         })?;
@@ -314,16 +315,23 @@ impl Settings {
         }
         for (name, value) in [
             ("max_connections", self.max_connections as u64),
+            ("streams_per_user", self.streams_per_user as u64),
             ("database_connections", self.database_connections as u64),
             ("database_timeout_seconds", self.database_timeout_seconds),
             ("database_lock_timeout_seconds", self.database_lock_timeout_seconds),
             ("header_timeout_seconds", self.header_timeout_seconds),
             ("body_timeout_seconds", self.body_timeout_seconds),
             ("young_account_divisor", self.young_account_divisor.into()),
+            ("webhook_timeout_seconds", self.webhook_timeout_seconds),
+            ("webhook_log_days", self.webhook_log_days.into()),
+            ("smtp_timeout_seconds", self.smtp_timeout_seconds),
         ] {
             if value == 0 {
                 return wrong(name, "it must be at least 1");
             }
+        }
+        if let Err((name, problem)) = self.check_mail() {
+            return wrong(name, &problem);
         }
         // SQLite holds texts of up to 10^9 bytes; a thousandth of that bounds the memory of one.
         if self.body_max_bytes > 1_000_000 || self.subject_max_chars > 10_000 {
@@ -368,23 +376,4 @@ impl Settings {
 
 fn wrong(origin: &Origin, problem: impl Into<String>) -> Error {
     Error { origin: origin.clone(), problem: problem.into() }
-}
-
-/// The address of a database without its password and its parameters, which may hold one.
-fn mask_password(url: &str) -> String {
-    if url.is_empty() || url.starts_with("sqlite:") {
-        return url.to_owned();
-    }
-    let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
-    let end = if parameters.is_empty() { "" } else { "?(hidden)" };
-    match address.split_once("://") {
-        Some((scheme, rest)) if !parameters.contains('@') => match rest.rsplit_once('@') {
-            Some((credentials, host)) => {
-                let user = credentials.split(':').next().unwrap_or_default();
-                format!("{scheme}://{user}:(hidden)@{host}{end}")
-            }
-            None => format!("{address}{end}"),
-        },
-        _ => "(hidden)".to_owned(),
-    }
 }

@@ -16,6 +16,7 @@ mod login;
 mod messages;
 pub mod origin;
 mod problem;
+mod unsubscribe;
 mod users;
 pub(crate) mod v1;
 
@@ -47,6 +48,11 @@ pub(crate) fn router(app: &App) -> Router {
         .route("/docs/errors", get(docs::errors))
         .route("/docs/style.css", get(docs::style))
         .route("/docs/script.js", get(docs::script))
+        .route("/unsubscribe", get(unsubscribe::ask).post(unsubscribe::act))
+        .route("/docs/inbox", get(docs::inbox))
+        .route("/docs/inbox.css", get(docs::inbox_style))
+        .route("/docs/inbox.js", get(docs::inbox_script))
+        .route("/docs/postroom.js", get(docs::client))
         .merge(v1::router());
     let router = match app.settings.metrics_listen {
         Some(_elsewhere) => router,

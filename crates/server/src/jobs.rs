@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use db::Tx;
-use mail::{Cx, Time, answers, leases, mailbox};
+use mail::{Cx, Time, answers, changes, leases, mailbox, webhooks};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::App;
+use crate::config::Settings;
 
 /// How often it is looked for. What is late by it is only still on the disk.
 const EVERY: Duration = Duration::from_mins(1);
@@ -19,13 +20,19 @@ const STEP: i64 = 200;
 const LEASE: &str = "jobs";
 const LEASED: i64 = 3 * Time::MINUTE;
 
-type Step = fn(&mut Tx<'_>, &Cx) -> mail::Result<u64>;
+type Step = fn(&mut Tx<'_>, &Cx, &Settings) -> mail::Result<u64>;
 
-/// The trash after 30 days, the mailboxes of erased users, answers that were kept for retries.
-const STEPS: [(&str, Step); 3] = [
-    ("trash", |tx, cx| mailbox::empty_trash(tx, cx, STEP)),
-    ("erased mailboxes", |tx, _cx| mailbox::erase_some(tx, STEP)),
-    ("kept answers", |tx, cx| answers::sweep(tx, cx, STEP)),
+/// The trash after 30 days and what is known of what went, the mailboxes of erased users, answers
+/// that were kept for retries, the log of webhooks.
+const STEPS: [(&str, Step); 5] = [
+    ("trash", |tx, cx, _| mailbox::empty_trash(tx, cx, STEP)),
+    ("tombstones", |tx, cx, _| changes::forget(tx, cx, STEP)),
+    ("erased mailboxes", |tx, _cx, _| mailbox::erase_some(tx, STEP)),
+    ("kept answers", |tx, cx, _| answers::sweep(tx, cx, STEP)),
+    ("webhook events", |tx, cx, settings| {
+        let kept = i64::from(settings.webhook_log_days) * Time::DAY;
+        webhooks::sweep(tx, cx, kept, STEP)
+    }),
 ];
 
 /// Runs until the server stops. Of several nodes one does it.
@@ -54,8 +61,8 @@ async fn sweep(app: &App) {
     for (what, step) in STEPS {
         let mut removed = 0;
         loop {
-            let cx = app.clock.cx();
-            match app.db.write(move |tx| step(tx, &cx)).await {
+            let (cx, all) = (app.clock.cx(), App::clone(app));
+            match app.db.write(move |tx| step(tx, &cx, &all.settings)).await {
                 Ok(0) => break,
                 Ok(some) => removed += some,
                 // It is tried again at the next tick; the storage tells its failures itself.

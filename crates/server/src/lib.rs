@@ -5,17 +5,22 @@
 pub mod cli;
 mod clock;
 pub mod config;
+mod files;
 pub mod http;
 mod jobs;
 mod listener;
+mod mailer;
 mod metrics;
 mod nodes;
 mod passwords;
+mod reminders;
 mod secret;
 mod serve;
 mod sessions;
 mod signal;
+mod streams;
 mod telemetry;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -79,13 +84,18 @@ pub struct Parts {
     csrf: Csrf,
     cors: Cors,
     public: Option<Origin>,
-    sessions: sessions::Sessions,
+    sessions: Arc<sessions::Sessions>,
+    streams: Arc<streams::Streams>,
     passwords: passwords::Pool,
     answers: http::v1::Answers,
     metrics: metrics::Metrics,
+    reminders: Option<reminders::Reminders>,
+    links: reminders::Links,
     stopping: Flag,
     /// An account was erased: what it held waits to be removed.
-    erased: Notify,
+    erased: Arc<Notify>,
+    courier: webhooks::Courier,
+    webhooks: Arc<webhooks::Bell>,
 }
 
 /// Bounds that follow from the settings.

@@ -4,6 +4,7 @@ mod routes;
 
 use std::sync::Arc;
 
+use mail::webhooks::Outcome;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -16,7 +17,7 @@ pub(crate) use routes::Routes;
 use routes::Workers;
 
 /// Every path that has a name of its own, besides those of /v1, which follow from its operations.
-const ROUTES: [&str; 17] = [
+const ROUTES: [&str; 22] = [
     "/users/token",
     "/users/register",
     "/users/login",
@@ -32,8 +33,13 @@ const ROUTES: [&str; 17] = [
     "/openapi.json",
     "/docs",
     "/docs/errors",
+    "/docs/inbox",
+    "/docs/inbox.css",
+    "/docs/inbox.js",
+    "/docs/postroom.js",
     "/docs/style.css",
     "/docs/script.js",
+    "/unsubscribe",
 ];
 
 /// How logins ended.
@@ -42,6 +48,28 @@ pub(crate) struct Logins {
     pub accepted: Counter,
     pub refused: Counter,
     pub throttled: Counter,
+}
+
+/// How attempts to tell a webhook of an event ended.
+#[derive(Default)]
+pub(crate) struct Webhooks {
+    delivered: Counter,
+    failed: Counter,
+}
+
+impl Webhooks {
+    pub(crate) fn count(&self, outcome: Outcome) {
+        if outcome == Outcome::Delivered { &self.delivered } else { &self.failed }.inc();
+    }
+}
+
+/// What became of mails that were sent.
+#[derive(Default)]
+pub(crate) struct Mails {
+    pub sent: Counter,
+    pub put_off: Counter,
+    pub refused: Counter,
+    pub in_doubt: Counter,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -55,8 +83,15 @@ pub(crate) struct Metrics {
     workers: Workers,
     /// Logins by their result.
     pub logins: Logins,
+    /// Attempts to tell webhooks by their result.
+    pub webhooks: Webhooks,
+    /// Mails by what became of them.
+    pub mails: Mails,
     /// Open connections.
     pub connections: Gauge,
+    /// Events that streams have sent.
+    pub stream_events: Counter,
+    streams: Gauge,
     queued: Gauge,
     writes: Counter,
     commits: Counter,
@@ -80,12 +115,29 @@ impl Default for Metrics {
             refused: login("refused"),
             throttled: login("throttled"),
         };
+        let told = Family::<Of, Counter>::default();
+        registry.register("webhook_attempts", "Attempts to tell webhooks by result", told.clone());
+        let told = |result| told.get_or_create_owned(&Of { result });
+        let webhooks = Webhooks { delivered: told("delivered"), failed: told("failed") };
+        let mails = Family::<Of, Counter>::default();
+        registry.register("mails", "E-mails by result", mails.clone());
+        let mail = |result| mails.get_or_create_owned(&Of { result });
+        let mails = Mails {
+            sent: mail("sent"),
+            put_off: mail("put_off"),
+            refused: mail("refused"),
+            in_doubt: mail("in_doubt"),
+        };
         let all = &mut registry;
         let metrics = Self {
             registry: Registry::default(),
             workers,
             logins,
+            webhooks,
+            mails,
             connections: registered(all, "connections", "Open connections"),
+            stream_events: registered(all, "stream_events", "Events that streams have sent"),
+            streams: registered(all, "streams", "Open streams of events"),
             queued: registered(all, "db_queued", "Work that waits for the database"),
             writes: registered(all, "db_writes", "Committed writes"),
             commits: registered(all, "db_commits", "Commits that held them"),
@@ -131,6 +183,7 @@ impl Metrics {
     /// All figures as text, with those of the database as they are now.
     pub(crate) fn render(&self, app: &App) -> String {
         let stats = app.db.stats();
+        self.streams.set(i64::try_from(app.streams.count()).unwrap_or(i64::MAX));
         self.queued.set(i64::try_from(stats.queued).unwrap_or(i64::MAX));
         self.writes.inner().store(stats.writes, std::sync::atomic::Ordering::Relaxed);
         self.commits.inner().store(stats.commits, std::sync::atomic::Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! What makes several nodes one server: they hear of each other's writes and go by one clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use db::{Heard, Notice};
@@ -13,30 +14,32 @@ const EVERY: Duration = Duration::from_secs(10);
 /// A clock that is wrong by more than this is somebody's mistake.
 const TOLERATED: i64 = 2 * Time::SECOND;
 
-/// Acts on what is committed here and on other nodes, until the server stops.
-pub(crate) async fn listen(app: App) {
-    let mut notices = app.db.listen();
-    loop {
-        let heard = tokio::select! {
-            heard = notices.next() => heard,
-            () = app.stopping.wait() => return,
-        };
-        match heard {
-            Some(Heard::Notice(Notice { topic: topics::ACCESS, key })) => {
-                if let Some(user) = UserId::new(key) {
-                    app.sessions.forget_all(user);
-                }
+/// Acts on what is committed here and on other nodes, from now on. The thread that committed does
+/// it, so nothing here waits.
+pub(crate) fn listen(app: &App) {
+    // The database must not hold what holds the database.
+    let (sessions, erased) = (Arc::clone(&app.sessions), Arc::clone(&app.erased));
+    let (streams, webhooks) = (Arc::clone(&app.streams), Arc::clone(&app.webhooks));
+    app.db.listen(move |heard| match heard {
+        Heard::Notice(Notice { topic: topics::MAILBOX, key }) => streams.moved(key),
+        Heard::Notice(Notice { topic: topics::ACCESS, key }) => {
+            if let Some(user) = UserId::new(key) {
+                sessions.forget_all(user);
             }
-            Some(Heard::Notice(Notice { topic: topics::ERASED, .. })) => app.erased.notify_one(),
-            // Of a topic that only a newer version knows.
-            Some(Heard::Notice(_)) => {}
-            Some(Heard::Missed) => {
-                app.sessions.forget_everybody();
-                app.erased.notify_one();
-            }
-            None => return,
+            streams.doubted(key);
         }
-    }
+        Heard::Notice(Notice { topic: topics::ERASED, .. }) => erased.notify_one(),
+        Heard::Notice(Notice { topic: topics::WEBHOOKS, .. }) => webhooks.changed(),
+        Heard::Notice(Notice { topic: topics::WEBHOOK_EVENTS, .. }) => webhooks.event(),
+        // Of a topic that only a newer version knows.
+        Heard::Notice(_) => {}
+        Heard::Missed => {
+            sessions.forget_everybody();
+            erased.notify_one();
+            streams.missed();
+            webhooks.changed();
+        }
+    });
 }
 
 /// Keeps the clock with the database's, until the server stops.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -29,6 +29,12 @@ impl Secret {
 }
 
 impl Secret {
+    /// A secret of a test.
+    #[cfg(test)]
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// A key of its own for one purpose: what one of them signs says nothing of the others.
     pub(crate) fn derive(&self, purpose: &[u8]) -> Hmac<Sha256> {
         let mut derived = hmac(self.0.as_bytes());
@@ -72,28 +78,41 @@ pub(crate) fn server_key(settings: &Settings) -> anyhow::Result<Secret> {
 }
 
 fn read(path: &Path) -> anyhow::Result<Secret> {
-    let mut text = String::new();
-    let opened = File::open(path).and_then(|mut file| file.read_to_string(&mut text));
-    opened.with_context(|| format!("cannot read the secret key in {}", path.display()))?;
-    let key = text.trim();
+    let key = read_file(path, "the secret key")?;
     if key.len() < 32 {
         bail!("the secret key in {} has less than 32 characters", path.display());
     }
-    Ok(Secret(key.to_owned()))
+    Ok(Secret(key))
+}
+
+/// What a file holds that is too secret for the configuration.
+///
+/// # Errors
+/// Where it cannot be read.
+pub(crate) fn read_file(path: &Path, what: &str) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let opened = File::open(path).and_then(|mut file| file.read_to_string(&mut text));
+    opened.with_context(|| format!("cannot read {what} in {}", path.display()))?;
+    Ok(text.trim().to_owned())
 }
 
 fn make(path: &Path) -> anyhow::Result<()> {
     let mut bytes = [0; 32];
     clock::random(&mut bytes);
     let text = URL_SAFE_NO_PAD.encode(bytes);
-    // Under another name first: a crash must not leave half a key.
-    let partial = path.with_extension("partial");
+    // Under another name first: a crash must not leave half a key. A command may do the same at
+    // this moment, and who comes second takes what is there.
+    let partial = path.with_extension(format!("partial.{}", std::process::id()));
     let made = File::options().write(true).create(true).truncate(true).mode(0o600).open(&partial);
     let written = made.and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     });
-    written
-        .and_then(|()| std::fs::rename(&partial, path))
-        .with_context(|| format!("cannot write the secret key to {}", path.display()))
+    let kept = written.and_then(|()| match std::fs::hard_link(&partial, path) {
+        Ok(()) => std::fs::remove_file(&partial),
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => std::fs::remove_file(&partial),
+        // A file system without links.
+        Err(_) => std::fs::rename(&partial, path),
+    });
+    kept.with_context(|| format!("cannot write the secret key to {}", path.display()))
 }

@@ -15,7 +15,11 @@ use crate::http::csrf::Csrf;
 use crate::http::origin::Origin;
 use crate::http::v1;
 use crate::listener::{self, Door, Worker};
-use crate::{App, Clock, Limits, Parts, jobs, metrics, nodes, passwords, secret, sessions, signal};
+use crate::reminders::{Links, Reminders};
+use crate::{
+    App, Clock, Limits, Parts, jobs, metrics, nodes, passwords, reminders, secret, signal, streams,
+    webhooks,
+};
 
 /// A running server.
 pub struct Server {
@@ -23,7 +27,7 @@ pub struct Server {
     address: SocketAddr,
     workers: Arc<Vec<Worker>>,
     listeners: Vec<JoinHandle<()>>,
-    tasks: [JoinHandle<()>; 3],
+    tasks: [JoinHandle<()>; 5],
 }
 
 /// Opens the database, brings its schema up to date and serves.
@@ -43,6 +47,8 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
     clock.follow(&db).await.with_context(|| format!("cannot ask {url} for the time"))?;
     // After the lock of the database: two that start at once must not both make a key.
     let key = secret::server_key(&settings)?;
+    let reminders = Reminders::new(&settings, &key)?;
+    clock.want_reminders(reminders.is_some());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let or_cores = |number: usize| if number == 0 { cores } else { number };
     let app = App::new(Arc::new(Parts {
@@ -51,15 +57,23 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
         csrf: Csrf::new(&key),
         cors: Cors::new(settings.cors_origins.clone()),
         public: Origin::parse(&settings.public_url),
-        sessions: sessions::Sessions::default(),
+        sessions: Arc::default(),
+        streams: Arc::default(),
         passwords: passwords::Pool::start(or_cores(settings.password_threads))?,
         answers: v1::Answers::new(&key),
         metrics: metrics::Metrics::default(),
+        reminders,
+        links: Links::new(&key),
         stopping: signal::Flag::default(),
-        erased: Notify::new(),
+        erased: Arc::new(Notify::new()),
+        courier: webhooks::courier(&settings, &key),
+        webhooks: Arc::default(),
         clock,
         settings,
     }));
+
+    nodes::listen(&app);
+    webhooks::learn(&app).await.with_context(|| format!("cannot read {url}"))?;
 
     let listen = |address: SocketAddr| {
         listener::bind(address).with_context(|| format!("cannot listen on {address}"))
@@ -81,8 +95,10 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
     let listeners = sockets.into_iter().map(accept).collect();
     let tasks = [
         tokio::spawn(jobs::run(App::clone(&app))),
-        tokio::spawn(nodes::listen(App::clone(&app))),
+        tokio::spawn(streams::keep(App::clone(&app))),
+        tokio::spawn(reminders::run(App::clone(&app))),
         tokio::spawn(nodes::keep_time(App::clone(&app))),
+        tokio::spawn(webhooks::run(App::clone(&app))),
     ];
     Ok(Server { app, address, workers, listeners, tasks })
 }

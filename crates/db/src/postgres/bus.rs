@@ -1,10 +1,10 @@
 //! The way of notices to other nodes and from them. They are hints: whoever needs certainty asks
 //! the database by himself every few seconds, so what is lost here costs time and nothing else.
 //!
-//! One connection, one NOTIFY per node per 10 ms: inside the transactions of senders it would make
-//! all commits of the cluster wait for each other, as its queue has one lock. What another bus
-//! would have to do is here: [`Bus::stop`], publish what comes out of a channel, and call
-//! `hub.heard`.
+//! One connection, and what 10 ms have gathered goes at once: inside the transactions of senders
+//! it would make all commits of the cluster wait for each other, as its queue has one lock. What
+//! another bus would have to do is here: [`Bus::stop`], publish what comes out of a channel, and
+//! call `hub.heard`.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longest list in a notice; PostgreSQL allows 8,000 bytes.
 const LONGEST: usize = 7_900;
+/// Lists that are sent at once, at most.
+const LISTS: usize = 8;
 /// Says that there were too many to name.
 const MANY: &str = "*";
 
@@ -72,7 +74,8 @@ pub(super) fn start(
                     () = keep(&shared, &mut out, server) => {}
                     _ = stopped => {}
                 }
-                if let Some(last) = gathered(&mut out, None) {
+                let last = gathered(&mut out, None);
+                if !last.is_empty() {
                     // Those who do not hear it find out by themselves.
                     drop(timeout(PAUSE, say_once(&shared.config, &last)).await);
                 }
@@ -127,9 +130,7 @@ async fn attend(shared: &Shared, out: &mut UnboundedReceiver<Notice>) -> Result<
             },
             first = out.recv() => {
                 sleep(GATHER).await;
-                if let Some(payload) = gathered(out, first) {
-                    ask(say(&client, &payload)).await?;
-                }
+                ask(say(&client, &gathered(out, first))).await?;
             }
             _ = ticks.tick() => {
                 let on = "SELECT current_setting('transaction_read_only') = 'on'";
@@ -159,14 +160,19 @@ async fn connect(config: &Config) -> Result<(Client, UnboundedReceiver<Notificat
     Ok((client, heard))
 }
 
-async fn say_once(config: &Config, payload: &str) -> Result<()> {
+async fn say_once(config: &Config, payloads: &[String]) -> Result<()> {
     let (client, _heard) = connect(config).await?;
-    ask(say(&client, payload)).await
+    ask(say(&client, payloads)).await
 }
 
 /// A payload is made of digits, colons and commas.
-async fn say(client: &Client, payload: &str) -> Result<(), tokio_postgres::Error> {
-    client.batch_execute(&format!("SELECT pg_notify('postroom', '{payload}')")).await
+async fn say(client: &Client, payloads: &[String]) -> Result<(), tokio_postgres::Error> {
+    let mut statements = String::new();
+    for payload in payloads {
+        write!(statements, "SELECT pg_notify('postroom', '{payload}');")
+            .expect("writing to a string succeeds");
+    }
+    client.batch_execute(&statements).await
 }
 
 async fn ask<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
@@ -177,23 +183,23 @@ async fn ask<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error>>) 
 }
 
 /// What is there to send, each thing once: `topic:key,topic:key`.
-fn gathered(out: &mut UnboundedReceiver<Notice>, first: Option<Notice>) -> Option<String> {
+fn gathered(out: &mut UnboundedReceiver<Notice>, first: Option<Notice>) -> Vec<String> {
     let mut notices: HashSet<Notice> = first.into_iter().collect();
     while let Ok(notice) = out.try_recv() {
         notices.insert(notice);
     }
-    if notices.is_empty() {
-        return None;
-    }
-    let mut payload = String::new();
+    let mut payloads: Vec<String> = Vec::new();
     for Notice { topic, key } in notices {
-        let separator = if payload.is_empty() { "" } else { "," };
-        write!(payload, "{separator}{topic}:{key}").expect("writing to a string succeeds");
-        if payload.len() > LONGEST {
-            return Some(MANY.to_owned());
+        let lists = payloads.len();
+        match payloads.last_mut().filter(|payload| payload.len() < LONGEST) {
+            Some(payload) => {
+                write!(payload, ",{topic}:{key}").expect("writing to a string succeeds");
+            }
+            None if lists == LISTS => return vec![MANY.to_owned()],
+            None => payloads.push(format!("{topic}:{key}")),
         }
     }
-    Some(payload)
+    payloads
 }
 
 /// What another node, perhaps of another version, has said.

@@ -3,6 +3,7 @@
 use db::{Tx, params};
 
 use super::shut_out;
+use crate::webhooks::{self, News};
 use crate::{Cx, Result, UserId, mailbox, topics};
 
 /// Erases an account for good: what was known of the user goes, and the name is free again. The
@@ -17,7 +18,7 @@ pub fn erase(tx: &mut Tx<'_>, cx: &Cx, owner: UserId) -> Result<()> {
     let nameless = format!("#{}", owner.get());
     let erased = tx.execute(
         "UPDATE users SET name = '', name_folded = ?2, display_name = '', display_folded = '',
-         email = '', password_hash = '', disabled_at = ?3, erased_at = ?3
+         email = '', password_hash = '', reminders_off_at = NULL, disabled_at = ?3, erased_at = ?3
          WHERE id = ?1 AND erased_at IS NULL",
         &params![owner, nameless.as_str(), cx.now],
     )?;
@@ -27,6 +28,7 @@ pub fn erase(tx: &mut Tx<'_>, cx: &Cx, owner: UserId) -> Result<()> {
         "DELETE FROM contacts WHERE owner_id = ?1",
         "DELETE FROM quotas WHERE owner_id = ?1",
         "DELETE FROM kept_answers WHERE owner_id = ?1",
+        "DELETE FROM reminders WHERE owner_id = ?1",
         "INSERT INTO erasures (owner_id) VALUES (?1)",
     ] {
         tx.execute(statement, &params![owner])?;
@@ -36,5 +38,5 @@ pub fn erase(tx: &mut Tx<'_>, cx: &Cx, owner: UserId) -> Result<()> {
         &params![owner, cx.now],
     )?;
     topics::tell(tx, topics::ERASED, owner);
-    Ok(())
+    webhooks::tell(tx, cx, &News::UserErased(owner))
 }

@@ -46,6 +46,19 @@ pub fn person(tx: &mut Tx<'_>, id: UserId) -> Result<Option<Person>> {
 /// not exist are left out.
 pub fn people(tx: &mut Tx<'_>, ids: &[UserId]) -> Result<Vec<Person>> {
     let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
+    // A list costs SQLite a table of its own, and most messages have a sender and a receiver.
+    if let [one, other] = *ids
+        && one < other
+    {
+        let mut both = tx.query(
+            "SELECT id, name, display_name FROM users WHERE id = ?1
+             UNION ALL SELECT id, name, display_name FROM users WHERE id = ?2",
+            &params![one, other],
+            Person::read,
+        )?;
+        both.sort_by_key(|person| person.id);
+        return Ok(both);
+    }
     Ok(tx.query(
         "SELECT id, name, display_name FROM users
          WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",

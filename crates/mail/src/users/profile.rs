@@ -4,7 +4,7 @@ use db::{Tx, params};
 
 use super::{Person, confirm_enabled};
 use crate::text::{DisplayName, Email};
-use crate::{Result, Time, UserId, mailbox};
+use crate::{Cx, Result, Time, UserId, mailbox, reminders};
 
 /// Whom an owner takes messages from. The numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Profile {
     pub email: String,
     /// Whom the owner takes messages from.
     pub accept_from: AcceptFrom,
+    /// Whether the owner is reminded by e-mail of what stays unread, where the server does that.
+    pub reminders: bool,
     /// When the account was made.
     pub created_at: Time,
 }
@@ -64,12 +66,14 @@ pub struct ProfileChange {
     pub email: Option<Email>,
     /// Whom the owner takes messages from.
     pub accept_from: Option<AcceptFrom>,
+    /// Whether to be reminded by e-mail.
+    pub reminders: Option<bool>,
 }
 
 /// The account as its owner sees it; `None` where it was erased.
 pub fn profile(tx: &mut Tx<'_>, owner: UserId) -> Result<Option<Profile>> {
     Ok(tx.query_opt(
-        "SELECT id, name, display_name, email, accept_from, created_at
+        "SELECT id, name, display_name, email, accept_from, created_at, reminders_off_at
          FROM users JOIN mailboxes ON mailboxes.owner_id = users.id
          WHERE users.id = ?1 AND erased_at IS NULL",
         &params![owner],
@@ -78,6 +82,7 @@ pub fn profile(tx: &mut Tx<'_>, owner: UserId) -> Result<Option<Profile>> {
                 person: Person::read(row)?,
                 email: row.text(3)?.to_owned(),
                 accept_from: AcceptFrom::stored(4, row.int(4)?)?,
+                reminders: row.opt_int(6)?.is_none(),
                 created_at: Time(row.int(5)?),
             })
         },
@@ -88,7 +93,7 @@ pub fn profile(tx: &mut Tx<'_>, owner: UserId) -> Result<Option<Profile>> {
 ///
 /// # Errors
 /// [`Error::NotLoggedIn`](crate::Error::NotLoggedIn) where the owner was disabled in the meantime.
-pub fn update(tx: &mut Tx<'_>, owner: UserId, change: &ProfileChange) -> Result<()> {
+pub fn update(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, change: &ProfileChange) -> Result<()> {
     mailbox::lock(tx, owner)?;
     confirm_enabled(tx, owner)?;
     if let Some(name) = &change.display_name {
@@ -110,6 +115,9 @@ pub fn update(tx: &mut Tx<'_>, owner: UserId, change: &ProfileChange) -> Result<
             "UPDATE mailboxes SET accept_from = ?2 WHERE owner_id = ?1",
             &params![owner, accept_from as i64],
         )?;
+    }
+    if let Some(on) = change.reminders {
+        reminders::set(tx, cx, owner, on)?;
     }
     Ok(())
 }

@@ -51,6 +51,11 @@ struct Damage {
 
 const DAMAGES: &[Damage] = &[
     Damage {
+        rule: "what a webhook is to be told of, and that is not there",
+        sql: &["INSERT INTO webhook_deliveries (event_id, webhook_id, attempts) VALUES (9, 1, 0)"],
+        rows: 1,
+    },
+    Damage {
         rule: "entries in the trash of which the trash does not know since when",
         sql: &["UPDATE trash SET trashed_at = trashed_at + 1 WHERE message_id = 7"],
         rows: 1,
@@ -79,6 +84,11 @@ const DAMAGES: &[Damage] = &[
     Damage { rule: "sessions without a user", rows: 1, sql: &["UPDATE sessions SET user_id = 9"] },
     // Those of a disabled user are over.
     Damage { rule: "sessions without a user", rows: 1, sql: &["UPDATE sessions SET user_id = 3"] },
+    Damage {
+        rule: "reminders of nobody",
+        rows: 1,
+        sql: &["INSERT INTO reminders (owner_id, message_id, waits_since) VALUES (9, 1, 1)"],
+    },
     Damage {
         rule: "entries without a mailbox",
         rows: 1,
@@ -268,7 +278,7 @@ const DAMAGES: &[Damage] = &[
     Damage {
         rule: "entries that are ahead of their mailbox's counter",
         rows: 1,
-        sql: &["UPDATE entries SET changed_seq = 1 WHERE owner_id = 1 AND message_id = 5"],
+        sql: &["UPDATE entries SET changed_seq = 0 WHERE owner_id = 1 AND message_id = 5"],
     },
     Damage {
         rule: "entries that are ahead of their mailbox's counter",
@@ -293,7 +303,15 @@ const DAMAGES: &[Damage] = &[
     Damage {
         rule: "entries whose order of coming is not the order of their ids",
         rows: 1,
-        sql: &["UPDATE entries SET created_seq = 1 WHERE owner_id = 1 AND message_id = 2"],
+        sql: &["UPDATE entries SET created_seq = 3 - created_seq
+             WHERE owner_id = 1 AND message_id IN (1, 2)"],
+    },
+    Damage {
+        rule: "numbers of a mailbox at which more than one thing happened",
+        rows: 1,
+        sql: &["UPDATE entries SET changed_seq =
+             (SELECT seq FROM tombstones WHERE tombstones.owner_id = 1)
+             WHERE owner_id = 1 AND message_id = 1"],
     },
 ];
 

@@ -25,7 +25,7 @@ impl World {
         page.items.into_iter().map(|item| (item.id, item.unread)).collect()
     }
 
-    fn mute(&self, owner: UserId, id: ConversationId, muted: bool) -> Result<()> {
+    pub(crate) fn mute(&self, owner: UserId, id: ConversationId, muted: bool) -> Result<()> {
         self.write(move |tx, cx| conversations::mute(tx, cx, owner, id, muted))
     }
 

@@ -48,7 +48,7 @@ fn pair(world: &World) -> (UserId, UserId) {
         let change = ProfileChange {
             display_name: Some(DisplayName::parse(&format!("the shown {name}")).ok()),
             email: text::Email::parse(&format!("{name}@example.org")).ok(),
-            accept_from: None,
+            ..ProfileChange::default()
         };
         world.update(user, change).expect("the user is there");
         world

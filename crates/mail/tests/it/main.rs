@@ -3,6 +3,7 @@
 
 mod answers;
 mod blocks;
+mod changes;
 mod check;
 mod conversations;
 mod deploy;
@@ -14,6 +15,7 @@ mod pages;
 mod plans;
 mod profile;
 mod quotas;
+mod reminders;
 mod schemas;
 mod sending;
 mod sessions;
@@ -22,6 +24,7 @@ mod support;
 mod throttle;
 mod tokens;
 mod users;
+mod webhooks;
 
 #[test]
 fn everything_again_on_postgresql() {

@@ -338,35 +338,3 @@ fn a_mailbox_that_is_not_there_is_not_advanced() {
     assert_eq!((advance(ann), counters()), (true, vec![2]));
     assert_eq!((advance(nobody()), counters()), (false, vec![2]));
 }
-
-#[test]
-fn a_mailbox_remembers_for_thirty_days_what_is_gone() {
-    let world = World::new();
-    let (ann, bob) = (world.user("ann"), world.user("bob"));
-    let mut ids: Vec<_> = (0..6).map(|_| world.send(ann, bob, "hello")).collect();
-    let remembered = "SELECT count(*) FROM tombstones WHERE owner_id = 2";
-    let mut delete_next = || world.delete(bob, ids.pop().unwrap()).unwrap();
-    for _ in 0..3 {
-        delete_next();
-    }
-    world.wait(30 * Time::DAY);
-    delete_next();
-    assert_eq!(world.number(remembered), 4, "all are 30 days old at most");
-
-    world.wait(1);
-    delete_next();
-    assert_eq!(world.number(remembered), 3, "a new one takes two with it");
-    delete_next();
-    assert_eq!(world.number(remembered), 3, "and the next the last that is old enough");
-}
-
-#[test]
-fn what_is_old_in_one_mailbox_does_not_go_with_a_removal_in_another() {
-    let world = World::new();
-    let (ann, bob) = (world.user("ann"), world.user("bob"));
-    let (first, second) = (world.send(ann, ann, "hello"), world.send(bob, bob, "hello"));
-    world.delete(ann, first).unwrap();
-    world.wait(31 * Time::DAY);
-    world.delete(bob, second).unwrap();
-    assert_eq!(world.number("SELECT count(*) FROM tombstones"), 2);
-}

@@ -160,7 +160,7 @@ fn who_has_written_to_whom_is_known() {
         [(ANN, BOB, 101), (ANN, CID, 108), (BOB, ANN, 102), (CID, ANN, 107)]
     );
     let known = ProfileChange { accept_from: Some(AcceptFrom::Known), ..ProfileChange::default() };
-    world.write(move |tx, _cx| users::update(tx, user(BOB), &known)).unwrap();
+    world.write(move |tx, cx| users::update(tx, cx, user(BOB), &known)).unwrap();
     world.send(user(ANN), user(BOB), "from somebody who is known");
     let answer = world.try_send(user(DOT), draft(user(BOB), "", ""));
     assert_eq!(refused(answer), Error::ReceiverUnavailable);

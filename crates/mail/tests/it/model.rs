@@ -1,6 +1,8 @@
 //! Random histories of a few mailboxes, held to a model in memory after every step.
 
 mod compare;
+mod copies;
+mod news;
 mod state;
 mod steps;
 
@@ -12,7 +14,10 @@ use mail::messages::{self, Action, Batch, Marks, Unsent};
 use mail::sending::{Draft, To};
 use mail::text::Subject;
 use mail::users::{self, ProfileChange};
-use mail::{ConversationId, Error, MessageId, Result, Time, UserId, blocks, mailbox};
+use mail::webhooks::Kinds;
+use mail::{
+    ConversationId, Error, MessageId, Result, Time, UserId, Wanted, blocks, changes, mailbox,
+};
 use proptest::prelude::{ProptestConfig, proptest};
 use proptest::sample::Index;
 use proptest::test_runner::TestCaseError;
@@ -61,26 +66,35 @@ struct History {
     /// Whose mailboxes the step may have advanced.
     touched: BTreeSet<UserId>,
     steps: usize,
+    /// The model before the step, and how many events were told of until then.
+    before: Model,
+    told: usize,
 }
 
 impl History {
     fn begin() -> Self {
         let world = World::new();
+        world.want(Wanted { webhooks: Kinds::all(), reminders: false });
         let users = NAMES.map(|name| world.user(name)).to_vec();
         let mailboxes = users.iter().map(|user| (*user, Mailbox::new())).collect();
         let model = Model { sent: BTreeMap::new(), mailboxes };
-        Self { world, users, model, touched: BTreeSet::new(), steps: 0 }
+        let (before, told) = (model.clone(), users.len());
+        Self { world, users, model, touched: BTreeSet::new(), steps: 0, before, told }
     }
 
     fn run(mut self, steps: &[Step]) -> Holds {
         for step in steps {
             self.world.wait(Time::SECOND);
             self.touched.clear();
+            self.before = self.model.clone();
             self.take(step)?;
             self.steps += 1;
+            self.compare_news(matches!(step, Step::EmptyErased))?;
             self.compare()?;
+            self.pull_some()?;
         }
-        self.compare_all()
+        self.compare_all()?;
+        self.pull_all()
     }
 
     fn take(&mut self, step: &Step) -> Holds {
@@ -133,6 +147,10 @@ impl History {
             }
             Step::MarkUnread { by, message } => self.mark_unread(by, *message),
             Step::EmptyTrash => self.empty_trash(),
+            Step::Forget => {
+                while let Ok(1..) = self.world.write(|tx, cx| changes::forget(tx, cx, 3)) {}
+                Ok(())
+            }
             Step::EmptyErased => {
                 self.empty_erased();
                 Ok(())
@@ -390,7 +408,7 @@ impl History {
             Step::Accept { by, from } => {
                 let by = self.users[by];
                 let change = ProfileChange { accept_from: Some(from), ..ProfileChange::default() };
-                let answer = self.world.write(move |tx, _cx| users::update(tx, by, &change));
+                let answer = self.world.write(move |tx, cx| users::update(tx, cx, by, &change));
                 let closed = self.model.mailboxes[&by].closed;
                 prop_assert_eq!(answer, if closed { Err(Error::NotLoggedIn) } else { Ok(()) });
                 if !closed {

@@ -46,7 +46,7 @@ impl World {
     }
 
     pub(crate) fn update(&self, owner: UserId, change: ProfileChange) -> Result<()> {
-        self.write(move |tx, _cx| users::update(tx, owner, &change))
+        self.write(move |tx, cx| users::update(tx, cx, owner, &change))
     }
 
     /// Sets another password where `old` is the hash of the present one.
@@ -192,6 +192,7 @@ fn the_owner_sees_the_whole_account() {
         person: seen_as(ann, "Ann", "Ann Smith"),
         email: "secret@example.org".to_owned(),
         accept_from: AcceptFrom::Everyone,
+        reminders: true,
         created_at,
     };
     assert_eq!(world.profile(ann), Some(profile));
@@ -262,6 +263,7 @@ fn who_was_disabled_in_the_meantime_changes_nothing() {
         display_name: Some(Some(display("Zoe"))),
         email: Email::parse("new@example.org").ok(),
         accept_from: Some(AcceptFrom::Nobody),
+        reminders: Some(false),
     };
     assert_eq!(refused(world.update(ann, change())), Error::NotLoggedIn);
     assert_eq!(refused(world.update(nobody(), change())), Error::NotLoggedIn);

@@ -22,7 +22,8 @@ fn name(folded: &str) -> To {
 impl World {
     fn accept(&self, owner: UserId, from: AcceptFrom) {
         let change = ProfileChange { accept_from: Some(from), ..ProfileChange::default() };
-        self.write(move |tx, _cx| users::update(tx, owner, &change)).expect("the owner is enabled");
+        self.write(move |tx, cx| users::update(tx, cx, owner, &change))
+            .expect("the owner is enabled");
     }
 
     /// So many users at once.

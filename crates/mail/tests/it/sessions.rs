@@ -58,7 +58,7 @@ impl World {
         self.session(key).is_some()
     }
 
-    fn seen(&self, key: Key) {
+    pub(crate) fn seen(&self, key: Key) {
         self.write(move |tx, cx| Ok(sessions::seen(tx, cx, &key)?)).expect("it never fails");
     }
 

@@ -16,7 +16,7 @@ use mail::pages::{self, Filter, Page};
 use mail::sending::{self, Draft, Sent, To};
 use mail::text::{Body, Email, Lengths, Subject, Username};
 use mail::users::{self, Credentials};
-use mail::{Cx, Error, MessageId, Result, SCHEMA, Time, UserId, mailbox};
+use mail::{Cx, Error, MessageId, Result, SCHEMA, Time, UserId, Wanted, mailbox};
 use tempfile::TempDir;
 use testing::{Database, Engine, engine};
 
@@ -33,6 +33,7 @@ const START: Time = Time(1_750_000_000_000_000);
 pub(crate) struct World {
     db: Db,
     clock: Cell<Time>,
+    wanted: Cell<Wanted>,
     place: Place,
 }
 
@@ -72,7 +73,7 @@ impl World {
         };
         let db = Db::open(&url, SCHEMA).expect("the database can be opened");
         CHANCE.set(0);
-        Self { db, clock: Cell::new(START), place }
+        Self { db, clock: Cell::new(START), wanted: Cell::default(), place }
     }
 
     /// A file of the first step of the schema, filled as the version of then did it, and
@@ -90,7 +91,8 @@ impl World {
         drop(db);
         Db::migrate(&url, SCHEMA, START.0).expect("the schema can be brought up to date");
         let db = Db::open(&url, SCHEMA).expect("the database can be opened");
-        Self { db, clock: Cell::new(START), place: Place::Folder(folder) }
+        let place = Place::Folder(folder);
+        Self { db, clock: Cell::new(START), wanted: Cell::default(), place }
     }
 
     /// The present.
@@ -100,7 +102,12 @@ impl World {
 
     /// What operations know of the world.
     pub(crate) fn cx(&self) -> Cx {
-        Cx { now: self.now(), random: count_up }
+        Cx { now: self.now(), random: count_up, wanted: self.wanted.get() }
+    }
+
+    /// Sets what is to follow from what is done; at first nothing.
+    pub(crate) fn want(&self, wanted: Wanted) {
+        self.wanted.set(wanted);
     }
 
     /// Moves the clock.

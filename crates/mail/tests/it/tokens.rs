@@ -41,7 +41,7 @@ impl World {
         self.holding(key).is_some()
     }
 
-    fn used(&self, key: Key) {
+    pub(crate) fn used(&self, key: Key) {
         self.write(move |tx, cx| Ok(tokens::used(tx, cx, &key)?)).expect("it never fails");
     }
 

@@ -38,8 +38,11 @@ pub(super) fn restore(settings: &Settings, restore: &Restore) -> Result<(), Fail
     let url = settings.database()?;
     let now = jiff::Timestamp::from_microsecond(Clock::default().now().0)?;
     let stamp = now.strftime("%Y%m%dT%H%M%SZ").to_string();
-    let end_sessions = |tx: &mut db::Tx<'_>| mail::sessions::end_everybodys(tx).map(drop);
-    let restored = Db::restore(&url, &restore.file, mail::SCHEMA, &stamp, end_sessions)?;
+    let prepare = |tx: &mut db::Tx<'_>| {
+        mail::changes::begin_anew(tx)?;
+        mail::sessions::end_everybodys(tx).map(drop)
+    };
+    let restored = Db::restore(&url, &restore.file, mail::SCHEMA, &stamp, prepare)?;
     println!("{url} now holds {}", restore.file.display());
     if let Some(kept) = restored.kept {
         println!("The database that was there is kept in {}.", kept.display());

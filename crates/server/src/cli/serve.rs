@@ -8,10 +8,11 @@ use anyhow::anyhow;
 use super::Failure;
 use crate::config::Settings;
 use crate::signal::Stops;
-use crate::{Clock, telemetry};
+use crate::{Clock, files, telemetry};
 
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     telemetry::start(&settings)?;
+    files::allow(settings.max_connections);
     super::wait(serve(settings))?
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::Deserialize as _;
 
-use super::Page;
+use super::{Allowed, Page};
 
 pub(super) fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
     let items = Vec::<String>::deserialize(from)?;
@@ -21,6 +21,14 @@ pub(super) fn pages<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Pag
     let items = Vec::<String>::deserialize(from)?;
     let parsed = items.iter().map(|item| Page::parse(item)).collect::<Option<_>>();
     parsed.ok_or_else(|| serde::de::Error::custom("each must look like https://app.example.org"))
+}
+
+pub(super) fn hosts<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Allowed>, D::Error> {
+    let items = Vec::<String>::deserialize(from)?;
+    let parsed = items.iter().map(|item| Allowed::parse(item)).collect::<Option<_>>();
+    parsed.ok_or_else(|| {
+        serde::de::Error::custom("each must be the name of a host, an address or a network")
+    })
 }
 
 pub(super) fn optional_address<'de, D>(from: D) -> Result<Option<SocketAddr>, D::Error>

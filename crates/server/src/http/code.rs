@@ -104,6 +104,8 @@ codes! {
         "There were too many attempts at this account or from this address.";
     QuotaExceeded, "quota_exceeded", TOO_MANY_REQUESTS / TOO_MANY_REQUESTS, "Quota exceeded",
         "The caller has sent as much as is allowed for now.";
+    TooManyStreams, "too_many_streams", TOO_MANY_REQUESTS / TOO_MANY_REQUESTS, "Too many streams",
+        "The user has as many open streams on this node as one may have.";
     Internal, "internal", INTERNAL_SERVER_ERROR / INTERNAL_SERVER_ERROR, "Internal error",
         "Something went wrong in the server; its log names it under the request id.";
     Unavailable, "unavailable", SERVICE_UNAVAILABLE / SERVICE_UNAVAILABLE, "Unavailable",

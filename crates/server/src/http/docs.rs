@@ -1,4 +1,5 @@
-//! `/docs`: the API as pages to read. They name no other host, and hold no code of others.
+//! `/docs`: the API as pages to read, and an inbox as an example. They name no other host, and hold
+//! no code of others.
 
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
 use axum::response::IntoResponse;
@@ -32,12 +33,40 @@ pub(super) async fn errors() -> impl IntoResponse {
 
 /// `GET /docs/style.css`.
 pub(super) async fn style() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("docs/style.css"))
+    css(include_str!("docs/style.css"))
 }
 
 /// `GET /docs/script.js`.
 pub(super) async fn script() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT)
+    javascript(SCRIPT)
+}
+
+/// `GET /docs/inbox`: the example of `examples/inbox`, on the server whose API it calls.
+pub(super) async fn inbox() -> impl IntoResponse {
+    page(include_str!("../../../../examples/inbox/index.html"))
+}
+
+/// `GET /docs/inbox.css`.
+pub(super) async fn inbox_style() -> impl IntoResponse {
+    css(include_str!("../../../../examples/inbox/style.css"))
+}
+
+/// `GET /docs/inbox.js`.
+pub(super) async fn inbox_script() -> impl IntoResponse {
+    javascript(include_str!("../../../../examples/inbox/inbox.js"))
+}
+
+/// `GET /docs/postroom.js`: the client for browsers.
+pub(super) async fn client() -> impl IntoResponse {
+    javascript(include_str!("../../../../clients/js/postroom.js"))
+}
+
+fn css(text: &'static str) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/css; charset=utf-8")], text)
+}
+
+fn javascript(text: &'static str) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], text)
 }
 
 fn page(html: impl Into<String>) -> impl IntoResponse {

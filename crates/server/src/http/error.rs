@@ -244,6 +244,7 @@ impl From<mail::Error> for Error {
             mail::Error::ReceiverUnavailable => Code::RecipientUnavailable,
             mail::Error::UnknownReceiver => Code::UnknownRecipient,
             mail::Error::NotTheSender => Code::NotTheSender,
+            mail::Error::ChangesForgotten => Code::CannotCalculateChanges,
             mail::Error::StaleTag => Code::PreconditionFailed,
             mail::Error::NotFound | mail::Error::UnknownUser => Code::NotFound,
         };

@@ -2,8 +2,10 @@
 
 mod batch;
 mod blocks;
+mod changes;
 mod conversations;
 mod document;
+mod events;
 mod fields;
 mod filter;
 mod idempotency;
@@ -29,6 +31,8 @@ fn api() -> Api {
     let parts = [
         messages::api,
         batch::api,
+        changes::api,
+        events::api,
         conversations::api,
         users::api,
         sessions::api,

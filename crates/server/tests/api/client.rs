@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
 use crate::contract;
+use crate::feed::Feed;
 use crate::harness::Address;
 
 type Line = SendRequest<Full<Bytes>>;
@@ -97,10 +98,16 @@ impl Browser {
         if !open {
             *line = Some((server, connect(server).await));
         }
-        let (_, line) = line.as_mut().expect("it is open");
-        let response = line.send_request(request).await;
+        let (_, open) = line.as_mut().expect("it is open");
+        let response = open.send_request(request).await;
         let (head, body) = response.expect("the server answers").into_parts();
-        let body = body.collect().await.expect("the answer is whole").to_bytes();
+        let body = if head.headers.get("content-type").is_some_and(|kind| kind == EVENTS) {
+            // It has no end: [`Ask::listen`] is for those who want to hear it.
+            *line = None;
+            Bytes::new()
+        } else {
+            body.collect().await.expect("the answer is whole").to_bytes()
+        };
         let answer = Answer { status: head.status.as_u16(), headers: head.headers, body };
         let mut jar = self.jar.lock().unwrap_or_else(PoisonError::into_inner);
         for cookie in answer.cookies() {
@@ -114,7 +121,10 @@ impl Browser {
     }
 }
 
-async fn connect(server: SocketAddr) -> Line {
+/// What a stream of events is.
+pub(crate) const EVENTS: &str = "text/event-stream";
+
+pub(crate) async fn connect(server: SocketAddr) -> Line {
     let stream = tokio::net::TcpStream::connect(server).await;
     let stream = TokioIo::new(stream.expect("the server listens"));
     let (line, connection) = handshake(stream).await.expect("the server speaks HTTP");
@@ -185,6 +195,19 @@ impl Ask<'_> {
 
     /// Sends it, and checks what every answer must be.
     pub(crate) async fn go(self) -> Answer {
+        let (browser, method, path) = (self.browser, self.method.clone(), self.path.clone());
+        let answer = browser.send(self.request()).await;
+        answer.check(&method, &path);
+        answer
+    }
+
+    /// Sends it over a connection of its own and listens to the events that are answered.
+    pub(crate) async fn listen(self) -> Feed {
+        let (address, path) = (self.browser.address.socket(), self.path.clone());
+        Feed::open(address, &path, self.request()).await
+    }
+
+    fn request(self) -> Request<Full<Bytes>> {
         let browser = self.browser;
         let mut request = Request::builder()
             .method(self.method.clone())
@@ -214,9 +237,7 @@ impl Ask<'_> {
         for (name, value) in &self.headers {
             add(name, value);
         }
-        let answer = browser.send(request).await;
-        answer.check(&self.method, &self.path);
-        answer
+        request
     }
 }
 
@@ -324,7 +345,7 @@ impl Answer {
     }
 
     /// What holds for every answer, whatever was asked.
-    fn check(&self, method: &Method, path: &str) {
+    pub(crate) fn check(&self, method: &Method, path: &str) {
         let id = self.header("x-request-id").unwrap_or_default();
         assert!(id.len() >= 8 && id.bytes().all(|b| b.is_ascii_alphanumeric()), "{path} {self:?}");
         let is_page = self.header("content-type") == Some("text/html; charset=utf-8");

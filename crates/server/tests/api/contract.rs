@@ -7,10 +7,10 @@ use hyper::Method;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use crate::client::Answer;
+use crate::client::{Answer, EVENTS};
 
 /// Headers that need not be promised: they are on every answer, or a matter of HTTP itself.
-const USUAL: [&str; 13] = [
+const USUAL: [&str; 14] = [
     "cache-control",
     "connection",
     "content-length",
@@ -20,6 +20,7 @@ const USUAL: [&str; 13] = [
     "date",
     "referrer-policy",
     "strict-transport-security",
+    "transfer-encoding",
     "vary",
     "x-content-type-options",
     "x-request-id",
@@ -62,6 +63,9 @@ pub(crate) fn check(method: &Method, path: &str, answer: &Answer) {
         assert!(answer.body.is_empty(), "{method} {path}: {answer:?}");
         return assert_eq!(answer.header("content-type"), None, "{method} {path}: {answer:?}");
     };
+    if kind == EVENTS {
+        return assert_eq!(answer.header("content-type"), Some(EVENTS), "{answer:?}");
+    }
     let schema = content["schema"]["$ref"].as_str().expect("each schema has a name");
     check_body(method, kind, schema.rsplit('/').next().expect("a path has an end"), answer);
 }

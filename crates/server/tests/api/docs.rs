@@ -12,10 +12,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-const PAGES: [&str; 2] = ["/docs", "/docs/errors"];
-const FILES: [(&str, &str); 2] = [
+const PAGES: [&str; 3] = ["/docs", "/docs/errors", "/docs/inbox"];
+const FILES: [(&str, &str); 5] = [
     ("/docs/style.css", "text/css; charset=utf-8"),
     ("/docs/script.js", "text/javascript; charset=utf-8"),
+    ("/docs/inbox.css", "text/css; charset=utf-8"),
+    ("/docs/inbox.js", "text/javascript; charset=utf-8"),
+    ("/docs/postroom.js", "text/javascript; charset=utf-8"),
 ];
 
 async fn get(app: &TestApp, path: &str) -> (Answer, String) {

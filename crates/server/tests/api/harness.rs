@@ -376,12 +376,18 @@ fn prepare(url: &str) {
 }
 
 /// Each table, a row as one text.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 19] = [
+    "SELECT 'webhook ' || id || ' ' || quote(url) || ' ' || kinds || ' ' || secret_version || ' '
+         || quote(disabled_at) FROM webhooks ORDER BY id",
+    "SELECT 'event ' || id || ' ' || kind || ' ' || waits FROM webhook_events ORDER BY id",
+    "SELECT 'delivery ' || event_id || ' ' || webhook_id || ' ' || attempts || ' '
+         || quote(due_at) || ' ' || quote(outcome)
+     FROM webhook_deliveries ORDER BY event_id, webhook_id",
     "SELECT 'trash ' || owner_id || ' ' || message_id || ' ' || trashed_at
      FROM trash ORDER BY owner_id, message_id",
     "SELECT 'user ' || id || ' ' || quote(name) || ' ' || quote(name_folded) || ' '
          || quote(email) || ' ' || quote(password_hash) || ' ' || quote(disabled_at) || ' '
-         || quote(display_name) || ' ' || quote(erased_at)
+         || quote(display_name) || ' ' || quote(erased_at) || ' ' || quote(reminders_off_at)
      FROM users ORDER BY id",
     "SELECT 'session ' || user_id || ' ' || quote(token_hash) || ' ' || created_at || ' '
          || last_seen_at || ' ' || quote(address) || ' ' || quote(user_agent)
@@ -403,6 +409,8 @@ const TABLES: [&str; 15] = [
          || forgotten_seq FROM mailboxes ORDER BY owner_id",
     "SELECT 'contact ' || owner_id || ' ' || peer_id || ' ' || first_at
      FROM contacts ORDER BY owner_id, peer_id",
+    "SELECT 'reminder ' || owner_id || ' ' || message_id || ' ' || quote(waits_since)
+         || ' ' || tries FROM reminders ORDER BY owner_id",
     "SELECT 'erasure ' || owner_id FROM erasures ORDER BY owner_id",
     "SELECT 'message ' || id || ' ' || sender_id || ' ' || receiver_id || ' ' || quote(others)
          || ' ' || quote(conversation_id) || ' ' || quote(in_reply_to) || ' ' || quote(subject)

@@ -7,13 +7,21 @@ mod config;
 mod contract;
 mod csrf;
 mod docs;
+mod feed;
 mod harness;
 mod operations;
+mod post;
+mod reminders;
 mod sessions;
 mod strangers;
 mod throttling;
 mod user;
 mod v1;
+mod webhooks;
+
+#[path = "../process/receiver.rs"]
+#[expect(dead_code, reason = "the tests of one process use the rest of it")]
+mod receiver;
 
 #[test]
 fn everything_again_on_postgresql() {

@@ -10,8 +10,11 @@ use std::process::Stdio;
 use std::sync::mpsc::channel;
 use std::thread;
 
-use crate::client::{PASSWORD, PATIENCE, User};
+use serde_json::Value;
+
+use crate::client::{Answer, PASSWORD, PATIENCE, User};
 use crate::faults::build_shim;
+use crate::follower::Follower;
 use crate::support::{Place, finish};
 use crate::traffic::{account, people};
 
@@ -132,6 +135,49 @@ fn a_restore_keeps_the_database_that_was_there_and_says_where() {
     ann.at(server.address);
     ann.login(PASSWORD);
     assert_eq!(ann.inbox(), [first, second]);
+}
+
+#[test]
+fn after_a_restore_nobody_goes_on_from_the_history_that_is_gone() {
+    if testing::is_about_sqlite("PostgreSQL has tools of its own to save and restore") {
+        return;
+    }
+    let place = Place::new();
+    let server = place.serve();
+    let mut ann = server.user("ann");
+    ann.sends(ann.id, "before", "the backup");
+    place.run(&["backup", "today.db"]).ok();
+    let other = ann.sends(ann.id, "after", "the backup");
+    let known = 2;
+    assert_eq!(ann.changes(known).status, 200);
+    server.stop();
+    place.run(&["restore", "today.db"]).ok();
+
+    let server = place.serve();
+    ann.at(server.address);
+    ann.login(PASSWORD);
+    // The counter has the same value again, and it means something else.
+    let again = ann.sends(ann.id, "another", "message");
+    assert_eq!(again, other);
+    for state in 0..=known + 1 {
+        assert_eq!(ann.changes(state).json()["code"], "cannot_calculate_changes", "{state}");
+    }
+    let mut follower = Follower::of(&ann);
+    follower.last = Some(known);
+    let mut wire = follower.open(server.address).expect("it is opened");
+    let heard = follower.hear(&mut wire, &mut String::new()).expect("it says something");
+    assert_eq!(heard, ["reset", "unread"]);
+    assert_eq!(ann.changes(follower.last.expect("it has one")).status, 200);
+    drop(wire);
+    server.stop();
+    place.is_whole();
+}
+
+impl User {
+    fn changes(&mut self, since: i64) -> Answer {
+        let path = format!("/v1/changes?since={since}");
+        self.call("GET", &path, &Value::Null).expect("an answer")
+    }
 }
 
 #[test]

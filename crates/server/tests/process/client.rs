@@ -170,6 +170,23 @@ impl Wire {
         Ok(answer)
     }
 
+    /// The next piece of an answer that has no length; nothing at its end.
+    pub(crate) fn piece(&mut self) -> Result<Vec<u8>, End> {
+        loop {
+            let size = self.ahead.windows(2).position(|two| two == b"\r\n");
+            if let Some(end) = size {
+                let digits = std::str::from_utf8(&self.ahead[..end]).expect("a size is text");
+                let length = usize::from_str_radix(digits, 16).expect("a size is a number");
+                if self.ahead.len() >= end + 2 + length + 2 {
+                    let piece = self.ahead[end + 2..end + 2 + length].to_vec();
+                    self.ahead.drain(..end + 2 + length + 2);
+                    return Ok(piece);
+                }
+            }
+            self.more()?;
+        }
+    }
+
     /// Everything until the server closes the connection.
     pub(crate) fn rest(&mut self) -> Result<Vec<u8>, End> {
         while self.fill()? > 0 {}

@@ -10,16 +10,22 @@ mod client;
 mod config;
 mod crash;
 mod faults;
+mod follower;
 mod fuzz;
 mod hostile;
 mod limits;
 mod moving;
+mod post;
+#[expect(dead_code, reason = "the tests of the API use the rest of it")]
+mod receiver;
 mod retries;
 mod secrets;
 mod shutdown;
 mod storage;
+mod streams;
 mod support;
 mod traffic;
+mod webhooks;
 
 #[test]
 fn everything_again_on_postgresql() {

@@ -92,6 +92,13 @@ impl Place {
         self.path("data/postroom.db")
     }
 
+    /// Where the database is.
+    pub(crate) fn url(&self) -> db::Url {
+        let url = self.database.as_ref().map(Database::url);
+        let url = url.unwrap_or_else(|| "sqlite:postroom.db".to_owned());
+        db::Url::parse(&url, &self.path("data")).expect("it is an address")
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_postroom"));
         command.args(arguments).env_clear().current_dir(self.folder.path());

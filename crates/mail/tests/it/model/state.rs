@@ -9,6 +9,8 @@ use mail::sending::{Refusal, Whom};
 use mail::users::AcceptFrom;
 use mail::{ConversationId, Error, MessageId, Time, UserId};
 
+use super::copies::Copy;
+
 /// When a message was marked, and how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Marked {
@@ -96,6 +98,8 @@ pub(super) struct Mailbox {
     pub threads: BTreeMap<ConversationId, Thread>,
     /// What a client saw at each value of the counter, and until when.
     pub seen: BTreeMap<i64, (Time, Seen)>,
+    /// What a client has that asks what has changed.
+    pub copy: Copy,
 }
 
 impl Mailbox {
@@ -111,6 +115,7 @@ impl Mailbox {
             changes: Vec::new(),
             threads: BTreeMap::new(),
             seen: BTreeMap::new(),
+            copy: Copy::default(),
         }
     }
 

@@ -89,6 +89,7 @@ pub(super) enum Step {
         hours: i64,
     },
     EmptyTrash,
+    Forget,
     EmptyErased,
 }
 
@@ -203,6 +204,7 @@ fn swept() -> impl Strategy<Value = Step> {
             .prop_map(|(by, message, sweep, limit)| Step::Sweep { by, message, sweep, limit }),
         (who(), any::<Index>()).prop_map(|(by, message)| Step::MarkUnread { by, message }),
         Just(Step::EmptyTrash),
+        Just(Step::Forget),
     ]
 }
 

@@ -28,6 +28,8 @@ fn users(world: &World) -> Vec<Plan> {
         "UPDATE users SET disabled_at = NULL WHERE id = ?1 AND erased_at IS NULL",
         "UPDATE mailboxes SET closed_at = NULL WHERE owner_id = ?1",
         "SELECT id, name, display_name FROM users WHERE id = ?1",
+        "SELECT id, name, display_name FROM users WHERE id = ?1
+         UNION ALL SELECT id, name, display_name FROM users WHERE id = ?2",
         "SELECT id, name, display_name FROM users
          WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
         "SELECT id, name, display_name, name_folded FROM users
@@ -36,7 +38,7 @@ fn users(world: &World) -> Vec<Plan> {
         "SELECT id, name, display_name, display_folded FROM users
          WHERE display_folded >= ?1 AND display_folded < ?2 AND display_folded <> ''
          AND disabled_at IS NULL ORDER BY display_folded LIMIT ?3",
-        "SELECT id, name, display_name, email, accept_from, created_at
+        "SELECT id, name, display_name, email, accept_from, created_at, reminders_off_at
          FROM users JOIN mailboxes ON mailboxes.owner_id = users.id
          WHERE users.id = ?1 AND erased_at IS NULL",
         "UPDATE users SET display_name = ?2, display_folded = ?3
@@ -44,12 +46,16 @@ fn users(world: &World) -> Vec<Plan> {
         "UPDATE users SET email = ?2 WHERE id = ?1 AND disabled_at IS NULL",
         "UPDATE mailboxes SET accept_from = ?2 WHERE owner_id = ?1",
         "UPDATE users SET name = '', name_folded = ?2, display_name = '', display_folded = '',
-         email = '', password_hash = '', disabled_at = ?3, erased_at = ?3
+         email = '', password_hash = '', reminders_off_at = NULL, disabled_at = ?3, erased_at = ?3
          WHERE id = ?1 AND erased_at IS NULL",
         "DELETE FROM blocks WHERE owner_id = ?1",
         "DELETE FROM contacts WHERE owner_id = ?1",
         "DELETE FROM quotas WHERE owner_id = ?1",
         "DELETE FROM kept_answers WHERE owner_id = ?1",
+        "DELETE FROM reminders WHERE owner_id = ?1",
+        "UPDATE users SET reminders_off_at = NULL WHERE id = ?1",
+        "UPDATE users SET reminders_off_at = coalesce(reminders_off_at, ?2)
+         WHERE id = ?1 AND erased_at IS NULL",
         "UPDATE mailboxes SET closed_at = ?2, blocks = 0 WHERE owner_id = ?1",
     ])
 }
@@ -64,6 +70,9 @@ fn keys(world: &World) -> Vec<Plan> {
          WHERE user_id = ?1 AND last_seen_at > ?2 AND created_at > ?3",
         "UPDATE sessions SET last_seen_at = ?3
          WHERE user_id = ?1 AND token_hash = ?2 AND last_seen_at < ?3 AND last_seen_at > ?4",
+        "SELECT user_id, last_seen_at, token_hash FROM sessions
+         WHERE user_id IN (SELECT value FROM json_each(?1))
+         AND last_seen_at > ?2 AND created_at > ?3",
         "DELETE FROM sessions WHERE user_id = ?1 AND token_hash = ?2",
         "SELECT token_hash FROM sessions WHERE user_id = ?1",
         "DELETE FROM sessions WHERE user_id = ?1 AND token_hash <> ?2",
@@ -78,6 +87,9 @@ fn keys(world: &World) -> Vec<Plan> {
          WHERE user_id = ?1 AND token_hash = ?2 AND coalesce(last_used_at, 0) < ?3",
         "SELECT token_hash, name, scopes, created_at, expires_at, last_used_at FROM tokens
          WHERE user_id = ?1",
+        "SELECT user_id, last_used_at, token_hash FROM tokens
+         WHERE user_id IN (SELECT value FROM json_each(?1))
+         AND coalesce(expires_at, ?2 + 1) > ?2",
         "DELETE FROM tokens WHERE user_id = ?1 AND token_hash = ?2",
         "DELETE FROM tokens WHERE user_id = ?1 AND token_hash <> ?2",
         "DELETE FROM tokens WHERE user_id = ?1",

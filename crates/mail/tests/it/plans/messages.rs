@@ -42,7 +42,7 @@ macro_rules! threads {
 
 /// What a request runs.
 pub(super) fn hot(world: &World) -> Vec<Plan> {
-    [mailbox, entries, threads, envelopes, pages, conversations]
+    [mailbox, entries, changes, threads, envelopes, pages, conversations]
         .into_iter()
         .flat_map(|statements| statements(world))
         .collect()
@@ -59,6 +59,7 @@ fn mailbox(world: &World) -> Vec<Plan> {
         "UPDATE mailboxes SET counter = counter + 1, unread = unread + ?2,
          unread_conversations = unread_conversations + ?2
          WHERE owner_id = ?1 AND closed_at IS NULL AND accept_from = 0 AND blocks = 0",
+        "SELECT sender_id FROM messages WHERE id = ?1",
         "SELECT closed_at, accept_from, blocks FROM mailboxes WHERE owner_id = ?1",
         "SELECT 1 FROM blocks WHERE owner_id = ?1 AND blocked_id = ?2",
         "SELECT 1 FROM threads WHERE owner_id = ?1 AND conversation_id = ?2",
@@ -90,9 +91,6 @@ fn entries(world: &World) -> Vec<Plan> {
         "INSERT INTO tombstones (owner_id, seq, message_id, created_seq, destroyed_at)
          SELECT owner_id, counter, ?2, ?3, ?4 FROM mailboxes WHERE owner_id = ?1",
         "DELETE FROM entries WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3",
-        "SELECT seq, destroyed_at FROM tombstones WHERE owner_id = ?1 ORDER BY seq LIMIT 2",
-        "DELETE FROM tombstones WHERE owner_id = ?1 AND seq = ?2",
-        "UPDATE mailboxes SET forgotten_seq = ?2 WHERE owner_id = ?1",
         "UPDATE mailboxes SET unread = unread + ?2,
          unread_conversations = unread_conversations + ?3 WHERE owner_id = ?1",
     ]);
@@ -102,6 +100,21 @@ fn entries(world: &World) -> Vec<Plan> {
         "WHERE owner_id = ?1 AND place IN (1, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15)
          AND message_id = ?2",
     ]);
+    all
+}
+
+/// What changed. The ends of the places are ranges of the key, as in a list.
+fn changes(world: &World) -> Vec<Plan> {
+    let mut all = Vec::from(plans![
+        world,
+        "SELECT unread, unread_conversations, counter, forgotten_seq FROM mailboxes
+         WHERE owner_id = ?1",
+        "SELECT owner_id, counter FROM mailboxes
+         WHERE owner_id IN (SELECT value FROM json_each(?1))",
+        "SELECT seq, message_id, created_seq FROM tombstones
+         WHERE owner_id = ?1 AND seq > ?2 AND seq <= ?3",
+    ]);
+    all.extend(entries![world, "WHERE owner_id = ?1 AND changed_seq > ?2 AND changed_seq <= ?3",]);
     all
 }
 
@@ -128,6 +141,8 @@ fn threads(world: &World) -> Vec<Plan> {
 fn envelopes(world: &World) -> Vec<Plan> {
     Vec::from(plans![
         world,
+        "SELECT id, sender_id, receiver_id, others, conversation_id, in_reply_to, subject,
+         substr(body, 1, 140), sent_at, client_id, metadata FROM messages WHERE id = ?1",
         "SELECT id, sender_id, receiver_id, others, conversation_id, in_reply_to, subject,
          substr(body, 1, 140), sent_at, client_id, metadata FROM messages
          WHERE id IN (SELECT value FROM json_each(?1))",
@@ -190,8 +205,34 @@ pub(super) fn background(world: &World) -> Vec<Plan> {
         "SELECT owner_id FROM erasures ORDER BY owner_id LIMIT 1",
         "DELETE FROM tombstones WHERE owner_id = ?1",
         "DELETE FROM erasures WHERE owner_id = ?1",
+        "SELECT owner_id, seq, message_id FROM tombstones WHERE destroyed_at < ?1
+         ORDER BY destroyed_at LIMIT ?2",
+        "UPDATE mailboxes SET forgotten_seq = ?2 WHERE owner_id = ?1 AND forgotten_seq < ?2",
+        "DELETE FROM tombstones WHERE owner_id = ?1 AND seq = ?2 AND message_id = ?3",
+        "SELECT 1 FROM reminders WHERE waits_since <= ?1 LIMIT 1",
+        "SELECT owner_id, message_id, waits_since, tries FROM reminders WHERE waits_since <= ?1
+         ORDER BY waits_since LIMIT ?2",
+        "DELETE FROM reminders WHERE owner_id = ?1 AND waits_since = ?2",
+        "UPDATE reminders SET message_id = ?3, waits_since = ?4, tries = 0
+         WHERE owner_id = ?1 AND waits_since = ?2",
+        "UPDATE reminders SET waits_since = NULL, tries = tries + 1
+         WHERE owner_id = ?1 AND waits_since = ?2",
+        "UPDATE reminders SET waits_since = ?4, tries = ?5
+         WHERE owner_id = ?1 AND message_id = ?2 AND tries = ?3 AND waits_since IS NULL",
+        "SELECT email FROM users
+         WHERE id = ?1 AND disabled_at IS NULL AND reminders_off_at IS NULL",
+        "SELECT max(last_seen_at) FROM sessions WHERE user_id = ?1",
+        "SELECT max(last_used_at) FROM tokens WHERE user_id = ?1",
+        "SELECT conversation_id FROM threads WHERE owner_id = ?1
+         AND conversation_id IN (SELECT value FROM json_each(?2)) AND muted_at IS NOT NULL",
+        "SELECT blocked_id FROM blocks WHERE owner_id = ?1
+         AND blocked_id IN (SELECT value FROM json_each(?2))",
     ]);
-    all.extend(entries![world, "WHERE owner_id = ?1 LIMIT ?2",]);
+    all.extend(entries![
+        world,
+        "WHERE owner_id = ?1 LIMIT ?2",
+        "WHERE owner_id = ?1 AND place = ?2 AND message_id >= ?3 ORDER BY message_id LIMIT ?4",
+    ]);
     all
 }
 
@@ -266,7 +307,26 @@ fn what_runs_in_the_background_reads_no_more_than_it_changes() {
             "SCAN erasures",
             "SEARCH tombstones USING PRIMARY KEY (owner_id=?)",
             "SEARCH erasures USING INTEGER PRIMARY KEY (rowid=?)",
+            "SEARCH tombstones USING COVERING INDEX tombstones_old (destroyed_at<?)",
+            "SEARCH mailboxes USING INTEGER PRIMARY KEY (rowid=?)",
+            "SEARCH tombstones USING PRIMARY KEY (owner_id=? AND seq=? AND message_id=?)",
+            "SEARCH reminders USING COVERING INDEX reminders_waiting (waits_since<?)",
+            "SEARCH reminders USING INDEX reminders_waiting (waits_since<?)",
+            "SEARCH reminders USING INTEGER PRIMARY KEY (rowid=?)",
+            "SEARCH reminders USING INTEGER PRIMARY KEY (rowid=?)",
+            "SEARCH reminders USING INTEGER PRIMARY KEY (rowid=?)",
+            "SEARCH reminders USING INTEGER PRIMARY KEY (rowid=?)",
+            "SEARCH users USING INTEGER PRIMARY KEY (rowid=?)",
+            "SEARCH sessions USING PRIMARY KEY (user_id=?)",
+            "SEARCH tokens USING PRIMARY KEY (user_id=?)",
+            "SEARCH threads USING PRIMARY KEY (owner_id=? AND conversation_id=?)",
+            "LIST SUBQUERY 1",
+            "SCAN json_each VIRTUAL TABLE INDEX 1:",
+            "SEARCH blocks USING PRIMARY KEY (owner_id=? AND blocked_id=?)",
+            "LIST SUBQUERY 1",
+            "SCAN json_each VIRTUAL TABLE INDEX 1:",
             "SEARCH entries USING PRIMARY KEY (owner_id=?)",
+            "SEARCH entries USING PRIMARY KEY (owner_id=? AND place=? AND message_id>?)",
         ]
     );
 }

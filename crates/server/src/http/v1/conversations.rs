@@ -13,6 +13,7 @@ use super::fields::flag;
 use super::input::{Asked, Id, Input};
 use super::operation::{Api, Operation, Tag};
 use super::page;
+use super::tags::{self, Known};
 use super::users::Person;
 use super::view::{Item, People};
 use crate::App;
@@ -30,7 +31,9 @@ pub(super) fn api(api: Api) -> Api {
     let list = Operation::get(path, "listConversations", Tag::Conversations, summary)
         .scope::<Read>()
         .paged()
-        .answers::<List<'_>>(200, "A page of them, the one with the newest message first.");
+        .answers::<List<'_>>(200, "A page of them, the one with the newest message first.")
+        .may_have("ETag", "On the first page: the state of the mailbox.")
+        .unchanged();
     let path = "/v1/conversations/{id}";
     let one = Operation::get(path, "getConversation", Tag::Conversations, "Reads a conversation")
         .scope::<Read>()
@@ -100,12 +103,16 @@ struct List<'a> {
 async fn list(
     State(app): State<App>,
     caller: Caller<Read>,
+    known: Known,
     asked: Asked,
 ) -> Result<Response, Error> {
     let (limit, before) = asked.read(|fields| {
         let (limit, before) = (fields.limit(), fields.cursor());
         Some((limit?, before?))
     })?;
+    if let (None, Some(unchanged)) = (before, known.unmoved(&app, caller.user).await?) {
+        return Ok(unchanged);
+    }
     let limit = usize::try_from(limit).unwrap_or_default();
     let page = app.db.read(move |tx| conversations::list(tx, caller.user, before, limit)).await?;
     let people = People::new(page.people);
@@ -114,7 +121,7 @@ async fn list(
         next_cursor: page.next.map(|next| page::cursor([next.get()])),
         state: page.state.map(|state| state.to_string()),
     };
-    Ok(Json(list).into_response())
+    Ok(tags::of_list(page.state, Json(list)))
 }
 
 async fn one(

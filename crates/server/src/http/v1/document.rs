@@ -188,13 +188,13 @@ fn parameters(operation: &Operation) -> Vec<Value> {
         })
     });
     let mut parameters: Vec<_> = in_path.chain(query(operation)).collect();
-    for (name, description) in &operation.headers {
+    for (name, description, example) in &operation.headers {
         parameters.push(json!({
             "name": name,
             "in": "header",
             "description": description,
             "schema": { "type": "string" },
-            "example": "\"17\"",
+            "example": example,
         }));
     }
     if operation.idempotent {
@@ -276,7 +276,7 @@ fn done(operation: &Operation, answer: &Answer, schemas: &mut Schemas) -> Value 
     let mut response = json!({ "description": answer.description, "headers": headers });
     if let Some(schema) = answer.schema {
         let schema = schema(schemas);
-        response["content"] = json!({ "application/json": { "schema": schema } });
+        response["content"] = json!({ answer.media: { "schema": schema } });
     }
     for link in &answer.links {
         response["links"][link.operation] = json!({
@@ -333,6 +333,7 @@ fn told_beside(code: Code) -> &'static [(&'static str, &'static str, bool)] {
             ("RateLimit-Policy", "The limit that allows no more.", true),
             ("RateLimit", "When it allows more.", true),
         ],
+        Code::TooManyStreams => &[("Retry-After", "Seconds to wait.", true)],
         Code::RequestInProgress | Code::Unavailable | Code::StorageFull => {
             &[("Retry-After", "Seconds to wait.", false)]
         }

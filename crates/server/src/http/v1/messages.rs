@@ -1,4 +1,4 @@
-//! `/v1/messages` and `/v1/unread`.
+//! `/v1/messages`.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use mail::messages::{self, Marks, Message};
 use mail::pages;
 use mail::sending::{self, ClientId, Draft, Metadata, RECEIVERS, Refusal, To, Whom};
 use mail::text::{self, Body, Lengths, Subject, USERNAME_CHARS};
-use mail::{MessageId, UserId, mailbox, quotas};
+use mail::{MessageId, UserId, quotas};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -55,7 +55,9 @@ pub(super) fn api(api: Api) -> Api {
         .scope::<Read>();
     let list = filter::parameters(list)
         .paged()
-        .answers::<List<'_>>(200, "A page of them. It may be short while there are more.");
+        .answers::<List<'_>>(200, "A page of them. It may be short while there are more.")
+        .may_have("ETag", "On the first page: the state of the mailbox.")
+        .unchanged();
     let path = "/v1/messages/{id}";
     let one = Operation::get(path, "getMessage", Tag::Messages, "Reads a message; changes nothing")
         .scope::<Read>()
@@ -77,19 +79,12 @@ pub(super) fn api(api: Api) -> Api {
         .scope::<Write>()
         .answers::<Unsent>(200, "From whom it was taken, and who had read it.")
         .errors(&[Code::NotTheSender]);
-    let summary = "Counts what is unread in the inbox";
-    let unread = Operation::get("/v1/unread", "getUnread", Tag::Messages, summary)
-        .scope::<Read>()
-        .answers::<Unread>(200, "The counts.")
-        .header("ETag", "The state of the mailbox.")
-        .unchanged();
     api.add(send, self::send)
         .add(list, self::list)
         .add(one, self::one)
         .add(mark, self::mark)
         .add(destroy, self::destroy)
         .add(unsend, self::unsend)
-        .add(unread, self::unread)
 }
 
 /// A message to be sent.
@@ -249,6 +244,7 @@ struct List<'a> {
 async fn list(
     State(app): State<App>,
     caller: Caller<Read>,
+    known: Known,
     asked: Asked,
 ) -> Result<Response, Error> {
     let (filter, limit, before) = asked.read(|fields| {
@@ -257,6 +253,9 @@ async fn list(
     })?;
     let limit = usize::try_from(limit).unwrap_or_default();
     let user = caller.user;
+    if let (None, Some(unchanged)) = (before, known.unmoved(&app, user).await?) {
+        return Ok(unchanged);
+    }
     let page = if filter.is_selective() {
         app.db.scan(move |tx| pages::list(tx, user, &filter, before, limit)).await?
     } else {
@@ -268,7 +267,7 @@ async fn list(
         next_cursor: page.next.map(|next| page::cursor([next.get()])),
         state: page.state.map(|state| state.to_string()),
     };
-    Ok(Json(list).into_response())
+    Ok(tags::of_list(page.state, Json(list)))
 }
 
 async fn one(
@@ -368,30 +367,4 @@ async fn unsend(
         Ok(Reply::json(StatusCode::OK, &unsent))
     };
     keyed.run(&app, Some(user), input.bytes(), unsend).await
-}
-
-/// How much of the inbox is unread.
-#[derive(Serialize, ToSchema)]
-struct Unread {
-    /// Messages: as many as the list of the inbox has with `unread=true`.
-    #[schema(minimum = 0, example = 3)]
-    messages: i64,
-    /// Conversations with such a message.
-    #[schema(minimum = 0, example = 2)]
-    conversations: i64,
-    /// The state of the mailbox.
-    #[schema(example = "17")]
-    state: String,
-}
-
-async fn unread(
-    State(app): State<App>,
-    caller: Caller<Read>,
-    known: Known,
-) -> Result<Response, Error> {
-    let counts = app.db.read(move |tx| mailbox::unread_counts(tx, caller.user)).await?;
-    let mailbox::Unread { messages, conversations, state } = counts;
-    let state = state.to_string();
-    let tag = state.clone();
-    Ok(known.answer(&tag, || Json(Unread { messages, conversations, state }).into_response()))
 }

@@ -19,6 +19,7 @@ use crate::http::code::Code;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tag {
     Messages,
+    Sync,
     Conversations,
     Users,
     Sessions,
@@ -28,8 +29,9 @@ pub(super) enum Tag {
 
 impl Tag {
     /// All of them, in the order of the document.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Messages,
+        Self::Sync,
         Self::Conversations,
         Self::Users,
         Self::Sessions,
@@ -41,6 +43,7 @@ impl Tag {
     pub(super) fn about(self) -> (&'static str, &'static str) {
         match self {
             Self::Messages => ("Messages", "Sending, listing, reading, marking, deleting."),
+            Self::Sync => ("Sync", "What changed, what happens, and what is unread."),
             Self::Conversations => {
                 ("Conversations", "Messages that answer each other, as one thing.")
             }
@@ -76,8 +79,8 @@ pub(super) struct Operation {
     /// Whether it has those of a list that comes a page at a time as well.
     pub(super) paged: bool,
     pub(super) body: Option<Body>,
-    /// Headers that the caller may send: name and meaning.
-    pub(super) headers: Vec<(&'static str, &'static str)>,
+    /// Headers that the caller may send: name, meaning, an example.
+    pub(super) headers: Vec<(&'static str, &'static str, &'static str)>,
     pub(super) answers: Vec<Answer>,
     pub(super) errors: Vec<Code>,
     pub(super) idempotent: bool,
@@ -104,6 +107,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) description: &'static str,
     pub(super) schema: Option<Schema>,
+    /// What kind of content that is.
+    pub(super) media: &'static str,
     /// Headers: name, meaning, and whether they are always there.
     pub(super) headers: Vec<(&'static str, &'static str, bool)>,
     /// What can be asked next.
@@ -266,8 +271,18 @@ impl Operation {
 
     fn answer(mut self, status: u16, description: &'static str, schema: Option<Schema>) -> Self {
         let status = StatusCode::from_u16(status).expect("it is a status");
-        self.answers.push(Answer { status, description, schema, headers: vec![], links: vec![] });
+        let (headers, links) = (vec![], vec![]);
+        let media = "application/json";
+        self.answers.push(Answer { status, description, schema, media, headers, links });
         self
+    }
+
+    /// Answers with events, for as long as the caller listens.
+    pub(super) fn streams(self, description: &'static str) -> Self {
+        let mut told = self.answer(200, description, Some(|_| json!({ "type": "string" })));
+        let answer = told.answers.last_mut().expect("it was just named");
+        answer.media = "text/event-stream";
+        told
     }
 
     /// The answer that was named last always has this header.
@@ -305,17 +320,28 @@ impl Operation {
             status: StatusCode::NOT_MODIFIED,
             description: "The caller has it, as If-None-Match says.",
             schema: None,
+            media: "application/json",
             headers: vec![("ETag", "The tag of the thing.", true)],
             links: vec![],
         });
-        self.headers.push(("If-None-Match", "Tags that the caller has."));
+        self.may_send("If-None-Match", "Tags that the caller has.", "\"17\"")
+    }
+
+    /// The caller may send this header.
+    pub(super) fn may_send(
+        mut self,
+        name: &'static str,
+        description: &'static str,
+        example: &'static str,
+    ) -> Self {
+        self.headers.push((name, description, example));
         self
     }
 
     /// Is refused where the thing has none of the tags that the caller says.
-    pub(super) fn conditional(mut self) -> Self {
-        self.headers.push(("If-Match", "Tags one of which the thing must have."));
-        self.errors(&[Code::PreconditionFailed])
+    pub(super) fn conditional(self) -> Self {
+        self.may_send("If-Match", "Tags one of which the thing must have.", "\"17\"")
+            .errors(&[Code::PreconditionFailed])
     }
 
     /// Can be refused for these reasons, besides those that follow from the rest.

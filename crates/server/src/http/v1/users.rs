@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
-use super::fields::{Fields, Place, any_text, text as parsed};
+use super::fields::{Fields, Place, any_text, flag, text as parsed};
 use super::idempotency::{Begun, Keyed, Reply};
 use super::input::{Asked, Id, Input};
 use super::operation::{Api, Operation, Tag};
@@ -103,6 +103,8 @@ struct Own {
     email: String,
     #[schema(schema_with = accept_from_schema)]
     accept_from: &'static str,
+    /// Whether the owner is reminded by e-mail of what stays unread, where the server does that.
+    reminders: bool,
     #[schema(format = DateTime, example = "2026-11-22T20:16:23Z")]
     created_at: String,
 }
@@ -121,6 +123,7 @@ impl From<Profile> for Own {
             person: profile.person.into(),
             email: profile.email,
             accept_from: profile.accept_from.name(),
+            reminders: profile.reminders,
             created_at: clock::rfc3339(profile.created_at),
         }
     }
@@ -249,6 +252,9 @@ struct Change {
     email: Option<Email>,
     #[schema(schema_with = accept_from_schema, required = false)]
     accept_from: Option<AcceptFrom>,
+    /// Whether to be reminded by e-mail of what stays unread.
+    #[schema(value_type = Option<bool>, nullable = false)]
+    reminders: Option<bool>,
 }
 
 async fn change(
@@ -260,14 +266,17 @@ async fn change(
         let display_name = fields.nullable("display_name", parsed(DisplayName::parse));
         let email = fields.changed("email", parsed(Email::parse));
         let accept_from = fields.changed("accept_from", parsed(accept_from));
+        let reminders = fields.changed("reminders", flag);
         Some(ProfileChange {
             display_name: display_name?,
             email: email?,
             accept_from: accept_from?,
+            reminders: reminders?,
         })
     })?;
+    let cx = app.clock.cx();
     let changed = app.db.write(move |tx| {
-        users::update(tx, caller.user, &change)?;
+        users::update(tx, &cx, caller.user, &change)?;
         users::profile(tx, caller.user)
     });
     Ok(Json(changed.await?.ok_or(mail::Error::NotLoggedIn)?.into()))

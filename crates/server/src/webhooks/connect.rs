@@ -1,0 +1,343 @@
+//! The way to an endpoint: what its address may be, and a connection to nothing else.
+//!
+//! A name is resolved here and the connection goes to what was checked, so that nobody can answer
+//! one thing to the check and another to the connection. How an address is written does not
+//! matter: what the system's resolver makes of it is checked.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+use ipnet::IpNet;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio_rustls::TlsConnector;
+
+use super::addresses::is_public;
+
+/// A host that may be private, and be spoken to without TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Allowed {
+    /// By name: whatever address it has.
+    Name(String),
+    /// Addresses.
+    Network(IpNet),
+}
+
+impl Allowed {
+    /// A name, an address or a network.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let network = text.parse::<IpNet>().ok();
+        let network = network.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        let name = text.trim_end_matches('.').to_ascii_lowercase();
+        let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        let is_name = !name.is_empty() && name.chars().all(letters);
+        network.map(Self::Network).or_else(|| is_name.then_some(Self::Name(name)))
+    }
+}
+
+/// The address of an endpoint, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    is_https: bool,
+    /// In lower case, without the brackets of an address and the dot at the end of a name.
+    host: String,
+    port: u16,
+    /// What `Host` says.
+    pub(super) authority: String,
+    pub(super) path: PathAndQuery,
+}
+
+impl Target {
+    /// Takes an address apart.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+        const SHAPE: &str = "it must look like https://app.example.org/webhooks";
+        if text.contains('#') {
+            return Err("it must not have a part after #");
+        }
+        let uri = text.parse::<Uri>().map_err(|_invalid| SHAPE)?;
+        let authority = uri.authority().ok_or(SHAPE)?;
+        if authority.as_str().contains('@') {
+            return Err("it must not hold a name or a password");
+        }
+        let is_https = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err("it must begin with https://"),
+        };
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
+        if host.is_empty() || !host.chars().all(known) {
+            return Err(SHAPE);
+        }
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") if is_https => 443,
+            Some("") => 80,
+            rest => {
+                let port = rest.and_then(|rest| rest.strip_prefix(':')?.parse().ok());
+                port.filter(|port| *port != 0).ok_or(SHAPE)?
+            }
+        };
+        let path = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        Ok(Self { is_https, host, port, authority: authority.as_str().to_owned(), path })
+    }
+}
+
+/// Who may be connected to.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    allowed: Vec<Allowed>,
+    /// Read when it is needed: whom the system trusts is a megabyte.
+    tls: Arc<OnceLock<TlsConnector>>,
+}
+
+impl Guard {
+    pub(crate) fn new(allowed: Vec<Allowed>) -> Self {
+        Self { allowed, tls: Arc::default() }
+    }
+
+    fn names(&self, host: &str) -> bool {
+        self.allowed.iter().any(|allowed| matches!(allowed, Allowed::Name(name) if name == host))
+    }
+
+    fn holds(&self, address: IpAddr) -> bool {
+        let holds =
+            |allowed: &Allowed| matches!(allowed, Allowed::Network(n) if n.contains(&address));
+        self.allowed.iter().any(holds)
+    }
+
+    /// Whether a target can be used at all, as far as that can be told without asking anybody.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn allows(&self, target: &Target) -> Result<(), String> {
+        let literal = target.host.parse::<IpAddr>().ok();
+        let named = self.names(&target.host) || literal.is_some_and(|ip| self.holds(ip));
+        if !named && !target.is_https {
+            return Err(format!("it must be https, or webhook_allow_hosts name {}", target.host));
+        }
+        match literal {
+            Some(address) if !named => self.check(address),
+            _ => Ok(()),
+        }
+    }
+
+    fn check(&self, address: IpAddr) -> Result<(), String> {
+        if is_public(address) || self.holds(address) {
+            return Ok(());
+        }
+        Err(format!("{address} is no public address"))
+    }
+
+    /// The addresses of a target, each of which may be connected to.
+    async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, String> {
+        self.allows(target)?;
+        let found = lookup_host((target.host.as_str(), target.port)).await;
+        let found = found.map_err(|_cause| format!("there is no host {}", target.host))?;
+        let found: Vec<_> = found.collect();
+        if !self.names(&target.host) {
+            found.iter().try_for_each(|address| self.check(address.ip()))?;
+        }
+        Ok(found)
+    }
+
+    /// Connects.
+    pub(super) async fn connect(&self, target: &Target) -> Result<Pin<Box<dyn Stream>>, String> {
+        let mut failed = format!("there is no host {}", target.host);
+        for address in self.addresses(target).await? {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    // A request is one write; it must not wait for company.
+                    drop(stream.set_nodelay(true));
+                    return self.secured(target, stream).await;
+                }
+                Err(cause) => failed = format!("cannot connect: {}", cause.kind()),
+            }
+        }
+        Err(failed)
+    }
+
+    async fn secured(
+        &self,
+        target: &Target,
+        stream: TcpStream,
+    ) -> Result<Pin<Box<dyn Stream>>, String> {
+        if !target.is_https {
+            return Ok(Box::pin(stream));
+        }
+        let name = ServerName::try_from(target.host.clone());
+        let name = name.map_err(|_invalid| format!("{} has no certificates", target.host))?;
+        let connected = self.tls()?.connect(name, stream).await;
+        let stream = connected.map_err(|cause| format!("TLS: {cause}"))?;
+        Ok(Box::pin(stream))
+    }
+
+    fn tls(&self) -> Result<&TlsConnector, String> {
+        if let Some(tls) = self.tls.get() {
+            return Ok(tls);
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|cause| format!("TLS cannot be set up: {cause}"))?;
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let config = builder.with_root_certificates(roots).with_no_client_auth();
+        Ok(self.tls.get_or_init(|| TlsConnector::from(Arc::new(config))))
+    }
+}
+
+/// A connection, in the clear or not.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Send> Stream for S {}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::super::addresses::tests::{REFUSED, TAKEN};
+    use super::*;
+
+    fn guard(allowed: &[&str]) -> Guard {
+        let parse = |text: &&str| Allowed::parse(text).expect("it is a host");
+        Guard::new(allowed.iter().map(parse).collect())
+    }
+
+    async fn addresses(guard: &Guard, url: &str) -> Result<Vec<SocketAddr>, String> {
+        let target = Target::parse(url).map_err(str::to_owned)?;
+        guard.addresses(&target).await
+    }
+
+    /// An address in the forms that a resolver, a browser or a careless check reads.
+    fn forms(address: &str) -> Vec<String> {
+        let Ok(ip) = address.parse::<Ipv4Addr>() else { return vec![format!("[{address}]")] };
+        let (number, [a, b, c, d]) = (u32::from(ip), ip.octets());
+        vec![
+            address.to_owned(),
+            format!("{address}."),
+            number.to_string(),
+            format!("{number:#x}"),
+            format!("{number:#o}").replacen("0o", "0", 1),
+            format!("{a:#x}.{b:#x}.{c:#x}.{d:#x}"),
+            format!("0{a:o}.0{b:o}.0{c:o}.0{d:o}"),
+            format!("{a}.{b}.{}", number & 0xffff),
+            format!("{a}.{}", number & 0xff_ffff),
+            format!("[::ffff:{address}]"),
+            format!("[::{address}]"),
+            format!("[64:ff9b::{address}]"),
+            format!("[2002:{a:02x}{b:02x}:{c:02x}{d:02x}::1]"),
+        ]
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_public_is_refused_in_every_form() {
+        let guard = guard(&["app.internal"]);
+        let mut refused = 0;
+        for host in REFUSED.split_whitespace().flat_map(forms) {
+            for url in [format!("https://{host}/"), format!("https://{host}:8443/?a=b")] {
+                let found = addresses(&guard, &url).await;
+                assert!(found.is_err(), "{url}: {found:?}");
+                refused += 1;
+            }
+        }
+        assert!(refused > 500, "{refused}");
+        let plain = TAKEN.split_whitespace().map(|address| match address.parse() {
+            Ok(IpAddr::V6(_)) => format!("https://[{address}]/"),
+            _ => format!("https://{address}/"),
+        });
+        for url in plain {
+            assert!(addresses(&guard, &url).await.is_ok_and(|found| found.len() == 1), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_operator_allows_may_be_private_and_nothing_else() {
+        let guard = guard(&["LocalHost.", "10.1.0.0/16", "192.168.0.7", "fd00::/8"]);
+        for url in [
+            "http://localhost:8000/",
+            "https://LOCALHOST./",
+            "http://10.1.255.255/",
+            "https://192.168.0.7/",
+            "http://[fd00::1]:80/",
+        ] {
+            assert!(addresses(&guard, url).await.is_ok(), "{url}");
+        }
+        for url in [
+            // By address it was not allowed.
+            "https://127.0.0.1/",
+            "http://1.1.1.1/",
+            "https://10.2.0.1/",
+            "https://192.168.0.8/",
+            "https://[::ffff:10.1.0.1]/",
+            "https://[fe80::1]/",
+        ] {
+            assert!(addresses(&guard, url).await.is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_taken_apart_as_a_client_does() {
+        let target = |is_https, host: &str, port, authority: &str, path: &'static str| Target {
+            is_https,
+            host: host.to_owned(),
+            port,
+            authority: authority.to_owned(),
+            path: PathAndQuery::from_static(path),
+        };
+        for (url, expected) in [
+            ("https://a.example", target(true, "a.example", 443, "a.example", "/")),
+            ("http://A.example./b?c=d", target(false, "a.example", 80, "A.example.", "/b?c=d")),
+            ("https://[::1]:8443/x", target(true, "::1", 8443, "[::1]:8443", "/x")),
+        ] {
+            assert_eq!(Target::parse(url), Ok(expected), "{url}");
+        }
+        for url in [
+            "",
+            "a.example",
+            "//a.example/",
+            "/path",
+            "mailto:ann@a.example",
+            "file:///etc/passwd",
+            "https://",
+            "https://:443/",
+            "https://./",
+            "https://ann@a.example/",
+            "https://ann:pw@a.example/",
+            "https://a.example@127.0.0.1/",
+            "https://a.example/#b",
+            "https://a.example:0/",
+            "https://a.example:-1/",
+            "https://a.example:65536/",
+            "https://a.example:/",
+            "https://a example/",
+            "https://a.example\\@127.0.0.1/",
+            "https://[::1/",
+            "https://[fe80::1%25lo]/",
+            "https://a%2eexample/",
+            "https://127。0。0。1/",
+            "https://bücher.example/",
+            "https://a.example\r\nHost: b.example/",
+        ] {
+            assert!(Target::parse(url).is_err(), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_an_address_or_a_network() {
+        for text in ["a.internal", "10.0.0.7", "10.0.0.0/8", "::1", "fd00::/8", "a_b-c"] {
+            assert!(Allowed::parse(text).is_some(), "{text}");
+        }
+        for text in ["", ".", "a b", "http://a", "a:80", "10.0.0.0/40", "*.example", "[::1]"] {
+            assert!(Allowed::parse(text).is_none(), "{text}");
+        }
+    }
+}

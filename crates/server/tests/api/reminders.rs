@@ -1,0 +1,449 @@
+//! Reminders by e-mail of what stays unread: what they say, who gets them, and what ends them.
+
+use std::path::Path;
+
+use serde_json::json;
+use server::config::{Config, Sources};
+use testing::smtp::{self, Smtp, Turn};
+
+use crate::post::{FROM, Mail, Post};
+use crate::user::User;
+
+/// Ann writes to bob, who is away for longer than he has patience.
+async fn forgotten(post: &Post) -> (User, User) {
+    let (ann, bob) = post.app.pair("ann", "bob").await;
+    post.wait(5);
+    ann.send(&bob, "hello", "canary-body").await;
+    post.wait(60);
+    (ann, bob)
+}
+
+#[tokio::test]
+async fn a_mail_says_who_wrote_and_what_about_and_nothing_of_the_letter() {
+    let post = Post::start().await;
+    let (ann, bob) = post.app.pair("ann", "bob").await;
+    let name = json!({ "display_name": "Ann <b>Ü \"x\", y@evil.example" });
+    ann.ask("PATCH", "/v1/users/me").json(&name).go().await.ok();
+    post.wait(5);
+    let subject = "Grüße, 李\r\nBcc: victim@evil.example\r\n\r\n<script>alert(1)</script>";
+    ann.send(&bob, subject, "canary-body").await;
+    ann.send(&bob, "", "canary-body").await;
+    post.wait(60);
+
+    let mail = post.mail();
+
+    assert_eq!(mail.to, "bob@example.org");
+    assert_eq!(mail.header("From"), "Post & Co <noreply@example.org>");
+    assert_eq!(mail.header("To"), "bob@example.org");
+    let shown = "Grüße, 李 Bcc: victim@evil.example <script>alert(1)</script>";
+    let sender = "Ann <b>Ü \"x\", y@evil.example";
+    assert_eq!(mail.header("Subject"), format!("{sender}: {shown}"));
+    assert_eq!(mail.header("MIME-Version"), "1.0");
+    assert_eq!(mail.header("Auto-Submitted"), "auto-generated");
+    assert_eq!(mail.header("List-Unsubscribe-Post"), "List-Unsubscribe=One-Click");
+    assert!(mail.header("Message-ID").ends_with("@example.org>"));
+    assert!(mail.header("Date").ends_with(" +0000"));
+    assert!(mail.link().starts_with("/unsubscribe?token="));
+    let names: Vec<_> = mail.headers.iter().map(|(name, _)| name.as_str()).collect();
+    let known = [
+        "From",
+        "To",
+        "Subject",
+        "Date",
+        "Message-ID",
+        "List-Unsubscribe",
+        "List-Unsubscribe-Post",
+        "Auto-Submitted",
+        "MIME-Version",
+        "Content-Type",
+    ];
+    assert_eq!(names, known);
+    assert!(!mail.raw.contains("canary"), "{}", mail.raw);
+
+    let lines = [&format!("  {sender}: {shown}"), &format!("  {sender}: (no subject)")];
+    for line in lines {
+        assert!(mail.plain.lines().any(|told| told == line), "{}", mail.plain);
+    }
+    assert!(
+        mail.plain.contains("unread messages: 2.") && mail.html.contains("unread messages: 2.")
+    );
+    assert!(mail.plain.contains(&format!("https://p.example{}", mail.link())));
+    let escaped = "Ann &lt;b&gt;Ü &quot;x&quot;, y@evil.example";
+    assert!(mail.html.contains(&format!("<li>{escaped}: Grüße, 李 Bcc: ")), "{}", mail.html);
+    assert!(mail.html.contains("&lt;script&gt;") && !mail.html.contains("<script"));
+}
+
+#[tokio::test]
+async fn there_is_none_again_until_he_has_been_back() {
+    let post = Post::start().await;
+    let (ann, bob) = forgotten(&post).await;
+    assert_eq!(post.mail().to, "bob@example.org");
+    for _ in 0..2 {
+        ann.send(&bob, "another", "").await;
+        assert_eq!(post.reminded(&ann).await, [""; 0]);
+    }
+    bob.ask("GET", "/v1/messages").go().await.ok();
+    post.app.settle().await;
+    post.wait(5);
+    ann.send(&bob, "since he was back", "").await;
+    assert_eq!(post.reminded(&ann).await, ["bob@example.org"]);
+}
+
+#[tokio::test]
+async fn who_reads_or_is_seen_gets_none() {
+    let post = Post::start().await;
+    let (ann, bob) = post.app.pair("ann", "bob").await;
+    let (cid, dot) = post.app.pair("cid", "dot").await;
+    post.wait(5);
+    let read = ann.send(&bob, "read", "").await;
+    for other in [&cid, &dot] {
+        ann.send(other, "seen", "").await;
+    }
+    post.wait(30);
+    bob.read(read).await;
+    cid.unread().await;
+    dot.logout().await;
+    dot.login().await;
+    post.app.settle().await;
+    assert_eq!(post.reminded(&ann).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn who_listens_gets_none_until_he_has_left() {
+    let post = Post::start().await;
+    let (ann, bob) = post.app.pair("ann", "bob").await;
+    let mut feed = bob.ask("GET", "/v1/events").listen().await;
+    post.wait(5);
+    ann.send(&bob, "heard", "").await;
+    feed.next_message().await;
+    // The open stream is noted as a use of the session.
+    post.nobody_is_waited_for().await;
+    assert_eq!(post.reminded(&ann).await, [""; 0]);
+    drop(feed);
+    post.nobody_listens().await;
+    post.wait(5);
+    ann.send(&bob, "not heard", "").await;
+    assert_eq!(post.reminded(&ann).await, ["bob@example.org"]);
+}
+
+#[tokio::test]
+async fn who_wants_none_says_so_in_the_account() {
+    let post = Post::start().await;
+    let (ann, bob) = post.app.pair("ann", "bob").await;
+    assert_eq!(bob.ask("GET", "/v1/users/me").go().await.ok()["reminders"], true);
+    let off = json!({ "reminders": false });
+    let account = bob.ask("PATCH", "/v1/users/me").json(&off).go().await.ok();
+    assert_eq!(account["reminders"], false);
+    assert_eq!(bob.ask("GET", "/v1/users/me").go().await.ok()["reminders"], false);
+    for wrong in [json!({ "reminders": null }), json!({ "reminders": "no" })] {
+        let refused = bob.ask("PATCH", "/v1/users/me").json(&wrong).go().await;
+        assert_eq!(refused.invalid(), ["#/reminders wrong_type"]);
+    }
+    post.wait(5);
+    ann.send(&bob, "hello", "").await;
+    assert_eq!(post.reminded(&ann).await, [""; 0]);
+    let on = json!({ "reminders": true });
+    assert_eq!(bob.ask("PATCH", "/v1/users/me").json(&on).go().await.ok()["reminders"], true);
+    post.app.settle().await;
+    post.wait(5);
+    ann.send(&bob, "hello", "").await;
+    assert_eq!(post.reminded(&ann).await, ["bob@example.org"]);
+}
+
+/// A request as somebody makes it who has nothing but the link.
+async fn follow(post: &Post, method: &str, link: &str, more: &str) -> String {
+    let body = if method == "POST" { "List-Unsubscribe=One-Click" } else { "" };
+    let request = format!(
+        "{method} {link} HTTP/1.1\r\nHost: p.example\r\nConnection: close\r\n{more}\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    post.app.raw(request.as_bytes()).await
+}
+
+#[tokio::test]
+async fn one_post_to_the_link_ends_them_and_to_look_at_it_changes_nothing() {
+    let post = Post::start().await;
+    let (_, bob) = forgotten(&post).await;
+    let link = post.mail().link();
+    let wants = async || bob.ask("GET", "/v1/users/me").go().await.ok()["reminders"].clone();
+
+    for method in ["GET", "HEAD"] {
+        let page = follow(&post, method, &link, "").await;
+        assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+        assert!(page.contains("form-action 'self'") && page.contains("text/html"), "{page}");
+        assert_eq!(
+            page.contains(&format!("<form method=\"post\" action=\"{link}\">")),
+            method == "GET"
+        );
+    }
+    assert_eq!(wants().await, true);
+    for method in ["PUT", "DELETE", "PATCH"] {
+        let refused = follow(&post, method, &link, "").await;
+        assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
+    }
+
+    // As a provider's server does it, and as a browser on whatever page.
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let foreign = format!(
+        "{form}Origin: https://mail.example\r\nSec-Fetch-Site: cross-site\r\n\
+         Cookie: sessionid=x\r\n"
+    );
+    for more in [form, &foreign, "Content-Type: multipart/form-data; boundary=a\r\n", ""] {
+        let on = json!({ "reminders": true });
+        bob.ask("PATCH", "/v1/users/me").json(&on).go().await.ok();
+        for _ in 0..2 {
+            let done = follow(&post, "POST", &link, more).await;
+            assert!(done.starts_with("HTTP/1.1 200 "), "{done}");
+            assert!(done.contains("no more mails") && !done.contains("bob"), "{done}");
+            assert!(!done.to_ascii_lowercase().contains("set-cookie"), "{done}");
+        }
+        assert_eq!(wants().await, false);
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_is_none_changes_nothing_and_tells_nothing() {
+    let post = Post::start().await;
+    let (ann, bob) = forgotten(&post).await;
+    let link = post.mail().link();
+    let (start, last) = link.split_at(link.len() - 1);
+    let turned = format!("{start}{}", if last == "A" { "B" } else { "A" });
+    let before = post.app.dump().await;
+    for link in [
+        &*turned,
+        start,
+        "/unsubscribe",
+        "/unsubscribe?",
+        "/unsubscribe?token=",
+        "/unsubscribe?token=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "/unsubscribe?token=%22%3E%3Cscript%3E",
+        "/unsubscribe?other=1",
+    ] {
+        let refused = follow(&post, "POST", link, "").await;
+        assert!(refused.starts_with("HTTP/1.1 404 "), "{link}: {refused}");
+        assert!(!refused.contains("script>"), "{refused}");
+    }
+    assert_eq!(post.app.dump().await, before);
+    for user in [ann, bob] {
+        assert_eq!(user.ask("GET", "/v1/users/me").go().await.ok()["reminders"], true);
+    }
+}
+
+#[tokio::test]
+async fn a_mail_that_is_not_taken_is_tried_again_and_one_that_never_will_be_is_not() {
+    let post = Post::start().await;
+    post.smtp.plan(&[Turn::Answer("RCPT", "451 later"), Turn::Answer(".", "452 no room")]);
+    let (ann, _bob) = forgotten(&post).await;
+    let tried = post.put_off().await;
+    assert!(tried.text.is_none(), "{tried:?}");
+    post.wait(5);
+    let again = post.put_off().await;
+    assert!(again.text.is_some(), "{again:?}");
+    post.wait(20);
+    let mail = post.mail();
+    assert_eq!(mail.header("Message-ID"), Mail::of(&again).header("Message-ID"));
+
+    for turn in [Turn::Answer("RCPT", "550 who?"), Turn::Answer(".", "554 spam")] {
+        let eve = post.app.user("eve").await;
+        post.wait(5);
+        ann.send(&eve, "hello", "").await;
+        post.smtp.plan(&[turn]);
+        post.wait(60);
+        assert!(!post.smtp.next().taken);
+        post.wait(24 * 60);
+        assert_eq!(post.reminded(&ann).await, [""; 0]);
+        eve.ask("DELETE", "/v1/users/me").go().await.is(204);
+    }
+    let metrics = post.app.browser().ask("GET", "/metrics").go().await;
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    for figure in ["sent\"} 3", "put_off\"} 2", "refused\"} 2", "in_doubt\"} 0"] {
+        let line = format!("postroom_mails_total{{result=\"{figure}\n");
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn where_nobody_knows_whether_it_was_taken_the_same_mail_comes_once_more() {
+    let post = Post::start().await;
+    post.smtp.plan(&[Turn::CloseAfterText, Turn::CloseAfterText]);
+    let (ann, _bob) = forgotten(&post).await;
+    let first = Mail::of(&post.put_off().await);
+    post.wait(5);
+    let second = Mail::of(&post.smtp.next());
+    assert_eq!(second.header("Message-ID"), first.header("Message-ID"));
+    for _ in 0..2 {
+        post.wait(24 * 60);
+        assert_eq!(post.reminded(&ann).await, [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_used_costs_no_try() {
+    let smtp = Smtp::start();
+    let url = format!("smtp://ann:canary@{}", smtp.address());
+    let post = Post::with(smtp, &[("smtp_url", &url), ("smtp_timeout_seconds", "1")]).await;
+    let down = [
+        Turn::Close,
+        Turn::Hang,
+        Turn::Answer("EHLO", "500 what?"),
+        Turn::Answer("AUTH", "535 who?"),
+        Turn::Answer("MAIL", "550 not from you"),
+        Turn::Answer("RCPT", "421 too many"),
+        Turn::Answer("DATA", "421 too many"),
+        Turn::Close,
+    ];
+    post.smtp.plan(&down);
+    forgotten(&post).await;
+    for turn in down {
+        let tried = post.put_off().await;
+        assert!(tried.text.is_none(), "{turn:?}: {tried:?}");
+        post.wait(30);
+    }
+    assert_eq!(post.mail().to, "bob@example.org");
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_is_a_doubt() {
+    let smtp = Smtp::start();
+    let url = format!("smtp://{}", smtp.address());
+    let post = Post::with(smtp, &[("smtp_url", &url), ("smtp_timeout_seconds", "1")]).await;
+    post.smtp.plan(&[Turn::HangAfterText]);
+    forgotten(&post).await;
+    post.put_off().await;
+    post.wait(5);
+    assert_eq!(post.mail().to, "bob@example.org");
+}
+
+#[tokio::test]
+async fn the_way_is_secret_where_it_has_to_be_and_only_to_whom_it_should_be() {
+    for at_once in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let ours = smtp::certificates(folder.path());
+        let smtp = Smtp::secret(folder.path(), at_once);
+        let scheme = if at_once { "smtps" } else { "smtp" };
+        let at = format!("{scheme}://us%40er:pass@localhost:{}", smtp.address().port());
+        let url = format!("{at}?tls=required&ca={}", ours.display());
+        let post = Post::with(smtp, &[("smtp_url", &url)]).await;
+        forgotten(&post).await;
+        let heard = post.smtp.next();
+        assert!(heard.taken && heard.secret, "{heard:?}");
+        let login = heard.login.expect("it logs in");
+        assert_eq!(login, "PLAIN AHVzQGVyAHBhc3M=");
+        assert!(heard.commands.iter().any(|c| c == &format!("MAIL FROM:<{FROM}>")));
+
+        // Nobody whom we trust says that it is the server.
+        let smtp = Smtp::secret(folder.path(), at_once);
+        let at = format!("{scheme}://us%40er:pass@localhost:{}", smtp.address().port());
+        let post = Post::with(smtp, &[("smtp_url", &format!("{at}?tls=required"))]).await;
+        forgotten(&post).await;
+        let heard = post.smtp.next();
+        assert!(heard.login.is_none() && heard.text.is_none(), "{heard:?}");
+    }
+    // A server that offers no secret way where there has to be one.
+    let smtp = Smtp::start();
+    let at = format!("smtp://user:pass@{}?tls=required", smtp.address());
+    let post = Post::with(smtp, &[("smtp_url", &at)]).await;
+    forgotten(&post).await;
+    let heard = post.smtp.next();
+    assert!(heard.login.is_none() && heard.text.is_none(), "{heard:?}");
+}
+
+#[tokio::test]
+async fn the_texts_can_be_others_and_the_address_can_be_in_a_file() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
+    write("reminder.subject.txt", "{{unread}} für {{name}}\n").expect("it can be written");
+    write("reminder.html", "<p>{{sender}} &amp; {{unsubscribe}}").expect("it can be written");
+    let smtp = Smtp::start();
+    write("address", &format!("smtp://{}\n", smtp.address())).expect("it can be written");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (file, templates) = (path("address"), path(""));
+    let settings = [("smtp_url_file", &*file), ("templates_dir", &templates)];
+    let post = Post::with(smtp, &settings).await;
+    forgotten(&post).await;
+    let mail = post.mail();
+    assert_eq!(mail.header("Subject"), "1 für bob");
+    assert_eq!(mail.html.trim_end(), format!("<p>ann &amp; https://p.example{}", mail.link()));
+    assert!(mail.plain.starts_with("Hello bob,"), "{}", mail.plain);
+}
+
+#[tokio::test]
+async fn without_a_server_for_mail_or_with_no_time_nobody_is_waited_for() {
+    for settings in [
+        &[][..],
+        &[("smtp_url", "smtp://127.0.0.1:1"), ("mail_from", FROM), ("reminder_after_minutes", "0")],
+    ] {
+        let app = crate::harness::TestApp::with(settings).await;
+        let (ann, bob) = app.pair("ann", "bob").await;
+        ann.send(&bob, "hello", "").await;
+        let rows =
+            app.write(|tx| Ok(tx.query("SELECT owner_id FROM reminders", &[], |row| row.int(0))?));
+        assert_eq!(rows.await, [0; 0]);
+    }
+}
+
+/// What is wrong with these settings.
+fn problem(settings: &[(&str, &str)]) -> String {
+    let flags = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let sources =
+        Sources { flags: flags.collect(), folder: "/nowhere".into(), ..Sources::default() };
+    match Config::load(&sources) {
+        Ok(config) => {
+            let shown: Vec<_> = config.lines().map(|(line, _)| line).collect();
+            assert!(!shown.join("\n").contains("canary"), "{shown:?}");
+            String::new()
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_and_no_password_is_shown() {
+    let smtp = ("smtp_url", "smtp://user:canary@mail.example.org?ca=canary");
+    let from = ("mail_from", FROM);
+    let public = ("public_url", "https://p.example");
+    assert_eq!(problem(&[smtp, from, public]), "");
+    assert_eq!(problem(&[smtp, from, ("reminder_after_minutes", "0")]), "");
+    assert_eq!(problem(&[("reminder_after_minutes", "5")]), "");
+    for (settings, named) in [
+        (&[smtp, from][..], "public_url: reminders need one that begins with https://"),
+        (&[smtp, from, ("public_url", "http://p.example")], "public_url: reminders need"),
+        (&[smtp, public], "mail_from: it must look like"),
+        (&[smtp, public, ("mail_from", "nobody")], "mail_from: it must look like"),
+        (&[("smtp_url", "smtp://canary@x"), from, public], "smtp_url: a user needs a password"),
+        (&[("smtp_url", "canary"), from, public], "smtp_url: it must look like smtp://"),
+        (&[smtp, from, public, ("smtp_timeout_seconds", "0")], "it must be at least 1"),
+    ] {
+        let problem = problem(settings);
+        assert!(problem.contains(named) && !problem.contains("canary"), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_with_texts_that_cannot_be_filled_says_which() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("reminder.txt");
+    std::fs::write(&file, "Hello {{nobody}}").expect("it can be written");
+    let start = async |templates: &Path| {
+        let data = folder.path().join("data");
+        let flags = [
+            ("data_dir", data.to_str().expect("it is text")),
+            ("listen", "127.0.0.1:0"),
+            ("smtp_url", "smtp://127.0.0.1:1"),
+            ("mail_from", FROM),
+            ("public_url", "https://p.example"),
+            ("templates_dir", templates.to_str().expect("it is text")),
+        ];
+        let flags = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let folder = folder.path().to_path_buf();
+        let config = Config::load(&Sources { folder, flags, ..Sources::default() });
+        let started =
+            server::start(config.expect("it is right").settings, server::Clock::default());
+        format!("{:#}", started.await.err().expect("it does not start"))
+    };
+    let told = start(folder.path()).await;
+    assert!(told.contains("reminder.txt: {{nobody}} stands for nothing"), "{told}");
+    let told = start(Path::new("/nowhere/at/all")).await;
+    assert!(told.contains("templates_dir: /nowhere/at/all is no folder"), "{told}");
+}

@@ -1,0 +1,115 @@
+//! A copy ends with its session or its token, and does not ask again.
+
+use serde_json::{Value, json};
+
+use crate::copies::{By, copy, has_streams, is_in_step, place, token};
+use crate::driver::{Browser, Tab};
+use crate::support::Server;
+
+/// Asserts that nobody asks the server for anything any more: the next to ask are we.
+#[track_caller]
+fn is_over(tabs: &[Tab<'_>], server: &Server) {
+    for tab in tabs {
+        tab.shows("mailbox.state === 'ended' && states.at(-1) === 'ended'");
+        assert_eq!(tab.run("return states.filter((state) => state === 'ended').length;", &[]), 1);
+    }
+    has_streams(server, 0);
+    let refused = || server.figure("postroom_http_requests_total", "status=\"4xx\"");
+    let before = refused();
+    for tab in tabs {
+        // Whoever asked again, without a pause, would have done so by then.
+        tab.run("for (let times = 0; times < 30; times += 1) await fetch('/healthz');", &[]);
+    }
+    assert_eq!(refused(), before);
+}
+
+/// Has the copies be in step, and try again without a pause.
+#[track_caller]
+fn are_eager(tabs: &[Tab<'_>]) {
+    for tab in tabs {
+        is_in_step(tab);
+        tab.run("Math.random = () => 0;", &[]);
+    }
+}
+
+#[test]
+fn who_is_signed_out_elsewhere_is_told_in_every_tab() {
+    let Some(browser) = Browser::start() else { return };
+    let place = place();
+    let server = place.serve();
+    let mut ann = server.user("ann");
+    let tabs = [
+        copy(&browser, server.address, &By::Login(&ann), "inbox"),
+        copy(&browser, server.address, &By::Cookie, "inbox"),
+    ];
+    are_eager(&tabs);
+    let listed = ann.v1("GET", "/sessions", "", &Value::Null).json();
+    let sessions = listed["data"].as_array().expect("it is a list");
+    for session in sessions.iter().filter(|session| session["current"] == false) {
+        let path = format!("/sessions/{}", session["id"]);
+        assert_eq!(ann.v1("DELETE", &path, "", &Value::Null).status, 204);
+    }
+    is_over(&tabs, &server);
+    server.is_unharmed();
+}
+
+#[test]
+fn a_token_that_is_revoked_ends_what_it_opened() {
+    let Some(browser) = Browser::start() else { return };
+    let place = place();
+    let server = place.serve();
+    let (mut ann, mut bob) = (server.user("ann"), server.user("bob"));
+    let tabs = [copy(&browser, server.address, &By::Token(&token(&mut ann)), "all")];
+    bob.sends(ann.id, "a letter", "");
+    are_eager(&tabs);
+    let listed = ann.v1("GET", "/tokens", "", &Value::Null).json();
+    let path = format!("/tokens/{}", listed["data"][0]["id"]);
+    assert_eq!(ann.v1("DELETE", &path, "", &Value::Null).status, 204);
+    is_over(&tabs, &server);
+    server.is_unharmed();
+}
+
+#[test]
+fn who_logs_out_is_told_at_once_and_the_next_user_sees_his_own() {
+    let Some(browser) = Browser::start() else { return };
+    let place = place();
+    let server = place.serve();
+    let (ann, mut bob) = (server.user("ann"), server.user("bob"));
+    bob.sends(ann.id, "for ann", "");
+    let tabs = [
+        copy(&browser, server.address, &By::Login(&ann), "inbox"),
+        copy(&browser, server.address, &By::Cookie, "inbox"),
+    ];
+    are_eager(&tabs);
+    tabs[1].run("await client.logout();", &[]);
+    is_over(&tabs, &server);
+    let login = "await client.login(args[0], args[1]);
+        window.mailbox = await client.mailbox();
+        return mailbox.messages.length;";
+    let password = json!(crate::client::PASSWORD);
+    assert_eq!(tabs[1].run(login, &[json!("bob"), password]), 0);
+    is_in_step(&tabs[1]);
+    tabs[0].shows("mailbox.state === 'ended'");
+    server.is_unharmed();
+}
+
+#[test]
+fn a_copy_is_never_mixed_with_the_mailbox_of_who_logged_in_after() {
+    let Some(browser) = Browser::start() else { return };
+    let place = place();
+    let server = place.serve();
+    let (mut ann, mut bob) = (server.user("ann"), server.user("bob"));
+    bob.sends(ann.id, "for ann", "");
+    let tab = copy(&browser, server.address, &By::Login(&ann), "inbox");
+    is_in_step(&tab);
+    // Another tab logs in as another user: the browser has one cookie, and the old session ends.
+    let other = copy(&browser, server.address, &By::Login(&bob), "inbox");
+    tab.shows("mailbox.state === 'ended'");
+    ann.sends(bob.id, "for bob", "");
+    is_in_step(&other);
+    assert_eq!(
+        tab.run("return mailbox.messages.map(({ subject }) => subject);", &[]),
+        json!(["for ann"])
+    );
+    server.is_unharmed();
+}
