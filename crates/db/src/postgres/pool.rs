@@ -161,11 +161,11 @@ pub(super) fn start(
 /// A fiber that works until the queue is stopped.
 fn serve(shared: Arc<Shared>, queue: Arc<Queue>) -> impl Future<Output = ()> {
     fiber::run(move |fiber| {
-        let mut owner = Owner { shared, fiber, session: None, several: HashSet::new() };
+        let mut owner = Owner { shared, fiber, own: None, several: HashSet::new() };
         // Only a defect of the engine gets here: closures that panic are caught. The fiber goes on
         // with another connection.
         while catch_unwind(AssertUnwindSafe(|| owner.serve(&queue))).is_err() {
-            owner.drop_session();
+            owner.own = None;
             tracing::error!("a database fiber has panicked");
         }
     })
@@ -180,12 +180,35 @@ impl Drop for Done<'_> {
     }
 }
 
+/// Counts a connection as long as it is open, however it ends.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.connections.fetch_add(1, Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A connection, and the era to which it belongs.
+struct Own<'f> {
+    session: Box<Session<'f>>,
+    era: u64,
+    counted: Counted,
+}
+
 /// A fiber's own connection.
 struct Owner<'f> {
     shared: Arc<Shared>,
     fiber: &'f Fiber<'f>,
-    /// Made at the first use, with the era to which it belongs.
-    session: Option<(Box<Session<'f>>, u64)>,
+    /// Made at the first use.
+    own: Option<Own<'f>>,
     /// Reads that have asked for more than one statement.
     several: HashSet<TypeId>,
 }
@@ -195,17 +218,20 @@ impl<'f> Owner<'f> {
         loop {
             let mut next = queue.next_now();
             if next.is_none() {
-                if let Some((session, _)) = &mut self.session {
-                    session.commit_now();
+                if let Some(own) = &mut self.own {
+                    own.session.commit_now();
                 }
-                let (era, shared) = (self.session.as_ref().map(|(_, era)| *era), &self.shared);
+                let (era, shared) = (self.own.as_ref().map(|own| own.era), &self.shared);
                 next = match queue.next(self.fiber, || era.is_some_and(|era| era != shared.era())) {
                     Next::Work(work) => Some(work),
                     Next::Stale => {
-                        self.drop_session();
+                        self.own = None;
                         None
                     }
-                    Next::Stop => return self.drop_session(),
+                    Next::Stop => {
+                        self.own = None;
+                        return;
+                    }
                 };
             }
             if let Some(work) = next {
@@ -216,23 +242,14 @@ impl<'f> Owner<'f> {
         }
     }
 
-    fn drop_session(&mut self) {
-        if self.session.take().is_some() {
-            self.shared.connections.fetch_sub(1, Relaxed);
-        }
-    }
-
     /// Makes sure that there is a connection that can be used.
     fn connect(&mut self, deadline: Option<Instant>) -> Result<()> {
-        let now = self.shared.era();
-        if self.session.as_ref().is_some_and(|(session, era)| !session.is_alive() || *era != now) {
-            self.drop_session();
-        }
-        if self.session.is_none() {
+        let era = self.shared.era();
+        self.own.take_if(|own| !own.session.is_alive() || own.era != era);
+        if self.own.is_none() {
             let waits = Waits::Fiber(self.fiber);
-            let session = Session::connect(waits, &self.shared.config, deadline)?;
-            self.shared.connections.fetch_add(1, Relaxed);
-            self.session = Some((Box::new(session), now));
+            let session = Box::new(Session::connect(waits, &self.shared.config, deadline)?);
+            self.own = Some(Own { session, era, counted: Counted::new(&self.shared) });
         }
         Ok(())
     }
@@ -244,12 +261,12 @@ impl<'f> Owner<'f> {
         deadline: Option<Instant>,
         job: &mut dyn Job,
     ) -> Option<(bool, &mut Session<'f>)> {
-        let (mut session, era) = self.session.take()?;
+        let Own { mut session, era, counted } = self.own.take()?;
         session.begin(first, deadline);
         let mut tx = Tx::postgres(session);
         let keep = job.run(&mut tx);
-        let (session, _era) = self.session.insert((tx.into_session()?, era));
-        Some((keep, session))
+        let own = self.own.insert(Own { session: tx.into_session()?, era, counted });
+        Some((keep, &mut own.session))
     }
 
     /// Runs work until it is answered.
@@ -320,9 +337,8 @@ impl<'f> Owner<'f> {
             job.answer(&if unknown { Err(Error::Unknown) } else { committed }, &shared.hub);
             if late
                 && lost
-                && let Some((session, _)) = self.session.take()
+                && let Some(Own { session, .. }) = self.own.take()
             {
-                shared.connections.fetch_sub(1, Relaxed);
                 if unknown {
                     wait_apart(&shared, *session);
                 } else {
