@@ -1,4 +1,4 @@
-//! The command line: each command is one file.
+//! The command line: each command is one file. The uppermost room: nothing uses it but `main`.
 
 #![expect(clippy::print_stdout, reason = "a command talks to a person")]
 
@@ -22,8 +22,8 @@ use clap::{Args, Parser, Subcommand};
 use db::Db;
 use mail::webhooks;
 
-use crate::Clock;
 use crate::config::{Config, Settings, Sources};
+use crate::runtime::clock::Clock;
 use crate::serve::make_data_dir;
 
 /// Postroom: the messaging backend that an app drops in so that its users can write to each other.

@@ -1,9 +1,17 @@
-//! The configuration: layers over `config.default.toml`, which is its manual.
+//! The configuration: layers over `config.default.toml`, which is its manual; and the types that
+//! settings are read into.
+//!
+//! The lowest room: everything may use it, and it uses nothing of this crate.
 
+pub(crate) mod allowed;
 mod dotenv;
+pub(crate) mod log;
 mod mail;
+pub(crate) mod origin;
 mod read;
+pub(crate) mod secret;
 mod show;
+pub(crate) mod smtp;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,9 +24,9 @@ use serde::Deserialize;
 use toml::{Table, Value};
 use tracing::level_filters::LevelFilter;
 
-use crate::http::origin::Origin as Page;
-use crate::secret::Secret;
-use crate::webhooks::Allowed;
+use allowed::Allowed;
+use origin::Origin as Page;
+use secret::Secret;
 
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -310,7 +318,7 @@ impl Settings {
         }
         // A lone word that is no level would be taken for a target, and nothing else be logged.
         let known = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
-        if !self.log.split(',').all(known) || crate::telemetry::filter(&self.log).is_err() {
+        if !self.log.split(',').all(known) || log::filter(&self.log).is_err() {
             return wrong("log", "it must be error, warn, info, debug or trace");
         }
         for (name, value) in [

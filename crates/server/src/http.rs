@@ -1,5 +1,8 @@
 //! The edge: every route on one screen. A handler extracts, makes one call, and answers.
+//!
+//! `serve` starts it and the command line prints its document; nothing else may use it.
 
+mod app;
 mod auth;
 mod body;
 mod client;
@@ -16,6 +19,7 @@ mod login;
 mod messages;
 pub mod origin;
 mod problem;
+mod request_ids;
 mod unsubscribe;
 mod users;
 pub(crate) mod v1;
@@ -24,11 +28,11 @@ use axum::Router;
 use axum::http::header::ALLOW;
 use axum::routing::{MethodRouter, delete, get, post};
 
+pub use app::App;
+pub(crate) use app::{Limits, Parts};
 pub use client::Peer;
-pub use edge::{RequestIds, handle};
+pub use edge::handle;
 pub use error::Error;
-
-use crate::App;
 
 /// Everything on the main address.
 pub(crate) fn router(app: &App) -> Router {

@@ -1,4 +1,8 @@
-//! A server from its start to its end.
+//! A server from its start to its end: it puts all parts together and starts them.
+//!
+//! Only the command line uses it, and whoever has this crate as a library.
+
+mod listener;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,17 +13,22 @@ use db::Db;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::background::reminders::{self, Reminders};
+use crate::background::webhooks::Bell;
+use crate::background::{jobs, nodes, webhooks};
 use crate::config::Settings;
+use crate::config::origin::Origin;
+use crate::email::link::Links;
 use crate::http::cors::Cors;
 use crate::http::csrf::Csrf;
-use crate::http::origin::Origin;
-use crate::http::v1;
-use crate::listener::{self, Door, Worker};
-use crate::reminders::{Links, Reminders};
-use crate::{
-    App, Clock, Limits, Parts, jobs, metrics, nodes, passwords, reminders, secret, signal, streams,
-    webhooks,
-};
+use crate::http::{App, Limits, Parts, v1};
+use crate::node::Node;
+use crate::realtime::keeper::{self, Keeper};
+use crate::runtime::clock::Clock;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::signal::Flag;
+use crate::runtime::{key, passwords};
+use listener::{Door, Worker};
 
 /// A running server.
 pub struct Server {
@@ -46,34 +55,42 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
     let db = Db::open(&url, mail::SCHEMA).with_context(|| format!("cannot open {url}"))?;
     clock.follow(&db).await.with_context(|| format!("cannot ask {url} for the time"))?;
     // After the lock of the database: two that start at once must not both make a key.
-    let key = secret::server_key(&settings)?;
+    let key = key::server_key(&settings)?;
     let reminders = Reminders::new(&settings, &key)?;
     clock.want_reminders(reminders.is_some());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let or_cores = |number: usize| if number == 0 { cores } else { number };
-    let app = App::new(Arc::new(Parts {
-        limits: Limits::new(&settings),
+    let node = Arc::new(Node {
         db,
-        csrf: Csrf::new(&key),
-        cors: Cors::new(settings.cors_origins.clone()),
-        public: Origin::parse(&settings.public_url),
         sessions: Arc::default(),
         streams: Arc::default(),
         passwords: passwords::Pool::start(or_cores(settings.password_threads))?,
-        answers: v1::Answers::new(&key),
-        metrics: metrics::Metrics::default(),
-        reminders,
+        metrics: Metrics::new(v1::paths()),
         links: Links::new(&key),
-        stopping: signal::Flag::default(),
+        stopping: Flag::default(),
         erased: Arc::new(Notify::new()),
-        courier: webhooks::courier(&settings, &key),
-        webhooks: Arc::default(),
         clock,
         settings,
+    });
+    let app = App::new(Arc::new(Parts {
+        limits: Limits::new(&node.settings),
+        csrf: Csrf::new(&key),
+        cors: Cors::new(node.settings.cors_origins.clone()),
+        public: Origin::parse(&node.settings.public_url),
+        answers: v1::Answers::new(&key),
+        node: Arc::clone(&node),
     }));
+    let bell = Arc::<Bell>::default();
+    let courier = webhooks::courier(&node.settings, &key);
+    let keeper = Keeper {
+        streams: Arc::clone(&node.streams),
+        db: node.db.clone(),
+        clock: node.clock.clone(),
+        stopping: node.stopping.clone(),
+    };
 
-    nodes::listen(&app);
-    webhooks::learn(&app).await.with_context(|| format!("cannot read {url}"))?;
+    nodes::listen(&node, &bell);
+    webhooks::learn(&node).await.with_context(|| format!("cannot read {url}"))?;
 
     let listen = |address: SocketAddr| {
         listener::bind(address).with_context(|| format!("cannot listen on {address}"))
@@ -94,11 +111,11 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
     };
     let listeners = sockets.into_iter().map(accept).collect();
     let tasks = [
-        tokio::spawn(jobs::run(App::clone(&app))),
-        tokio::spawn(streams::keep(App::clone(&app))),
-        tokio::spawn(reminders::run(App::clone(&app))),
-        tokio::spawn(nodes::keep_time(App::clone(&app))),
-        tokio::spawn(webhooks::run(App::clone(&app))),
+        tokio::spawn(jobs::run(Arc::clone(&node))),
+        tokio::spawn(keeper::keep(keeper)),
+        tokio::spawn(reminders::run(Arc::clone(&node), reminders)),
+        tokio::spawn(nodes::keep_time(Arc::clone(&node))),
+        tokio::spawn(webhooks::run(node, courier, bell)),
     ];
     Ok(Server { app, address, workers, listeners, tasks })
 }

@@ -6,8 +6,8 @@ use clap::Args;
 use db::Db;
 
 use super::Failure;
-use crate::Clock;
 use crate::config::Settings;
+use crate::runtime::clock::Clock;
 use crate::serve::make_data_dir;
 
 #[derive(Args)]

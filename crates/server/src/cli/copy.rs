@@ -8,8 +8,8 @@ use clap::Args;
 use db::{Copied, Db, Progress, Step, Url};
 
 use super::Failure;
-use crate::Clock;
 use crate::config::Settings;
+use crate::runtime::clock::Clock;
 use crate::serve::make_data_dir;
 
 /// What stands for the database of the configuration.

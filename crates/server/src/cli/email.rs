@@ -9,9 +9,9 @@ use lettre::{Address, Message};
 use mail::Time;
 
 use super::{Failure, wait};
-use crate::Clock;
 use crate::config::Settings;
-use crate::mailer::Mailer;
+use crate::email::mailer::Mailer;
+use crate::runtime::clock::Clock;
 
 #[derive(Subcommand)]
 pub(super) enum Command {

@@ -3,8 +3,8 @@
 use db::Db;
 
 use super::Failure;
-use crate::Clock;
 use crate::config::Settings;
+use crate::runtime::clock::Clock;
 use crate::serve::make_data_dir;
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {

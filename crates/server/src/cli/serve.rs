@@ -7,8 +7,10 @@ use anyhow::anyhow;
 
 use super::Failure;
 use crate::config::Settings;
-use crate::signal::Stops;
-use crate::{Clock, files, telemetry};
+use crate::runtime::clock::Clock;
+use crate::runtime::signal::Stops;
+use crate::runtime::{files, telemetry};
+use crate::serve::start;
 
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     telemetry::start(&settings)?;
@@ -19,7 +21,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
 async fn serve(settings: Settings) -> Result<(), Failure> {
     let mut stops = Stops::catch()?;
     let data = settings.data_dir.display().to_string();
-    let server = crate::start(settings, Clock::default()).await?;
+    let server = start(settings, Clock::default()).await?;
     let address = server.address();
     // Whether anybody reads it or not: a full disk behind it does not stop the server.
     drop(greet(&address, &data));

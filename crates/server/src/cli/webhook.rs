@@ -14,9 +14,9 @@ use mail::webhooks::{
 use mail::{Cx, Time};
 
 use super::{Failure, open, wait};
+use crate::background::webhooks::{Courier, Target, courier};
 use crate::config::Settings;
-use crate::secret::server_key;
-use crate::webhooks::{Courier, Target, courier};
+use crate::runtime::key::server_key;
 
 #[derive(Subcommand)]
 pub(super) enum Command {

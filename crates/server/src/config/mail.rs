@@ -1,8 +1,10 @@
 //! What the settings of e-mail must be to be used.
 
+use lettre::message::Mailbox;
+
 use super::Settings;
-use crate::http::origin::Origin;
-use crate::mailer::{Mailer, Target};
+use super::origin::Origin;
+use super::smtp::Target;
 
 impl Settings {
     /// # Errors
@@ -15,7 +17,7 @@ impl Settings {
         if !self.sends_mail() {
             return Ok(());
         }
-        if Mailer::from(&self.mail_from).is_none() {
+        if self.mail_sender().is_none() {
             let problem = "it must look like \"Example Mail <noreply@example.org>\"";
             return Err(("mail_from", problem.to_owned()));
         }
@@ -27,6 +29,11 @@ impl Settings {
             return Err(("public_url", problem.to_owned()));
         }
         Ok(())
+    }
+
+    /// Whom mails are from.
+    pub(crate) fn mail_sender(&self) -> Option<Mailbox> {
+        self.mail_from.parse().ok()
     }
 
     /// Whether there is a server for e-mail.

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::Deserialize as _;
 
-use super::{Allowed, Page};
+use super::allowed::Allowed;
+use super::origin::Origin as Page;
 
 pub(super) fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
     let items = Vec::<String>::deserialize(from)?;

@@ -10,7 +10,7 @@ use mail::key::Key;
 use mail::tokens::{self, Scopes};
 
 use super::{Error, cookies, cors, origin};
-use crate::App;
+use crate::http::App;
 
 /// Anybody, from a page of ours: what may be done without a login. It has the CSRF token.
 pub(super) struct Visitor {

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 
 use super::Error;
-use crate::App;
+use crate::http::App;
 
 /// Reads a body up to the limit, and nothing behind it.
 ///

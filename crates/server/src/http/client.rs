@@ -9,7 +9,8 @@ use axum::http::request::Parts;
 use ipnet::IpNet;
 use mail::sessions;
 
-use crate::App;
+use crate::config::origin::Origin;
+use crate::http::App;
 
 /// The address of the connection. It may be that of a proxy.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +66,8 @@ impl FromRequestParts<App> for Device {
         let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
         Ok(Self {
             address: peer.client(headers, &app.settings.trusted_proxies),
-            secure: app.is_secure(peer, headers),
+            secure: app.origin().is_some_and(Origin::is_https)
+                || peer.says_https(headers, &app.settings.trusted_proxies),
             user_agent: String::from_utf8_lossy(user_agent).into_owned(),
         })
     }

@@ -8,7 +8,7 @@ use axum::http::header::{
 use axum::http::{Method, Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
-use super::origin::Origin;
+use crate::config::origin::Origin;
 
 /// What a browser is told before it asks for real; it asks again after ten minutes.
 const PREFLIGHT: [(HeaderName, HeaderValue); 3] = [

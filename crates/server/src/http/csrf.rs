@@ -10,7 +10,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use super::cookies;
-use crate::secret::Secret;
+use crate::config::secret::Secret;
 
 const HEADER: HeaderName = HeaderName::from_static("x-csrftoken");
 /// Random bytes of a token, and the bytes of its signature: 128 bits each.

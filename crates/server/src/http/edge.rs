@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use axum::Router;
@@ -18,7 +17,8 @@ use tower::Service as _;
 
 use super::problem::{self, Shape};
 use super::{Peer, cors};
-use crate::App;
+use crate::config::origin::Origin;
+use crate::http::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -76,7 +76,7 @@ where
     for (name, value) in HEADERS {
         headers.entry(name).or_insert(value);
     }
-    if app.origin().is_some_and(super::origin::Origin::is_https) {
+    if app.origin().is_some_and(Origin::is_https) {
         let value = HeaderValue::from_static("max-age=31536000");
         headers.insert(STRICT_TRANSPORT_SECURITY, value);
     }
@@ -106,25 +106,6 @@ async fn catch_panic<F: Future>(future: F) -> Result<F::Output, String> {
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
-}
-
-/// The ids of a worker's requests: unique over workers and restarts, told to the client and the
-/// log.
-pub struct RequestIds {
-    start: u32,
-    count: AtomicU64,
-}
-
-impl RequestIds {
-    /// Begins with 32 random bits for this worker and this run of the server.
-    pub fn new(start: [u8; 4]) -> Self {
-        Self { start: u32::from_be_bytes(start), count: AtomicU64::new(0) }
-    }
-
-    fn next(&self) -> HeaderValue {
-        let count = self.count.fetch_add(1, Relaxed);
-        HeaderValue::try_from(format!("{:08x}{count:08x}", self.start)).expect("it is hexadecimal")
-    }
 }
 
 struct Id<'a>(&'a HeaderValue);

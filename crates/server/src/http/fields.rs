@@ -11,7 +11,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
 use super::{Error, body};
-use crate::App;
+use crate::http::App;
 
 /// What a client sent, not yet looked into.
 pub(super) struct Input {

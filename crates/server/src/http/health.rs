@@ -8,7 +8,7 @@ use mail::users;
 use serde::Serialize;
 
 use super::{Error, v1};
-use crate::App;
+use crate::http::App;
 
 #[derive(Serialize)]
 struct Health {
@@ -32,7 +32,7 @@ pub(super) async fn ready(State(app): State<App>) -> Result<impl IntoResponse, E
 /// `GET /metrics`: figures in the text format of `OpenMetrics`.
 pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], app.metrics.render(&app))
+    ([(CONTENT_TYPE, kind)], app.metrics.render(&app.db.stats(), app.streams.count()))
 }
 
 /// `GET /openapi.json`: what /v1 is.

@@ -10,8 +10,8 @@ use mail::{Cx, UserId, passwords};
 
 use super::Error;
 use super::client::Device;
-use crate::App;
 use crate::config::{Registration, Switch};
+use crate::http::App;
 
 /// An attempt to log in, counted before the password is looked at.
 #[derive(Clone)]

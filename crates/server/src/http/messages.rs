@@ -17,7 +17,8 @@ use serde::Serialize;
 use super::Error;
 use super::auth::{Caller, Read, Write};
 use super::fields::Input;
-use crate::{App, clock};
+use crate::http::App;
+use crate::runtime::clock;
 
 /// Ids that a list reads at once on the thread that asks; a longer list is a scan.
 const SHORT: u16 = 1000;

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use mail::reminders;
 
 use super::Error;
-use crate::App;
+use crate::http::App;
 
 /// The page has a form and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; \

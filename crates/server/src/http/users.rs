@@ -13,7 +13,7 @@ use super::auth::{self, InSession, Visitor};
 use super::client::Device;
 use super::fields::Input;
 use super::{Error, cookies, login};
-use crate::App;
+use crate::http::App;
 
 #[derive(Serialize)]
 struct Token {

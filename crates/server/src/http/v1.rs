@@ -1,5 +1,6 @@
 //! /v1: every operation, with its route and its documentation.
 
+mod answers;
 mod batch;
 mod blocks;
 mod changes;
@@ -21,9 +22,9 @@ mod view;
 
 use axum::Router;
 
-pub(crate) use idempotency::Answers;
+pub(crate) use answers::Answers;
 
-use crate::App;
+use crate::http::App;
 use operation::Api;
 
 /// All operations, in the order of the documentation.

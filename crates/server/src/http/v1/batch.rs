@@ -18,7 +18,7 @@ use super::input::Input;
 use super::messages::{Marked, marks};
 use super::operation::{Api, Operation, Tag};
 use super::page;
-use crate::App;
+use crate::http::App;
 use crate::http::Error;
 use crate::http::auth::{Caller, Write};
 

@@ -12,11 +12,12 @@ use super::input::{Asked, Id};
 use super::operation::{Api, Operation, Tag};
 use super::page::Page;
 use super::users::Person;
+use crate::http::App;
 use crate::http::Error;
 use crate::http::auth::{Caller, Read, Write};
 use crate::http::code::Code;
 use crate::http::error::FieldError;
-use crate::{App, clock};
+use crate::runtime::clock;
 
 /// The calls under `/v1/blocks`.
 pub(super) fn api(api: Api) -> Api {

@@ -13,7 +13,7 @@ use super::fields::Place;
 use super::input::Asked;
 use super::operation::{Api, Operation, Tag};
 use super::tags::Known;
-use crate::App;
+use crate::http::App;
 use crate::http::Error;
 use crate::http::auth::{Caller, Read};
 use crate::http::code::Code;

@@ -16,7 +16,7 @@ use super::page;
 use super::tags::{self, Known};
 use super::users::Person;
 use super::view::{Item, People};
-use crate::App;
+use crate::http::App;
 use crate::http::Error;
 use crate::http::auth::{Caller, Read, Write};
 use crate::http::code::Code;

@@ -24,11 +24,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::changes::{parse_state, state, state_schema};
 use super::input::Asked;
 use super::operation::{Api, Operation, Tag};
-use crate::App;
+use crate::http::App;
 use crate::http::Error;
 use crate::http::auth::{Caller, Read, Scope as _};
 use crate::http::code::Code;
-use crate::streams::Stream;
+use crate::realtime::streams::Stream;
 use frames::Frames;
 
 /// How often a client hears that the stream is alive.

@@ -5,8 +5,7 @@
 //! and a number that is kept, so it can be made again. Neither does a hash of the body that
 //! somebody could guess a password by.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
@@ -14,17 +13,14 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use db::Tx;
-use hmac::{Hmac, Mac as _};
 use mail::answers::{self, Request};
 use mail::{Cx, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
-use crate::App;
+use crate::http::App;
 use crate::http::Error;
 use crate::http::code::Code;
-use crate::secret::Secret;
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -32,30 +28,6 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const LONGEST: usize = 255;
 /// What a key looks like, quoted or not.
 pub(super) const PATTERN: &str = r#"^(?:[!#-~]{1,255}|"[!#-~]{1,255}")$"#;
-
-/// What is needed to keep answers: a key, and the requests that run.
-pub(crate) struct Answers {
-    mac: Hmac<Sha256>,
-    running: Mutex<HashSet<[u8; 32]>>,
-}
-
-impl Answers {
-    /// With a key of its own, derived from the server's.
-    pub(crate) fn new(key: &Secret) -> Self {
-        Self { mac: key.derive(b"postroom kept answers"), running: Mutex::default() }
-    }
-
-    fn sign(&self, purpose: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = self.mac.clone();
-        mac.update(purpose);
-        for part in parts {
-            // The length in front, so that no two lists are the same bytes.
-            mac.update(&(part.len() as u64).to_be_bytes());
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
-    }
-}
 
 /// The `Idempotency-Key` of a request; without it, the request is another one each time.
 pub(super) struct Keyed {

@@ -19,7 +19,7 @@ use mail::{ConversationId, MessageId, UserId};
 use serde_json::{Map, Number, Value};
 
 use super::fields::{Fields, Kind};
-use crate::App;
+use crate::http::App;
 use crate::http::code::Code;
 use crate::http::error::FieldError;
 use crate::http::{Error, body};

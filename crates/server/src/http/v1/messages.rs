@@ -25,7 +25,7 @@ use super::operation::{Api, Operation, Tag};
 use super::page;
 use super::tags::{self, Known};
 use super::view::{Item, People, Recipient, Refused, Sent, Whole};
-use crate::App;
+use crate::http::App;
 use crate::http::Error;
 use crate::http::auth::{Caller, Read, Write};
 use crate::http::code::Code;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::document::Schemas;
-use crate::App;
+use crate::http::App;
 use crate::http::auth::Scope;
 use crate::http::code::Code;
 

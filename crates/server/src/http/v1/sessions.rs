@@ -17,11 +17,12 @@ use super::input::{Id, Input};
 use super::operation::{Api, Operation, Tag};
 use super::page::Page;
 use super::users::Person;
+use crate::http::App;
 use crate::http::auth::{Account, Caller, Stranger};
 use crate::http::client::Device;
 use crate::http::code::Code;
 use crate::http::{Error, cookies, login};
-use crate::{App, clock};
+use crate::runtime::clock;
 
 /// The calls under `/v1/sessions`.
 pub(super) fn api(api: Api) -> Api {

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use mail::{UserId, mailbox};
 
-use crate::App;
+use crate::http::App;
 use crate::http::Error;
 
 /// What the client knows of a thing.

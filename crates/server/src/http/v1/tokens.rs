@@ -19,11 +19,12 @@ use super::idempotency::{Begun, Done, Keyed, Reply};
 use super::input::{Id, Input};
 use super::operation::{Api, Operation, Tag};
 use super::page::Page;
+use crate::http::App;
 use crate::http::auth::{Account, Caller, Stranger};
 use crate::http::client::Device;
 use crate::http::code::Code;
 use crate::http::{Error, login};
-use crate::{App, clock};
+use crate::runtime::clock;
 
 /// The calls under `/v1/tokens`.
 pub(super) fn api(api: Api) -> Api {

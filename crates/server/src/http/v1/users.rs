@@ -18,11 +18,12 @@ use super::idempotency::{Begun, Keyed, Reply};
 use super::input::{Asked, Id, Input};
 use super::operation::{Api, Operation, Tag};
 use super::page::Page;
+use crate::http::App;
 use crate::http::auth::{Account, Caller, Read, Stranger};
 use crate::http::client::Device;
 use crate::http::code::Code;
 use crate::http::{Error, cookies, login};
-use crate::{App, clock};
+use crate::runtime::clock;
 
 /// The calls under `/v1/users`.
 pub(super) fn api(api: Api) -> Api {

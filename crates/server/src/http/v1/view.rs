@@ -12,7 +12,7 @@ use utoipa::openapi::schema::{Object, OneOf, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::users::Person;
-use crate::clock;
+use crate::runtime::clock;
 
 /// Everybody whom some messages name.
 pub(super) struct People(Vec<(i64, Person)>);

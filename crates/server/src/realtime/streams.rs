@@ -4,9 +4,6 @@
 //! the bus that brings what another node did; and since either may be lost, a keeper looks at the
 //! counters of all open streams every few seconds, and whether their sessions still hold.
 
-mod keeper;
-mod pace;
-
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
@@ -16,8 +13,7 @@ use std::time::Duration;
 use mail::key::Key;
 use tokio::sync::{Notify, Semaphore};
 
-pub(crate) use keeper::keep;
-use pace::Pace;
+use super::pace::Pace;
 
 /// Parts of the list, each with a lock of its own: those who commit must not wait for each other.
 const SHARDS: usize = 64;
@@ -30,7 +26,7 @@ type Shard = HashMap<i64, Vec<Arc<Line>>>;
 pub(crate) struct Streams {
     open: AtomicUsize,
     shards: [Mutex<Shard>; SHARDS],
-    missed: Notify,
+    pub(super) missed: Notify,
     pace: Pace,
     /// Turns for those who read.
     pub(crate) turns: Semaphore,
@@ -39,10 +35,10 @@ pub(crate) struct Streams {
 /// What others know of an open stream.
 pub(crate) struct Line {
     /// The session or the token that it was opened with.
-    key: Key,
-    wake: Notify,
+    pub(super) key: Key,
+    pub(super) wake: Notify,
     /// The number up to which all was sent.
-    sent: AtomicI64,
+    pub(super) sent: AtomicI64,
     doubted: AtomicBool,
     ended: AtomicBool,
 }
@@ -119,7 +115,7 @@ impl Streams {
     }
 
     /// Every stream there is.
-    fn all(&self) -> Vec<Arc<Line>> {
+    pub(super) fn all(&self) -> Vec<Arc<Line>> {
         let mut all = Vec::with_capacity(self.count());
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +136,7 @@ impl Line {
         self.wake.notify_one();
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.ended.store(true, SeqCst);
         self.wake.notify_one();
     }

@@ -13,8 +13,8 @@ use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use tokio::time::timeout;
 
-use super::target::Tls;
-use super::{Failure, Fate, Mailer};
+use super::mailer::{Failure, Fate, Mailer};
+use crate::config::smtp::Tls;
 
 /// "I close this connection": at whatever step, it says nothing of the mail.
 const CLOSING: u16 = 421;

@@ -10,7 +10,7 @@ use mail::UserId;
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-use crate::secret::Secret;
+use crate::config::secret::Secret;
 
 /// Bytes of the signature: 128 bits.
 const SIGNATURE: usize = 16;

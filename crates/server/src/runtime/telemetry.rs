@@ -1,18 +1,7 @@
 //! Logs: one line an event, with the id of the request and without secrets.
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
-
+use crate::config::log::filter;
 use crate::config::{LogFormat, Settings};
-
-/// What is logged. The libraries below speak from `warn` on, unless they are named.
-///
-/// # Errors
-/// Where the text is neither a level nor directives.
-pub(crate) fn filter(text: &str) -> Result<EnvFilter, ParseError> {
-    let quiet = if matches!(text, "debug" | "trace") { ",hyper=warn,mio=warn" } else { "" };
-    EnvFilter::builder().with_regex(false).parse(format!("{text}{quiet}"))
-}
 
 /// Starts logging to standard error, for the whole process.
 ///

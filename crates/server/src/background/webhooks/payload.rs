@@ -4,7 +4,7 @@ use mail::Time;
 use mail::webhooks::{Endpoint, Event, Kind};
 use serde_json::{Value, json};
 
-use crate::clock::rfc3339;
+use crate::runtime::clock::rfc3339;
 
 /// The body of what an endpoint is told.
 pub(super) fn event(event: &Event) -> String {

@@ -12,35 +12,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::App;
 pub(crate) use routes::Routes;
 use routes::Workers;
-
-/// Every path that has a name of its own, besides those of /v1, which follow from its operations.
-const ROUTES: [&str; 22] = [
-    "/users/token",
-    "/users/register",
-    "/users/login",
-    "/users/logout",
-    "/messages/write_message",
-    "/messages/messages_per_receiver",
-    "/messages/unread_per_receiver",
-    "/messages/read_message",
-    "/messages/delete_message",
-    "/healthz",
-    "/readyz",
-    "/metrics",
-    "/openapi.json",
-    "/docs",
-    "/docs/errors",
-    "/docs/inbox",
-    "/docs/inbox.css",
-    "/docs/inbox.js",
-    "/docs/postroom.js",
-    "/docs/style.css",
-    "/docs/script.js",
-    "/unsubscribe",
-];
 
 /// How logins ended.
 #[derive(Default)]
@@ -102,11 +75,12 @@ pub(crate) struct Metrics {
     db_left: Counter,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// Figures of the routes, of which /v1 has these.
+    pub(crate) fn new(v1: Vec<&'static str>) -> Self {
         let mut registry = Registry::with_prefix("postroom");
         let logins = Family::<Of, Counter>::default();
-        let workers = Workers::default();
+        let workers = Workers::new(v1);
         registry.register_collector(Box::new(workers.clone()));
         registry.register("logins", "Logins by result", logins.clone());
         let login = |result| logins.get_or_create_owned(&Of { result });
@@ -180,10 +154,9 @@ impl Metrics {
         self.workers.add()
     }
 
-    /// All figures as text, with those of the database as they are now.
-    pub(crate) fn render(&self, app: &App) -> String {
-        let stats = app.db.stats();
-        self.streams.set(i64::try_from(app.streams.count()).unwrap_or(i64::MAX));
+    /// All figures as text, with those of the database and the open streams as they are now.
+    pub(crate) fn render(&self, stats: &db::Stats, streams: usize) -> String {
+        self.streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
         self.queued.set(i64::try_from(stats.queued).unwrap_or(i64::MAX));
         self.writes.inner().store(stats.writes, std::sync::atomic::Ordering::Relaxed);
         self.commits.inner().store(stats.commits, std::sync::atomic::Ordering::Relaxed);

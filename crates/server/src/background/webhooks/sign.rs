@@ -7,7 +7,7 @@ use mail::Time;
 use mail::webhooks::Endpoint;
 use sha2::Sha256;
 
-use crate::secret::Secret;
+use crate::config::secret::Secret;
 
 /// Makes the secrets of endpoints from the server's key, so that none of them is stored.
 #[derive(Clone)]

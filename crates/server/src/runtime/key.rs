@@ -1,6 +1,5 @@
-//! Values that must not show themselves, and the key of the server.
+//! The key of the server, and other files that hold a secret.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -9,49 +8,10 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde::Deserialize;
-use sha2::Sha256;
 
-use crate::clock;
+use super::clock;
 use crate::config::Settings;
-
-/// Text that neither a log nor an error shows.
-#[derive(Clone, Default, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Secret {
-    /// A secret of a test.
-    #[cfg(test)]
-    pub(crate) fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// A key of its own for one purpose: what one of them signs says nothing of the others.
-    pub(crate) fn derive(&self, purpose: &[u8]) -> Hmac<Sha256> {
-        let mut derived = hmac(self.0.as_bytes());
-        derived.update(purpose);
-        hmac(&derived.finalize().into_bytes())
-    }
-}
-
-fn hmac(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("a key of any length will do")
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
+use crate::config::secret::Secret;
 
 /// The key of the server: the one that is set, or the one that was made at the first start.
 ///
@@ -82,7 +42,7 @@ fn read(path: &Path) -> anyhow::Result<Secret> {
     if key.len() < 32 {
         bail!("the secret key in {} has less than 32 characters", path.display());
     }
-    Ok(Secret(key))
+    Ok(Secret::new(key))
 }
 
 /// What a file holds that is too secret for the configuration.

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use db::Db;
 use mail::key::{Key, Kind};
 use mail::{Time, mailbox, sessions, tokens};
 use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::Line;
-use crate::App;
+use super::streams::{Line, Streams};
+use crate::runtime::clock::Clock;
+use crate::runtime::signal::Flag;
 
 /// How often it looks, so that nothing is later than 5 seconds, also on a busy machine.
 const EVERY: Duration = Duration::from_secs(3);
@@ -21,40 +23,48 @@ const REST: Duration = Duration::from_millis(250);
 /// Users that one statement asks about.
 const CHUNK: usize = 250;
 
+/// What looks at the streams of a node.
+pub(crate) struct Keeper {
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) stopping: Flag,
+}
+
 /// Looks until the server stops; then it wakes everybody, to say so.
-pub(crate) async fn keep(app: App) {
+pub(crate) async fn keep(keeper: Keeper) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !app.stopping.is_set() {
+    while !keeper.stopping.is_set() {
         let asked = tokio::select! {
             _ = ticks.tick() => false,
-            () = app.streams.missed.notified() => true,
-            () = app.stopping.wait() => break,
+            () = keeper.streams.missed.notified() => true,
+            () = keeper.stopping.wait() => break,
         };
-        look(&app).await;
+        look(&keeper).await;
         if asked {
             tokio::select! {
                 () = sleep(REST) => {}
-                () = app.stopping.wait() => {}
+                () = keeper.stopping.wait() => {}
             }
         }
     }
-    for line in app.streams.all() {
+    for line in keeper.streams.all() {
         line.wake.notify_one();
     }
 }
 
 /// Wakes those who are behind, ends those whose session has ended, and notes that the others are in
 /// use.
-async fn look(app: &App) {
-    let mut lines = app.streams.all();
+async fn look(keeper: &Keeper) {
+    let mut lines = keeper.streams.all();
     lines.sort_by_key(|line| line.key.user);
     let mut rest = lines.as_slice();
-    while !rest.is_empty() && !app.stopping.is_set() {
+    while !rest.is_empty() && !keeper.stopping.is_set() {
         let end = of_some_users(rest);
         let (chunk, others) = rest.split_at(end);
         // What cannot be asked now is asked the next time.
-        if let Err(error) = look_at(app, chunk).await {
+        if let Err(error) = look_at(keeper, chunk).await {
             tracing::debug!(%error, "the streams were not looked at");
         }
         rest = others;
@@ -69,12 +79,12 @@ fn of_some_users(lines: &[Arc<Line>]) -> usize {
     users.take(CHUNK).map(<[_]>::len).sum()
 }
 
-async fn look_at(app: &App, lines: &[Arc<Line>]) -> mail::Result<()> {
+async fn look_at(keeper: &Keeper, lines: &[Arc<Line>]) -> mail::Result<()> {
     let mut owners: Vec<_> = lines.iter().map(|line| line.key.user.get()).collect();
     owners.dedup();
-    let cx = app.clock.cx();
+    let cx = keeper.clock.cx();
     // No scan: behind long searches it would be late.
-    let (counters, sessions, tokens) = app
+    let (counters, sessions, tokens) = keeper
         .db
         .read(move |tx| {
             let counters = mailbox::counters(tx, &owners)?;
@@ -108,7 +118,7 @@ async fn look_at(app: &App, lines: &[Arc<Line>]) -> mail::Result<()> {
         let (sessions, tokens): (Vec<_>, Vec<_>) =
             in_use.into_iter().partition(|key| key.kind == Kind::Session);
         // Where the queue is full, the next look notes it.
-        app.db.write_later(move |tx| {
+        keeper.db.write_later(move |tx| {
             sessions::all_seen(tx, &cx, &sessions)?;
             tokens::all_used(tx, &cx, &tokens)
         })?;

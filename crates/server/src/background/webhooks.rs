@@ -1,4 +1,4 @@
-//! Webhooks: the app's own server is told of events, by one of the nodes.
+//! Webhooks: the node's own server is told of events, by one of the nodes.
 //!
 //! The events and who is to be told of them are rows; what is here only reads them, tells, and
 //! writes down what came of it. Whoever does it holds a lease. What was told and not yet written
@@ -11,6 +11,7 @@ mod payload;
 mod sign;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -20,13 +21,13 @@ use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-pub(crate) use connect::{Allowed, Guard, Target};
+pub(crate) use connect::{Guard, Target};
 pub(crate) use deliver::{Courier, Told};
 pub(crate) use sign::Secrets;
 
-use crate::App;
 use crate::config::Settings;
-use crate::secret::Secret;
+use crate::config::secret::Secret;
+use crate::node::Node;
 
 /// How often it is looked for what is due, where anybody is told of anything.
 const EVERY: Duration = Duration::from_secs(1);
@@ -79,23 +80,23 @@ pub(crate) fn courier(settings: &Settings, key: &Secret) -> Courier {
 ///
 /// # Errors
 /// Where the database cannot be asked.
-pub(crate) async fn learn(app: &App) -> mail::Result<Vec<Endpoint>> {
-    let endpoints = app.db.read(webhooks::list).await?;
-    app.clock.want_webhooks(webhooks::all_wanted(&endpoints));
+pub(crate) async fn learn(node: &Node) -> mail::Result<Vec<Endpoint>> {
+    let endpoints = node.db.read(webhooks::list).await?;
+    node.clock.want_webhooks(webhooks::all_wanted(&endpoints));
     Ok(endpoints)
 }
 
 /// Tells endpoints of events until the server stops.
-pub(crate) async fn run(app: App) {
-    let mut desk = Desk::new(&app);
+pub(crate) async fn run(node: Arc<Node>, courier: Courier, bell: Arc<Bell>) {
+    let mut desk = Desk::new(node, courier, bell);
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !app.stopping.is_set() {
+    while !desk.node.stopping.is_set() {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = app.webhooks.rung.notified() => {}
+            () = desk.bell.rung.notified() => {}
             Some(told) = desk.running.join_next_with_id() => desk.ended(told),
-            () = app.stopping.wait() => break,
+            () = desk.node.stopping.wait() => break,
         }
         while let Some(told) = desk.running.try_join_next_with_id() {
             desk.ended(told);
@@ -113,7 +114,9 @@ type Flight = (WebhookId, EventId);
 
 /// The state of the one who tells.
 struct Desk {
-    app: App,
+    node: Arc<Node>,
+    courier: Courier,
+    bell: Arc<Bell>,
     me: [u8; 16],
     endpoints: Vec<Endpoint>,
     learned: Option<Instant>,
@@ -126,12 +129,14 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(app: &App) -> Self {
+    fn new(node: Arc<Node>, courier: Courier, bell: Arc<Bell>) -> Self {
         // A file has one server: where it was killed, it goes on at once, as what it was.
-        let is_file = app.settings.database().is_ok_and(|url| url.path().is_some());
-        let me = if is_file { [0; 16] } else { app.clock.cx().random() };
+        let is_file = node.settings.database().is_ok_and(|url| url.path().is_some());
+        let me = if is_file { [0; 16] } else { node.clock.cx().random() };
         Self {
-            app: App::clone(app),
+            node,
+            courier,
+            bell,
             me,
             endpoints: Vec::new(),
             learned: None,
@@ -144,10 +149,10 @@ impl Desk {
 
     /// Does all that is to do now.
     async fn turn(&mut self) -> mail::Result<()> {
-        let changed = self.app.webhooks.changed.swap(false, Relaxed);
+        let changed = self.bell.changed.swap(false, Relaxed);
         if changed || self.learned.is_none_or(|since| since.elapsed() >= BELIEVED) {
-            self.endpoints = learn(&self.app).await.inspect_err(|_error| {
-                self.app.webhooks.changed.fetch_or(changed, Relaxed);
+            self.endpoints = learn(&self.node).await.inspect_err(|_error| {
+                self.bell.changed.fetch_or(changed, Relaxed);
             })?;
             self.endpoints.retain(|endpoint| endpoint.disabled.is_none());
             self.learned = Some(Instant::now());
@@ -167,11 +172,11 @@ impl Desk {
         {
             return Ok(leads);
         }
-        let (cx, me) = (self.app.clock.cx(), self.me);
+        let (cx, me) = (self.node.clock.cx(), self.me);
         let led = self.lease.is_some_and(|(_, leads)| leads);
         // Where it cannot be asked, it is not known who does.
         self.lease = None;
-        let leads = self.app.db.write(move |tx| leases::take(tx, &cx, LEASE, &me, LEASED)).await?;
+        let leads = self.node.db.write(move |tx| leases::take(tx, &cx, LEASE, &me, LEASED)).await?;
         self.lease = Some((Instant::now(), leads));
         if leads && !led {
             tracing::info!("this node tells the webhooks");
@@ -184,17 +189,17 @@ impl Desk {
         if self.ended.is_empty() {
             return Ok(());
         }
-        let (cx, ended) = (self.app.clock.cx(), self.ended.clone());
-        self.app.db.write(move |tx| webhooks::record(tx, &cx, &ended)).await?;
+        let (cx, ended) = (self.node.clock.cx(), self.ended.clone());
+        self.node.db.write(move |tx| webhooks::record(tx, &cx, &ended)).await?;
         self.ended.clear();
         Ok(())
     }
 
     /// Gives new events to those who are to be told of them.
     async fn distribute(&mut self) -> mail::Result<()> {
-        while self.app.db.read(webhooks::is_waiting).await? {
-            let cx = self.app.clock.cx();
-            self.app.db.write(move |tx| webhooks::distribute(tx, &cx, STEP)).await?;
+        while self.node.db.read(webhooks::is_waiting).await? {
+            let cx = self.node.clock.cx();
+            self.node.db.write(move |tx| webhooks::distribute(tx, &cx, STEP)).await?;
         }
         Ok(())
     }
@@ -209,11 +214,11 @@ impl Desk {
             }
             // Those that are under way are due as well, until it is written down what came of them.
             let most = i64::try_from(free + busy.len()).unwrap_or(i64::MAX);
-            let (cx, id) = (self.app.clock.cx(), endpoint.id);
-            let due = self.app.db.read(move |tx| webhooks::due(tx, &cx, id, most)).await?;
+            let (cx, id) = (self.node.clock.cx(), endpoint.id);
+            let due = self.node.db.read(move |tx| webhooks::due(tx, &cx, id, most)).await?;
             for due in due.into_iter().filter(|due| !busy.contains(&due.event.id)).take(free) {
                 let flight = (endpoint.id, due.event.id);
-                let (courier, endpoint) = (self.app.courier.clone(), endpoint.clone());
+                let (courier, endpoint) = (self.courier.clone(), endpoint.clone());
                 let started = self.running.spawn(async move {
                     let told = courier.tell(&endpoint, &due.event, cx.now).await;
                     (due, told)
@@ -237,7 +242,7 @@ impl Desk {
         let Some((webhook, event)) = self.flights.remove(&id) else { return };
         // It panicked, and was told of where it did: it stays due.
         let Ok((_, (due, (outcome, words)))) = told else { return };
-        self.app.metrics.webhooks.count(outcome);
+        self.node.metrics.webhooks.count(outcome);
         let (endpoint, attempt) = (webhook.get(), due.attempts + 1);
         tracing::debug!(endpoint, event = due.event.name(), attempt, words, "told a webhook");
         if outcome == webhooks::Outcome::Gone {
@@ -258,6 +263,6 @@ impl Desk {
         drop(waited.await);
         drop(self.record().await);
         let me = self.me;
-        drop(self.app.db.write(move |tx| leases::release(tx, LEASE, &me)).await);
+        drop(self.node.db.write(move |tx| leases::release(tx, LEASE, &me)).await);
     }
 }

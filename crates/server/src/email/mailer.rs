@@ -1,8 +1,5 @@
 //! E-mail: the way to the operator's server for it.
 
-mod line;
-mod target;
-
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -10,16 +7,15 @@ use lettre::message::Mailbox;
 use lettre::transport::smtp::client::{Certificate, TlsParameters};
 
 use crate::config::Settings;
-use crate::secret;
-pub(crate) use target::Target;
-use target::Tls;
+use crate::config::smtp::{Target, Tls};
+use crate::runtime::key;
 
 /// Sends mails, each over a connection of its own.
 pub(crate) struct Mailer {
-    target: Target,
-    tls: Option<TlsParameters>,
-    from: Mailbox,
-    patience: Duration,
+    pub(super) target: Target,
+    pub(super) tls: Option<TlsParameters>,
+    pub(super) from: Mailbox,
+    pub(super) patience: Duration,
 }
 
 /// What became of a mail that was not taken.
@@ -56,24 +52,17 @@ impl Mailer {
             return Ok(None);
         }
         let url = match settings.smtp_url.expose() {
-            "" => {
-                secret::read_file(&settings.smtp_url_file, "the address of the server for e-mail")?
-            }
+            "" => key::read_file(&settings.smtp_url_file, "the address of the server for e-mail")?,
             url => url.to_owned(),
         };
         let target = Target::parse(&url).map_err(|problem| anyhow!("smtp_url: {problem}"))?;
-        let from = Self::from(&settings.mail_from).context("mail_from: it is no address")?;
+        let from = settings.mail_sender().context("mail_from: it is no address")?;
         let tls = match target.tls {
             Tls::None => None,
             Tls::Implicit | Tls::Required | Tls::Optional => Some(parameters(&target)?),
         };
         let patience = Duration::from_secs(settings.smtp_timeout_seconds);
         Ok(Some(Self { target, tls, from, patience }))
-    }
-
-    /// Whom mails are from.
-    pub(crate) fn from(text: &str) -> Option<Mailbox> {
-        text.parse().ok()
     }
 
     /// From whom its mails are.

@@ -1,14 +1,15 @@
 //! Work that waits for nobody: what has to be gone after some time, a bounded step at a time, so
 //! that no sender waits behind it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use db::Tx;
 use mail::{Cx, Time, answers, changes, leases, mailbox, webhooks};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::App;
 use crate::config::Settings;
+use crate::node::Node;
 
 /// How often it is looked for. What is late by it is only still on the disk.
 const EVERY: Duration = Duration::from_mins(1);
@@ -36,33 +37,33 @@ const STEPS: [(&str, Step); 5] = [
 ];
 
 /// Runs until the server stops. Of several nodes one does it.
-pub(crate) async fn run(app: App) {
-    let me: [u8; 16] = app.clock.cx().random();
+pub(crate) async fn run(node: Arc<Node>) {
+    let me: [u8; 16] = node.clock.cx().random();
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !app.stopping.is_set() {
+    while !node.stopping.is_set() {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = app.erased.notified() => {}
-            () = app.stopping.wait() => break,
+            () = node.erased.notified() => {}
+            () = node.stopping.wait() => break,
         }
-        let cx = app.clock.cx();
-        let leased = app.db.write(move |tx| leases::take(tx, &cx, LEASE, &me, LEASED)).await;
+        let cx = node.clock.cx();
+        let leased = node.db.write(move |tx| leases::take(tx, &cx, LEASE, &me, LEASED)).await;
         if let Ok(true) = leased {
-            sweep(&app).await;
+            sweep(&node).await;
         }
     }
     // Another node need not wait until it is over; where that fails, it does.
-    drop(app.db.write(move |tx| leases::release(tx, LEASE, &me)).await);
+    drop(node.db.write(move |tx| leases::release(tx, LEASE, &me)).await);
 }
 
 /// Does all that is to do now.
-async fn sweep(app: &App) {
+async fn sweep(node: &Arc<Node>) {
     for (what, step) in STEPS {
         let mut removed = 0;
         loop {
-            let (cx, all) = (app.clock.cx(), App::clone(app));
-            match app.db.write(move |tx| step(tx, &cx, &all.settings)).await {
+            let (cx, all) = (node.clock.cx(), Arc::clone(node));
+            match node.db.write(move |tx| step(tx, &cx, &all.settings)).await {
                 Ok(0) => break,
                 Ok(some) => removed += some,
                 // It is tried again at the next tick; the storage tells its failures itself.
@@ -71,7 +72,7 @@ async fn sweep(app: &App) {
                     break;
                 }
             }
-            if app.stopping.is_set() {
+            if node.stopping.is_set() {
                 return;
             }
         }

@@ -15,18 +15,18 @@ use sha2::Sha256;
 use super::templates::Rendered;
 
 /// What is around the text.
-pub(super) struct Frame<'a> {
-    pub(super) from: &'a Mailbox,
-    pub(super) to: &'a Address,
-    pub(super) now: Time,
+pub(crate) struct Frame<'a> {
+    pub(crate) from: &'a Mailbox,
+    pub(crate) to: &'a Address,
+    pub(crate) now: Time,
     /// The same in every try, so that whoever gets two can see that they are one.
-    pub(super) id: &'a str,
+    pub(crate) id: &'a str,
     /// The address that ends reminders.
-    pub(super) unsubscribe: &'a str,
+    pub(crate) unsubscribe: &'a str,
 }
 
 /// The whole mail.
-pub(super) fn write(frame: &Frame<'_>, content: Rendered) -> Result<Vec<u8>, lettre::error::Error> {
+pub(crate) fn write(frame: &Frame<'_>, content: Rendered) -> Result<Vec<u8>, lettre::error::Error> {
     let seconds = u64::try_from(frame.now.0 / Time::SECOND).unwrap_or_default();
     let message = Message::builder()
         .from(frame.from.clone())
@@ -50,7 +50,7 @@ fn header(name: &'static str, value: &str) -> HeaderValue {
 }
 
 /// The name of a reminder, which tells nothing of whom it is for.
-pub(super) fn id(mac: &Hmac<Sha256>, reminder: &Reminder, host: &str) -> String {
+pub(crate) fn id(mac: &Hmac<Sha256>, reminder: &Reminder, host: &str) -> String {
     let mut mac = mac.clone();
     mac.update(&reminder.owner.get().to_be_bytes());
     mac.update(&reminder.message.get().to_be_bytes());

@@ -22,8 +22,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use crate::App;
-use crate::http::{self, Peer};
+use crate::http::{self, App, Peer};
 use patience::Patient;
 
 /// Connections that the kernel keeps until they are accepted.

@@ -22,12 +22,12 @@ pub(crate) enum Tls {
 
 /// A server for e-mail. It holds a password and does not show itself.
 pub(crate) struct Target {
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) tls: Tls,
-    pub(super) credentials: Option<Credentials>,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) tls: Tls,
+    pub(crate) credentials: Option<Credentials>,
     /// A file of authorities that are trusted as well.
-    pub(super) ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
 }
 
 impl Target {

@@ -1,10 +1,7 @@
 //! Reminds those who are away of what stays unread, by e-mail: once, until they have been back.
 
-mod letter;
-mod link;
-mod templates;
-
 use std::num::NonZeroI64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hmac::Hmac;
@@ -14,13 +11,12 @@ use mail::{Time, leases};
 use sha2::Sha256;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::App;
 use crate::config::Settings;
-use crate::mailer::{Failure, Fate, Mailer};
-use crate::secret::Secret;
-use letter::Frame;
-pub(crate) use link::Links;
-use templates::Templates;
+use crate::config::secret::Secret;
+use crate::email::letter::{self, Frame};
+use crate::email::mailer::{Failure, Fate, Mailer};
+use crate::email::templates::Templates;
+use crate::node::Node;
 
 /// How often it is looked whether somebody has waited long enough: one look at an index.
 const EVERY: Duration = Duration::from_secs(1);
@@ -62,16 +58,16 @@ impl Reminders {
         }))
     }
 
-    async fn send(&self, app: &App, reminder: &Reminder) -> Result<(), Failure> {
+    async fn send(&self, node: &Node, reminder: &Reminder) -> Result<(), Failure> {
         // An account takes any address that looks like one.
         let to: Address = reminder.email.parse().map_err(|_error| impossible("the address"))?;
-        let token = app.links.token(reminder.owner);
+        let token = node.links.token(reminder.owner);
         let unsubscribe = format!("{}/unsubscribe?token={token}", self.public_url);
         let from = self.mailer.sender();
         let frame = Frame {
             from,
             to: &to,
-            now: app.clock.now(),
+            now: node.clock.now(),
             id: &letter::id(&self.ids, reminder, from.email.domain()),
             unsubscribe: &unsubscribe,
         };
@@ -117,38 +113,38 @@ impl Rest {
 }
 
 /// Runs until the server stops. Of several nodes one does it.
-pub(crate) async fn run(app: App) {
-    let Some(ours) = &app.reminders else { return };
-    let me: [u8; 16] = app.clock.cx().random();
+pub(crate) async fn run(node: Arc<Node>, reminders: Option<Reminders>) {
+    let Some(ours) = &reminders else { return };
+    let me: [u8; 16] = node.clock.cx().random();
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut rest = Rest::default();
     let mut leased = false;
-    while !app.stopping.is_set() {
+    while !node.stopping.is_set() {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = app.stopping.wait() => break,
+            () = node.stopping.wait() => break,
         }
-        let (now, after) = (app.clock.now(), ours.after.get());
+        let (now, after) = (node.clock.now(), ours.after.get());
         if !rest.is_over(now) {
             continue;
         }
-        let due = app.db.read(move |tx| reminders::is_due(tx, now, after)).await;
+        let due = node.db.read(move |tx| reminders::is_due(tx, now, after)).await;
         if let Ok(true) = due {
             leased = true;
-            all_that_is_due(&app, ours, &me, &mut rest).await;
+            all_that_is_due(&node, ours, &me, &mut rest).await;
         }
     }
     if leased {
         // Another node need not wait until it is over; where that fails, it does.
-        drop(app.db.write(move |tx| leases::release(tx, LEASE, &me)).await);
+        drop(node.db.write(move |tx| leases::release(tx, LEASE, &me)).await);
     }
 }
 
-async fn all_that_is_due(app: &App, ours: &Reminders, me: &[u8; 16], rest: &mut Rest) {
-    while !app.stopping.is_set() {
-        let (cx, me, after) = (app.clock.cx(), *me, ours.after);
-        let next = app.db.write(move |tx| {
+async fn all_that_is_due(node: &Node, ours: &Reminders, me: &[u8; 16], rest: &mut Rest) {
+    while !node.stopping.is_set() {
+        let (cx, me, after) = (node.clock.cx(), *me, ours.after);
+        let next = node.db.write(move |tx| {
             if !leases::take(tx, &cx, LEASE, &me, LEASED)? {
                 return Ok(Next::Nobody);
             }
@@ -161,11 +157,11 @@ async fn all_that_is_due(app: &App, ours: &Reminders, me: &[u8; 16], rest: &mut 
             Err(error) => return tracing::debug!(%error, "nobody is reminded for now"),
         };
         let stopped = async {
-            app.stopping.wait().await;
+            node.stopping.wait().await;
             sleep(LAST_WORDS).await;
         };
         let sent = tokio::select! {
-            sent = ours.send(app, &reminder) => sent,
+            sent = ours.send(node, &reminder) => sent,
             () = stopped => Err(Failure {
                 fate: Fate::InDoubt,
                 reason: "the server stops".to_owned(),
@@ -174,19 +170,19 @@ async fn all_that_is_due(app: &App, ours: &Reminders, me: &[u8; 16], rest: &mut 
         };
         match sent {
             Ok(()) => {
-                app.metrics.mails.sent.inc();
+                node.metrics.mails.sent.inc();
                 rest.end();
             }
             Err(failure) => {
                 let down = failure.fate == Fate::Down;
                 if down {
-                    rest.begin(app.clock.now(), &failure.reason);
+                    rest.begin(node.clock.now(), &failure.reason);
                 } else {
                     rest.end();
                 }
-                note(app, ours, reminder, &failure).await;
+                note(node, ours, reminder, &failure).await;
                 if down {
-                    return drop(app.db.write(move |tx| leases::release(tx, LEASE, &me)).await);
+                    return drop(node.db.write(move |tx| leases::release(tx, LEASE, &me)).await);
                 }
             }
         }
@@ -194,9 +190,9 @@ async fn all_that_is_due(app: &App, ours: &Reminders, me: &[u8; 16], rest: &mut 
 }
 
 /// Notes what became of a mail that was not taken. Who is not reminded in the end is told once.
-async fn note(app: &App, ours: &Reminders, reminder: Reminder, failure: &Failure) {
+async fn note(node: &Node, ours: &Reminders, reminder: Reminder, failure: &Failure) {
     let (user, attempt, reason) = (reminder.owner.get(), reminder.attempt, &failure.reason);
-    let mails = &app.metrics.mails;
+    let mails = &node.metrics.mails;
     let fate = match failure.fate {
         Fate::Refused => {
             mails.refused.inc();
@@ -210,8 +206,8 @@ async fn note(app: &App, ours: &Reminders, reminder: Reminder, failure: &Failure
         Fate::InDoubt => mails.in_doubt.inc(),
         _ => mails.put_off.inc(),
     };
-    let (cx, after) = (app.clock.cx(), ours.after);
-    let again = app.db.write(move |tx| reminders::failed(tx, &cx, &reminder, fate, after)).await;
+    let (cx, after) = (node.clock.cx(), ours.after);
+    let again = node.db.write(move |tx| reminders::failed(tx, &cx, &reminder, fate, after)).await;
     match again {
         Ok(true) => tracing::debug!(user, attempt, reason, "a reminder is tried again"),
         Ok(false) => tracing::info!(user, attempt, reason, "a reminder is not tried again"),

@@ -7,7 +7,8 @@ use db::{Heard, Notice};
 use mail::{Time, UserId, topics};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::App;
+use super::webhooks::Bell;
+use crate::node::Node;
 
 /// How often the clock is set. Clocks drift by a second in some hours.
 const EVERY: Duration = Duration::from_secs(10);
@@ -16,11 +17,11 @@ const TOLERATED: i64 = 2 * Time::SECOND;
 
 /// Acts on what is committed here and on other nodes, from now on. The thread that committed does
 /// it, so nothing here waits.
-pub(crate) fn listen(app: &App) {
+pub(crate) fn listen(node: &Node, webhooks: &Arc<Bell>) {
     // The database must not hold what holds the database.
-    let (sessions, erased) = (Arc::clone(&app.sessions), Arc::clone(&app.erased));
-    let (streams, webhooks) = (Arc::clone(&app.streams), Arc::clone(&app.webhooks));
-    app.db.listen(move |heard| match heard {
+    let (sessions, erased) = (Arc::clone(&node.sessions), Arc::clone(&node.erased));
+    let (streams, webhooks) = (Arc::clone(&node.streams), Arc::clone(webhooks));
+    node.db.listen(move |heard| match heard {
         Heard::Notice(Notice { topic: topics::MAILBOX, key }) => streams.moved(key),
         Heard::Notice(Notice { topic: topics::ACCESS, key }) => {
             if let Some(user) = UserId::new(key) {
@@ -43,17 +44,17 @@ pub(crate) fn listen(app: &App) {
 }
 
 /// Keeps the clock with the database's, until the server stops.
-pub(crate) async fn keep_time(app: App) {
+pub(crate) async fn keep_time(node: Arc<Node>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = false;
-    while !app.stopping.is_set() {
+    while !node.stopping.is_set() {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = app.stopping.wait() => return,
+            () = node.stopping.wait() => return,
         }
         // Where it cannot be asked, the clock goes on as it was.
-        let Ok(ahead) = app.clock.follow(&app.db).await else { continue };
+        let Ok(ahead) = node.clock.follow(&node.db).await else { continue };
         let wrong = ahead.abs() > TOLERATED;
         if wrong && !told {
             let seconds = ahead / Time::SECOND;

@@ -1,0 +1,49 @@
+//! The origin of a page: what `public_url` and `cors_origins` name.
+
+/// Scheme, host and port of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    https: bool,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// Reads `https://host` or `http://host:port`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (scheme, authority) = text.split_once("://")?;
+        let https = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let (host, port) = split_port(authority)?;
+        let port = port.unwrap_or(if https { 443 } else { 80 });
+        Some(Self { https, host, port })
+    }
+
+    /// Whether its pages are served over https.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// Whether a request to that `Host` goes to this origin. Which scheme the client used is not
+    /// known here, so a host without a port may be either.
+    pub(crate) fn is_host(&self, host: &str) -> bool {
+        split_port(host).is_some_and(|(host, port)| {
+            let usual = if self.https { 443 } else { 80 };
+            host == self.host && port.unwrap_or(usual) == self.port
+        })
+    }
+}
+
+/// Splits `host:port`, with the host in lower case.
+fn split_port(authority: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = match authority.rsplit_once(':') {
+        // The colons of an IPv6 address stand in brackets.
+        Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok()?)),
+        _ => (authority, None),
+    };
+    let odd = |c: char| c.is_whitespace() || matches!(c, '/' | '@' | '?' | '#' | ',');
+    (!host.is_empty() && !host.contains(odd)).then(|| (host.to_ascii_lowercase(), port))
+}
