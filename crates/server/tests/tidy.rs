@@ -185,7 +185,8 @@ fn each_rule_names_what_breaks_it_and_nothing_else() {
 #[test]
 fn every_route_has_figures_of_its_own() {
     let tree = tree();
-    let metrics = tree.iter().filter(|file| file.path.starts_with("crates/server/src/runtime/metrics"));
+    let metrics =
+        tree.iter().filter(|file| file.path.starts_with("crates/server/src/runtime/metrics"));
     let mut lists = metrics.filter_map(|file| file.text.split("const ROUTES").nth(1));
     let list = lists.next().and_then(|rest| rest.split("];").next()).expect("they are listed");
     let http = read("crates/server/src/http.rs");
