@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A client of the classic API, and a story that tries all of it.
+"""A client of the classic API, and a script that tests all of its calls.
 
 As a module: the functions `get_csrf_token`, `register`, `login`, `write_message`, ... act for one user on the server
-that POSTROOM_URL names (http://127.0.0.1:8000 where it is not set). Whoever needs several users at once makes a
-`Client` for each; its methods have the same names.
+that POSTROOM_URL names (http://127.0.0.1:8000 by default). For several users at once, create a `Client` for each; its
+methods have the same names.
 
     >>> import test_requests as postroom
     >>> postroom.get_csrf_token()
@@ -11,8 +11,8 @@ that POSTROOM_URL names (http://127.0.0.1:8000 where it is not set). Whoever nee
     >>> postroom.get_unread_messages_id()
     {'messages_id': [7]}
 
-As a script: `python3 test_requests.py [URL]` plays the story, one line a step. The exit status is 0 where the server
-did as promised and 1 where it did not.
+As a script: `python3 test_requests.py [URL]` runs the test and prints a line for each step. The exit status is 0 if
+all steps succeed, and 1 otherwise.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SECONDS_TO_WAIT = 30
 
 
 class ApiError(Exception):
-    """An answer that is not a success: its `status`, and in `error` what the server says is wrong."""
+    """A response that is not a success: its `status`, and the server's message in `error`."""
 
     def __init__(self, call: str, status: int, error: str) -> None:
         super().__init__(f"{call}: {status} {error}")
@@ -41,44 +41,44 @@ class ApiError(Exception):
 
 
 class Client:
-    """One user's connection: the cookies and the CSRF token, kept from call to call.
+    """One user's cookies and CSRF token, which are kept from call to call.
 
-    Every call returns the parsed JSON object of a 2xx answer and raises `ApiError` for any other, and
-    `requests.RequestException` where no answer came. Ids may be integers or decimal strings.
+    Every call returns the parsed JSON object of a 2xx response. It raises `ApiError` for any other response, and
+    `requests.RequestException` if there is none. Ids may be integers or decimal strings.
     """
 
     def __init__(self, base_url: str | None = None) -> None:
-        """Talks to `base_url`, else to what POSTROOM_URL names, else to this machine at port 8000."""
+        """Uses the server `base_url`, or else POSTROOM_URL, or else port 8000 of this machine."""
         self.base_url = (base_url or os.environ.get("POSTROOM_URL") or DEFAULT_URL).rstrip("/")
         self.session = requests.Session()
         if urlsplit(self.base_url).hostname in ("127.0.0.1", "localhost", "::1"):
-            self.session.trust_env = False  # a proxy set for the world outside cannot reach this machine
+            self.session.trust_env = False  # a proxy cannot reach this machine
 
     def get_csrf_token(self) -> dict[str, Any]:
-        """Fetches a CSRF token and sends it with each call from now on: `{"csrfToken": ...}`.
+        """Fetches a CSRF token, which is then sent with every call: `{"csrfToken": ...}`.
 
-        Once is enough: the token stays good through login and logout.
+        Once is enough: the token stays valid through login and logout.
         """
         answer = self._call("GET", "/users/token")
         self.use_csrf_token(answer["csrfToken"])
         return answer
 
     def use_csrf_token(self, token: str) -> None:
-        """Stores a CSRF token both in the cookies and in the headers, where the server wants to see it twice."""
+        """Stores a CSRF token in the cookies and in the headers; the server compares the two."""
         self.session.cookies.set("csrftoken", token)
         self.session.headers["X-CSRFToken"] = token
 
     def register(self, username: str, email: str, password: str) -> dict[str, Any]:
-        """Makes an account: `{"status": "success", "user_id": ...}`. Does not log in."""
+        """Creates an account: `{"status": "success", "user_id": ...}`. Does not log in."""
         body = {"username": username, "email": email, "password": password}
         return self._call("POST", "/users/register", body)
 
     def login(self, username: str, password: str) -> dict[str, Any]:
-        """Begins a session: `{"status": "success", "user_id": ...}`."""
+        """Starts a session: `{"status": "success", "user_id": ...}`."""
         return self._call("POST", "/users/login", {"username": username, "password": password})
 
     def logout(self) -> dict[str, Any]:
-        """Ends the session, here and on the server."""
+        """Ends the session on the server, and removes its cookie."""
         return self._call("POST", "/users/logout")
 
     def write_message(self, receiver_id: int | str, subject: str, body: str) -> dict[str, Any]:
@@ -91,23 +91,23 @@ class Client:
         return self._call("GET", "/messages/messages_per_receiver")
 
     def get_unread_messages_id(self) -> dict[str, Any]:
-        """The same for those not read yet."""
+        """The same for unread messages."""
         return self._call("GET", "/messages/unread_per_receiver")
 
     def read_message(self, message_id: int | str) -> dict[str, Any]:
-        """A message that the user received, which marks it read, or sent, which marks nothing.
+        """A message that the user received or sent. Reading a received one marks it as read.
 
         The fields are message_id, sender_id, receiver_id, subject, body and creation_date.
         """
         return self._call("GET", "/messages/read_message", {"message_id": message_id})
 
     def delete_message(self, message_id: int | str) -> dict[str, Any]:
-        """Deletes a message received from the user's own mailbox; withdraws one sent from both."""
+        """Deletes a received message from the user's own mailbox; withdraws a sent one from both mailboxes."""
         return self._call("DELETE", "/messages/delete_message", {"message_id": message_id})
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """One request, its body as JSON whatever the method."""
-        # No redirects: the API has none, and the cookies are for this server alone.
+        """Sends a request, with a JSON body for any method."""
+        # The API has no redirects, and the cookies must not go to another server.
         url = self.base_url + path
         response = self.session.request(method, url, json=body, timeout=SECONDS_TO_WAIT, allow_redirects=False)
         try:
@@ -117,13 +117,13 @@ class Client:
         call = f"{method} {path}"
         if not 200 <= response.status_code < 300:
             error = answer.get("error") if isinstance(answer, dict) else None
-            raise ApiError(call, response.status_code, error or response.reason or "without a reason")
+            raise ApiError(call, response.status_code, error or response.reason or "no reason given")
         if not isinstance(answer, dict):
-            raise ApiError(call, response.status_code, "the answer is not a JSON object")
+            raise ApiError(call, response.status_code, "the response is not a JSON object")
         return answer
 
 
-# The functions of the module, for one user: they act through this client.
+# The client that the functions of the module use.
 client = Client()
 
 
@@ -173,7 +173,7 @@ def delete_message(message_id: int | str) -> dict[str, Any]:
 
 
 class Person:
-    """A new user of the story, with a name that nobody has and a password that nobody guesses."""
+    """A new user for the test, with a random name and password."""
 
     def __init__(self, name: str) -> None:
         self.username = f"{name}_{secrets.token_hex(6)}"
@@ -184,7 +184,7 @@ class Person:
 
 @contextmanager
 def step(title: str) -> Iterator[None]:
-    """Prints the step's line when it is done. Whatever goes wrong in it ends the story with status 1."""
+    """Prints the title when the step is done. A failure ends the script with status 1."""
     try:
         yield
     except Exception as problem:
@@ -194,29 +194,29 @@ def step(title: str) -> Iterator[None]:
 
 
 def expect_equal(found: Any, expected: Any, what: str) -> None:
-    """Fails where `found` is not `expected`; `what` says of what."""
+    """Fails if `found` is not `expected`; `what` names the value."""
     if found != expected:
         raise AssertionError(f"{what}: expected {expected!r}, found {found!r}")
 
 
 def expect_refused(status: int, call: Callable[..., Any], *arguments: Any) -> str:
-    """Fails where the call is not refused with `status`. Returns what the server says is wrong."""
+    """Fails if the call is not refused with `status`. Returns the server's message."""
     try:
         answer = call(*arguments)
     except ApiError as refusal:
         expect_equal(refusal.status, status, f"the status ({refusal})")
         return refusal.error
-    raise AssertionError(f"expected a refusal with {status}, found success: {answer!r}")
+    raise AssertionError(f"expected a refusal with {status}, got success: {answer!r}")
 
 
 def expect_lists(of: Any, everything: list[int], unread: list[int]) -> None:
-    """Fails where the lists of a client (or of this module) are not these."""
+    """Fails if the lists of a client (or of this module) are not these."""
     expect_equal(of.get_messages_id(), {"messages_id": everything}, "all messages received")
     expect_equal(of.get_unread_messages_id(), {"messages_id": unread}, "unread messages")
 
 
-def story() -> None:
-    """Ann receives, through the functions of this module; Bob sends; Eve has no business here."""
+def run_steps() -> None:
+    """Ann receives, using the functions of this module; Bob sends; Eve must not get at their messages."""
     ann, bob, eve = Person("ann"), Person("bob"), Person("eve")
     ann_client = sys.modules[__name__]
     bob_client, eve_client = Client(client.base_url), Client(client.base_url)
@@ -228,7 +228,7 @@ def story() -> None:
         sent = [cookie.value for cookie in client.session.cookies if cookie.name == "csrftoken" and cookie.domain]
         expect_equal(sent, [token], "the csrftoken cookies that the server set")
 
-    with step("without a good CSRF token nobody registers"):
+    with step("nobody can register without a valid CSRF token"):
         for bad in bad_tokens(client):
             with bad:
                 expect_refused(403, register, ann.username, ann.email, ann.password)
@@ -244,7 +244,7 @@ def story() -> None:
         expect_refused(400, register, Person("weak").username, ann.email, "password")
         expect_refused(400, register, "", ann.email, ann.password)
 
-    with step("without a login there are no messages"):
+    with step("without a login all calls are refused"):
         expect_all_refused(401, bob_client)
 
     with step("a wrong password and an unknown name get the same 401"):
@@ -254,7 +254,7 @@ def story() -> None:
         expect_all_refused(401, client)
 
     with step("all three log in, with the CSRF token from before"):
-        expect_equal(login(ann.username, ann.password), {"status": "success", "user_id": ann.id}, "the answer")
+        expect_equal(login(ann.username, ann.password), {"status": "success", "user_id": ann.id}, "the response")
         expect_equal(bob_client.login(bob.username, bob.password)["user_id"], bob.id, "Bob's id")
         expect_equal(eve_client.login(eve.username, eve.password)["user_id"], eve.id, "Eve's id")
         expect_lists(ann_client, [], [])
@@ -264,15 +264,15 @@ def story() -> None:
     with step("Bob writes to Ann, with the CSRF token from before the login"):
         first = bob_client.write_message(ann.id, subject, body)["message_id"]
 
-    with step("Ann has it in both lists, Bob in none"):
+    with step("it is in both of Ann's lists and in none of Bob's"):
         expect_lists(ann_client, [first], [first])
         expect_lists(bob_client, [], [])
 
-    with step("Bob reads what he sent; it stays unread for Ann"):
+    with step("Bob reads the message that was sent; it stays unread for Ann"):
         expect_message(bob_client.read_message(first), first, bob, ann, subject, body)
         expect_lists(ann_client, [first], [first])
 
-    with step("Ann reads it, to the letter; it is no longer unread"):
+    with step("Ann reads exactly what was sent; it is no longer unread"):
         expect_message(read_message(first), first, bob, ann, subject, body)
         expect_lists(ann_client, [first], [])
 
@@ -290,19 +290,19 @@ def story() -> None:
         expect_lists(ann_client, [first], [])
         expect_lists(bob_client, [answer], [])
 
-    with step("Eve gets 404 for the messages of others, as for those that are not there"):
+    with step("Eve gets the same 404 for messages of others and for ones that do not exist"):
         nowhere = 2**53 - 1
         for call in (eve_client.read_message, eve_client.delete_message):
             expect_equal(expect_refused(404, call, first), expect_refused(404, call, nowhere), "the error")
         expect_lists(eve_client, [], [])
         expect_lists(ann_client, [first], [])
 
-    with step("to nobody, or without a receiver, nothing can be written"):
+    with step("a message to an unknown user or to no user is refused"):
         expect_refused(404, eve_client.write_message, nowhere, subject, body)
         expect_refused(400, eve_client.write_message, "", subject, body)
 
-    with step("Ann deletes it: gone for her, Bob still reads it"):
-        expect_equal(delete_message(first), {"status": "success"}, "the answer")
+    with step("Ann deletes it: it is gone for Ann, and Bob can still read it"):
+        expect_equal(delete_message(first), {"status": "success"}, "the response")
         expect_lists(ann_client, [], [])
         expect_refused(404, read_message, first)
         expect_refused(404, delete_message, first)
@@ -314,20 +314,20 @@ def story() -> None:
         expect_lists(ann_client, sorted([second, third]), sorted([second, third]))
         expect_message(read_message(third), third, bob, ann, "Third", "To stay")
         expect_lists(ann_client, sorted([second, third]), [second])
-        expect_equal(bob_client.delete_message(second), {"status": "success"}, "the answer")
+        expect_equal(bob_client.delete_message(second), {"status": "success"}, "the response")
         expect_lists(ann_client, [third], [])
         for call in (read_message, delete_message, bob_client.read_message, bob_client.delete_message):
             expect_refused(404, call, second)
 
-    with step("after the logout there are no messages, not for the old session cookie either"):
+    with step("after the logout all calls are refused, also with the old session cookie"):
         old = client.session.cookies.get("sessionid") or ""
         expect_equal(bool(old), True, "a sessionid cookie since the login")
-        expect_equal(logout(), {"status": "success"}, "the answer")
+        expect_equal(logout(), {"status": "success"}, "the response")
         expect_all_refused(401, client)
         client.session.cookies.set("sessionid", old)
         expect_all_refused(401, client)
 
-    with step("Bob was not logged out; Ann logs in again, still with her first CSRF token"):
+    with step("Bob is still logged in; Ann logs in again, with the CSRF token from the start"):
         expect_lists(bob_client, [answer], [])
         client.session.cookies.clear()
         client.use_csrf_token(token)
@@ -336,8 +336,8 @@ def story() -> None:
 
 
 def bad_tokens(of: Client) -> Iterator[Any]:
-    """What the server must not take for a CSRF token, each while its `with` lasts: a header unlike the cookie, a pair
-    that the server never issued, and no header."""
+    """Invalid CSRF tokens, each for the duration of its `with`: a header that differs from the cookie, a pair that
+    the server never issued, and no header."""
 
     @contextmanager
     def instead(spoil: Callable[[], Any]) -> Iterator[None]:
@@ -355,7 +355,7 @@ def bad_tokens(of: Client) -> Iterator[Any]:
 
 
 def expect_all_refused(status: int, of: Client) -> None:
-    """Fails where a call that needs a login is not refused."""
+    """Fails if a call that needs a login is not refused."""
     expect_refused(status, of.get_messages_id)
     expect_refused(status, of.get_unread_messages_id)
     expect_refused(status, of.read_message, 1)
@@ -365,9 +365,9 @@ def expect_all_refused(status: int, of: Client) -> None:
 
 
 def expect_message(
-    found: dict[str, Any], message_id: int, sender: Person, receiver: Person, subject: str, body: str
+    found: dict[str, Any], message_id: int, sender: Person, recipient: Person, subject: str, body: str
 ) -> None:
-    """Fails where a message does not have exactly these fields, and the time in UTC at which it was written."""
+    """Fails if a message does not have exactly these fields and a creation date in UTC."""
     fields = dict(found)
     written = str(fields.pop("creation_date", None))
     if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", written):
@@ -375,7 +375,7 @@ def expect_message(
     expected = {
         "message_id": message_id,
         "sender_id": sender.id,
-        "receiver_id": receiver.id,
+        "receiver_id": recipient.id,
         "subject": subject,
         "body": body,
     }
@@ -383,15 +383,15 @@ def expect_message(
 
 
 def main(arguments: list[str]) -> int:
-    """Plays the story on the server that the argument or POSTROOM_URL names."""
+    """Runs the test on the server that the argument or POSTROOM_URL names."""
     global client
     if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
         print("usage: test_requests.py [URL]", file=sys.stderr)
         return 2
     client = Client(*arguments)
     print(f"The classic API of {client.base_url}")
-    story()
-    print("The server did as promised.")
+    run_steps()
+    print("All steps succeeded.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What the document cannot tell Schemathesis."""
+"""What Schemathesis cannot learn from the OpenAPI document."""
 
 import base64
 import itertools
@@ -11,7 +11,7 @@ KEY = re.compile(r'[!#-~]{1,255}|"[!#-~]{1,255}"')
 numbers = itertools.count()
 
 
-# What the document describes in words only.
+# Formats that the document describes in words only.
 letters = strategies.characters(categories=["L", "Nd"], max_codepoint=0x17F)
 words = strategies.text(letters, min_size=1, max_size=30)
 places = strategies.integers(1, 2**53 - 1).map(lambda place: place.to_bytes(8, "big"))
@@ -24,7 +24,7 @@ schemathesis.openapi.format("password", words.map(lambda word: f"{word} in no li
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """A key belongs to one request: no other one gets it, be it another example of the same key."""
+    """Gives each request a key of its own, because a key with another body is refused."""
     key = (case.headers or {}).get("Idempotency-Key")
     if isinstance(key, str) and KEY.fullmatch(key):
         case.headers["Idempotency-Key"] = f"{next(numbers)}"

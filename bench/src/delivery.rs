@@ -1,5 +1,5 @@
 //! Messages to those who follow their mailbox, and how long each takes from the sender's socket to
-//! the receiver's.
+//! the recipient's.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub(crate) struct Measured {
 pub(crate) struct Round {
     pub(crate) messages: usize,
     pub(crate) not_2xx: u64,
-    /// Messages of which their receiver never heard.
+    /// Messages whose event their recipient never got.
     pub(crate) lost: usize,
     /// Events that came again, or to somebody else.
     pub(crate) twice: usize,
@@ -154,12 +154,12 @@ impl Delivery<'_> {
 impl Round {
     fn of(sent: &[Sent], events: &[Event]) -> Self {
         let expected: HashMap<_, _> = sent.iter().map(|sent| (sent.id, sent)).collect();
-        let mut heard = HashSet::new();
+        let mut seen = HashSet::new();
         let (mut micros, mut twice, mut astray) = (Vec::new(), 0, 0);
         for event in events {
             match expected.get(&event.message) {
                 Some(sent) if sent.stream == event.stream => {
-                    if !heard.insert(event.message) {
+                    if !seen.insert(event.message) {
                         twice += 1;
                         continue;
                     }
@@ -170,7 +170,7 @@ impl Round {
             }
         }
         micros.sort_unstable();
-        let lost = sent.len() - heard.len();
+        let lost = sent.len() - seen.len();
         let ms = |share| {
             if micros.is_empty() { f64::NAN } else { f64::from(percentile(&micros, share)) / 1e3 }
         };
@@ -193,7 +193,7 @@ impl Round {
 }
 
 impl Measured {
-    /// An error unless every message was heard of, once and by its receiver alone.
+    /// An error unless the event of every message came once, and to its recipient alone.
     pub(crate) fn check(&self) -> Result<()> {
         for Round { messages, lost, twice, astray, .. } in &self.rounds {
             ensure!(

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bench::Fill;
-use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -13,7 +12,7 @@ use crate::database::Server;
 use crate::followers::{Follower, Model};
 use crate::numbers::real;
 use crate::process::{Launch, Process, size_of_dir};
-use crate::requests::{User, postroom};
+use crate::requests::{PASSWORD, User, client, postroom};
 use crate::wire::Connection;
 
 /// A password costs the server 20 ms of a core; more at once would only queue.
@@ -84,36 +83,31 @@ async fn users(port: u16, fill: Fill) -> Result<Vec<User>> {
     let mut workers = JoinSet::new();
     for worker in 0..SIGN_INS {
         workers.spawn(async move {
-            let mut connection = Connection::open(port).await?;
             let mut users = Vec::new();
             for number in (worker..fill.users()).step_by(SIGN_INS) {
-                users.push((number, user(&mut connection, number + 1).await?));
+                users.push((number, user(port, number + 1).await));
             }
-            anyhow::Ok(users)
+            users
         });
     }
     let mut users = Vec::with_capacity(fill.users());
     while let Some(worker) = workers.join_next().await {
-        users.append(&mut worker??);
+        users.append(&mut worker?);
     }
     users.sort_unstable_by_key(|(number, _)| *number);
     Ok(users.into_iter().map(|(_, user)| user).collect())
 }
 
-async fn user(connection: &mut Connection, number: usize) -> Result<User> {
+/// Each has a client of their own: a login ends the session that the client had.
+async fn user(port: u16, number: usize) -> User {
     let name = format!("user{number:04}");
-    let answer = connection.exchange(&postroom::token()).await?;
-    let answer: Value = serde_json::from_slice(answer.success().context("asking for a token")?)?;
-    let csrf = answer["csrfToken"].as_str().context("no csrfToken")?.to_owned();
-
-    let answer = connection.exchange(&postroom::register(&name, &csrf)).await?;
-    let answer: Value = serde_json::from_slice(answer.success().context("registering")?)?;
-    let id = answer["user_id"].as_u64().context("no user_id")?;
-
-    let answer = connection.exchange(&postroom::login(&name, &csrf)).await?;
-    answer.success().context("signing in")?;
-    let session = answer.cookie("sessionid").context("no cookie sessionid")?;
-    Ok(User { id, name, csrf, session })
+    let client = client(port);
+    let csrf = client.csrf_token().await;
+    let email = format!("{name}@example.org");
+    let registered = client.try_register(&name, &email, PASSWORD).await.ok();
+    let id = registered["user_id"].as_u64().expect("an id is a number");
+    client.try_login(&name, PASSWORD).await.ok();
+    User { id, name, csrf, session: client.session() }
 }
 
 async fn messages(port: u16, fill: Fill, users: &[User]) -> Result<()> {
@@ -124,7 +118,7 @@ async fn messages(port: u16, fill: Fill, users: &[User]) -> Result<()> {
         workers.spawn(async move {
             let mut connection = Connection::open(port).await?;
             for i in (worker..fill.messages()).step_by(SENDERS) {
-                let (from, to) = (&users[fill.sender(i) - 1], &users[fill.receiver(i) - 1]);
+                let (from, to) = (&users[fill.sender(i) - 1], &users[fill.recipient(i) - 1]);
                 let answer = connection.exchange(&postroom::send(from, to.id)).await?;
                 answer.success().context("sending")?;
             }

@@ -1,15 +1,13 @@
 //! Users who only follow their own mailbox.
 //!
 //! Ten thousand registrations would hash passwords for minutes, and nothing that is measured here
-//! depends on them: these users are copies of one who was registered, with copies of his token.
+//! depends on them: these users are copies of a registered one, with copies of that user's token.
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 
 use crate::database::Server;
 use crate::process::{Launch, Process};
-use crate::requests::{User, v1};
-use crate::wire::Connection;
+use crate::requests::User;
 
 /// Someone with a bearer token.
 #[derive(Clone)]
@@ -18,7 +16,7 @@ pub(crate) struct Follower {
     pub(crate) token: String,
 }
 
-/// The user who is copied, with the secret of his one token.
+/// The user who is copied, with the secret of their one token.
 pub(crate) struct Model {
     id: u64,
     secret: String,
@@ -26,10 +24,7 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) async fn of(server: &Process, user: &User) -> Result<Self> {
-        let mut connection = Connection::open(server.port).await?;
-        let answer = connection.exchange(&v1::token(user)).await?;
-        let answer: Value = serde_json::from_slice(answer.success().context("making a token")?)?;
-        let token = answer["token"].as_str().context("no token")?;
+        let token = user.make_token(server.port).await;
         let (_, secret) = token.split_once('.').context("a token of another form")?;
         Ok(Self { id: user.id, secret: secret.to_owned() })
     }

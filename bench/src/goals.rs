@@ -118,12 +118,12 @@ pub(crate) fn goals(report: &Report) -> Vec<Goal> {
     {
         let pairs = alone.runs.iter().zip(&beside.runs);
         let share = median(pairs.map(|(alone, beside)| beside.rate / alone.rate * 100.0));
-        add("w1 with a stream per receiver to none".to_owned(), share, AtLeast(85.0), "%");
+        add("w1 with a stream per recipient to none".to_owned(), share, AtLeast(85.0), "%");
     }
     if let Some(Measured { streams, rounds, idle_kib, .. }) = &report.delivery {
         let sum = |of: fn(&Round) -> usize| real(rounds.iter().map(of).sum::<usize>() as u64);
-        let heard = 100.0 * (1.0 - sum(|round| round.lost) / sum(|round| round.messages));
-        add(format!("{streams} streams: events delivered"), heard, AtLeast(100.0), "%");
+        let delivered = 100.0 * (1.0 - sum(|round| round.lost) / sum(|round| round.messages));
+        add(format!("{streams} streams: events delivered"), delivered, AtLeast(100.0), "%");
         let p99 = median(rounds.iter().map(|round| round.p99_ms));
         add(format!("{streams} streams: p99"), p99, AtMost(100.0), "ms");
         add(format!("{streams} streams: memory of one"), *idle_kib, AtMost(20.0), "KiB");

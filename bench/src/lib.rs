@@ -57,7 +57,7 @@ impl Fill {
     }
 
     /// Who receives message `i`, counted from 0.
-    pub fn receiver(self, i: usize) -> usize {
+    pub fn recipient(self, i: usize) -> usize {
         if i < self.owners() * INBOX { i / INBOX + 1 } else { self.other(i) }
     }
 
@@ -83,7 +83,7 @@ mod tests {
             let mut received = vec![0; users + 1];
             for i in 0..messages {
                 assert!((1..=users).contains(&fill.sender(i)));
-                received[fill.receiver(i)] += 1;
+                received[fill.recipient(i)] += 1;
             }
             assert!(received[1..=fill.owners()].iter().all(|&n| n == INBOX));
             assert!(received[fill.owners() + 1..].iter().all(|&n| n > 0));

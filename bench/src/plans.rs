@@ -13,8 +13,8 @@ use crate::requests::{Request, User, floor, postroom, v1};
 use crate::settings::{Settings, Workload};
 use crate::wire::Connection;
 
-/// Receivers per sender: 32 senders with 28 each reach about all of the 900 who receive.
-const RECEIVERS: usize = 28;
+/// Recipients per sender: 32 senders with 28 each reach about all of the 900 who receive.
+const RECIPIENTS: usize = 28;
 const LANES: RangeInclusive<usize> = 1..=SIGNED_IN;
 
 pub(crate) struct Plans {
@@ -53,11 +53,6 @@ struct Item {
 #[derive(Deserialize)]
 struct Unread {
     messages: u64,
-}
-
-#[derive(Deserialize)]
-struct Token {
-    token: String,
 }
 
 impl Plans {
@@ -131,8 +126,7 @@ impl V1 {
     async fn postroom(asking: &mut Asking<'_>, fill: Fill, users: &[User]) -> Result<Self> {
         let mut tokens = Vec::with_capacity(SIGNED_IN);
         for user in &users[..SIGNED_IN] {
-            let made: Token = asking.ask(&v1::token(user)).await.context("making a token")?;
-            tokens.push(made.token);
+            tokens.push(user.make_token(asking.process.port).await);
         }
         let pages = tokens.iter().map(|token| v1::page(token)).collect::<Vec<_>>();
         Ok(Self {
@@ -209,8 +203,8 @@ fn one_each(requests: impl IntoIterator<Item = Request>) -> Plan {
 
 fn sends(fill: Fill, send: impl Fn(usize, usize) -> Request) -> Plan {
     let lane = |lane: usize| {
-        let receivers = (0..RECEIVERS).map(|k| fill.other(lane * RECEIVERS + k));
-        receivers.map(|to| send(lane, to)).collect()
+        let recipients = (0..RECIPIENTS).map(|k| fill.other(lane * RECIPIENTS + k));
+        recipients.map(|to| send(lane, to)).collect()
     };
     Plan { lanes: LANES.map(lane).collect() }
 }

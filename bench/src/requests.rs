@@ -1,9 +1,11 @@
 //! The requests of both systems as the bytes that go over the wire.
 
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use bench::{BODY, SUBJECT, floor_token};
 use serde_json::json;
+use testing::Client;
 
 /// A user of Postroom.
 #[derive(Clone, Debug)]
@@ -14,10 +16,27 @@ pub(crate) struct User {
     pub(crate) session: String,
 }
 
+impl User {
+    /// Makes a bearer token with the user's session.
+    pub(crate) async fn make_token(&self, port: u16) -> String {
+        let client = client(port);
+        client.set_cookie("sessionid", &self.session);
+        client.set_cookie("csrftoken", &self.csrf);
+        let request = client.request("POST", "/v1/tokens").json(&json!({ "name": "bench" }));
+        let made = request.send().await.expect(201);
+        made["token"].as_str().expect("a token is text").to_owned()
+    }
+}
+
+/// A client for what is not measured.
+pub(crate) fn client(port: u16) -> Client {
+    Client::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
 /// One request, ready to be sent as often as wanted.
 pub(crate) type Request = Box<[u8]>;
 
-const PASSWORD: &str = "grey-harbour-lantern-51";
+pub(crate) const PASSWORD: &str = "grey-harbour-lantern-51";
 
 fn request(method: &str, path: &str, headers: &str, body: &str) -> Request {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}");
@@ -37,19 +56,10 @@ fn bearer(token: &str) -> String {
 pub(crate) mod postroom {
     use super::{BODY, PASSWORD, Request, SUBJECT, User, json, request};
 
-    pub(crate) fn token() -> Request {
-        request("GET", "/users/token", "", "")
-    }
-
-    pub(crate) fn register(name: &str, csrf: &str) -> Request {
-        let email = format!("{name}@example.org");
-        let body = json!({"username": name, "email": email, "password": PASSWORD});
-        request("POST", "/users/register", &csrf_headers(csrf), &body.to_string())
-    }
-
     pub(crate) fn login(name: &str, csrf: &str) -> Request {
         let body = json!({"username": name, "password": PASSWORD});
-        request("POST", "/users/login", &csrf_headers(csrf), &body.to_string())
+        let headers = format!("Cookie: csrftoken={csrf}\r\nX-CSRFToken: {csrf}\r\n");
+        request("POST", "/users/login", &headers, &body.to_string())
     }
 
     pub(crate) fn send(from: &User, to: u64) -> Request {
@@ -64,10 +74,6 @@ pub(crate) mod postroom {
     pub(crate) fn read(user: &User, message: u64) -> Request {
         let body = format!("{{\"message_id\": {message}}}");
         request("GET", "/messages/read_message", &session_header(user), &body)
-    }
-
-    fn csrf_headers(csrf: &str) -> String {
-        format!("Cookie: csrftoken={csrf}\r\nX-CSRFToken: {csrf}\r\n")
     }
 
     pub(crate) fn events(user: &User) -> Request {
@@ -88,11 +94,6 @@ pub(crate) mod postroom {
 pub(crate) mod v1 {
     use super::postroom::write_headers;
     use super::{BODY, Request, SUBJECT, User, bearer, json, request};
-
-    pub(crate) fn token(user: &User) -> Request {
-        let body = json!({"name": "bench"});
-        request("POST", "/v1/tokens", &write_headers(user), &body.to_string())
-    }
 
     pub(crate) fn send(from: &User, to: u64) -> Request {
         let body = json!({"to": [to], "subject": SUBJECT, "body": BODY});

@@ -87,8 +87,8 @@ impl<'a> Rounds<'a> {
     /// Sends to users who all have a stream open, and to the same without.
     pub(crate) async fn beside_streams(&mut self, server: &Subject, users: &[User]) -> Result<()> {
         let fill = self.settings.fill;
-        let receivers = &users[fill.owners()..];
-        let requests: Vec<_> = receivers.iter().map(postroom::events).collect();
+        let recipients = &users[fill.owners()..];
+        let requests: Vec<_> = recipients.iter().map(postroom::events).collect();
         for round in 0..self.settings.rounds {
             self.run(W1_ALONE, server, Workload::W1, USUAL).await?;
             let streams = Streams::open(server.process.port, &requests).await?;

@@ -1,7 +1,8 @@
-//! Open streams of events, and when which message was heard of over them.
+//! Open streams of events, and when the event of each message came over them.
 //!
-//! All are read on one thread into one buffer, and of an event only its name and the id of its
-//! message are looked at: what reads shares the processors with what is measured.
+//! The reader of the tests would cost too much here, for thousands of streams share the processors
+//! with the server: all are read on one thread into one buffer, and of an event only its name and
+//! the id of its message are parsed.
 
 use std::io::ErrorKind::WouldBlock;
 use std::net::Ipv4Addr;
@@ -33,10 +34,10 @@ pub(crate) struct Event {
 /// Streams that are read until this is dropped.
 pub(crate) struct Streams {
     _readers: JoinSet<()>,
-    heard: Arc<Mutex<Heard>>,
+    received: Arc<Mutex<Received>>,
 }
 
-struct Heard {
+struct Received {
     events: Vec<Event>,
     /// Streams that the server ended.
     ended: usize,
@@ -47,7 +48,7 @@ impl Streams {
     /// Opens one for each of the requests, and waits until all are known to the server.
     pub(crate) async fn open(port: u16, requests: &[Request]) -> Result<Self> {
         let buffer = vec![0; BUFFER].into();
-        let heard = Arc::new(Mutex::new(Heard { events: Vec::new(), ended: 0, buffer }));
+        let received = Arc::new(Mutex::new(Received { events: Vec::new(), ended: 0, buffer }));
         let mut readers = JoinSet::new();
         for (chunk, requests) in requests.chunks(AT_ONCE).enumerate() {
             let mut opening = JoinSet::new();
@@ -57,20 +58,20 @@ impl Streams {
             }
             while let Some(opened) = opening.join_next().await {
                 let (number, stream) = opened??;
-                readers.spawn(follow(stream, number, Arc::clone(&heard)));
+                readers.spawn(follow(stream, number, Arc::clone(&received)));
             }
         }
-        Ok(Self { _readers: readers, heard })
+        Ok(Self { _readers: readers, received })
     }
 
-    /// What was heard since the last time, as soon as there are so many events; what there is
+    /// The events since the last time, as soon as there are so many events; what there is
     /// when nothing more comes.
     pub(crate) async fn take(&self, wanted: usize) -> Vec<Event> {
         let (mut before, mut since) = (0, Instant::now());
         loop {
-            let now = lock(&self.heard).events.len();
+            let now = lock(&self.received).events.len();
             if now >= wanted || since.elapsed() > PATIENCE {
-                return std::mem::take(&mut lock(&self.heard).events);
+                return std::mem::take(&mut lock(&self.received).events);
             }
             if now > before {
                 (before, since) = (now, Instant::now());
@@ -81,15 +82,15 @@ impl Streams {
 
     /// An error where the server has ended one.
     pub(crate) fn check(&self) -> Result<()> {
-        let ended = lock(&self.heard).ended;
+        let ended = lock(&self.received).ended;
         ensure!(ended == 0, "the server ended {ended} streams");
         Ok(())
     }
 }
 
-/// Whoever panicked with the lock ends the benchmark anyway.
-fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
-    heard.lock().unwrap_or_else(PoisonError::into_inner)
+/// A panic with the lock held ends the benchmark anyway.
+fn lock(received: &Mutex<Received>) -> MutexGuard<'_, Received> {
+    received.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Opens a stream and reads its first event, which says that it is open.
@@ -111,11 +112,11 @@ async fn open(port: u16, request: &Request) -> Result<TcpStream> {
     }
 }
 
-async fn follow(stream: TcpStream, number: usize, heard: Arc<Mutex<Heard>>) {
+async fn follow(stream: TcpStream, number: usize, received: Arc<Mutex<Received>>) {
     let mut lines = Lines::default();
     while stream.readable().await.is_ok() {
-        let mut heard = lock(&heard);
-        let Heard { events, ended, buffer } = &mut *heard;
+        let mut received = lock(&received);
+        let Received { events, ended, buffer } = &mut *received;
         match stream.try_read(buffer) {
             Ok(0) => {
                 *ended += 1;
@@ -146,7 +147,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn take(&mut self, mut bytes: &[u8], mut heard: impl FnMut(u64)) {
+    fn take(&mut self, mut bytes: &[u8], mut received: impl FnMut(u64)) {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
             bytes = rest;
@@ -159,7 +160,7 @@ impl Lines {
                 message
             };
             if let Some(message) = message {
-                heard(message);
+                received(message);
             }
         }
         self.begun.extend_from_slice(bytes);
@@ -182,16 +183,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_heard_of_however_its_event_is_cut() {
+    fn a_message_is_found_however_its_event_is_cut() {
         let text = b"1f\r\nevent: message.created\nid: 9\ndata: {\"id\":907,\"m\":1}\n\n\r\n\
             20\r\nevent: message.updated\nid: 10\ndata: {\"id\":4}\n\n\
             event: unread\ndata: {\"id\":5}\n\n\r\n\
             1\r\nevent: message.created\nid: 11\ndata: {\"id\":12,\"m\":2}\n\n\r\n";
         for cut in 0..text.len() {
-            let (mut lines, mut heard) = (Lines::default(), Vec::new());
-            lines.take(&text[..cut], |message| heard.push(message));
-            lines.take(&text[cut..], |message| heard.push(message));
-            assert_eq!(heard, [907, 12], "{cut}");
+            let (mut lines, mut received) = (Lines::default(), Vec::new());
+            lines.take(&text[..cut], |message| received.push(message));
+            lines.take(&text[cut..], |message| received.push(message));
+            assert_eq!(received, [907, 12], "{cut}");
         }
     }
 }

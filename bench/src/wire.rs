@@ -1,4 +1,8 @@
 //! One connection, one request at a time: HTTP/1.1 with as little as a load generator needs.
+//!
+//! What prepares a run uses the client of the tests. What is measured goes this way: the generator
+//! shares the processors with the server, so requests are bytes that were made beforehand, and of a
+//! response only the status and the length are parsed.
 
 use std::net::Ipv4Addr;
 
@@ -6,9 +10,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Headers of one answer beyond which something is wrong.
+/// Headers of one response beyond which something is wrong.
 const MOST_HEADERS: usize = 32;
-/// Bytes of one answer beyond which something is wrong.
+/// Bytes of one response beyond which something is wrong.
 const MOST_BYTES: usize = 16 << 20;
 
 pub(crate) struct Connection {
@@ -16,10 +20,9 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
 }
 
-pub(crate) struct Answer<'a> {
+pub(crate) struct Response<'a> {
     pub(crate) status: u16,
     pub(crate) body: &'a [u8],
-    head: &'a [u8],
 }
 
 struct Frame {
@@ -35,53 +38,42 @@ impl Connection {
         Ok(Self { stream, buffer: vec![0; 4096] })
     }
 
-    /// Sends a request and waits for the whole answer.
-    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<Answer<'_>> {
+    /// Sends a request and waits for the whole response.
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<Response<'_>> {
         self.stream.write_all(request).await?;
         let mut filled = 0;
         let frame = loop {
             if filled == self.buffer.len() {
-                ensure!(filled < MOST_BYTES, "an answer without end");
+                ensure!(filled < MOST_BYTES, "a response without end");
                 self.buffer.resize(filled * 2, 0);
             }
             let read = self.stream.read(&mut self.buffer[filled..]).await?;
-            ensure!(read > 0, "the server closed a connection in the middle of an answer");
+            ensure!(read > 0, "the server closed a connection in the middle of a response");
             filled += read;
             if let Some(frame) = frame(&self.buffer[..filled])? {
                 break frame;
             }
         };
         let end = frame.head + frame.body;
-        ensure!(filled == end, "{} bytes behind the answer", filled - end);
-        let (head, body) = self.buffer[..end].split_at(frame.head);
-        Ok(Answer { status: frame.status, body, head })
+        ensure!(filled == end, "{} bytes behind the response", filled - end);
+        Ok(Response { status: frame.status, body: &self.buffer[frame.head..end] })
     }
 }
 
-impl Answer<'_> {
+impl Response<'_> {
     pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// The body, or an error that shows the answer where it is no 2xx.
+    /// The body, or an error that shows the response where it is no 2xx.
     pub(crate) fn success(&self) -> Result<&[u8]> {
         let body = self.body;
-        ensure!(self.is_success(), "answered {} {}", self.status, String::from_utf8_lossy(body));
+        ensure!(self.is_success(), "responseed {} {}", self.status, String::from_utf8_lossy(body));
         Ok(body)
-    }
-
-    /// The value of a cookie that this answer sets.
-    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
-        str::from_utf8(self.head).ok()?.lines().find_map(|line| {
-            let (header, value) = line.split_once(':')?;
-            let (cookie, rest) = value.trim_start().split_once('=')?;
-            let sets = header.eq_ignore_ascii_case("set-cookie") && cookie == name;
-            sets.then(|| rest.split(';').next().unwrap_or_default().to_owned())
-        })
     }
 }
 
-/// Measures an answer; `None` where it is not all there yet.
+/// Measures a response; `None` where it is not all there yet.
 fn frame(bytes: &[u8]) -> Result<Option<Frame>> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut parsed = httparse::Response::new(&mut headers);
@@ -93,11 +85,11 @@ fn frame(bytes: &[u8]) -> Result<Option<Frame>> {
         if header.name.eq_ignore_ascii_case("content-length") {
             body = Some(str::from_utf8(header.value)?.parse()?);
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            bail!("an answer in chunks, which this load generator does not read");
+            bail!("a response in chunks, which this load generator does not read");
         }
     }
-    let body = body.context("an answer without Content-Length")?;
-    let status = parsed.code.context("an answer without status")?;
+    let body = body.context("a response without Content-Length")?;
+    let status = parsed.code.context("a response without status")?;
     Ok((bytes.len() >= head + body).then_some(Frame { status, head, body }))
 }
 
@@ -106,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_complete_with_its_last_byte() {
+    fn an_response_is_complete_with_its_last_byte() {
         let bytes = b"HTTP/1.1 201 Created\r\nContent-Length: 3\r\n\r\nabc";
         for end in 0..bytes.len() {
             assert!(frame(&bytes[..end]).unwrap().is_none(), "{end}");
@@ -116,17 +108,8 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_cannot_be_measured_is_an_error() {
+    fn a_response_that_cannot_be_measured_is_an_error() {
         assert!(frame(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
         assert!(frame(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").is_err());
-    }
-
-    #[test]
-    fn a_cookie_is_found_by_its_whole_name() {
-        let head = b"HTTP/1.1 200 OK\r\nset-cookie: xsessionid=1\r\nX: sessionid=2\r\n\
-            Set-Cookie: sessionid=a=b; Path=/; HttpOnly\r\n\r\n";
-        let answer = Answer { status: 200, body: b"", head };
-        assert_eq!(answer.cookie("sessionid").as_deref(), Some("a=b"));
-        assert_eq!(answer.cookie("csrftoken"), None);
     }
 }

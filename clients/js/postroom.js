@@ -1,24 +1,25 @@
-// Postroom for browsers: the calls of /v1, and a copy of a mailbox that stays in step with the
-// server's. One file, no dependencies. How to use it: docs/clients.md.
+// Postroom for browsers: the calls of /v1, and live copies of mailbox folders.
+// One file without dependencies. How to use it: docs/clients.md.
 
-// All times are milliseconds. Pauses are drawn at random below these, so that the clients who lost
-// a server do not come back as one.
-const FIRST_PAUSE = 1_000;
-const LONGEST_PAUSE = 30_000;
-const LONGEST_REFUSAL = 60_000;
-/** The server says something every 15 seconds; a stream that says nothing for so long is dead. */
-const SILENCE = 40_000;
-/** A stream that lived for so long was a good one. */
-const HEALTHY = 10_000;
-/** A tab that leads and tells nothing for so long is frozen. */
-const FROZEN = 90_000;
-const PATIENCE = 30_000;
-/** With more changes than these the list is loaded anew, instead of one message after the other. */
-const MANY = 100;
-const AT_ONCE = 6;
-/** What a list that waits for an answer keeps for later, and loads anew, at most. */
-const MOST = 1_000;
-const RETRIES = 5;
+// All times are in milliseconds. The pause before a retry is random, up to these limits, so that
+// clients who lost a server do not all come back at once.
+const FIRST_RETRY = 1_000;
+const LONGEST_RETRY = 30_000;
+/** The longest pause that a server can ask for. */
+const LONGEST_RETRY_AFTER = 60_000;
+const REQUEST_TIMEOUT = 30_000;
+/** The server sends a ping every 15 seconds; a stream that is silent for this long is dead. */
+const STREAM_TIMEOUT = 40_000;
+/** A stream that lasted this long resets the count of failures. */
+const STABLE_STREAM = 10_000;
+/** A leading tab that is silent for this long is frozen. */
+const LEADER_TIMEOUT = 90_000;
+/** If there are more changes than this, the list is loaded again. Also the size of its pages. */
+const MAX_CHANGES = 100;
+const PARALLEL_REQUESTS = 6;
+/** The most updates that a mailbox queues, and the most messages that it loads again. */
+const MAX_KEPT = 1_000;
+const SEND_RETRIES = 5;
 
 /**
  * @typedef {{ id: number, username: string, display_name: string }} Person
@@ -26,51 +27,64 @@ const RETRIES = 5;
  *     to: Person[], subject: string, snippet: string, sent_at: string, read_at: string | null,
  *     starred_at: string | null, archived_at: string | null, trashed_at: string | null,
  *     client_id: string | null, metadata: object | null }} Item  A message in a list.
- * @typedef {Omit<Item, "snippet"> & { body: string }} Message
+ * @typedef {Omit<Item, "snippet"> & { body: string }} Message  A whole message.
  * @typedef {{ read?: boolean, starred?: boolean, archived?: boolean, trashed?: boolean }} Marks
- * @typedef {"connecting" | "live" | "offline" | "ended"} State
+ * @typedef {"inbox" | "sent" | "archive" | "trash" | "all"} Folder
+ * @typedef {"connecting" | "live" | "offline" | "ended"} Status
  */
 
-/** What the server refused, in its words; `code` is stable, `errors` name the fields. */
+/**
+ * An error that the server answered with: its HTTP `status`, the stable `code` (docs/errors.md),
+ * the `message` for people, `errors` (one for each invalid field), and `retryAfter` in
+ * milliseconds.
+ */
 export class Problem extends Error {
-    constructor(status, said, retryAfter) {
-        super(said?.detail || said?.title || `the server answered ${status}`);
-        Object.assign(this, { status, code: said?.code, errors: said?.errors || [], retryAfter });
+    constructor(status, body, retryAfter) {
+        super(body?.detail || body?.title || `the server answered ${status}`);
+        Object.assign(this, { status, code: body?.code, errors: body?.errors || [], retryAfter });
     }
 }
 
-/** One user at one server: with a token, or with the session cookie of the browser. */
+/** A client for one user of one server, by API token or by the session cookie of the browser. */
 export class Postroom {
     #url;
     #token;
     #csrf;
     #feed;
 
-    /** @param {{ url?: string, token?: string }} [options] Without a url: the page's own server. */
+    /**
+     * @param {{ url?: string, token?: string }} [options] Without `url`, the server of the page is
+     *     called; without `token`, the session cookie is used.
+     */
     constructor({ url = "", token } = {}) {
         this.#url = new URL(`${url}/`, globalThis.location?.href).href.replace(/\/+$/, "");
         this.#token = token;
     }
 
     /**
-     * One call, and what it answers; null where that is nothing.
-     * @throws {Problem} what the server refused; another error where it cannot be reached.
+     * Makes any call of the API and returns the JSON of the response, or null for a 204.
+     * @param {string} method @param {string} path It begins with `/v1/`. @param {object} [body]
+     * @param {{ headers?: object, signal?: AbortSignal }} [options]
+     * @throws {Problem} The server refused; any other error means that it could not be reached.
      */
     async request(method, path, body, options) {
-        const signal = AbortSignal.timeout(PATIENCE);
-        const answer = await this.open(method, path, body, { signal, ...options });
-        return answer.status === 204 ? null : answer.json();
+        const signal = AbortSignal.timeout(REQUEST_TIMEOUT);
+        const response = await this.fetch(method, path, body, { signal, ...options });
+        return response.status === 204 ? null : response.json();
     }
 
-    /** The same as an answer of `fetch`, for what comes bit by bit. */
-    async open(method, path, body, { headers, signal } = {}) {
-        const forgeable = method !== "GET" && !this.#token;
-        for (let again = false; ; again = true) {
+    /**
+     * Like `request`, but without a timeout, and returns the `Response` itself: for streams.
+     * @returns {Promise<Response>}
+     */
+    async fetch(method, path, body, { headers, signal } = {}) {
+        const needsCsrf = method !== "GET" && !this.#token;
+        for (let retried = false; ; retried = true) {
             const sent = { Accept: "application/json", ...headers };
             if (this.#token) sent.Authorization = `Bearer ${this.#token}`;
             if (body !== undefined) sent["Content-Type"] = "application/json";
-            if (forgeable) sent["X-CSRFToken"] = this.#csrf ||= await this.#newCsrf(signal);
-            const answer = await fetch(this.#url + path, {
+            if (needsCsrf) sent["X-CSRFToken"] = this.#csrf ||= await this.#fetchCsrf(signal);
+            const response = await fetch(this.#url + path, {
                 method,
                 headers: sent,
                 body: JSON.stringify(body),
@@ -78,110 +92,125 @@ export class Postroom {
                 cache: "no-store",
                 signal,
             });
-            if (answer.ok) return answer;
-            const said = await answer.json().catch(nothing);
-            // A login in another tab makes another cookie.
-            if (forgeable && said?.code === "csrf" && !again) this.#csrf = undefined;
-            else throw new Problem(answer.status, said, time(answer.headers.get("retry-after")));
+            if (response.ok) return response;
+            const problem = await response.json().catch(nothing);
+            const retryAfter = milliseconds(response.headers.get("retry-after"));
+            // A login in another tab replaces the CSRF cookie.
+            if (needsCsrf && problem?.code === "csrf" && !retried) this.#csrf = undefined;
+            else throw new Problem(response.status, problem, retryAfter);
         }
     }
 
-    async #newCsrf(signal) {
+    async #fetchCsrf(signal) {
         const options = { credentials: "include", cache: "no-store", signal };
-        const answer = await fetch(`${this.#url}/users/token`, options);
-        if (!answer.ok) throw new Problem(answer.status);
-        return (await answer.json()).csrfToken;
+        const response = await fetch(`${this.#url}/users/token`, options);
+        if (!response.ok) throw new Problem(response.status);
+        return (await response.json()).csrfToken;
     }
 
-    /** Makes an account, and does not log in. */
+    /**
+     * Creates an account. It does not log in.
+     * @param {{ username: string, email: string, password: string, display_name?: string }} account
+     */
     register(account) {
         return this.request("POST", "/v1/users", account);
     }
 
+    /** Starts a session in this browser. @returns {Promise<Person>} The user. */
     async login(username, password) {
         const session = await this.request("POST", "/v1/sessions", { username, password });
         this.#csrf = session.csrf_token;
         return session.user;
     }
 
+    /** Ends the session, and with it the open mailboxes in all tabs. */
     async logout() {
         await this.request("DELETE", "/v1/sessions/current");
         this.#feed?.then((feed) => feed.end(), nothing);
     }
 
+    /** The user's own account. */
     me() {
         return this.request("GET", "/v1/users/me");
     }
 
     /** @returns {Promise<{ messages: number, conversations: number, state: string }>} */
-    unread() {
+    getUnread() {
         return this.request("GET", "/v1/unread");
     }
 
-    /** A page of messages: `box`, `unread`, `q`, `limit`, `cursor` and what else there is. */
-    list(filter = {}) {
+    /**
+     * One page of messages.
+     * @param {object} [filter] The parameters of `GET /v1/messages`: `folder`, `q`, `cursor`, ….
+     * @returns {Promise<{ data: Item[], next_cursor: string | null, state?: string }>}
+     */
+    listMessages(filter = {}) {
         return this.request("GET", `/v1/messages?${new URLSearchParams(filter)}`);
     }
 
-    /** The whole message; it stays unread. @returns {Promise<Message>} */
-    read(id) {
+    /** The whole message. This does not mark it as read. @returns {Promise<Message>} */
+    getMessage(id) {
         return this.request("GET", `/v1/messages/${id}`);
     }
 
-    /** @param {number} id @param {Marks} marks @returns {Promise<Message>} */
+    /**
+     * Sets or removes marks of a message.
+     * @param {number} id @param {Marks} marks @returns {Promise<Message>} The message as it is now.
+     */
     mark(id, marks) {
         return this.request("PATCH", `/v1/messages/${id}`, marks);
     }
 
-    /** Deletes a message from the own mailbox for good. */
-    destroy(id) {
+    /** Deletes a message from the user's own mailbox, for good. @param {number} id */
+    delete(id) {
         return this.request("DELETE", `/v1/messages/${id}`);
     }
 
     /**
-     * Sends a message once: where no answer comes it is tried again, under the same key.
+     * Sends a message exactly once: if no response arrives, it is sent again with the same
+     * idempotency key.
      * @param {{ to?: (number | string)[], subject?: string, body: string, in_reply_to?: number,
      *     client_id?: string, metadata?: object }} message
      * @returns {Promise<Message & { refused: { to: number | string, code: string }[] }>}
      */
     async send(message) {
         const headers = { "Idempotency-Key": hex(crypto.getRandomValues(new Uint8Array(16))) };
-        for (let tries = 0; ; tries += 1) {
+        for (let retries = 0; ; retries += 1) {
             try {
                 return await this.request("POST", "/v1/messages", message, { headers });
             } catch (error) {
-                const { status, code } = error;
-                const unknown = [undefined, 502, 503, 504].includes(status);
-                if (tries === RETRIES || !(unknown || code === "request_in_progress")) throw error;
-                await pause(error.retryAfter || backoff(tries));
+                const unknown = [undefined, 502, 503, 504].includes(error.status);
+                const canRetry = unknown || error.code === "request_in_progress";
+                if (retries === SEND_RETRIES || !canRetry) throw error;
+                await pause(error.retryAfter || backoff(retries));
             }
         }
     }
 
     /**
-     * A copy of a box, loaded, and in step with the server's from now on.
-     * @param {{ box?: "inbox" | "sent" | "archive" | "trash" | "all", limit?: number }} [options]
+     * Loads a folder and keeps the copy up to date until it is closed.
+     * @param {{ folder?: Folder, limit?: number }} [options] `limit` is the size of a page.
      * @returns {Promise<Mailbox>}
      */
-    async mailbox({ box = "inbox", limit = 50 } = {}) {
+    async openMailbox({ folder = "inbox", limit = 50 } = {}) {
         const opened = (this.#feed ||= this.#newFeed());
         const feed = await opened.catch(nothing);
         if (!feed || feed.over) {
             if (this.#feed === opened) this.#feed = undefined;
-            return feed ? this.mailbox({ box, limit }) : opened;
+            return feed ? this.openMailbox({ folder, limit }) : opened;
         }
-        const mailbox = new Mailbox(this, feed, box, limit);
+        const mailbox = new Mailbox(this, feed, folder, limit);
         await mailbox.load().catch((error) => {
             mailbox.close();
             throw error;
         });
-        feed.start(mailbox.cursor);
+        feed.start(mailbox.state);
         return mailbox;
     }
 
     async #newFeed() {
         const user = (await this.me()).id;
-        // Tabs share a stream if they would be told the same: one user by cookie, or one token.
+        // Tabs share a stream if it shows them the same: one user by cookie, or one token.
         const key = this.#token && (await hash(this.#token));
         const who = this.#token ? key : `user ${user}`;
         return new Feed(this, user, who && `postroom ${this.#url} ${who}`, !this.#token);
@@ -189,205 +218,220 @@ export class Postroom {
 }
 
 /**
- * A copy of a box. It tells of itself by events: `change` (its detail has the ids that were
- * `added`, `changed` and `removed`), `unread` (the counts) and `state` (a {@link State}).
+ * A live copy of a folder; `Postroom.openMailbox` makes it. It dispatches these events:
+ * - `change`: `messages` has changed. `detail` has the ids that were `added`, `changed`, `removed`.
+ * - `unread`: `unread` has changed. `detail` has the counts.
+ * - `status`: `status` has changed. `detail` is the {@link Status}.
  */
 export class Mailbox extends EventTarget {
-    /** The newest first; each change makes another array. @type {readonly Item[]} */
+    /** Newest first. Each change replaces the array. @type {readonly Item[]} */
     messages = [];
-    /** Of the whole inbox, as the server counts. */
+    /** The unread counts of the whole inbox, as the server counts them. */
     unread = { messages: 0, conversations: 0 };
-    /** The `state` of the server up to which the copy has everything. */
-    cursor = 0;
+    /** The state of the server's mailbox that this copy shows. */
+    state = 0;
     #client;
     #feed;
-    #box;
+    #folder;
     #limit;
     /**
-     * What the feed leaves out is what nobody knew who had its `base`: a message that came and went
-     * after it. A list that was loaded meanwhile may have it. So whoever joined with a state that is
-     * younger than the base asks once what went since, when the feed has come to that state.
+     * The state at which this copy joined the feed, if that is later than the feed's `base`.
+     * Changes are collapsed: a message that was created and destroyed after the base is not
+     * mentioned, but a list that was loaded in between may have it. So such a copy asks once what
+     * was destroyed after it joined, as soon as the feed has reached its state.
      */
-    #joined;
-    /** From which id on the copy has everything, and where the page below begins. */
-    #bottom;
-    #next;
-    /** What was told and is not shown yet. What comes during the first load waits for it. */
-    #waiting = [];
-    #works = true;
+    #joinedAt;
+    /** The lowest id from which on the copy is complete, and the cursor of the page below it. */
+    #lowestId;
+    #nextCursor;
+    /** Updates that are not applied yet. During the first load they wait here. */
+    #queue = [];
+    #busy = true;
     #closed = false;
 
-    constructor(client, feed, box, limit) {
+    /** @ignore Use `Postroom.openMailbox`. */
+    constructor(client, feed, folder, limit) {
         super();
-        [this.#client, this.#feed, this.#box, this.#limit] = [client, feed, box, limit];
-        feed.mailboxes.add(this);
+        [this.#client, this.#feed, this.#folder, this.#limit] = [client, feed, folder, limit];
+        feed.subscribe(this);
     }
 
-    /** @returns {State} */
-    get state() {
-        return this.#feed.state;
+    /**
+     * `connecting`; `live`; `offline` (it keeps trying); `ended` (the session or token is no longer
+     * valid, or another user has logged in). @returns {Status}
+     */
+    get status() {
+        return this.#feed.status;
     }
 
-    /** Whether the server has nothing older. */
-    get complete() {
-        return this.#next === null;
+    /** Whether the server has older messages. */
+    get hasMore() {
+        return this.#nextCursor !== null;
     }
 
-    /** Loads the next page. */
-    more() {
-        return new Promise((resolve, reject) => this.take({ kind: "more", resolve, reject }));
+    /** Loads the next page of older messages. @returns {Promise<void>} */
+    loadMore() {
+        return new Promise((resolve, reject) => this.receive({ kind: "more", resolve, reject }));
     }
 
-    /** Marks a message; the copy shows it at once. @param {number} id @param {Marks} marks */
+    /**
+     * Sets or removes marks of a message, and shows it at once.
+     * @param {number} id @param {Marks} marks
+     */
     async mark(id, marks) {
-        const { cursor } = this;
-        const message = item(await this.#client.mark(id, marks));
-        this.take({ kind: "own", cursor, event: { id, message } });
+        const { state } = this;
+        const message = toItem(await this.#client.mark(id, marks));
+        this.receive({ kind: "own", state, event: { id, message } });
     }
 
-    /** Deletes a message for good; the copy shows it at once. */
-    async destroy(id) {
-        const { cursor } = this;
-        await this.#client.destroy(id);
-        this.take({ kind: "own", cursor, event: { id } });
+    /** Deletes a message for good, and shows it at once. @param {number} id */
+    async delete(id) {
+        const { state } = this;
+        await this.#client.delete(id);
+        this.receive({ kind: "own", state, event: { id } });
     }
 
-    /** Ends it; with its last mailbox a client ends its connection. */
+    /** Stops updating this copy. Closing the last mailbox of a client closes its connection. */
     close() {
         this.#closed = true;
-        this.#feed.leave(this);
+        this.#feed.unsubscribe(this);
     }
 
-    /** Loads the list for the first time; `Postroom.mailbox` has done it. */
+    /** @ignore Loads the list for the first time. */
     async load() {
         await this.#reload();
-        this.#works = false;
-        this.#work();
+        this.#busy = false;
+        this.#applyQueue();
     }
 
-    /** What the feed tells, in its order. */
-    take(told) {
-        if (told.kind === "state") return this.#emit("state", told.state);
-        if (this.#waiting.length >= MOST) {
-            const kept = this.#waiting.filter(({ kind }) => kind === "more");
-            this.#waiting = [{ kind: "reload" }, ...kept];
+    /** @ignore Takes an update of the feed; updates are applied in their order. */
+    receive(update) {
+        if (update.kind === "status") return this.#emit("status", update.status);
+        if (this.#queue.length >= MAX_KEPT) {
+            const kept = this.#queue.filter(({ kind }) => kind === "more");
+            this.#queue = [{ kind: "reload" }, ...kept];
         }
-        this.#waiting.push(told);
-        this.#work();
+        this.#queue.push(update);
+        this.#applyQueue();
     }
 
-    async #work() {
-        if (this.#works) return;
-        this.#works = true;
-        for (let failures = 0; this.#waiting.length && !this.#closed && !this.#feed.over; ) {
-            const told = this.#waiting[0];
-            const done = () => (this.#waiting = this.#waiting.filter((one) => one !== told));
+    async #applyQueue() {
+        if (this.#busy) return;
+        this.#busy = true;
+        for (let failures = 0; this.#queue.length && !this.#closed && !this.#feed.over; ) {
+            const update = this.#queue[0];
+            const remove = () => (this.#queue = this.#queue.filter((other) => other !== update));
             try {
-                // What needs no answer of the server is shown in the turn in which it came.
-                const answer = this.#apply(told);
-                if (answer) await answer;
-                done();
+                // An update that needs no request is applied synchronously.
+                const request = this.#apply(update);
+                if (request) await request;
+                remove();
                 failures = 0;
             } catch (error) {
                 if (isFinal(error)) this.#feed.end();
-                if (told.reject) {
-                    done();
-                    told.reject(error);
+                if (update.reject) {
+                    remove();
+                    update.reject(error);
                 } else await pause(error.retryAfter || backoff(failures++));
             }
         }
-        this.#works = false;
+        this.#busy = false;
     }
 
-    /** A promise where the server has to be asked. */
-    #apply(told) {
-        if (told.kind === "group") return this.#group(told);
-        if (told.kind === "reload") return this.#reload();
-        if (told.kind === "more") return this.#more().then(told.resolve);
-        if (told.kind === "unread") this.#count(told.counts);
-        // Where something was told meanwhile it may be younger than this answer, and tells of it too.
-        if (told.kind === "own" && told.cursor === this.cursor) this.#show([told.event]);
+    /** Returns a promise if the server has to be asked. */
+    #apply(update) {
+        if (update.kind === "changes") return this.#applyChanges(update);
+        if (update.kind === "reload") return this.#reload();
+        if (update.kind === "more") return this.#loadPage().then(update.resolve);
+        if (update.kind === "unread") this.#setUnread(update.counts);
+        // If the state has advanced meanwhile, the feed may have shown something newer than this
+        // response, and it reports this change as well.
+        if (update.kind === "own" && update.state === this.state) this.#applyEvents([update.event]);
     }
 
-    /** All that happened after `since`, up to `state`. */
-    #group(group) {
-        if (group.since > this.cursor) return this.#catchUp(group);
-        if (group.since < this.cursor) this.#joined ??= this.cursor;
-        if (group.state < this.cursor) return;
-        if (group.state > this.cursor) this.#turn(group);
-        if (this.#joined > group.base) return this.#settle();
-        this.#joined = undefined;
+    /** Applies all changes after the state `since`, up to `state`. */
+    #applyChanges(changes) {
+        if (changes.since > this.state) return this.#catchUp(changes);
+        if (changes.since < this.state) this.#joinedAt ??= this.state;
+        if (changes.state < this.state) return;
+        if (changes.state > this.state) this.#advance(changes);
+        if (this.#joinedAt > changes.base) return this.#removeDestroyed();
+        this.#joinedAt = undefined;
     }
 
-    #turn(group) {
-        this.cursor = group.state;
-        this.#show(group.events);
-        if (group.counts) this.#count(group.counts);
+    #advance(changes) {
+        this.state = changes.state;
+        this.#applyEvents(changes.events);
+        if (changes.counts) this.#setUnread(changes.counts);
     }
 
-    /** Something was told that this copy did not hear. */
-    async #catchUp(group) {
-        const missed = await this.#feed.changes(this.cursor);
-        if (missed.kind === "reload" || missed.state < group.since) return this.#reload();
-        this.#turn(missed);
-        this.#joined = this.cursor;
-        return this.#group(group);
+    /** Fetches the changes that this copy has missed, then applies the ones that came. */
+    async #catchUp(changes) {
+        const missed = await this.#feed.changesSince(this.state);
+        if (missed.kind === "reload" || missed.state < changes.since) return this.#reload();
+        this.#advance(missed);
+        this.#joinedAt = this.state;
+        return this.#applyChanges(changes);
     }
 
-    async #settle() {
-        const missed = await this.#feed.changes(this.#joined);
+    /** See `#joinedAt`. */
+    async #removeDestroyed() {
+        const missed = await this.#feed.changesSince(this.#joinedAt);
         if (missed.kind === "reload") return this.#reload();
-        this.#joined = undefined;
-        // What came is told by the feed as well, and in time.
-        this.#show(missed.events.filter(({ came }) => !came));
+        this.#joinedAt = undefined;
+        // The feed reports new messages as well, in their order.
+        this.#applyEvents(missed.events.filter(({ isNew }) => !isNew));
     }
 
     async #reload() {
-        const wanted = Math.min(this.messages.length, MOST);
-        const first = await this.#client.list({ box: this.#box, limit: this.#limit });
-        // After the list: what is told and not heard shows in its state, not in the counts.
-        const counts = await this.#client.unread();
+        const wanted = Math.min(this.messages.length, MAX_KEPT);
+        const [folder, limit] = [this.#folder, this.#limit];
+        const first = await this.#client.listMessages({ folder, limit });
+        // The counts after the list: a gap is detected by the state of the list, not of the counts.
+        const counts = await this.#client.getUnread();
         let { data: list, next_cursor: next } = first;
-        // What was shown stays. Later pages may be younger than the state of the first one: what
-        // happened between is told again, which changes nothing.
+        // As much as was shown is loaded again. Later pages may be newer than the state of the
+        // first one: changes in between are reported again, which changes nothing.
         while (next && list.length < wanted) {
-            const page = await this.#client.list({ box: this.#box, limit: MANY, cursor: next });
+            const query = { folder, limit: MAX_CHANGES, cursor: next };
+            const page = await this.#client.listMessages(query);
             [list, next] = [[...list, ...page.data], page.next_cursor];
         }
         const [before, after] = [this.messages, list].map((part) => part.map(({ id }) => id));
-        const [old, young] = [new Set(before), new Set(after)];
-        this.#joined = this.cursor = Number(first.state);
+        const [oldIds, newIds] = [new Set(before), new Set(after)];
+        this.#joinedAt = this.state = Number(first.state);
         this.messages = list;
-        [this.#next, this.#bottom] = [next, next ? list.at(-1).id : 0];
+        [this.#nextCursor, this.#lowestId] = [next, next ? list.at(-1).id : 0];
         this.#emit("change", {
-            added: after.filter((id) => !old.has(id)),
-            changed: after.filter((id) => old.has(id)),
-            removed: before.filter((id) => !young.has(id)),
+            added: after.filter((id) => !oldIds.has(id)),
+            changed: after.filter((id) => oldIds.has(id)),
+            removed: before.filter((id) => !newIds.has(id)),
         });
-        this.#count(counts);
+        this.#setUnread(counts);
     }
 
-    async #more() {
-        if (this.complete) return;
-        const asked = { box: this.#box, limit: this.#limit, cursor: this.#next };
-        const { data, next_cursor: next } = await this.#client.list(asked);
+    async #loadPage() {
+        if (!this.hasMore) return;
+        const query = { folder: this.#folder, limit: this.#limit, cursor: this.#nextCursor };
+        const { data, next_cursor: next } = await this.#client.listMessages(query);
         this.messages = [...this.messages, ...data];
-        [this.#next, this.#bottom] = [next, next ? (data.at(-1)?.id ?? this.#bottom) : 0];
+        const lowest = next ? (data.at(-1)?.id ?? this.#lowestId) : 0;
+        [this.#nextCursor, this.#lowestId] = [next, lowest];
         this.#emit("change", { added: data.map(({ id }) => id), changed: [], removed: [] });
     }
 
-    /** Puts messages in their places. What is said twice changes nothing the second time. */
-    #show(events) {
+    /** Inserts, replaces and removes messages. Applying an event twice changes nothing. */
+    #applyEvents(events) {
         const [added, changed, removed] = [[], [], []];
         const list = [...this.messages];
         for (const { id, message } of events) {
-            const at = place(list, id);
-            const known = list[at]?.id === id;
-            if (message && id >= this.#bottom && isIn(this.#box, message, this.#feed.user)) {
-                list.splice(at, known ? 1 : 0, message);
+            const index = indexOf(list, id);
+            const known = list[index]?.id === id;
+            if (message && id >= this.#lowestId && isIn(this.#folder, message, this.#feed.user)) {
+                list.splice(index, known ? 1 : 0, message);
                 (known ? changed : added).push(id);
             } else if (known) {
-                list.splice(at, 1);
+                list.splice(index, 1);
                 removed.push(id);
             }
         }
@@ -396,7 +440,7 @@ export class Mailbox extends EventTarget {
         this.#emit("change", { added, changed, removed });
     }
 
-    #count({ messages, conversations }) {
+    #setUnread({ messages, conversations }) {
         const { unread } = this;
         if (unread.messages === messages && unread.conversations === conversations) return;
         this.unread = { messages, conversations };
@@ -409,69 +453,77 @@ export class Mailbox extends EventTarget {
 }
 
 /**
- * What happens in a mailbox, told to all copies of it in all tabs. One tab holds the connection and
- * with it a lock, and tells the others by a channel; whoever waits for the lock goes on where it
- * ended. All that is told says after which state it comes, so a copy knows when it missed some.
+ * The changes of one user's mailbox, for all copies of its folders in all tabs. One tab is the
+ * leader: it holds a lock and the connection to the server, and passes updates on to the others by
+ * a channel. The tab that gets the lock next resumes where the last leader ended. Changes name the
+ * state that they follow, so a copy knows when it has missed some.
  */
 class Feed {
-    mailboxes = new Set();
     over = false;
-    /** @type {State} */
-    state = "connecting";
+    /** @type {Status} */
+    status = "connecting";
+    #subscribers = new Set();
     #client;
+    /** The name of the lock and of the channel; the tabs that share it show the same mailbox. */
     #name;
     #byCookie;
     #channel;
-    #cursor;
-    /** From which state the server began to tell. */
+    /** The state up to which changes have been published. */
+    #state;
+    /** The state from which on the current stream reports changes. */
     #base = 0;
-    #leads = false;
-    /** When the server, or the tab that leads, was heard. */
-    #heard = Date.now();
-    /** Milliseconds that the server wants us to stay away, once the stream has ended. */
+    #isLeader = false;
+    /** When the server, or the leading tab, was last heard from. */
+    #lastSeen = Date.now();
+    /** How long the server wants clients to wait after it has ended a stream. */
     #retry;
     #stop = new AbortController();
-    /** Ends a pause; ends a stream that may be dead. */
+    /** Ends the current pause. */
     #wake = nothing;
-    #drop = nothing;
+    /** Closes the current stream. */
+    #dropStream = nothing;
 
     constructor(client, user, name, byCookie) {
         this.user = user;
         [this.#client, this.#name, this.#byCookie] = [client, name, byCookie];
     }
 
-    /** Begins, now that there is a state to go on from; a copy that comes later may know less. */
-    start(cursor) {
-        if (this.#cursor !== undefined) return this.#pass(this.#sign());
+    subscribe(mailbox) {
+        this.#subscribers.add(mailbox);
+    }
+
+    unsubscribe(mailbox) {
+        this.#subscribers.delete(mailbox);
+        if (!this.#subscribers.size) this.#close();
+    }
+
+    /** Starts from the state of the first mailbox. A later mailbox may have an older state. */
+    start(state) {
+        if (this.#state !== undefined) return this.#deliver(this.#heartbeat());
         if (this.over) return;
-        this.#cursor = cursor;
+        this.#state = state;
         const { signal } = this.#stop;
-        const timer = setInterval(() => this.#look(), 5_000);
+        const timer = setInterval(() => this.#checkSilence(), 5_000);
         signal.addEventListener("abort", () => clearInterval(timer));
         const on = (target, name, act) => target?.addEventListener?.(name, act, { signal });
-        on(globalThis, "online", () => this.#again(0));
-        on(globalThis, "pageshow", () => this.#again(SILENCE / 2));
-        on(globalThis.document, "visibilitychange", () => this.#again(SILENCE / 2));
+        on(globalThis, "online", () => this.#reconnect(0));
+        on(globalThis, "pageshow", () => this.#reconnect(STREAM_TIMEOUT / 2));
+        on(globalThis.document, "visibilitychange", () => this.#reconnect(STREAM_TIMEOUT / 2));
         if (this.#name && globalThis.navigator?.locks && globalThis.BroadcastChannel) {
             this.#channel = new BroadcastChannel(this.#name);
-            this.#channel.onmessage = ({ data }) => this.#hear(data);
+            this.#channel.onmessage = ({ data }) => this.#onChannelMessage(data);
             this.#channel.postMessage({ kind: "hello" });
-            this.#wait({ signal });
+            this.#waitForLock({ signal });
         } else this.#lead(signal);
     }
 
-    leave(mailbox) {
-        this.mailboxes.delete(mailbox);
-        if (!this.mailboxes.size) this.#close();
-    }
-
-    /** The session is over, for all tabs. */
+    /** Ends the feed in all tabs: the session or token is no longer valid. */
     end() {
         if (this.over) return;
-        const told = { kind: "state", state: "ended" };
-        this.#channel?.postMessage(told);
+        const update = { kind: "status", status: "ended" };
+        this.#channel?.postMessage(update);
         this.#close();
-        this.#pass(told);
+        this.#deliver(update);
     }
 
     #close() {
@@ -481,181 +533,190 @@ class Feed {
         this.#channel = undefined;
     }
 
-    /** What a copy of that state does not know: a group, or that it is too much. */
-    async changes(since) {
-        const path = `/v1/changes?since=${since}&limit=${MANY}`;
+    /** The changes since a state as an update; `reload` if they are too many or no longer known. */
+    async changesSince(since) {
+        const path = `/v1/changes?since=${since}&limit=${MAX_CHANGES}`;
         const found = await this.#client.request("GET", path).catch((error) => {
             if (error.status !== 410) throw error;
         });
         if (!found || found.has_more) return { kind: "reload" };
         const events = found.destroyed.map((id) => ({ id }));
-        const known = new Set(found.updated);
-        const left = [...found.created, ...known].values();
-        const read = async () => {
-            for (const id of left) {
-                const message = await this.#client.read(id).catch((error) => {
-                    // It has gone meanwhile, which will be told.
+        const updated = new Set(found.updated);
+        const ids = [...found.created, ...updated].values();
+        const fetchMessages = async () => {
+            for (const id of ids) {
+                const message = await this.#client.getMessage(id).catch((error) => {
+                    // It was destroyed meanwhile, which will be reported.
                     if (error.status !== 404) throw error;
                 });
-                if (message) events.push({ id, message: item(message), came: !known.has(id) });
+                if (message) events.push({ id, message: toItem(message), isNew: !updated.has(id) });
             }
         };
-        await Promise.all(Array.from({ length: AT_ONCE }, read));
-        const counts = await this.#client.unread();
+        await Promise.all(Array.from({ length: PARALLEL_REQUESTS }, fetchMessages));
+        const counts = await this.#client.getUnread();
         const state = Number(found.new_state);
-        return { kind: "group", base: since, since, state, events, counts };
+        return { kind: "changes", base: since, since, state, events, counts };
     }
 
-    /** Waits for the lock, and leads while it holds it. */
-    async #wait(options) {
-        const mine = new AbortController();
-        this.#stop.signal.addEventListener("abort", () => mine.abort());
+    /** Waits for the lock, and leads while this tab holds it. */
+    async #waitForLock(options) {
+        const leading = new AbortController();
+        this.#stop.signal.addEventListener("abort", () => leading.abort());
         await navigator.locks
-            .request(this.#name, options, () => this.#lead(mine.signal))
+            .request(this.#name, options, () => this.#lead(leading.signal))
             .catch(nothing);
-        // All is over, or it was taken from this tab, which was frozen. Who took it still waits.
-        mine.abort();
-        if (!this.over && !options.steal) this.#wait({ signal: this.#stop.signal });
+        // The feed is over, or this tab was frozen and another one has taken the lock from it. The
+        // tab that takes a lock is still waiting for it in the usual way.
+        leading.abort();
+        if (!this.over && !options.steal) this.#waitForLock({ signal: this.#stop.signal });
     }
 
+    /** Connects again and again until it is stopped. */
     async #lead(signal) {
-        this.#leads = true;
-        // After another that led, or where this tab slept.
-        let missed = this.state !== "connecting";
-        for (let failures = 0; !signal.aborted; missed = true) {
-            const begun = Date.now();
+        this.#isLeader = true;
+        // Changes may have been missed if another tab led before.
+        let resumed = this.status !== "connecting";
+        for (let failures = 0; !signal.aborted; resumed = true) {
+            const started = Date.now();
             let wait;
             try {
-                this.#base = this.#cursor;
-                this.#tell(this.#sign());
-                if (missed) await this.#catchUp();
-                await this.#follow(signal);
+                this.#base = this.#state;
+                this.#publish(this.#heartbeat());
+                if (resumed) await this.#publishMissed();
+                await this.#readStream(signal);
                 wait = this.#retry;
             } catch (error) {
                 if (signal.aborted) break;
                 if (isFinal(error)) return this.end();
                 wait = error.retryAfter;
-                if (this.state !== "live") this.#change("offline");
+                if (this.status !== "live") this.#setStatus("offline");
             }
-            if (this.state === "live") this.#change("connecting");
-            failures = Date.now() - begun > HEALTHY ? 0 : failures + 1;
+            if (this.status === "live") this.#setStatus("connecting");
+            failures = Date.now() - started > STABLE_STREAM ? 0 : failures + 1;
             await pause(wait || backoff(failures), signal, (wake) => {
                 if (!wait) this.#wake = wake;
             });
         }
-        this.#leads = false;
+        this.#isLeader = false;
     }
 
-    /** Tells what happened while there was no stream. */
-    async #catchUp() {
+    /** Publishes what happened while there was no stream. */
+    async #publishMissed() {
         // Another user may have logged in with this browser.
         if (this.#byCookie && (await this.#client.me()).id !== this.user) return this.end();
-        const missed = await this.changes(this.#cursor);
-        if (missed.kind === "group") return this.#go(missed);
-        this.#cursor = Number((await this.#client.unread()).state);
-        this.#tell(missed);
+        const missed = await this.changesSince(this.#state);
+        if (missed.kind === "changes") return this.#publishChanges(missed);
+        this.#state = Number((await this.#client.getUnread()).state);
+        this.#publish(missed);
     }
 
-    /** The stream, to its end. */
-    async #follow(signal) {
-        const mine = new AbortController();
-        const stop = () => mine.abort();
-        signal.addEventListener("abort", stop);
-        if (signal.aborted) stop();
-        [this.#drop, this.#heard, this.#retry] = [stop, Date.now(), undefined];
-        this.#base = this.#cursor;
+    /** Opens a stream of events and publishes them until it ends. */
+    async #readStream(signal) {
+        const aborter = new AbortController();
+        const abort = () => aborter.abort();
+        signal.addEventListener("abort", abort);
+        if (signal.aborted) abort();
+        [this.#dropStream, this.#lastSeen, this.#retry] = [abort, Date.now(), undefined];
+        this.#base = this.#state;
         try {
             const headers = { Accept: "text/event-stream" };
-            const path = `/v1/events?since=${this.#cursor}`;
-            const options = { headers, signal: mine.signal };
-            const answer = await this.#client.open("GET", path, undefined, options);
-            this.#change("live");
+            const path = `/v1/events?since=${this.#state}`;
+            const options = { headers, signal: aborter.signal };
+            const { body } = await this.#client.fetch("GET", path, undefined, options);
+            this.#setStatus("live");
             let events = [];
-            for await (const event of eventsOf(answer.body, () => (this.#heard = Date.now()))) {
+            for await (const event of eventsOf(body, () => (this.#lastSeen = Date.now()))) {
                 const data = event.data ? JSON.parse(event.data) : {};
                 const state = Number(event.id || 0);
-                if (event.retry !== undefined) this.#retry = Math.min(event.retry, LONGEST_REFUSAL);
-                if (event.type === "ping") this.#tell(this.#sign());
-                if (event.type === "unread") this.#tell({ kind: "unread", counts: data });
+                if (event.retry !== undefined)
+                    this.#retry = Math.min(event.retry, LONGEST_RETRY_AFTER);
+                if (event.type === "ping") this.#publish(this.#heartbeat());
+                if (event.type === "unread") this.#publish({ kind: "unread", counts: data });
                 if (event.type.startsWith("message.")) events.push(data);
                 if (event.type === "reset") {
-                    [events, this.#cursor] = [[], state || Number(data.state)];
-                    this.#base = this.#cursor;
-                    this.#tell({ kind: "reload" });
-                } else if (state > this.#cursor) {
-                    this.#go({ ...this.#sign(), state, events });
+                    [events, this.#state] = [[], state || Number(data.state)];
+                    this.#base = this.#state;
+                    this.#publish({ kind: "reload" });
+                } else if (state > this.#state) {
+                    this.#publishChanges({ ...this.#heartbeat(), state, events });
                     events = [];
                 }
             }
         } finally {
-            signal.removeEventListener("abort", stop);
-            this.#drop = nothing;
+            signal.removeEventListener("abort", abort);
+            this.#dropStream = nothing;
         }
     }
 
-    #go(group) {
-        this.#cursor = group.state;
-        this.#tell(group);
+    #publishChanges(changes) {
+        this.#state = changes.state;
+        this.#publish(changes);
     }
 
-    /** That nothing happened: whoever knows less has missed something. */
-    #sign() {
-        const [base, at] = [this.#base, this.#cursor];
-        return { kind: "group", base, since: at, state: at, events: [] };
+    /** An update without changes: by it a copy with an older state notices that it missed some. */
+    #heartbeat() {
+        const [base, state] = [this.#base, this.#state];
+        return { kind: "changes", base, since: state, state, events: [] };
     }
 
-    #change(state) {
-        if (this.state !== state) this.#tell({ kind: "state", state });
+    #setStatus(status) {
+        if (this.status !== status) this.#publish({ kind: "status", status });
     }
 
-    #tell(told) {
-        this.#channel?.postMessage(told);
-        this.#pass(told);
+    /** Hands an update to the mailboxes of all tabs. */
+    #publish(update) {
+        this.#channel?.postMessage(update);
+        this.#deliver(update);
     }
 
-    #pass(told) {
-        if (told.kind === "state") this.state = told.state;
-        for (const mailbox of this.mailboxes) mailbox.take(told);
+    /** Hands an update to the mailboxes of this tab. */
+    #deliver(update) {
+        if (update.kind === "status") this.status = update.status;
+        for (const mailbox of this.#subscribers) mailbox.receive(update);
     }
 
-    /** What another tab says. */
-    #hear(told) {
-        if (this.#leads && told.kind === "hello") {
-            this.#channel.postMessage({ kind: "state", state: this.state });
-            this.#channel.postMessage(this.#sign());
-        } else if (told.state === "ended") {
+    #onChannelMessage(update) {
+        if (this.#isLeader && update.kind === "hello") {
+            this.#channel.postMessage({ kind: "status", status: this.status });
+            this.#channel.postMessage(this.#heartbeat());
+        } else if (update.status === "ended") {
             this.#close();
-            this.#pass(told);
-        } else if (!this.#leads && told.kind !== "hello") {
-            this.#heard = Date.now();
-            if (told.kind === "group") [this.#base, this.#cursor] = [told.base, told.state];
-            this.#pass(told);
+            this.#deliver(update);
+        } else if (!this.#isLeader && update.kind !== "hello") {
+            this.#lastSeen = Date.now();
+            if (update.kind === "changes") [this.#base, this.#state] = [update.base, update.state];
+            this.#deliver(update);
         }
     }
 
-    /** Is the other side still there? */
-    #look() {
-        const silent = Date.now() - this.#heard;
-        if (this.#leads && silent > SILENCE) this.#drop();
-        if (!this.#leads && silent > FROZEN) {
-            this.#heard = Date.now();
-            this.#wait({ steal: true });
+    /** Gives up a stream, or a leading tab, that has been silent for too long. */
+    #checkSilence() {
+        const silence = Date.now() - this.#lastSeen;
+        if (this.#isLeader && silence > STREAM_TIMEOUT) this.#dropStream();
+        if (!this.#isLeader && silence > LEADER_TIMEOUT) {
+            this.#lastSeen = Date.now();
+            this.#waitForLock({ steal: true });
         }
     }
 
-    /** The network is back, or the page is looked at: no more pause, and no silent stream. */
-    #again(silence) {
+    /**
+     * The network is back, or the page is visible again: replaces a stream that has been silent for
+     * at least `silence`, and ends the current pause.
+     */
+    #reconnect(silence) {
         if (globalThis.document?.visibilityState === "hidden" && silence) return;
-        if (Date.now() - this.#heard >= silence) this.#drop();
+        if (Date.now() - this.#lastSeen >= silence) this.#dropStream();
         this.#wake();
     }
 }
 
 /**
- * The events of a stream as the standard reads it; `id`, `data` and `retry` where they were given.
+ * Parses a stream of server-sent events as the HTML standard says. An event has a `type`, and `id`,
+ * `data` and `retry` if they were sent.
  * @param {ReadableStream<Uint8Array>} body
+ * @param {() => void} [onData] Called for each chunk of bytes.
  */
-export async function* eventsOf(body, heard = nothing) {
+export async function* eventsOf(body, onData = nothing) {
     const reader = body.getReader();
     const decoder = new TextDecoder();
     let [rest, afterCr, event] = ["", false, { type: "" }];
@@ -663,10 +724,10 @@ export async function* eventsOf(body, heard = nothing) {
         for (;;) {
             const { done, value } = await reader.read();
             if (done) return;
-            heard();
+            onData();
             let text = decoder.decode(value, { stream: true });
             if (!text) continue;
-            // CR LF is one end of a line, also where the bytes came in two parts.
+            // CR LF is one line break, even if the two come in different chunks.
             if (afterCr && text.startsWith("\n")) text = text.slice(1);
             afterCr = text.endsWith("\r");
             const lines = (rest + text).split(/\r\n|\r|\n/);
@@ -690,25 +751,27 @@ export async function* eventsOf(body, heard = nothing) {
 
 function nothing() {}
 
-/** Whether trying again would change nothing: logged out, revoked, not allowed. */
+/** Whether a retry is pointless: logged out, revoked, or not allowed. */
 function isFinal({ status }) {
     return status === 401 || status === 403;
 }
 
-/** A message as lists show it. */
-function item({ body, ...message }) {
+/** A message as lists show it. @param {Message} message @returns {Item} */
+function toItem({ body, ...message }) {
     return { ...message, snippet: [...body.slice(0, 280)].slice(0, 140).join("") };
 }
 
-function isIn(box, message, user) {
-    if (box === "trash" || message.trashed_at) return box === "trash" && !!message.trashed_at;
-    if (box === "all") return true;
-    if (box === "archive" || message.archived_at) return box === "archive" && !!message.archived_at;
-    return box === "sent" ? message.from.id === user : message.to.some(({ id }) => id === user);
+/** Whether a folder of the user with this id shows the message. */
+function isIn(folder, message, user) {
+    const { archived_at: archived, trashed_at: trashed } = message;
+    if (folder === "trash" || trashed) return folder === "trash" && !!trashed;
+    if (folder === "all") return true;
+    if (folder === "archive" || archived) return folder === "archive" && !!archived;
+    return folder === "sent" ? message.from.id === user : message.to.some(({ id }) => id === user);
 }
 
-/** Where a message stands, or would stand, in a list that begins with the newest. */
-function place(list, id) {
+/** Where a message is, or would be inserted, in a list that begins with the newest. */
+function indexOf(list, id) {
     let [low, high] = [0, list.length];
     while (low < high) {
         const middle = (low + high) >> 1;
@@ -719,36 +782,36 @@ function place(list, id) {
 }
 
 function backoff(failures) {
-    return Math.random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** failures);
+    return Math.random() * Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** failures);
 }
 
-/** Waits; `give` gets what ends it at once. */
-function pause(milliseconds, signal, give = nothing) {
+/** Waits until the time is over or the signal aborts; `onStart` gets a function to end it early. */
+function pause(time, signal, onStart = nothing) {
     return new Promise((resolve) => {
         const wake = () => {
             clearTimeout(timer);
             signal?.removeEventListener("abort", wake);
             resolve();
         };
-        const timer = setTimeout(wake, milliseconds);
+        const timer = setTimeout(wake, time);
         signal?.addEventListener("abort", wake);
-        give(wake);
+        onStart(wake);
         if (signal?.aborted) wake();
     });
 }
 
-/** `Retry-After`: seconds, or a date. */
-function time(header) {
+/** The milliseconds of a `Retry-After`, which has seconds or a date. */
+function milliseconds(header) {
     if (!header) return undefined;
     const wait = /^\d+$/.test(header) ? header * 1_000 : Date.parse(header) - Date.now();
-    return Math.min(Math.max(wait || 0, 0), LONGEST_REFUSAL);
+    return Math.min(Math.max(wait || 0, 0), LONGEST_RETRY_AFTER);
 }
 
 function hex(bytes) {
     return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** By it tabs with one token find each other, and learn nothing of it. */
+/** Tabs with the same token find each other by its hash, which does not reveal the token. */
 async function hash(token) {
     const bytes = new TextEncoder().encode(token);
     const hashed = await globalThis.crypto.subtle?.digest("SHA-256", bytes);

@@ -1,47 +1,48 @@
-// An inbox that lives: what the server tells appears, in all tabs, with nothing loaded anew.
-// Whatever users wrote goes into the page as text, never as markup.
+// A live inbox: new messages and changes appear in all tabs without a reload.
+// Everything that users wrote is put into the page as text, never as markup.
 
 import { Postroom } from "./postroom.js";
 
 const client = new Postroom();
 /** @type {import("./postroom.js").Mailbox | undefined} */
 let mailbox;
-let open;
-let answers;
+/** The id of the message that is open, and the last message that was opened. */
+let openId;
+let openMessage;
 
 const $ = (id) => document.getElementById(id);
 const names = (people) => people.map((person) => person.display_name).join(", ");
-const STATES = {
+const STATUSES = {
     connecting: "Connecting…",
     live: "Live",
     offline: "Offline, trying again…",
     ended: "Signed out",
 };
 
-/** A time of today as a time, any other as a day. */
-function when(text) {
+/** The time, if it was today; otherwise the date. */
+function formatTime(text) {
     const date = new Date(text);
     const today = date.toDateString() === new Date().toDateString();
     const style = today ? { timeStyle: "short" } : { dateStyle: "medium" };
     return new Intl.DateTimeFormat(undefined, style).format(date);
 }
 
-function make(tag, name) {
+function make(tag, className) {
     const element = document.createElement(tag);
-    element.className = name;
+    element.className = className;
     return element;
 }
 
 // The list.
 
-/** The row of a message; rows stay the same, so that none loses the focus. */
+/** The row of each message. Rows are kept when the list changes, so that none loses the focus. */
 const rows = new Map();
 
-function newRow(id) {
+function addRow(id) {
     const row = make("li", "");
     const button = make("button", "row");
     button.type = "button";
-    button.addEventListener("click", () => show(id).catch(complain));
+    button.addEventListener("click", () => showMessage(id).catch(showError));
     const parts = ["from", "at", "subject", "snippet"].map((name) => make("span", name));
     button.append(...parts);
     row.append(button);
@@ -49,21 +50,21 @@ function newRow(id) {
     return rows.get(id);
 }
 
-function fill({ row, button, parts }, message) {
+function fillRow({ row, button, parts }, message) {
     const unread = !message.read_at;
     const [from, at, subject, snippet] = parts;
     from.textContent = message.from.display_name;
-    at.textContent = when(message.sent_at);
+    at.textContent = formatTime(message.sent_at);
     subject.textContent = message.subject || "(no subject)";
     snippet.textContent = message.snippet;
     row.className = unread ? "unread" : "";
-    const said = [unread ? "Unread" : "", message.from.display_name, subject.textContent];
-    button.setAttribute("aria-label", said.filter(Boolean).join(", "));
-    if (message.id === open) button.setAttribute("aria-current", "true");
+    const label = [unread ? "Unread" : "", message.from.display_name, subject.textContent];
+    button.setAttribute("aria-label", label.filter(Boolean).join(", "));
+    if (message.id === openId) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
 }
 
-function render() {
+function showList() {
     const { messages } = mailbox;
     const ids = new Set(messages.map(({ id }) => id));
     for (const [id, { row }] of rows) {
@@ -73,17 +74,17 @@ function render() {
     }
     let next = $("messages").firstElementChild;
     for (const message of messages) {
-        const shown = rows.get(message.id) || newRow(message.id);
-        fill(shown, message);
+        const shown = rows.get(message.id) || addRow(message.id);
+        fillRow(shown, message);
         if (shown.row === next) next = next.nextElementSibling;
         else $("messages").insertBefore(shown.row, next);
     }
-    $("none").hidden = messages.length > 0;
-    $("older").hidden = mailbox.complete;
-    if (open && !ids.has(open)) close();
+    $("empty").hidden = messages.length > 0;
+    $("older").hidden = !mailbox.hasMore;
+    if (openId && !ids.has(openId)) closeMessage();
 }
 
-function count() {
+function showUnread() {
     const { messages } = mailbox ? mailbox.unread : { messages: 0 };
     $("badge").hidden = !messages;
     $("badge").textContent = messages;
@@ -91,31 +92,34 @@ function count() {
     document.title = messages ? `(${messages}) Inbox` : "Inbox";
 }
 
-function state() {
-    const now = mailbox ? mailbox.state : "";
-    $("state").textContent = STATES[now] || "";
-    $("state").className = now;
-    if (now === "ended") start("The session has ended.");
+function showStatus() {
+    const status = mailbox ? mailbox.status : "";
+    $("status").textContent = STATUSES[status] || "";
+    $("status").className = status;
+    if (status === "ended") showSignIn("Your session has ended. Sign in again.");
 }
 
-/** Says what came, to those who listen to the page. */
-function tell({ detail }) {
-    const came = mailbox.messages.filter(({ id, read_at }) => detail.added.includes(id) && !read_at);
-    if (came.length === 1) $("told").textContent = `New message from ${came[0].from.display_name}`;
-    else if (came.length) $("told").textContent = `${came.length} new messages`;
+/** Announces new messages to screen readers. */
+function announce({ detail }) {
+    const isNew = ({ id, read_at }) => detail.added.includes(id) && !read_at;
+    const arrived = mailbox.messages.filter(isNew);
+    const [first] = arrived;
+    if (arrived.length === 1)
+        $("announcement").textContent = `New message from ${first.from.display_name}`;
+    else if (first) $("announcement").textContent = `${arrived.length} new messages`;
 }
 
-function complain(error) {
-    $("told").textContent = error.message;
-    $("state").textContent = error.message;
+function showError(error) {
+    $("announcement").textContent = error.message;
+    $("status").textContent = error.message;
 }
 
 // One message.
 
-async function show(id) {
-    const message = await client.read(id);
-    open = id;
-    answers = message;
+async function showMessage(id) {
+    const message = await client.getMessage(id);
+    openId = id;
+    openMessage = message;
     $("subject").textContent = message.subject || "(no subject)";
     $("from").textContent = message.from.display_name;
     $("to").textContent = names(message.to);
@@ -128,135 +132,136 @@ async function show(id) {
     $("message").hidden = false;
     $("mail").className = "reading";
     $("message").focus();
-    render();
+    showList();
     if (!message.read_at) await mailbox.mark(id, { read: true });
 }
 
-function close() {
-    const row = rows.get(open);
-    open = undefined;
+function closeMessage() {
+    const row = rows.get(openId);
+    openId = undefined;
     $("message").hidden = true;
     $("mail").className = "";
-    if (mailbox) render();
+    if (mailbox) showList();
     row?.button.focus();
 }
 
-$("back").addEventListener("click", close);
+$("back").addEventListener("click", closeMessage);
 $("unread").addEventListener("click", () => {
-    mailbox.mark(open, { read: false }).catch(complain);
-    close();
+    mailbox.mark(openId, { read: false }).catch(showError);
+    closeMessage();
 });
 $("delete").addEventListener("click", () => {
-    mailbox.mark(open, { trashed: true }).catch(complain);
-    close();
+    mailbox.mark(openId, { trashed: true }).catch(showError);
+    closeMessage();
 });
-$("older").addEventListener("click", () => mailbox.more().catch(complain));
+$("older").addEventListener("click", () => mailbox.loadMore().catch(showError));
 
 // Writing.
 
-let reply;
+/** The id of the message that is being answered. */
+let replyTo;
 
-function write(to, subject, inReplyTo) {
-    reply = inReplyTo;
-    $("letter").reset();
-    $("letter").querySelector(".wrong").textContent = "";
-    $("letter-to").value = to;
-    $("letter-subject").value = subject;
-    $("writing").showModal();
-    $(to ? "letter-body" : "letter-to").focus();
+function openEditor(to, subject, inReplyTo) {
+    replyTo = inReplyTo;
+    $("editor").reset();
+    $("editor").querySelector(".error").textContent = "";
+    $("editor-to").value = to;
+    $("editor-subject").value = subject;
+    $("editor-dialog").showModal();
+    $(to ? "editor-body" : "editor-to").focus();
 }
 
-$("write").addEventListener("click", () => write("", ""));
-$("answer").addEventListener("click", () => {
-    const { id, from, subject } = answers;
-    write(from.username, /^re:/i.test(subject) ? subject : `Re: ${subject}`, id);
+$("write").addEventListener("click", () => openEditor("", ""));
+$("reply").addEventListener("click", () => {
+    const { id, from, subject } = openMessage;
+    openEditor(from.username, /^re:/i.test(subject) ? subject : `Re: ${subject}`, id);
 });
-$("cancel").addEventListener("click", () => $("writing").close());
-submits("letter", async (given) => {
-    const to = given.to.split(",").map((name) => name.trim());
-    const message = { to: to.filter(Boolean), subject: given.subject, body: given.body };
-    const sent = await client.send(reply ? { ...message, in_reply_to: reply } : message);
-    $("writing").close();
-    const left = sent.refused.map((refused) => refused.to).join(", ");
-    $("told").textContent = left ? `Sent, but not to ${left}` : "Sent";
+$("cancel").addEventListener("click", () => $("editor-dialog").close());
+onSubmit("editor", async (values) => {
+    const to = values.to.split(",").map((name) => name.trim());
+    const message = { to: to.filter(Boolean), subject: values.subject, body: values.body };
+    const sent = await client.send(replyTo ? { ...message, in_reply_to: replyTo } : message);
+    $("editor-dialog").close();
+    const refused = sent.refused.map(({ to: name }) => name).join(", ");
+    $("announcement").textContent = refused ? `Sent, but not to ${refused}` : "Sent";
 });
 
-/** Does something with what a form holds, and shows in the form what is wrong with it. */
-function submits(id, work) {
+/** Calls `action` with the values of a form when it is submitted, and shows errors in the form. */
+function onSubmit(id, action) {
     const form = $(id);
-    const wrong = form.querySelector(".wrong");
+    const output = form.querySelector(".error");
     const button = form.querySelector("[type=submit]");
     form.addEventListener("submit", async (event) => {
         event.preventDefault();
-        wrong.textContent = "";
+        output.textContent = "";
         button.disabled = true;
         try {
-            await work(Object.fromEntries(new FormData(form)));
+            await action(Object.fromEntries(new FormData(form)));
         } catch (error) {
-            const parts = (error.errors || []).map(({ pointer, detail }) => {
+            const fields = (error.errors || []).map(({ pointer, detail }) => {
                 return `${pointer.replace("#/", "")}: ${detail}`;
             });
-            wrong.textContent = parts.join("; ") || error.message;
+            output.textContent = fields.join("; ") || error.message;
         } finally {
             button.disabled = false;
         }
     });
 }
 
-// Coming and going.
+// Signing in and out.
 
 $("new").addEventListener("change", () => {
-    const fresh = $("new").checked;
-    $("more-of-new").hidden = !fresh;
-    $("email").required = fresh;
-    $("password").autocomplete = fresh ? "new-password" : "current-password";
-    const words = fresh ? "Create an account" : "Sign in";
-    $("enter").querySelector("h2").textContent = words;
-    $("enter").querySelector("[type=submit]").textContent = words;
+    const isNew = $("new").checked;
+    $("new-fields").hidden = !isNew;
+    $("email").required = isNew;
+    $("password").autocomplete = isNew ? "new-password" : "current-password";
+    const title = isNew ? "Create an account" : "Sign in";
+    $("sign-in").querySelector("h2").textContent = title;
+    $("sign-in").querySelector("[type=submit]").textContent = title;
 });
 
-submits("enter", async ({ username, password, email }) => {
+onSubmit("sign-in", async ({ username, password, email }) => {
     if ($("new").checked) await client.register({ username, password, email });
     await client.login(username, password);
-    $("enter").reset();
+    $("sign-in").reset();
     $("new").dispatchEvent(new Event("change"));
-    await begin();
+    await showInbox();
 });
 
-$("leave").addEventListener("click", () => client.logout().catch(complain));
+$("sign-out").addEventListener("click", () => client.logout().catch(showError));
 
-async function begin() {
+async function showInbox() {
     const me = await client.me();
-    mailbox = await client.mailbox();
-    mailbox.addEventListener("change", render);
-    mailbox.addEventListener("change", tell);
-    mailbox.addEventListener("unread", count);
-    mailbox.addEventListener("state", state);
-    $("who").textContent = me.display_name;
+    mailbox = await client.openMailbox();
+    mailbox.addEventListener("change", showList);
+    mailbox.addEventListener("change", announce);
+    mailbox.addEventListener("unread", showUnread);
+    mailbox.addEventListener("status", showStatus);
+    $("user").textContent = me.display_name;
     for (const id of ["account", "mail"]) $(id).hidden = false;
-    $("enter").hidden = true;
-    render();
-    count();
-    state();
+    $("sign-in").hidden = true;
+    showList();
+    showUnread();
+    showStatus();
 }
 
-/** The form to sign in, and nothing of who was here before. */
-function start(why) {
+/** Shows the sign-in form, and removes everything of the user before from the page. */
+function showSignIn(reason) {
     mailbox?.close();
     mailbox = undefined;
     for (const { row } of rows.values()) row.remove();
     rows.clear();
-    close();
-    count();
-    $("writing").close();
-    for (const id of ["subject", "from", "to", "at", "body", "who"]) $(id).textContent = "";
+    closeMessage();
+    showUnread();
+    $("editor-dialog").close();
+    for (const id of ["subject", "from", "to", "at", "body", "user"]) $(id).textContent = "";
     for (const id of ["account", "mail"]) $(id).hidden = true;
-    $("enter").hidden = false;
-    $("enter").querySelector(".wrong").textContent = why;
+    $("sign-in").hidden = false;
+    $("sign-in").querySelector(".error").textContent = reason;
     $("username").focus();
 }
 
-begin().catch((error) => {
-    start(error.status === 401 ? "" : error.message);
-    state();
+showInbox().catch((error) => {
+    showSignIn(error.status === 401 ? "" : error.message);
+    showStatus();
 });

@@ -51,6 +51,13 @@ pub fn again_on_postgres(this_test: &str) {
     ));
 }
 
+/// Says on standard error that a test is skipped because something is not installed; with the
+/// environment variable `CI` that is an error.
+pub fn skip(missing: &str) {
+    assert!(variable("CI").is_none(), "CI has no {missing}");
+    say(&format!("skipped: {missing} is not installed"));
+}
+
 /// Whether a test has to be left out, for it is about the file of SQLite and runs on PostgreSQL.
 ///
 /// It is counted beside those that passed.

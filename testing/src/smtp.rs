@@ -1,4 +1,4 @@
-//! A server for e-mail that keeps what it is sent, or does what servers should not do.
+//! A server for e-mail that keeps what it is sent, or fails as a test wants it.
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read, Write};
@@ -18,48 +18,48 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 /// Longer than anything takes that happens at all.
 const LONG: Duration = Duration::from_mins(1);
 
-/// What a conversation is to become.
+/// What the server does with a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// The mail is taken.
+    /// Accepts the e-mail.
     Take,
-    /// The connection is closed before a word.
+    /// Closes the connection before its greeting.
     Close,
-    /// Nothing is ever said.
+    /// Never sends anything.
     Hang,
-    /// This is the answer to the command that begins so; `.` is the end of the text.
+    /// Answers the command that begins so with this; `.` is the end of the text.
     Answer(&'static str, &'static str),
-    /// The text is read, and the connection closed without an answer.
+    /// Reads the text, and closes the connection without an answer.
     CloseAfterText,
-    /// The text is read, and nothing is ever said.
+    /// Reads the text, and never answers.
     HangAfterText,
 }
 
-/// A conversation that has ended.
+/// A session that has ended.
 #[derive(Debug, Clone, Default)]
-pub struct Heard {
-    /// All commands, without what a login says.
+pub struct SmtpSession {
+    /// All commands except the login.
     pub commands: Vec<String>,
-    /// What a login said.
+    /// The arguments of the login.
     pub login: Option<String>,
-    /// Whether it became secret before the sender was named.
-    pub secret: bool,
+    /// Whether it was encrypted before the sender was named.
+    pub encrypted: bool,
     /// The text, where one was sent.
     pub text: Option<String>,
-    /// Whether it was said to be taken.
-    pub taken: bool,
+    /// Whether the server accepted it.
+    pub accepted: bool,
 }
 
 /// A running server for e-mail. It listens until the process ends.
 pub struct Smtp {
     address: SocketAddr,
     turns: Arc<Mutex<VecDeque<Turn>>>,
-    heard: Receiver<Heard>,
+    sessions: Receiver<SmtpSession>,
     texts: Arc<AtomicUsize>,
 }
 
 impl Smtp {
-    /// A server on the loopback that takes everything.
+    /// A server on the loopback that accepts everything.
     pub fn start() -> Self {
         Self::with(None, false)
     }
@@ -74,19 +74,19 @@ impl Smtp {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
         let address = listener.local_addr().expect("it has an address");
         let turns = Arc::new(Mutex::new(VecDeque::new()));
-        let (tell, heard) = channel();
+        let (tx, sessions) = channel();
         let texts = Arc::new(AtomicUsize::new(0));
         let (next, count) = (Arc::clone(&turns), Arc::clone(&texts));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 let turn = next.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                let (tls, tell, texts) = (tls.clone(), tell.clone(), Arc::clone(&count));
+                let (tls, tx, texts) = (tls.clone(), tx.clone(), Arc::clone(&count));
                 let turn = turn.unwrap_or(Turn::Take);
-                thread::spawn(move || serve(stream, turn, (tls, at_once), &texts, &tell));
+                thread::spawn(move || serve(stream, turn, (tls, at_once), &texts, &tx));
             }
         });
-        Self { address, turns, heard, texts }
+        Self { address, turns, sessions, texts }
     }
 
     /// Where it listens.
@@ -94,25 +94,25 @@ impl Smtp {
         self.address
     }
 
-    /// What the next conversations become; those after them are taken.
+    /// Plans the next sessions; those after them are accepted.
     pub fn plan(&self, turns: &[Turn]) {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).extend(turns);
     }
 
-    /// How many texts were read so far, also of conversations that have not ended.
+    /// How many texts were read so far, also in sessions that have not ended.
     pub fn texts(&self) -> usize {
         self.texts.load(Ordering::SeqCst)
     }
 
-    /// The next conversation that ends.
+    /// The next session that ends.
     #[track_caller]
-    pub fn next(&self) -> Heard {
-        self.heard.recv_timeout(LONG).expect("somebody sends a mail")
+    pub fn next(&self) -> SmtpSession {
+        self.sessions.recv_timeout(LONG).expect("an e-mail comes")
     }
 
-    /// The conversations that have ended and that nobody has looked at.
-    pub fn rest(&self) -> Vec<Heard> {
-        self.heard.try_iter().collect()
+    /// The sessions that have ended and were not taken yet.
+    pub fn rest(&self) -> Vec<SmtpSession> {
+        self.sessions.try_iter().collect()
     }
 }
 
@@ -158,9 +158,9 @@ fn serve(
     turn: Turn,
     tls: (Option<Arc<ServerConfig>>, bool),
     texts: &AtomicUsize,
-    tell: &Sender<Heard>,
+    tx: &Sender<SmtpSession>,
 ) {
-    let mut heard = Heard::default();
+    let mut session = SmtpSession::default();
     match turn {
         Turn::Close => drop(stream),
         Turn::Hang => {
@@ -169,12 +169,12 @@ fn serve(
             let _end = stream.read_to_end(&mut Vec::new());
         }
         _ => {
-            // Whoever leaves in the middle has said what he wanted to say.
-            let _end = converse(stream, turn, tls, texts, &mut heard);
+            // A client that leaves in the middle has sent all that it wanted to send.
+            let _end = converse(stream, turn, tls, texts, &mut session);
         }
     }
-    // Nobody may be listening any more.
-    let _gone = tell.send(heard);
+    // The test may have ended.
+    let _gone = tx.send(session);
 }
 
 fn secure(stream: Box<dyn Stream>, config: Arc<ServerConfig>) -> Box<dyn Stream> {
@@ -187,12 +187,12 @@ fn converse(
     turn: Turn,
     (mut tls, at_once): (Option<Arc<ServerConfig>>, bool),
     texts: &AtomicUsize,
-    heard: &mut Heard,
+    session: &mut SmtpSession,
 ) -> std::io::Result<()> {
     let mut stream: Box<dyn Stream> = Box::new(stream);
     if at_once && let Some(config) = tls.take() {
         stream = secure(stream, config);
-        heard.secret = true;
+        session.encrypted = true;
     }
     let mut stream = BufReader::new(stream);
     say(&mut stream, "220 the test is ready")?;
@@ -203,9 +203,9 @@ fn converse(
         }
         let line = line.trim_end();
         if let Some(login) = line.strip_prefix("AUTH ") {
-            heard.login = Some(login.to_owned());
+            session.login = Some(login.to_owned());
         } else {
-            heard.commands.push(line.to_owned());
+            session.commands.push(line.to_owned());
         }
         let verb = line.split([' ', ':']).next().unwrap_or_default();
         match turn {
@@ -224,13 +224,13 @@ fn converse(
                 let Some(config) = tls.take() else { return say(&mut stream, "502 no") };
                 say(&mut stream, "220 go on")?;
                 stream = BufReader::new(secure(stream.into_inner(), config));
-                heard.secret = true;
+                session.encrypted = true;
             }
             "AUTH" => say(&mut stream, "235 welcome")?,
             "DATA" => {
                 say(&mut stream, "354 tell it")?;
                 let text = text(&mut stream)?;
-                heard.text = Some(text);
+                session.text = Some(text);
                 texts.fetch_add(1, Ordering::SeqCst);
                 match turn {
                     Turn::CloseAfterText => return Ok(()),
@@ -240,7 +240,7 @@ fn converse(
                     }
                     Turn::Answer(".", answer) => say(&mut stream, answer)?,
                     _ => {
-                        heard.taken = true;
+                        session.accepted = true;
                         say(&mut stream, "250 taken")?;
                     }
                 }

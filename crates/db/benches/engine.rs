@@ -1,8 +1,8 @@
-//! The engine for PostgreSQL against the same statements on a bare pooled tokio-postgres.
+//! The PostgreSQL engine compared with the same statements on a plain pool of tokio-postgres.
 //!
-//! Both do the same work on the same tables of one server that is as durable as in use, in turns,
-//! round by round, with as many connections each; the table says what the engine reaches of the
-//! bare driver. `cargo bench -p db --bench engine -- --help` names the options.
+//! Both take turns, round by round, with the same work on the same tables and with as many
+//! connections. The server is as durable as in production. The table shows the engine's rate as a
+//! share of the driver's. `cargo bench -p db --bench engine -- --help` lists the options.
 #![expect(clippy::print_stdout, reason = "the table is the output")]
 #![expect(clippy::print_stderr, reason = "says what it is doing, beside the table")]
 
@@ -30,15 +30,15 @@ use place::Place;
 use report::{Report, Round};
 use settings::Settings;
 
-/// The allocator of the server: with the usual one many threads cost more than they do there.
+/// The allocator of the server; with the default one, many threads would cost more than there.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Threads that run futures, as many as the machine has processors where this was first measured.
+/// Threads that run futures: the number of processors of the first machine measured.
 const WORKERS: usize = 2;
-/// A round that is not counted: connections are opened and statements prepared in it.
+/// A round that is not counted, in which connections are opened and statements prepared.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What runs the statements.
@@ -48,7 +48,7 @@ enum Side {
     Bare,
 }
 
-/// Both sides at one number of connections.
+/// Both sides with the same number of connections.
 struct Sides {
     runtime: Runtime,
     engine: Arc<ours::Engine>,
@@ -113,7 +113,7 @@ impl Sides {
         Ok(())
     }
 
-    /// Every caller asks, waits for the answer, and asks again.
+    /// Each caller runs one operation after the other.
     fn round(
         &self,
         place: &Place,

@@ -1,55 +1,46 @@
-//! Moving house: every row of one database into an empty one, whatever their engines.
+//! Copies every row of one database into an empty one, whatever their engines.
 //!
-//! All or nothing: the target is a file beside its place, or a transaction, until all of it was
-//! read back and found the same.
-
-mod page;
-mod side;
-mod table;
-
-use std::fmt::Write as _;
+//! All or nothing: until everything was read back and found equal, the target is a file under
+//! another name, or an open transaction.
 
 use sha2::{Digest as _, Sha256};
 
-pub(crate) use page::Page;
-pub(crate) use table::{Column, Kind, Table, quote};
+use crate::tables::{Table, TableStore};
+use crate::{Error, Migration, Result, Url, Value, postgres, sqlite, url::Location};
 
-use crate::{Error, Migration, Result, Url};
-use side::Side;
-
-/// How far a copy is.
+/// The progress of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// The table that it is at.
+    /// The current table.
     pub table: &'a str,
-    /// What it does with it.
+    /// What is being done with it.
     pub step: Step,
     /// Rows of it that are done.
     pub rows: u64,
-    /// Rows that it has.
+    /// Rows of it in all.
     pub of: u64,
 }
 
 /// What a copy does with a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// It is written.
+    /// Its rows are being copied.
     Copying,
-    /// It is read back, on both sides.
+    /// It is being read back on both sides.
     Checking,
-    /// It was found the same; each table ends with this.
+    /// It was found equal; each table ends with this.
     Done,
 }
 
-/// A table that was copied, and found the same on both sides.
+/// A table that was copied and found equal on both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
     /// Its name.
     pub table: String,
     /// How many rows it has.
     pub rows: u64,
-    /// The SHA-256 of all of them, in the order of the primary key: the same for the same rows,
-    /// whatever the engine.
+    /// The SHA-256 of all rows in the order of the primary key, in hexadecimal. It does not depend
+    /// on the engine.
     pub checksum: String,
 }
 
@@ -60,21 +51,37 @@ pub(crate) fn run(
     now: i64,
     mut progress: impl FnMut(Progress<'_>),
 ) -> Result<Vec<Copied>> {
-    // Both undo what they have begun where they are dropped.
-    let mut source = Side::source(from, schema)?;
-    let mut target = Side::target(to, schema, now)?;
+    let mut source = source(from, schema)?;
+    let mut target = target(to, schema, now)?;
     let tables = common(source.tables()?, &target.tables()?)?;
     for table in &tables {
-        fill(&mut source, &mut target, table, &mut progress)
+        fill(&mut *source, &mut *target, table, &mut progress)
             .map_err(|error| within(table, error))?;
     }
-    target.settle(&tables)?;
-    let copied = check(&mut source, &mut target, &tables, &mut progress)?;
-    target.keep()?;
+    target.finish(&tables)?;
+    let copied = check(&mut *source, &mut *target, &tables, &mut progress)?;
+    target.commit()?;
     Ok(copied)
 }
 
-/// The tables of both. What one alone has would be lost, or is somebody else's.
+/// One snapshot of a database that no server uses, and that nobody can write to meanwhile.
+fn source(url: &Url, schema: &[Migration]) -> Result<Box<dyn TableStore>> {
+    Ok(match &url.location {
+        Location::File(path) => Box::new(sqlite::copy::File::source(path, schema)?),
+        Location::Server(config) => Box::new(postgres::copy::Transaction::source(config, schema)?),
+    })
+}
+
+fn target(url: &Url, schema: &[Migration], now: i64) -> Result<Box<dyn TableStore>> {
+    Ok(match &url.location {
+        Location::File(path) => Box::new(sqlite::copy::File::target(path, schema, now)?),
+        Location::Server(config) => {
+            Box::new(postgres::copy::Transaction::target(config, schema, now)?)
+        }
+    })
+}
+
+/// The tables, which must be the same in both databases.
 fn common(source: Vec<Table>, target: &[Table]) -> Result<Vec<Table>> {
     let differs = |one: &[Table], other: &[Table]| {
         let table = one.iter().find(|table| !other.contains(table));
@@ -83,95 +90,112 @@ fn common(source: Vec<Table>, target: &[Table]) -> Result<Vec<Table>> {
     match differs(&source, target).or_else(|| differs(target, &source)) {
         None => Ok(source),
         Some(name) => Err(Error::NotCopied(format!(
-            "the table {name} is not the same in both databases, or only in one of them"
+            "the table {name} is not the same in both databases, or exists in one of them only"
         ))),
     }
 }
 
+fn count(store: &mut dyn TableStore, table: &Table) -> Result<u64> {
+    let rows = store.number(&format!("SELECT count(*) FROM {}", table.quoted()))?;
+    Ok(rows.cast_unsigned())
+}
+
 fn fill(
-    source: &mut Side,
-    target: &mut Side,
+    source: &mut dyn TableStore,
+    target: &mut dyn TableStore,
     table: &Table,
     progress: &mut impl FnMut(Progress<'_>),
 ) -> Result<()> {
-    let (mut rows, of) = (0, source.count(table)?);
-    let mut tell = |rows| {
+    let (mut rows, of) = (0, count(source, table)?);
+    let mut report = |rows| {
         progress(Progress { table: &table.name, step: Step::Copying, rows, of });
     };
-    tell(0);
+    report(0);
     source.read(table, &mut |page| {
         target.write(table, page)?;
-        rows += page.rows();
-        tell(rows);
+        rows += page.len() as u64;
+        report(rows);
         Ok(())
     })?;
-    if let Some(column) = &table.gives {
-        target.give(table, column, source.given(table, column)?)?;
+    if let Some(column) = &table.identity {
+        target.set_last_id(table, column, source.last_id(table, column)?)?;
     }
     Ok(())
 }
 
-/// Reads everything on both sides, and compares.
+/// Reads everything on both sides and compares it.
 fn check(
-    source: &mut Side,
-    target: &mut Side,
+    source: &mut dyn TableStore,
+    target: &mut dyn TableStore,
     tables: &[Table],
     progress: &mut impl FnMut(Progress<'_>),
 ) -> Result<Vec<Copied>> {
     let mut copied = Vec::with_capacity(tables.len());
     for table in tables {
-        let of = source.count(table)?;
-        let mut tell = |rows, step| {
+        let of = count(source, table)?;
+        let mut report = |rows, step| {
             progress(Progress { table: &table.name, step, rows, of });
         };
         let theirs = sum(source, table, |_rows| {}).map_err(|error| within(table, error))?;
-        let ours = sum(target, table, |rows| tell(rows, Step::Checking));
+        let ours = sum(target, table, |rows| report(rows, Step::Checking));
         let ours = ours.map_err(|error| within(table, error))?;
         if theirs != ours {
             return Err(Error::Differs(format!(
-                "the table {} has {} rows ({}) there and {} rows ({}) here",
+                "the table {} has {} rows ({}) in the source and {} rows ({}) in the copy",
                 table.name, theirs.rows, theirs.checksum, ours.rows, ours.checksum
             )));
         }
-        tell(of, Step::Done);
+        report(of, Step::Done);
         let Sum { rows, checksum, .. } = ours;
         copied.push(Copied { table: table.name.clone(), rows, checksum });
     }
     Ok(copied)
 }
 
-/// What a table comes to.
+/// What two tables must have in common to be equal.
 #[derive(Debug, PartialEq, Eq)]
 struct Sum {
     rows: u64,
     checksum: String,
-    /// The highest id that was ever given.
-    given: Option<i64>,
+    /// The highest id ever generated.
+    last_id: Option<i64>,
 }
 
-fn sum(side: &mut Side, table: &Table, mut tell: impl FnMut(u64)) -> Result<Sum> {
+fn sum(store: &mut dyn TableStore, table: &Table, mut report: impl FnMut(u64)) -> Result<Sum> {
     let (mut rows, mut hash) = (0, Sha256::new());
-    side.read(table, &mut |page| {
-        hash.update(page.bytes());
-        rows += page.rows();
-        tell(rows);
+    store.read(table, &mut |page| {
+        page.iter().flatten().for_each(|value| hash_value(&mut hash, value));
+        rows += page.len() as u64;
+        report(rows);
         Ok(())
     })?;
-    let mut checksum = String::with_capacity(64);
-    for byte in hash.finalize() {
-        write!(checksum, "{byte:02x}").expect("writing to a string succeeds");
-    }
-    let given = match &table.gives {
-        Some(column) => Some(side.given(table, column)?),
-        None => None,
-    };
-    Ok(Sum { rows, checksum, given })
+    let last_id = table.identity.as_ref().map(|column| store.last_id(table, column)).transpose()?;
+    Ok(Sum { rows, checksum: hex::encode(hash.finalize()), last_id })
 }
 
-/// Names the table that an engine complains of.
+/// Hashes the type, the length and the contents of a value, so that no two rows hash the same
+/// bytes.
+fn hash_value(hash: &mut Sha256, value: &Value<'_>) {
+    let (kind, bytes) = match *value {
+        // No column holds a list.
+        Value::Null | Value::Ints(_) => return hash.update([0]),
+        Value::Int(int) => {
+            hash.update([1]);
+            return hash.update(int.to_be_bytes());
+        }
+        Value::Text(text) => (2, text.as_bytes()),
+        Value::Blob(bytes) => (3, bytes),
+    };
+    hash.update([kind]);
+    hash.update((bytes.len() as u64).to_be_bytes());
+    hash.update(bytes);
+}
+
+/// Names the table in an error of the engine.
 fn within(table: &Table, error: Error) -> Error {
     match error {
         Error::Engine(text) => Error::Engine(format!("table {}: {text}", table.name)),
+        Error::Column { .. } => Error::Engine(format!("table {}: {error}", table.name)),
         other => other,
     }
 }
@@ -180,8 +204,8 @@ fn within(table: &Table, error: Error) -> Error {
 mod tests {
     use std::path::Path;
 
-    use super::{Progress, Side, check};
-    use crate::{Db, Error, Migration, Url};
+    use super::{Copied, Progress, check, source};
+    use crate::{Error, Migration, Result, Url, sqlite};
 
     const SCHEMA: &[Migration] = &[Migration {
         version: 1,
@@ -195,28 +219,28 @@ mod tests {
     const ROWS: &str = "INSERT INTO things (whole, words, bytes) VALUES
         (1, 'one', x'01'), (2, '', x''), (3, NULL, NULL), (4, 'four', x'04')";
 
-    /// What a comparison says of two files, of which the second was changed.
-    fn compared(change: &str) -> crate::Result<Vec<super::Copied>> {
+    /// Compares two equal files after `change` was applied to the second.
+    fn compared(change: &str) -> Result<Vec<Copied>> {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let side = |name: &str, change: &str| {
             let path = folder.path().join(name);
             let url = Url::parse(&format!("sqlite:{}", path.display()), Path::new("/"))?;
-            Db::migrate(&url, SCHEMA, 1)?;
+            sqlite::migrate::run(&path, SCHEMA, 1)?;
             let connection = rusqlite::Connection::open(&path)?;
             connection.execute_batch(&format!("{ROWS}; {change}"))?;
             drop(connection);
-            Side::source(&url, SCHEMA)
+            source(&url, SCHEMA)
         };
         let (mut one, mut other) = (side("one", "")?, side("other", change)?);
         let tables = one.tables()?;
-        check(&mut one, &mut other, &tables, &mut |_progress: Progress<'_>| {})
+        check(&mut *one, &mut *other, &tables, &mut |_progress: Progress<'_>| {})
     }
 
     #[test]
-    fn two_databases_are_the_same_only_where_nothing_at_all_differs() {
-        let same = compared("UPDATE things SET words = words").expect("they are the same");
+    fn two_databases_are_equal_only_if_nothing_differs() {
+        let same = compared("UPDATE things SET words = words").expect("they are equal");
         assert_eq!((same[0].table.as_str(), same[0].rows), ("things", 4));
-        // The rows of a file do not stand in the order in which they came.
+        // The order of insertion does not matter.
         let again = compared(
             "CREATE TABLE kept AS SELECT * FROM things; DELETE FROM things;
              INSERT INTO things SELECT * FROM kept ORDER BY id DESC; DROP TABLE kept",

@@ -1,29 +1,33 @@
-//! One piece of work on its way through an engine: a closure, what it said, and the way back.
+//! A closure on its way through an engine, and the channel for its result.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::any::TypeId;
 
 use tokio::sync::oneshot;
 
-use crate::notice::{Hub, Notice};
-use crate::{Error, Result, Tx};
+use crate::{Error, Notice, Result, Tx, notice::Hub, panic_text, threads::catch};
 
-/// Work that a thread of an engine does in a transaction.
+/// A closure that an engine runs in a transaction, perhaps more than once.
 pub(crate) trait Job: Send {
-    /// Runs the closure; whether its effects are to be kept.
+    /// Runs the closure and returns whether to keep its effects.
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
-    /// Answers with what the closure returned, or with the failure of the commit.
+    /// Sends the caller the closure's result, or the failure of the commit.
     fn answer(self: Box<Self>, commit: &Result<()>, hub: &Hub);
+    /// Whether the caller still waits for the result.
+    fn is_awaited(&self) -> bool;
+    /// The type of the closure, which identifies the code that it runs.
+    fn closure(&self) -> TypeId;
 }
 
-pub(crate) struct Work<F, R, E> {
+struct Work<F, R, E> {
     f: F,
+    /// The result of the last run.
     outcome: Option<Result<R, E>>,
+    /// What the last run wants to publish after its commit.
     notices: Vec<Notice>,
     reply: oneshot::Sender<Result<R, E>>,
 }
 
-/// A job of a closure, and where its answer comes.
+/// Makes a job of a closure, and the receiver of its result.
 pub(crate) fn job<F, R, E>(f: F) -> (Box<dyn Job>, oneshot::Receiver<Result<R, E>>)
 where
     F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
@@ -36,7 +40,7 @@ where
 
 impl<F, R, E> Job for Work<F, R, E>
 where
-    F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send,
+    F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
     R: Send,
     E: From<Error> + Send,
 {
@@ -50,35 +54,38 @@ where
 
     fn answer(self: Box<Self>, commit: &Result<()>, hub: &Hub) {
         let outcome = match (self.outcome, commit) {
-            // What the closure refused stays refused, whatever became of the others.
+            // The closure's own error is returned, whatever happened to the commit.
             (Some(Err(error)), _) => Err(error),
             (Some(Ok(value)), Ok(())) => {
-                hub.tell(&self.notices);
+                hub.publish(&self.notices);
                 Ok(value)
             }
             (_, Err(error)) => Err(E::from(error.clone())),
             (None, Ok(())) => Err(E::from(Error::Closed)),
         };
-        // The caller may have gone away; the work is done all the same.
+        // The caller may no longer wait; the work is done all the same.
         drop(self.reply.send(outcome));
+    }
+
+    fn is_awaited(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    fn closure(&self) -> TypeId {
+        TypeId::of::<F>()
     }
 }
 
-/// Runs a closure; a panic is an error, and so is a statement that failed, whatever the closure
-/// made of it.
+/// Runs a closure. A panic becomes an error, and a failed statement fails the closure even if the
+/// closure ignores it.
 pub(crate) fn run<R, E: From<Error>>(
     tx: &mut Tx<'_>,
     f: impl FnOnce(&mut Tx<'_>) -> Result<R, E>,
 ) -> Result<R, E> {
-    let ran = catch_unwind(AssertUnwindSafe(|| f(&mut *tx)));
+    let ran = catch(|| f(&mut *tx));
     let outcome = ran.unwrap_or_else(|panic| Err(E::from(Error::Panicked(panic_text(&*panic)))));
     match tx.failed() {
         Some(error) if outcome.is_ok() => Err(E::from(error.clone())),
         _ => outcome,
     }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }

@@ -1,13 +1,14 @@
-//! One interface to the database engines; knows nobody's tables.
+//! One interface to the database engines. It knows no tables.
 //!
-//! The domain hands in closures over a [`Tx`]; a thread that owns a connection runs them.
-//! What holds for every engine, each a test in `tests/conformance.rs` (what only one of them can
-//! meet is in `tests/faults.rs` and `tests/postgres.rs`):
-//! - a write is answered after the commit that holds it, and never before;
-//! - a write that fails or panics leaves nothing behind and costs its neighbours nothing;
-//! - a failed commit fails every write that was in it;
+//! The domain passes closures over a [`Tx`]. On SQLite the writer thread runs writes, and reads run
+//! on the calling thread; on PostgreSQL a fiber that owns a connection runs either. Both engines
+//! promise the following, each tested in `tests/conformance.rs` (what only one of them can meet is
+//! tested in `tests/faults.rs` and `tests/postgres.rs`):
+//! - a write is acknowledged after the commit that contains it, and never before;
+//! - a write that fails or panics leaves no changes and does not affect others;
+//! - a failed commit fails every write in it;
 //! - after the first failed fsync or I/O error nothing is acknowledged any more ([`Db::failed`]);
-//! - a read sees one snapshot, and everything that was acknowledged before it began.
+//! - a read sees one snapshot, with everything that was acknowledged before it began.
 
 #![warn(missing_docs)]
 
@@ -19,26 +20,39 @@ mod notice;
 mod postgres;
 mod row;
 mod sqlite;
+mod stats;
+mod tables;
+mod threads;
 mod tx;
 mod url;
 mod value;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 pub use copy::{Copied, Progress, Step};
 pub use error::{Error, Result};
 pub use migrate::{Migrated, Migration};
 pub use notice::{Heard, Notice};
+pub use postgres::config::Options;
 pub use row::Row;
 pub use sqlite::restore::Restored;
+pub use stats::Stats;
+pub use threads::panic_text;
 pub use tx::Tx;
-pub use url::{Options, Url};
+#[cfg(feature = "explain")]
+pub use tx::explain;
+pub use url::Url;
 pub use value::Value;
 
-use postgres::Asked;
-use url::Place;
+use job::{Job, job};
+use url::Location;
+
+/// The parameters of a statement, beginning with `?1`: `params![owner, message]`.
+#[macro_export]
+macro_rules! params {
+    ($($value:expr),* $(,)?) => { [$($crate::Value::from($value)),*] };
+}
 
 /// A handle to an open database; clones share it.
 #[derive(Clone)]
@@ -52,120 +66,100 @@ enum Engine {
     Postgres(Arc<postgres::Engine>),
 }
 
-/// Figures of a running engine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Work that waits or runs at this moment: writes, and on PostgreSQL reads as well.
-    pub queued: usize,
-    /// Writes that were committed.
-    pub writes: u64,
-    /// Commits that held them.
-    pub commits: u64,
-    /// Length of the write-ahead log of a file after the last checkpoint, in pages of 4 KiB.
-    pub log_pages: i64,
-    /// Open connections to a server, those for notices aside.
-    pub connections: usize,
-    /// Commits that were given up and that the server has not answered yet: they wait for a
-    /// standby.
-    pub waiting: usize,
-    /// How often work was begun again: others were in its way, or a connection was lost.
-    pub retries: u64,
-    /// How often all connections were given up at once: the server went away, took no writes or did
-    /// not answer.
-    pub left: u64,
-}
-
 impl Db {
-    /// Opens a database whose schema is `schema`, for many readers and writers.
+    /// Opens a database for a server, with many readers and writers.
     ///
     /// # Errors
-    /// [`Error::InUse`] where another server holds the file, [`Error::Unavailable`] where no
-    /// server answers, [`Error::SchemaNewer`], [`Error::SchemaOlder`] or [`Error::SchemaChanged`]
-    /// where the schema is another one.
+    /// [`Error::InUse`] if another server holds the file; [`Error::Unavailable`] if no PostgreSQL
+    /// server answers; [`Error::SchemaNewer`], [`Error::SchemaOlder`] or [`Error::SchemaChanged`]
+    /// if its schema does not fit `schema`.
     pub fn open(url: &Url, schema: &[Migration]) -> Result<Self> {
         Self::start(url, schema, true)
     }
 
-    /// Opens it beside a running server, for the work of a command, which takes its time.
+    /// Opens a database for a command, beside a running server and without time limits.
     ///
     /// # Errors
-    /// As [`Db::open`], except that a server may hold it.
+    /// As [`Db::open`], except [`Error::InUse`].
     pub fn open_beside(url: &Url, schema: &[Migration]) -> Result<Self> {
         Self::start(url, schema, false)
     }
 
     fn start(url: &Url, schema: &[Migration], server: bool) -> Result<Self> {
-        let engine = match &url.place {
-            Place::File(path) => {
+        let engine = match &url.location {
+            Location::File(path) => {
                 Engine::Sqlite(Arc::new(sqlite::Engine::open(path, schema, server)?))
             }
-            Place::Server(config) => Engine::Postgres(Arc::new(apart(|| {
+            Location::Server(config) => Engine::Postgres(Arc::new(on_own_thread(|| {
                 postgres::Engine::open(config, schema, server)
             })?)),
         };
         Ok(Self { engine })
     }
 
-    /// Brings the schema up to date, after a copy of the file where there is something to lose.
-    /// Where another node is at it, this one waits.
+    /// Migrates the database to `schema`, and copies a file with data first. If another node is
+    /// migrating, this one waits.
     ///
-    /// `now` is in microseconds since 1970 and only recorded.
+    /// `now`, in microseconds since 1970, is only recorded.
     ///
     /// # Errors
     /// As [`Db::open`]; nothing has changed then.
     pub fn migrate(url: &Url, schema: &[Migration], now: i64) -> Result<Migrated> {
-        match &url.place {
-            Place::File(path) => sqlite::migrate::run(path, schema, now),
-            Place::Server(config) => apart(|| postgres::migrate::run(config, schema, now)),
+        match &url.location {
+            Location::File(path) => sqlite::migrate::run(path, schema, now),
+            Location::Server(config) => {
+                on_own_thread(|| postgres::migrate::run(config, schema, now))
+            }
         }
     }
 
-    /// Runs `f` in a transaction and answers after the commit.
+    /// Runs `f` in a transaction and returns after the commit.
     ///
-    /// `f` may run more than once, so it must have no effect except through its [`Tx`], and what it
-    /// returned counts only when the commit succeeded. It waits for nothing but its [`Tx`]: others
-    /// need its thread. It changes rows, never the schema. In a file writes happen one after the
-    /// other, in the order in which they were asked for. On a server they run side by side and see
-    /// what others have committed meanwhile: what must not change under a write is locked by
-    /// changing it first.
+    /// `f` may run more than once, so it must have no effects except through its [`Tx`], and its
+    /// result counts only once the commit has succeeded. It must wait for nothing but its [`Tx`],
+    /// because others need its thread, and must not change the schema. SQLite runs writes one after
+    /// the other, in the order of the calls. PostgreSQL runs them concurrently, and each statement
+    /// sees what others have committed: lock what must not change by updating it first.
     ///
     /// # Errors
-    /// What `f` returned; or [`Error::Busy`] when the queue is full or a lock is not given free,
-    /// [`Error::Full`] when the disk is, [`Error::Unavailable`] where no server answers in time,
+    /// What `f` returned; [`Error::Busy`] if the queue is full or a lock is not released;
+    /// [`Error::Full`] if the disk is; [`Error::Unavailable`] if no server answers in time;
     /// [`Error::Failed`] after a storage failure. Nothing is written in any of these cases, except
-    /// that only the next start knows whether what met the failure reached the disk.
-    /// [`Error::Unknown`] where the connection was lost in the middle of the commit.
+    /// that a write which met the storage failure may be found after the next start.
+    /// [`Error::Unknown`] if the connection was lost during the commit.
     pub async fn write<R, E, F>(&self, f: F) -> Result<R, E>
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let answer = match &self.engine {
-            Engine::Sqlite(engine) => engine.submit(f),
-            Engine::Postgres(engine) => engine.submit(Instant::now(), Asked::Write, f),
-        };
-        answer.map_err(E::from)?.await.unwrap_or_else(|_gone| Err(E::from(Error::Closed)))
+        let (job, answer) = job(f);
+        self.submit(job).map_err(E::from)?;
+        answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
     }
 
-    /// Runs the same as [`Db::write`] without waiting for it, for work that may be lost.
+    /// Like [`Db::write`], but does not wait, for work that may be lost.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full.
+    /// [`Error::Busy`] if the queue is full.
     pub fn write_later<F>(&self, f: F) -> Result<()>
     where
         F: FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static,
     {
+        self.submit(job(f).0)
+    }
+
+    fn submit(&self, job: Box<dyn Job>) -> Result<()> {
         match &self.engine {
-            Engine::Sqlite(engine) => engine.submit(f).map(drop),
-            Engine::Postgres(engine) => engine.submit(Instant::now(), Asked::Write, f).map(drop),
+            Engine::Sqlite(engine) => engine.write(job),
+            Engine::Postgres(engine) => engine.write(job),
         }
     }
 
-    /// Runs a short read of one snapshot: in a file where it is asked, without a hand-over.
+    /// Runs a short read of one snapshot; on SQLite at once, on the calling thread.
     ///
-    /// Short means a fixed number of index look-ups; what may scan belongs into [`Db::scan`]. `f`
-    /// may run more than once.
+    /// Short means a fixed number of index look-ups; use [`Db::scan`] for anything longer. `f` may
+    /// run more than once.
     ///
     /// # Errors
     /// What `f` returned, or the failure to read.
@@ -181,31 +175,32 @@ impl Db {
         }
     }
 
-    /// Runs a read that may take long, on a thread of its own kind.
+    /// Runs a read that may take long, where it does not delay short ones.
     ///
     /// # Errors
-    /// What `f` returned; [`Error::Busy`] when too many of them wait.
+    /// What `f` returned; [`Error::Busy`] if too many scans wait.
     pub async fn scan<R, E, F>(&self, f: F) -> Result<R, E>
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let answer = match &self.engine {
-            Engine::Sqlite(engine) => engine.scan(f),
-            Engine::Postgres(engine) => engine.submit(Instant::now(), Asked::Scan, f),
+        let (job, answer) = job(f);
+        let submitted = match &self.engine {
+            Engine::Sqlite(engine) => engine.scan(job),
+            Engine::Postgres(engine) => engine.scan(job),
         };
-        answer.map_err(E::from)?.await.unwrap_or_else(|_gone| Err(E::from(Error::Closed)))
+        submitted.map_err(E::from)?;
+        answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
     }
 
-    /// Tells `listener` what is committed from now on, by this process or by another node, before
-    /// the write is answered.
+    /// Calls `listener` with each notice that this process or another node commits from now on,
+    /// before its write is acknowledged.
     ///
-    /// It is called by the thread that committed, and others wait for that thread: it must neither
-    /// block nor panic.
+    /// The thread that committed calls it, so it must neither block nor panic.
     ///
     /// # Panics
-    /// Where there is a listener already.
+    /// If there is a listener already.
     pub fn listen(&self, listener: impl Fn(Heard) + Send + Sync + 'static) {
         let listener = Box::new(listener);
         match &self.engine {
@@ -214,7 +209,8 @@ impl Db {
         }
     }
 
-    /// The server's own time in microseconds since 1970, which all nodes go by; a file has none.
+    /// The time of the PostgreSQL server in microseconds since 1970, which all nodes share; `None`
+    /// on SQLite.
     ///
     /// # Errors
     /// As [`Db::read`].
@@ -228,8 +224,8 @@ impl Db {
         }
     }
 
-    /// Waits until the storage has failed for good; the process must end then. A server looks after
-    /// its storage by itself.
+    /// Waits until SQLite's storage has failed for good; then the process must end. Never returns
+    /// on PostgreSQL, which watches its own storage.
     pub async fn failed(&self) -> Error {
         match &self.engine {
             Engine::Sqlite(engine) => engine.failed().await,
@@ -237,7 +233,7 @@ impl Db {
         }
     }
 
-    /// Finishes what was asked for and lets go of the database; a file gets its log copied back.
+    /// Finishes queued work and closes the database; SQLite copies its log back into the file.
     pub fn close(&self) {
         match &self.engine {
             Engine::Sqlite(engine) => engine.close(),
@@ -253,18 +249,18 @@ impl Db {
         }
     }
 
-    /// Copies the database to `target`, while others read and write, and checks the copy.
+    /// Copies a SQLite database to `target` while it is in use, and checks the copy.
     ///
     /// # Errors
-    /// [`Error::Exists`] where `target` is there already; else what went wrong, and there is no
-    /// `target` then.
+    /// [`Error::Exists`] if there is a `target` already, or what went wrong; no `target` is left
+    /// then.
     pub fn backup(url: &Url, target: &Path) -> Result<()> {
         sqlite::backup::run(url.file()?, target)
     }
 
-    /// Puts a copy made by [`Db::backup`] in the place of the database, which is kept aside.
+    /// Replaces a SQLite database with a copy made by [`Db::backup`], and keeps the previous one.
     ///
-    /// `stamp` names the file that is kept; `prepare` runs on the copy before it takes the place.
+    /// `stamp` becomes part of the name of the previous file; `prepare` runs on the copy first.
     ///
     /// # Errors
     /// [`Error::InUse`] while a server runs, [`Error::SchemaNewer`], [`Error::Damaged`]; nothing
@@ -279,19 +275,19 @@ impl Db {
         sqlite::restore::run(url.file()?, source, schema, stamp, prepare)
     }
 
-    /// Copies every row of one database into an empty one, whatever the engines, and reads all of
-    /// it back on both sides before it counts. What the engine gives next goes on where it was.
+    /// Copies every row of one database into an empty one of either engine, and compares all rows
+    /// afterwards. Generated ids continue where they were.
     ///
-    /// Both must have just this `schema`; a target that has none gets it, recorded at `now`. The
-    /// source is read in one snapshot and can be read, but not written to, meanwhile. A target in a
-    /// file must not be there yet; one on a server may have the schema, and no rows. The tables are
-    /// those that the engines list, so that none is forgotten.
+    /// Both must have exactly this `schema`; an empty target gets it, recorded at `now`. The
+    /// source is read in one snapshot; it can be read, but not written to, meanwhile. A target
+    /// file must not exist; a target on a server may have the schema, but no rows. The tables are
+    /// those in the catalogs of the engines, so that none is forgotten.
     ///
     /// # Errors
-    /// [`Error::InUse`] or [`Error::NotCopied`] where a server is using one of them or the target
-    /// is not empty, [`Error::Exists`], [`Error::SchemaOlder`], [`Error::SchemaNewer`],
-    /// [`Error::Damaged`], [`Error::Differs`]; there is nothing in the target then, not even where
-    /// the process is killed. Only after [`Error::Unknown`] all of it may be there.
+    /// [`Error::InUse`] or [`Error::NotCopied`] if a server uses one of them or the target is not
+    /// empty; [`Error::Exists`], [`Error::SchemaOlder`], [`Error::SchemaNewer`],
+    /// [`Error::Damaged`], [`Error::Differs`]. The target is empty then, even if the process is
+    /// killed. Only after [`Error::Unknown`] it may be complete.
     pub fn copy(
         from: &Url,
         to: &Url,
@@ -299,26 +295,27 @@ impl Db {
         now: i64,
         progress: impl FnMut(Progress<'_>) + Send,
     ) -> Result<Vec<Copied>> {
-        apart(|| copy::run(from, to, schema, now, progress))
+        on_own_thread(|| copy::run(from, to, schema, now, progress))
     }
 
-    /// What the engine itself finds wrong with its file; empty is good.
+    /// The problems that SQLite finds in its file; none on PostgreSQL, which checks its pages by
+    /// itself.
     ///
     /// # Errors
-    /// When it cannot be read at all.
+    /// If the file cannot be read at all.
     pub fn integrity(url: &Url) -> Result<Vec<String>> {
-        match &url.place {
-            Place::File(path) => sqlite::backup::integrity(path),
-            // It checks its pages by itself.
-            Place::Server(_) => Ok(Vec::new()),
+        match &url.location {
+            Location::File(path) => sqlite::backup::integrity(path),
+            Location::Server(_) => Ok(Vec::new()),
         }
     }
 }
 
-/// Runs what waits for the network on a thread of its own: the caller may be one of a runtime's.
-fn apart<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+/// Runs what blocks on the network on a thread of its own, because the caller's may belong to a
+/// runtime.
+fn on_own_thread<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(f);
-        thread.join().unwrap_or_else(|_panic| Err(Error::Closed))
+        thread.join().unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic))))
     })
 }

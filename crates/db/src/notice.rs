@@ -1,61 +1,63 @@
-//! Notices: what others may want to know of a write once it is committed, on every node.
+//! Notices: what a committed write tells listeners on every node.
 
 use std::sync::OnceLock;
 
 use tokio::sync::mpsc;
 
-/// What a write says to whoever listens, after its commit and never before.
+/// Something that a write tells listeners after its commit, and never before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Notice {
-    /// What it is about; the domain numbers its topics.
+    /// The kind of change; the domain numbers its topics.
     pub topic: u8,
-    /// Whom it is about.
+    /// The id of what has changed.
     pub key: i64,
 }
 
-/// What a listener hears.
+/// What a listener receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
     /// A notice of this node or of another.
     Notice(Notice),
-    /// Some were lost: whatever it is about may have changed.
+    /// Notices were lost; anything may have changed.
     Missed,
 }
 
-/// Who hears them.
 pub(crate) type Listener = Box<dyn Fn(Heard) + Send + Sync>;
 
-/// Passes notices on to the listener of this node, and to the way to the other nodes.
+/// Delivers notices to the listener of this node and forwards them to the other nodes.
+#[derive(Default)]
 pub(crate) struct Hub {
-    here: OnceLock<Listener>,
-    others: Option<mpsc::UnboundedSender<Notice>>,
+    /// Set once, by [`crate::Db::listen`]; until then notices are dropped.
+    listener: OnceLock<Listener>,
+    /// The queue of the bus. SQLite has no other nodes.
+    remote: Option<mpsc::UnboundedSender<Notice>>,
 }
 
 impl Hub {
-    pub(crate) fn new(others: Option<mpsc::UnboundedSender<Notice>>) -> Self {
-        Self { here: OnceLock::new(), others }
+    pub(crate) fn new(remote: mpsc::UnboundedSender<Notice>) -> Self {
+        Self { listener: OnceLock::new(), remote: Some(remote) }
     }
 
-    /// Tells everybody what was committed on this node.
-    pub(crate) fn tell(&self, notices: &[Notice]) {
+    /// Announces what was committed on this node.
+    pub(crate) fn publish(&self, notices: &[Notice]) {
         for notice in notices {
-            self.heard(Heard::Notice(*notice));
-            if let Some(others) = &self.others {
-                // Gone with the engine.
-                let _ = others.send(*notice);
+            self.deliver(Heard::Notice(*notice));
+            if let Some(remote) = &self.remote {
+                // The channel is closed only when the engine is being closed.
+                let _ = remote.send(*notice);
             }
         }
     }
 
-    /// Passes on what came from elsewhere.
-    pub(crate) fn heard(&self, heard: Heard) {
-        if let Some(listener) = self.here.get() {
+    /// Passes something on to the listener of this node.
+    pub(crate) fn deliver(&self, heard: Heard) {
+        if let Some(listener) = self.listener.get() {
             listener(heard);
         }
     }
 
     pub(crate) fn listen(&self, listener: Listener) {
-        let first = self.here.set(listener).is_ok();
+        let first = self.listener.set(listener).is_ok();
         assert!(first, "a database has one listener");
     }
 }

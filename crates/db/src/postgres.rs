@@ -1,112 +1,66 @@
-//! The engine across a network: fibers that each own a connection to PostgreSQL.
+//! The PostgreSQL engine: fibers that each own a connection.
 
 mod bus;
-mod catalog;
-mod config;
+mod calls;
+pub(crate) mod config;
+pub(crate) mod connection;
 pub(crate) mod copy;
 mod dialect;
+mod driver;
+#[cfg(feature = "explain")]
+#[path = "../explain/postgres.rs"] // for tests only, so it is no part of the product
+mod explain;
 mod failure;
 mod fiber;
-mod lines;
 pub(crate) mod migrate;
+mod pipeline;
 mod pool;
-mod recall;
-mod session;
+mod queue;
+pub(crate) mod recorder;
+mod shared;
 mod tls;
 
-use std::any::TypeId;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, available_parallelism};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-pub(crate) use config::Config;
-pub(crate) use recall::Recall;
-pub(crate) use session::Session;
+use crate::job::{Job, job};
+use crate::{Error, Migration, Result, Stats, Tx, notice::Listener, threads};
+use config::Config;
+use queue::{Access, Queue};
+use shared::Shared;
 
-use crate::job::job;
-use crate::notice::{Hub, Listener};
-use crate::{Error, Migration, Result, Stats, Tx};
-use lines::Lines;
-use pool::{Kind, Queue};
-
-/// Threads for long reads, as the embedded engine has them.
+/// Connections for scans, as many as SQLite has threads for them.
 const SCANNERS: usize = 2;
-
-/// What the fibers of one engine share.
-struct Shared {
-    config: Config,
-    /// How long work may take; a command has all the time that it needs.
-    patience: Option<Duration>,
-    hub: Arc<Hub>,
-    queued: AtomicUsize,
-    writes: AtomicU64,
-    retries: AtomicU64,
-    connections: AtomicUsize,
-    /// Commits that were given up here and that the server has not answered yet.
-    waiting: AtomicUsize,
-    /// How many of these there may be before no more writes are begun.
-    at_once: usize,
-    /// Counts how often all connections had to be given up: a server that takes no writes, or
-    /// that goes away, is left by all fibers at once.
-    era: AtomicU64,
-    queues: [Arc<Queue>; 2],
-    lines: Lines,
-}
-
-impl Shared {
-    fn era(&self) -> u64 {
-        self.era.load(Relaxed)
-    }
-
-    fn begin_new_era(&self) {
-        self.era.fetch_add(1, Relaxed);
-        self.lines.leave();
-        for queue in &self.queues {
-            queue.rouse();
-        }
-    }
-}
 
 pub(crate) struct Engine {
     shared: Arc<Shared>,
+    /// The threads of the fibers; [`Engine::close`] takes and joins them.
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Taken by [`Engine::close`].
     bus: Mutex<Option<bus::Bus>>,
 }
 
 impl Engine {
-    /// Opens it for a server, with many connections, or for a command, with one.
+    /// Opens the database with many connections for a server, or with one for a command.
     pub(crate) fn open(config: &Config, schema: &[Migration], server: bool) -> Result<Self> {
-        let patience = server.then_some(config.options.patience);
         migrate::verify(config, schema)?;
-        let (others, to_others) = mpsc::unbounded_channel();
-        let queues = [Arc::new(Queue::new()), Arc::new(Queue::new())];
-        let shared = Arc::new(Shared {
-            config: config.clone(),
-            patience,
-            hub: Arc::new(Hub::new(Some(others))),
-            queued: AtomicUsize::new(0),
-            writes: AtomicU64::new(0),
-            retries: AtomicU64::new(0),
-            connections: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            at_once: config.options.connections.max(1),
-            era: AtomicU64::new(0),
-            queues,
-            lines: Lines::new(config.options.connections),
-        });
-        let number = if server { config.options.connections.max(1) } else { 1 };
+        let (remote, to_remote) = mpsc::unbounded_channel();
+        let patience = server.then_some(config.options.patience);
+        let shared = Arc::new(Shared::new(config, patience, remote));
+        let connections = if server { config.options.connections.max(1) } else { 1 };
         let processors = available_parallelism().map_or(1, usize::from);
-        let mut threads = pool::start(&shared, &shared.queues[0], "db", processors, number)?;
+        let mut threads = pool::start(&shared, &shared.requests, "db", processors, connections)?;
         let scanners = if server { SCANNERS } else { 1 };
-        threads.extend(pool::start(&shared, &shared.queues[1], "db-scan", scanners, scanners)?);
-        let bus = bus::start(&shared, to_others, server)?;
+        threads.extend(pool::start(&shared, &shared.scans, "db-scan", scanners, scanners)?);
+        let bus = bus::start(&shared, to_remote, server)?;
         Ok(Self { shared, threads: Mutex::new(threads), bus: Mutex::new(Some(bus)) })
     }
 
-    /// Runs a short read: of one statement where the caller waits, of several on a fiber.
+    /// Runs a short read: over a pipelined connection if it has one statement, else on a fiber.
     pub(crate) async fn read<R, E, F>(&self, mut f: F) -> Result<R, E>
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
@@ -114,33 +68,34 @@ impl Engine {
         E: From<Error> + Send + 'static,
     {
         let begun = Instant::now();
-        if let Some(answer) = lines::read(&self.shared, &mut f).await {
+        if let Some(pipelines) = &self.shared.pipelines
+            && let Some(answer) = pipelines.read(&mut f).await
+        {
             return answer;
         }
-        let answer = self.submit(begun, Asked::Read, f).map_err(E::from)?;
-        answer.await.unwrap_or_else(|_gone| Err(E::from(Error::Closed)))
+        let (job, answer) = job(f);
+        self.submit(&self.shared.requests, begun, Access::Read, job).map_err(E::from)?;
+        answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
     }
 
-    /// Puts work into its queue; the time that it may take runs from `begun`.
-    pub(crate) fn submit<R, E, F>(
+    pub(crate) fn write(&self, job: Box<dyn Job>) -> Result<()> {
+        self.submit(&self.shared.requests, Instant::now(), Access::Write, job)
+    }
+
+    pub(crate) fn scan(&self, job: Box<dyn Job>) -> Result<()> {
+        self.submit(&self.shared.scans, Instant::now(), Access::Read, job)
+    }
+
+    /// Queues work whose time runs from `begun`.
+    fn submit(
         &self,
+        queue: &Queue,
         begun: Instant,
-        kind: Asked,
-        f: F,
-    ) -> Result<oneshot::Receiver<Result<R, E>>>
-    where
-        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
-        R: Send + 'static,
-        E: From<Error> + Send + 'static,
-    {
-        let (queue, kind) = match kind {
-            Asked::Read => (0, Kind::Read(TypeId::of::<F>())),
-            Asked::Scan => (1, Kind::Read(TypeId::of::<F>())),
-            Asked::Write => (0, Kind::Write),
-        };
-        let (job, answer) = job(f);
-        self.shared.queues[queue].submit(&self.shared, begun, kind, job)?;
-        Ok(answer)
+        access: Access,
+        job: Box<dyn Job>,
+    ) -> Result<()> {
+        let deadline = self.shared.patience.map(|patience| begun + patience);
+        queue.submit(access, job, deadline)
     }
 
     pub(crate) fn listen(&self, listener: Listener) {
@@ -148,32 +103,31 @@ impl Engine {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let writes = self.shared.writes.load(Relaxed);
+        let shared = &self.shared;
+        let writes = shared.writes.load(Relaxed);
+        let (pipelined, failed) =
+            shared.pipelines.as_ref().map_or((0, 0), |all| (all.len(), all.failed()));
         Stats {
-            queued: self.shared.queued.load(Relaxed),
+            queued: shared.requests.pending() + shared.scans.pending(),
             writes,
             commits: writes,
             log_pages: 0,
-            connections: self.shared.connections.load(Relaxed) + self.shared.lines.len(),
-            waiting: self.shared.waiting.load(Relaxed),
-            retries: self.shared.retries.load(Relaxed),
-            left: self.shared.era(),
+            connections: shared.connections.load(Relaxed) + pipelined,
+            waiting: shared.waiting.load(Relaxed),
+            retries: shared.retries.load(Relaxed) + failed,
+            left: shared.generation(),
         }
     }
 
     pub(crate) fn close(&self) {
-        self.shared.lines.close();
-        for queue in &self.shared.queues {
-            queue.stop();
+        if let Some(pipelines) = &self.shared.pipelines {
+            pipelines.close();
         }
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a database thread had panicked");
-            }
-        }
-        // Last, so that the others hear of what was committed.
-        if let Some(bus) = self.bus.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        self.shared.requests.stop();
+        self.shared.scans.stop();
+        threads::join(threads::lock(&self.threads).drain(..));
+        // Last, so that other nodes hear of everything that was committed.
+        if let Some(bus) = threads::lock(&self.bus).take() {
             bus.stop();
         }
     }
@@ -183,12 +137,4 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// What is asked of the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
-    Read,
-    Scan,
-    Write,
 }

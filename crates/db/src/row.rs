@@ -1,11 +1,11 @@
-//! What a statement answers: one row, read by position.
+//! One row of a result, read by position.
 
 use rusqlite::types::ValueRef;
 use tokio_postgres::types::{FromSql, Type};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Value};
 
-/// One row of an answer; columns count from 0.
+/// One row of a result; columns count from 0.
 pub struct Row<'a> {
     inner: Inner<'a>,
 }
@@ -15,14 +15,8 @@ enum Inner<'a> {
     Postgres(&'a tokio_postgres::Row),
 }
 
-/// What a column holds, whatever the engine.
-enum Column<'a> {
-    Null,
-    Int(i64),
-    Text(&'a [u8]),
-    Blob(&'a [u8]),
-    Other,
-}
+/// A column; `None` if it has a type that no schema uses.
+struct Column<'a>(Option<Value<'a>>);
 
 impl<'a> Row<'a> {
     pub(crate) fn sqlite(inner: &'a rusqlite::Row<'a>) -> Self {
@@ -33,24 +27,24 @@ impl<'a> Row<'a> {
         Self { inner: Inner::Postgres(inner) }
     }
 
-    /// A whole number.
+    /// An integer.
     pub fn int(&self, column: usize) -> Result<i64> {
         match self.column(column)? {
-            Column::Int(int) => Ok(int),
-            _ => Err(Error::Column { column, expected: "a whole number" }),
+            Some(Value::Int(int)) => Ok(int),
+            _ => Err(Error::Column { column, expected: "an integer" }),
         }
     }
 
-    /// A whole number, or nothing.
+    /// An integer, or `None` for NULL.
     pub fn opt_int(&self, column: usize) -> Result<Option<i64>> {
         match self.column(column)? {
-            Column::Null => Ok(None),
-            Column::Int(int) => Ok(Some(int)),
-            _ => Err(Error::Column { column, expected: "a whole number or nothing" }),
+            Some(Value::Null) => Ok(None),
+            Some(Value::Int(int)) => Ok(Some(int)),
+            _ => Err(Error::Column { column, expected: "an integer or NULL" }),
         }
     }
 
-    /// A flag: 0 or 1.
+    /// A flag, stored as 0 or 1.
     pub fn flag(&self, column: usize) -> Result<bool> {
         match self.int(column)? {
             0 => Ok(false),
@@ -62,62 +56,73 @@ impl<'a> Row<'a> {
     /// Text.
     pub fn text(&self, column: usize) -> Result<&'a str> {
         match self.column(column)? {
-            Column::Text(bytes) => std::str::from_utf8(bytes)
-                .map_err(|_invalid| Error::Column { column, expected: "UTF-8 text" }),
+            Some(Value::Text(text)) => Ok(text),
             _ => Err(Error::Column { column, expected: "text" }),
         }
     }
 
-    /// Text, or nothing.
+    /// Text, or `None` for NULL.
     pub fn opt_text(&self, column: usize) -> Result<Option<&'a str>> {
         match self.column(column)? {
-            Column::Null => Ok(None),
-            _ => self.text(column).map(Some),
+            Some(Value::Null) => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(text)),
+            _ => Err(Error::Column { column, expected: "text" }),
         }
     }
 
     /// Bytes.
     pub fn blob(&self, column: usize) -> Result<&'a [u8]> {
         match self.column(column)? {
-            Column::Blob(bytes) => Ok(bytes),
+            Some(Value::Blob(bytes)) => Ok(bytes),
             _ => Err(Error::Column { column, expected: "bytes" }),
         }
     }
 
-    fn column(&self, column: usize) -> Result<Column<'a>> {
+    /// The first columns, as they are.
+    pub(crate) fn values(&self, columns: usize) -> Result<Vec<Value<'a>>> {
+        let expected = "an integer, text, bytes or NULL";
+        let value = |column| self.column(column)?.ok_or(Error::Column { column, expected });
+        (0..columns).map(value).collect()
+    }
+
+    fn column(&self, column: usize) -> Result<Option<Value<'a>>> {
         match self.inner {
             Inner::Sqlite(row) => Ok(match row.get_ref(column)? {
-                ValueRef::Null => Column::Null,
-                ValueRef::Integer(int) => Column::Int(int),
-                ValueRef::Text(bytes) => Column::Text(bytes),
-                ValueRef::Blob(bytes) => Column::Blob(bytes),
-                ValueRef::Real(_) => Column::Other,
+                ValueRef::Null => Some(Value::Null),
+                ValueRef::Integer(int) => Some(Value::Int(int)),
+                ValueRef::Text(bytes) => {
+                    let invalid = |_| Error::Column { column, expected: "UTF-8 text" };
+                    Some(Value::Text(std::str::from_utf8(bytes).map_err(invalid)?))
+                }
+                ValueRef::Blob(bytes) => Some(Value::Blob(bytes)),
+                ValueRef::Real(_) => None,
             }),
             Inner::Postgres(row) => {
-                row.try_get(column).map_err(|error| Error::Engine(error.to_string()))
+                let read = row.try_get(column).map_err(|error| Error::Engine(error.to_string()));
+                read.map(|Column(value)| value)
             }
         }
     }
 }
 
-/// The types that the translated schema has, and those of counts and conditions.
+/// Reads the types of the translated schema, and those of counts and conditions.
 impl<'a> FromSql<'a> for Column<'a> {
     fn from_sql(
         kind: &Type,
         raw: &'a [u8],
     ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(match *kind {
-            Type::INT8 => Column::Int(i64::from_sql(kind, raw)?),
-            Type::INT4 => Column::Int(i32::from_sql(kind, raw)?.into()),
-            Type::BOOL => Column::Int(bool::from_sql(kind, raw)?.into()),
-            Type::TEXT | Type::VARCHAR | Type::NAME => Column::Text(raw),
-            Type::BYTEA => Column::Blob(raw),
-            _ => Column::Other,
-        })
+        Ok(Column(Some(match *kind {
+            Type::INT8 => Value::Int(i64::from_sql(kind, raw)?),
+            Type::INT4 => Value::Int(i32::from_sql(kind, raw)?.into()),
+            Type::BOOL => Value::Int(bool::from_sql(kind, raw)?.into()),
+            Type::TEXT | Type::VARCHAR | Type::NAME => Value::Text(std::str::from_utf8(raw)?),
+            Type::BYTEA => Value::Blob(raw),
+            _ => return Ok(Column(None)),
+        })))
     }
 
     fn from_sql_null(_kind: &Type) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Column::Null)
+        Ok(Column(Some(Value::Null)))
     }
 
     fn accepts(_kind: &Type) -> bool {

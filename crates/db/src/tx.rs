@@ -1,57 +1,51 @@
-//! The verbs: all that the domain can do to a database.
+//! Transactions: everything that the domain can do to a database.
+
+#[cfg(feature = "explain")]
+#[path = "../explain/tx.rs"] // for tests only, so it is no part of the product
+pub mod explain;
 
 use rusqlite::Connection;
 
-use crate::notice::Notice;
-use crate::postgres::{Recall, Session};
-use crate::{Error, Result, Row, Value, sqlite};
+use crate::{
+    Error, Notice, Result, Row, Value, postgres::connection::Connection as PgConnection,
+    postgres::recorder::Recorder, sqlite::verbs,
+};
 
-/// A transaction: the only thing that can touch the database.
+/// A transaction: the only access to the database.
 ///
-/// Statements are written once, in the subset that the engines share, with `?1` parameters. They
-/// are `'static`: there is no SQL made at run time, so nothing that a user typed can become SQL.
-/// After a statement that failed the transaction can only end: every further verb answers the same
-/// failure, and nothing is kept.
+/// Statements are written in the SQL that both engines share, with `?1` parameters. They are
+/// `'static`, so nothing that a user typed can become SQL. After a failed statement, every further
+/// one fails with the same error, and the transaction is rolled back.
 pub struct Tx<'a> {
     on: On<'a>,
+    /// The first failure of a statement.
     failed: Option<Error>,
     statements: u64,
+    /// What to publish after the commit.
     notices: Vec<Notice>,
 }
 
-/// The engine beneath it.
-enum On<'a> {
+/// What runs the statements.
+pub(crate) enum On<'a> {
     Sqlite(&'a Connection),
-    Postgres(Box<Session<'a>>),
-    Recall(&'a mut Recall),
+    Postgres(Box<PgConnection<'a>>),
+    Recorder(&'a mut Recorder),
 }
 
 impl<'a> Tx<'a> {
-    pub(crate) fn sqlite(connection: &'a Connection) -> Self {
-        Self::new(On::Sqlite(connection))
-    }
-
-    pub(crate) fn postgres(session: Box<Session<'a>>) -> Self {
-        Self::new(On::Postgres(session))
-    }
-
-    /// Gives the connection back.
-    pub(crate) fn into_session(self) -> Option<Box<Session<'a>>> {
-        match self.on {
-            On::Postgres(session) => Some(session),
-            On::Sqlite(_) | On::Recall(_) => None,
-        }
-    }
-
-    pub(crate) fn recall(recall: &'a mut Recall) -> Self {
-        Self::new(On::Recall(recall))
-    }
-
-    fn new(on: On<'a>) -> Self {
+    pub(crate) fn on(on: On<'a>) -> Self {
         Self { on, failed: None, statements: 0, notices: Vec::new() }
     }
 
-    /// The failure of a statement, whatever the closure made of it.
+    /// Gives the connection back.
+    pub(crate) fn into_postgres(self) -> Option<Box<PgConnection<'a>>> {
+        match self.on {
+            On::Postgres(connection) => Some(connection),
+            On::Sqlite(_) | On::Recorder(_) => None,
+        }
+    }
+
+    /// The first failure of a statement, even if the closure ignored it.
     pub(crate) fn failed(&self) -> Option<&Error> {
         self.failed.as_ref()
     }
@@ -60,21 +54,20 @@ impl<'a> Tx<'a> {
         std::mem::take(&mut self.notices)
     }
 
-    /// How many verbs were run so far, those that failed too: so many times an engine across a
-    /// network is asked.
+    /// How many statements were run so far, including failed ones: the round trips to PostgreSQL.
     pub fn statements(&self) -> u64 {
         self.statements
     }
 
-    /// Tells whoever listens, on this node and on others, once this is committed.
+    /// Sends a notice to the listeners of all nodes once the transaction is committed.
     pub fn notify(&mut self, notice: Notice) {
-        // Many steps of one write are about the same.
+        // Consecutive steps of a write often concern the same thing.
         if self.notices.last() != Some(&notice) {
             self.notices.push(notice);
         }
     }
 
-    /// Counts a verb, and refuses to go on after a failure.
+    /// Counts a statement, and refuses to go on after a failure.
     fn begin(&mut self) -> Result<()> {
         self.statements += 1;
         match &self.failed {
@@ -83,7 +76,7 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Remembers the failure of a statement; what a closure makes of the rows is not one.
+    /// Remembers the failure of a statement. A row that the closure cannot use is none.
     fn note<T>(&mut self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result
             && !matches!(error, Error::Column { .. } | Error::NoRow)
@@ -94,43 +87,55 @@ impl<'a> Tx<'a> {
     }
 
     /// Runs a statement and returns the number of rows that it changed.
+    #[cfg_attr(feature = "explain", track_caller)]
     pub fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64> {
         self.begin()?;
+        #[cfg(feature = "explain")]
+        self.explain(sql, params)?;
         let changed = match &mut self.on {
-            On::Sqlite(connection) => sqlite::verbs::execute(connection, sql, params),
-            On::Postgres(session) => session.execute(sql, params),
-            On::Recall(recall) => recall.more(),
+            On::Sqlite(connection) => verbs::execute(connection, sql, params),
+            On::Postgres(connection) => connection.execute(sql, params),
+            On::Recorder(recorder) => recorder.refuse(),
         };
         self.note(changed)
     }
 
-    /// Runs a statement that only locks rows, so that what is read after it stays as it is until
-    /// the end. It is written for a server; a file has one writer, who needs no locks.
+    /// Locks the rows that a statement reads until the transaction ends. Nothing happens on SQLite,
+    /// which has only one writer.
+    #[cfg_attr(feature = "explain", track_caller)]
     pub fn lock(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<()> {
         self.begin()?;
+        #[cfg(feature = "explain")]
+        if let On::Postgres(_) = self.on {
+            self.explain(sql, params)?;
+        }
         let locked = match &mut self.on {
             On::Sqlite(_) => Ok(0),
-            On::Postgres(session) => session.execute(sql, params),
-            On::Recall(recall) => recall.more(),
+            On::Postgres(connection) => connection.execute(sql, params),
+            On::Recorder(recorder) => recorder.refuse(),
         };
         self.note(locked).map(drop)
     }
 
-    /// Inserts a row into a table whose `id` the engine gives, and returns that id.
+    /// Inserts a row into a table with a generated `id`, and returns the id.
     ///
     /// # Errors
-    /// [`Error::NoRow`] where the statement inserted nothing.
+    /// [`Error::NoRow`] if the statement inserted nothing.
+    #[cfg_attr(feature = "explain", track_caller)]
     pub fn insert(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<i64> {
         self.begin()?;
+        #[cfg(feature = "explain")]
+        self.explain(sql, params)?;
         let inserted = match &mut self.on {
-            On::Sqlite(connection) => sqlite::verbs::insert(connection, sql, params),
-            On::Postgres(session) => session.insert(sql, params),
-            On::Recall(recall) => recall.more(),
+            On::Sqlite(connection) => verbs::insert(connection, sql, params),
+            On::Postgres(connection) => connection.insert(sql, params),
+            On::Recorder(recorder) => recorder.refuse(),
         };
         self.note(inserted)
     }
 
     /// Returns all rows.
+    #[cfg_attr(feature = "explain", track_caller)]
     pub fn query<T>(
         &mut self,
         sql: &'static str,
@@ -146,6 +151,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Returns the first row, if there is one.
+    #[cfg_attr(feature = "explain", track_caller)]
     pub fn query_opt<T>(
         &mut self,
         sql: &'static str,
@@ -153,7 +159,7 @@ impl<'a> Tx<'a> {
         mut map: impl FnMut(&Row<'_>) -> Result<T>,
     ) -> Result<Option<T>> {
         let mut found = None;
-        // Read to the end: a statement that changes rows has done its work only then.
+        // Read to the end: only then has a statement that changes rows changed all of them.
         self.each(sql, params, |row| {
             if found.is_none() {
                 found = Some(map(row)?);
@@ -163,10 +169,11 @@ impl<'a> Tx<'a> {
         Ok(found)
     }
 
-    /// Returns the one row that must be there.
+    /// Returns the first row, which must exist.
     ///
     /// # Errors
-    /// [`Error::NoRow`] where there is none.
+    /// [`Error::NoRow`] if there is none.
+    #[cfg_attr(feature = "explain", track_caller)]
     pub fn query_one<T>(
         &mut self,
         sql: &'static str,
@@ -176,22 +183,28 @@ impl<'a> Tx<'a> {
         self.query_opt(sql, params, map)?.ok_or(Error::NoRow)
     }
 
-    /// Runs one statement for each row of parameters, in order; an engine across a network sends
-    /// them all at once. Returns the number of rows that all of them changed.
+    /// Runs a statement once for each row of parameters, in order, and returns how many rows
+    /// changed in all. PostgreSQL gets all of them in one round trip.
+    #[cfg_attr(feature = "explain", track_caller)]
     pub fn batch<const N: usize>(
         &mut self,
         sql: &'static str,
         rows: &[[Value<'_>; N]],
     ) -> Result<u64> {
         self.begin()?;
+        #[cfg(feature = "explain")]
+        if let Some(row) = rows.first() {
+            self.explain(sql, row)?;
+        }
         let changed = match &mut self.on {
-            On::Sqlite(connection) => sqlite::verbs::batch(connection, sql, rows),
-            On::Postgres(session) => session.batch(sql, rows),
-            On::Recall(recall) => recall.more(),
+            On::Sqlite(connection) => verbs::batch(connection, sql, rows),
+            On::Postgres(connection) => connection.batch(sql, rows),
+            On::Recorder(recorder) => recorder.refuse(),
         };
         self.note(changed)
     }
 
+    #[cfg_attr(feature = "explain", track_caller)]
     fn each(
         &mut self,
         sql: &'static str,
@@ -199,10 +212,12 @@ impl<'a> Tx<'a> {
         mut take: impl FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
         self.begin()?;
+        #[cfg(feature = "explain")]
+        self.explain(sql, params)?;
         let read = match &mut self.on {
-            On::Sqlite(connection) => sqlite::verbs::each(connection, sql, params, take),
-            On::Recall(recall) => recall.each(sql, params, take),
-            On::Postgres(session) => session
+            On::Sqlite(connection) => verbs::each(connection, sql, params, take),
+            On::Recorder(recorder) => recorder.each(sql, params, take),
+            On::Postgres(connection) => connection
                 .query(sql, params)
                 .and_then(|rows| rows.iter().try_for_each(|row| take(&Row::postgres(row)))),
         };

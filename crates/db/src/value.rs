@@ -1,54 +1,40 @@
-//! What a statement is given: the kinds of value that both engines take alike.
-
-use std::fmt::Write as _;
+//! The parameters of statements: the types that both engines share.
 
 use bytes::BytesMut;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use tokio_postgres::types::{IsNull, ToSql, Type};
 
-/// A parameter of a statement. Times are microseconds since 1970, flags are 0 and 1.
+/// A parameter of a statement. Times are microseconds since 1970; flags are 0 and 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
-    /// No value.
+    /// NULL.
     Null,
-    /// A whole number.
+    /// An integer.
     Int(i64),
     /// Text.
     Text(&'a str),
     /// Bytes.
     Blob(&'a [u8]),
-    /// Whole numbers to look for, as in `id IN (SELECT value FROM json_each(?1))`, and in no other
-    /// place: one engine reads them as JSON there, the other as an array.
+    /// Integers to look for, only as in `id IN (SELECT value FROM json_each(?1))`: SQLite reads
+    /// them as JSON, and PostgreSQL as an array.
     Ints(&'a [i64]),
 }
 
-impl From<i64> for Value<'_> {
-    fn from(value: i64) -> Self {
-        Value::Int(value)
-    }
+macro_rules! from {
+    ($($type:ty => $variant:ident),*) => {$(
+        impl<'a> From<$type> for Value<'a> {
+            fn from(value: $type) -> Self {
+                Value::$variant(value)
+            }
+        }
+    )*};
 }
+
+from!(i64 => Int, &'a str => Text, &'a [u8] => Blob, &'a [i64] => Ints);
 
 impl From<bool> for Value<'_> {
     fn from(value: bool) -> Self {
         Value::Int(i64::from(value))
-    }
-}
-
-impl<'a> From<&'a str> for Value<'a> {
-    fn from(value: &'a str) -> Self {
-        Value::Text(value)
-    }
-}
-
-impl<'a> From<&'a [u8]> for Value<'a> {
-    fn from(value: &'a [u8]) -> Self {
-        Value::Blob(value)
-    }
-}
-
-impl<'a> From<&'a [i64]> for Value<'a> {
-    fn from(value: &'a [i64]) -> Self {
-        Value::Ints(value)
     }
 }
 
@@ -64,12 +50,6 @@ impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
     }
 }
 
-/// The parameters of a statement, `?1` first: `params![owner, message]`.
-#[macro_export]
-macro_rules! params {
-    ($($value:expr),* $(,)?) => { [$($crate::Value::from($value)),*] };
-}
-
 impl rusqlite::ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match *self {
@@ -77,25 +57,15 @@ impl rusqlite::ToSql for Value<'_> {
             Value::Int(int) => ValueRef::Integer(int),
             Value::Text(text) => ValueRef::Text(text.as_bytes()),
             Value::Blob(blob) => ValueRef::Blob(blob),
-            Value::Ints(ints) => return Ok(ToSqlOutput::Owned(json(ints).into())),
+            // The debug form of integers is JSON.
+            Value::Ints(ints) => return Ok(ToSqlOutput::Owned(format!("{ints:?}").into())),
         }))
     }
 }
 
-fn json(ints: &[i64]) -> String {
-    let mut text = String::with_capacity(2 + 8 * ints.len());
-    let mut separator = '[';
-    for int in ints {
-        write!(text, "{separator}{int}").expect("writing to a string succeeds");
-        separator = ',';
-    }
-    text.push_str(if ints.is_empty() { "[]" } else { "]" });
-    text
-}
-
 impl Value<'_> {
-    /// What PostgreSQL is told that a parameter is; nothing where it must find out by itself.
-    pub(crate) fn kind(&self) -> Type {
+    /// The type to declare to PostgreSQL, which infers that of NULL.
+    pub(crate) fn sql_type(&self) -> Type {
         match self {
             Value::Null => Type::UNKNOWN,
             Value::Int(_) => Type::INT8,
@@ -119,7 +89,7 @@ impl ToSql for Value<'_> {
             (Value::Text(text), &Type::TEXT | &Type::VARCHAR) => text.to_sql(kind, out),
             (Value::Blob(blob), &Type::BYTEA) => blob.to_sql(kind, out),
             (Value::Ints(ints), &Type::INT8_ARRAY) => ints.to_sql(kind, out),
-            _ => Err(format!("a parameter is {} where {kind} is wanted", self.kind()).into()),
+            _ => Err(format!("a parameter is {} instead of {kind}", self.sql_type()).into()),
         }
     }
 
@@ -128,4 +98,37 @@ impl ToSql for Value<'_> {
     }
 
     tokio_postgres::types::to_sql_checked!();
+}
+
+/// A value that outlives its row or its closure.
+pub(crate) enum OwnedValue {
+    Null,
+    Int(i64),
+    Text(Box<str>),
+    Blob(Box<[u8]>),
+    Ints(Box<[i64]>),
+}
+
+impl From<&Value<'_>> for OwnedValue {
+    fn from(value: &Value<'_>) -> Self {
+        match *value {
+            Value::Null => Self::Null,
+            Value::Int(int) => Self::Int(int),
+            Value::Text(text) => Self::Text(text.into()),
+            Value::Blob(blob) => Self::Blob(blob.into()),
+            Value::Ints(ints) => Self::Ints(ints.into()),
+        }
+    }
+}
+
+impl OwnedValue {
+    pub(crate) fn borrow(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Int(int) => Value::Int(*int),
+            Self::Text(text) => Value::Text(text),
+            Self::Blob(blob) => Value::Blob(blob),
+            Self::Ints(ints) => Value::Ints(ints),
+        }
+    }
 }

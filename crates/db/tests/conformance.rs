@@ -1,8 +1,8 @@
-//! The promises of the crate, those of `lib.rs` first, each as a test on a database of its own.
+//! The promises of the crate, beginning with those in `lib.rs`. Each test has its own database.
 //!
-//! All of them run on SQLite and, where there is a server, on PostgreSQL: what is in `file.rs` has
-//! a meaning in a file only. What needs a failing device, a full disk or a killed process is in
-//! `faults.rs`, what needs a failing server or network in `postgres.rs`.
+//! All tests run on SQLite and, if there is a server, on PostgreSQL, except those in `file.rs`.
+//! Tests that need a failing device, a full disk or a killed process are in `faults.rs`; those
+//! that need a failing server or network are in `postgres.rs`.
 
 #[path = "conformance/file.rs"]
 mod file;
@@ -53,26 +53,26 @@ const SCHEMA: &[Migration] = &[Migration {
           ) STRICT;",
 }];
 
-/// Longer than anything here takes; after it the test has failed.
+/// Longer than anything here takes; a test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Connections to a server: so many writes happen side by side.
+/// Connections to a server, and so the number of concurrent writes.
 const CONNECTIONS: usize = 4;
 
-/// An open database; it and its place go with it.
+/// An open database, which is removed when this is dropped.
 struct Fresh {
     db: Db,
     url: Url,
     place: Place,
 }
 
-/// What goes with a database.
+/// What must live as long as a database.
 enum Place {
     Folder(TempDir),
     Database(#[expect(dead_code, reason = "it goes with the value")] Database),
 }
 
 impl Place {
-    /// A place for a database that is not there yet, or that has nothing in it.
+    /// A path without a file, or an empty database.
     fn new() -> (Self, Url) {
         match engine() {
             Engine::Sqlite => {
@@ -109,13 +109,13 @@ impl Fresh {
         Self { db, url, place }
     }
 
-    /// Another handle to it, as another node or a command has one.
+    /// A second handle, like that of another node or a command.
     fn beside(&self) -> Db {
         Db::open_beside(&self.url, SCHEMA).expect("it can be opened beside")
     }
 
-    /// Whom a closure may wait for in these tests, though it must wait for nothing: in a file
-    /// others have other threads, on a server only those of another node are surely free.
+    /// A handle that a closure in these tests may wait for, although closures must not wait: on
+    /// SQLite the same one, on PostgreSQL that of another node, whose threads are free.
     fn others(&self) -> Db {
         match engine() {
             Engine::Sqlite => self.db.clone(),
@@ -123,7 +123,7 @@ impl Fresh {
         }
     }
 
-    /// The names of all users in their order, as somebody else finds them.
+    /// The names of all users in alphabetical order, read through a second handle.
     fn names(&self) -> Vec<String> {
         let sorted = |tx: &mut Tx<'_>| {
             let names = "SELECT name FROM users ORDER BY name";
@@ -138,7 +138,7 @@ fn url(path: &Path) -> Url {
     Url::parse(&format!("sqlite:{}", path.display()), Path::new("/")).expect("a path is a URL")
 }
 
-/// A database of the server, whose patience outlasts a busy machine.
+/// A database of the server, with time limits for a busy machine.
 fn server(url: &str) -> Url {
     let options = Options {
         connections: CONNECTIONS,
@@ -164,7 +164,7 @@ fn count(tx: &mut Tx<'_>) -> Result<i64> {
     tx.query_one("SELECT count(*) FROM users", &[], |row| row.int(0))
 }
 
-/// Polls a future once, which is what asks for its work; it must not be answered yet.
+/// Polls a future once, which submits its work; it must not be ready yet.
 async fn asked<F: Future>(future: F) -> Pin<Box<F>> {
     let mut future = Box::pin(future);
     std::future::poll_fn(|cx| {
@@ -175,7 +175,7 @@ async fn asked<F: Future>(future: F) -> Pin<Box<F>> {
     future
 }
 
-/// Waits for a future where nothing else does, in a thread or within a read.
+/// Waits for a future without a runtime, in a thread or within a read.
 fn now<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -193,7 +193,7 @@ fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// How many writes an engine has in hand at a time: a file has one writer.
+/// How many writes an engine runs at a time.
 fn at_once() -> usize {
     match engine() {
         Engine::Sqlite => 1,
@@ -201,15 +201,15 @@ fn at_once() -> usize {
     }
 }
 
-/// Keeps all that writes busy with writes that change nothing, until the answer is dropped.
+/// Occupies all writers until the returned senders are dropped.
 fn hold(db: &Db) -> Vec<Sender<()>> {
     let hold = |_| {
         let (go, wait) = channel();
         let (started, running) = channel();
         let job = move |tx: &mut Tx<'_>| {
-            // It may be run again for the sake of its neighbours, when nobody waits any more.
+            // It may run again after a neighbour has failed, when nobody receives this.
             started.send(()).unwrap_or_default();
-            // It ends with the sender.
+            // Ends when the sender is dropped.
             while let Err(TryRecvError::Empty) = wait.try_recv() {
                 pause(tx)?;
             }
@@ -222,7 +222,7 @@ fn hold(db: &Db) -> Vec<Sender<()>> {
     (0..at_once()).map(hold).collect()
 }
 
-/// Keeps a transaction busy for a moment: as it may be, on a server with waiting for it.
+/// Keeps a transaction busy for a moment, on PostgreSQL with a statement.
 fn pause(tx: &mut Tx<'_>) -> Result<()> {
     match engine() {
         Engine::Sqlite => std::thread::sleep(Duration::from_millis(1)),
@@ -231,7 +231,7 @@ fn pause(tx: &mut Tx<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Closes a database for which 300 writes wait; each of them succeeds.
+/// Closes a database while 300 writes wait; each of them must succeed.
 async fn close_while_300_wait(fresh: &Fresh) {
     let go = hold(&fresh.db);
     let mut waiting = Vec::new();
@@ -249,7 +249,7 @@ async fn close_while_300_wait(fresh: &Fresh) {
     closing.join().expect("it does not panic");
 }
 
-/// Waits until something holds that another thread does.
+/// Waits until a condition holds that another thread brings about.
 fn until(holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {

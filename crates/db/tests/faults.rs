@@ -1,7 +1,7 @@
 //! Failed commits, failed syncs, full disks and killed processes, on the real engine.
 //!
 //! The database runs in a process of its own (`faults/child.rs`), in which a small library
-//! (`faults/shim.c`) makes chosen system calls fail. Everything above them is what ships.
+//! (`faults/shim.c`) makes chosen system calls fail. Everything above them is production code.
 #![cfg(target_os = "linux")]
 
 #[path = "faults/child.rs"]
@@ -19,7 +19,7 @@ use std::process::Command;
 use place::Operation::{Read, Sync, Truncate, Write};
 use place::{EIO, ENOSPC, ESTALE, FILE, Fault, INDEX, LOG, Place, Server, until};
 
-/// A commit that fails as `fault` says, in the middle of a life that was good until then.
+/// Makes a commit fail with `fault` on a server that worked until then.
 fn assert_the_first_failed_commit_is_the_last(fault: Fault) {
     for end in Server::ends() {
         let place = Place::new();
@@ -34,7 +34,7 @@ fn assert_the_first_failed_commit_is_the_last(fault: Fault) {
         }
         assert_eq!(server.ask("rows"), "1 2", "reads go on without it, after {fault:?}");
         end(server);
-        // Whether the failed one reached the disk is not known; the later ones did not.
+        // The failed one may have reached the disk; the later ones did not.
         let rows = place.rows_of_a_new_start();
         assert!(rows == "1 2" || rows == "1 2 3", "{rows} after {fault:?}");
     }
@@ -42,14 +42,14 @@ fn assert_the_first_failed_commit_is_the_last(fault: Fault) {
 
 #[test]
 fn after_a_failed_sync_of_the_log_nothing_is_acknowledged() {
-    // The first sync is that of the log's head, the second that of the commit.
+    // The first sync is that of the log's header, the second that of the commit.
     assert_the_first_failed_commit_is_the_last(Fault::once(Sync, LOG, EIO));
     assert_the_first_failed_commit_is_the_last(Fault::once(Sync, LOG, EIO).after(1));
 }
 
 #[test]
 fn after_a_failed_write_to_the_log_nothing_is_acknowledged() {
-    // The first write is that of the log's head, the later ones are those of pages.
+    // The first write is that of the log's header, later ones are those of pages.
     assert_the_first_failed_commit_is_the_last(Fault::once(Write, LOG, EIO));
     assert_the_first_failed_commit_is_the_last(Fault::once(Write, LOG, EIO).after(2));
 }
@@ -80,7 +80,7 @@ fn after_a_failed_checkpoint_nothing_is_acknowledged() {
 }
 
 #[test]
-fn a_write_that_meets_a_failed_checkpoint_on_its_way_is_not_acknowledged() {
+fn a_write_during_a_failed_checkpoint_is_not_acknowledged() {
     let place = Place::new();
     let mut server = place.open();
     place.arm(Fault::once(Sync, FILE, EIO));
@@ -94,7 +94,8 @@ fn a_write_that_meets_a_failed_checkpoint_on_its_way_is_not_acknowledged() {
 
 #[test]
 fn after_a_failed_read_the_storage_is_not_trusted() {
-    // Each of the reads in turn: the first ones open the connection, the last is of a row's page.
+    // Each of the reads in turn: the first ones open the connection, the last one reads a row's
+    // page.
     let all_in_turn = |error| {
         (0..100).find(|passing| !a_failed_read(Fault::once(Read, FILE, error).after(*passing)))
     };
@@ -102,7 +103,7 @@ fn after_a_failed_read_the_storage_is_not_trusted() {
     assert!(all_in_turn(ESTALE) > Some(2));
 }
 
-/// Lets a read fail; whether there are as many.
+/// Makes a read fail. Returns whether there were that many reads.
 fn a_failed_read(fault: Fault) -> bool {
     let place = Place::new();
     let mut server = place.open();
@@ -122,7 +123,7 @@ fn a_failed_read(fault: Fault) -> bool {
 }
 
 #[test]
-fn a_failed_read_is_not_overlooked_because_nobody_cared() {
+fn a_failed_read_counts_even_if_the_closure_ignores_it() {
     for deaf in ["deaf-write", "deaf-read"] {
         let overlooked = |passing: &i32| {
             let place = Place::new();
@@ -133,7 +134,7 @@ fn a_failed_read_is_not_overlooked_because_nobody_cared() {
                 assert_eq!(answer, "ok");
                 return true;
             }
-            // A read that went well for its caller is answered; a write is not.
+            // A read whose caller ignores the failure is answered; a write is not.
             assert!(deaf == "deaf-read" || answer.starts_with("error Failed("), "{answer}");
             place.heal();
             server.ask_in_vain("failed");
@@ -185,7 +186,7 @@ fn a_full_disk_for_the_index_of_the_log_refuses_writes_until_there_is_space() {
 }
 
 #[test]
-fn a_disk_too_full_for_a_checkpoint_does_not_hold_up_writes() {
+fn a_disk_too_full_for_a_checkpoint_does_not_block_writes() {
     for end in Server::ends() {
         let place = Place::new();
         let mut server = place.open();
@@ -220,20 +221,20 @@ fn a_failed_commit_fails_every_write_in_it() {
         Fault::once(Write, LOG, ENOSPC).after(2),
     ];
     for fault in faults {
-        // The writer gathers for a few milliseconds only, which a busy machine may cut short.
+        // The writer gathers for a few milliseconds only, which may be too short on a busy machine.
         let shared = (0..50).any(|_| all_of_a_commit_fail(fault));
         assert!(shared, "writes that waited together never failed together with {fault:?}");
     }
 }
 
-/// Lets a commit of ten writes fail; whether all of them were in it and failed.
+/// Makes a commit of ten writes fail. Returns whether it contained all of them.
 fn all_of_a_commit_fail(fault: Fault) -> bool {
     let place = Place::new();
     let mut server = place.open();
     place.arm(fault);
     server.tell("batch 3 12");
     let answers: Vec<_> = (3..=12).map(|_| server.line()).collect();
-    // After a failure for good, those that were in no commit yet are not even tried.
+    // After a permanent failure, those that were in no commit yet are not even tried.
     let ran = server.line();
     let expected = if fault.error == EIO { "error Failed(" } else { "error Full" };
     if ran != "10" || answers.iter().any(|answer| answer == "ok") {
@@ -245,14 +246,14 @@ fn all_of_a_commit_fail(fault: Fault) -> bool {
     drop(server.kill());
     let rows = place.rows_of_a_new_start();
     let all = "1 2 3 4 5 6 7 8 9 10 11 12";
-    // Whether they reached the disk is not known after a failed sync, but it is one answer for all.
+    // After a failed sync they may have reached the disk, but then all of them.
     let unknown = matches!(fault, Fault { operation: Sync, passing: 1, .. });
     assert!(rows == "1 2" || unknown && rows == all, "{rows} after {fault:?}");
     true
 }
 
 #[test]
-fn a_write_that_goes_on_after_the_engine_gave_it_up_leaves_nothing() {
+fn a_write_that_continues_after_its_rollback_leaves_nothing() {
     let place = Place::new();
     let mut server = place.open();
     place.arm(Fault::once(Write, LOG, ENOSPC));
@@ -267,9 +268,9 @@ fn a_write_that_goes_on_after_the_engine_gave_it_up_leaves_nothing() {
 #[test]
 #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 #[expect(clippy::disallowed_methods, reason = "the tests have no configuration")]
-fn a_really_full_disk_refuses_writes_until_there_is_space() {
+fn a_real_full_disk_refuses_writes_until_there_is_space() {
     let folder = tempfile::tempdir().unwrap();
-    // In a mount table of its own, the small disk goes with the process.
+    // In a mount namespace of its own, the small disk ends with the process.
     let started = ["-m", "-rm"].into_iter().find_map(|own| {
         let mount = r#"mount -t tmpfs -o size=4m tmpfs "$0" && exec "$@""#;
         let mut command = Command::new("unshare");

@@ -1,7 +1,7 @@
-//! What only a server can do to us: locks and deadlocks, sessions that are ended, networks that
-//! swallow, servers that stop, change their part or must be trusted first.
+//! Failures that only a server can cause: deadlocks, ended sessions, networks that drop packets,
+//! servers that stop, become standbys or show a wrong certificate.
 //!
-//! Each test says that it is left out where there is no PostgreSQL, and fails where `CI` is set.
+//! Without PostgreSQL each test reports that it is left out, or fails if `CI` is set.
 
 #[path = "postgres/address.rs"]
 mod address;
@@ -44,15 +44,15 @@ const SCHEMA: &[Migration] = &[Migration {
 
 /// Connections of each engine here.
 const CONNECTIONS: usize = 4;
-/// Longer than anything here takes; after it the test has failed.
+/// Longer than anything here takes; a test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The longest that a request may take, whatever happens.
 const BOUND: Duration = Duration::from_secs(6);
 
-/// An open database of the shared server; it goes with the value.
+/// An open database of the shared server, which is removed when this is dropped.
 struct Opened {
     db: Db,
-    /// Where others find it.
+    /// Its address.
     address: String,
     database: Database,
 }
@@ -62,7 +62,7 @@ impl Opened {
         Self::with(patient(), |_address| {})
     }
 
-    /// A database that was changed by `prepare` before it is opened; none without a server.
+    /// A database that `prepare` changes before it is opened; `None` without a server.
     fn with(options: Options, prepare: impl FnOnce(&str)) -> Option<Self> {
         if shared().is_none() {
             left_out();
@@ -75,7 +75,7 @@ impl Opened {
         Some(Self { db, address, database })
     }
 
-    /// Does something to the engine's sessions that have a state, or to all.
+    /// Applies a function to the engine's sessions that fulfil the condition.
     fn to_sessions(&self, what: &str, condition: &str) -> usize {
         let name = self.database.name();
         let others = format!(
@@ -86,7 +86,7 @@ impl Opened {
     }
 }
 
-/// Options that outlast a busy machine.
+/// Options with time limits for a busy machine.
 fn patient() -> Options {
     Options {
         connections: CONNECTIONS,
@@ -113,9 +113,9 @@ fn open(address: &str, options: Options) -> Result<Db> {
     Db::open(&url(address, options), SCHEMA)
 }
 
-/// A server of one's own with an empty database `postgres`, where the programs are installed.
+/// A new server with an empty database `postgres`, if the programs are installed.
 fn cluster() -> Option<Cluster> {
-    // It fails without them where they are required.
+    // Fails without them if they are required.
     if testing::binaries().is_none() || shared().is_none() {
         left_out();
         return None;
@@ -133,7 +133,7 @@ fn note(words: impl Into<String>) -> impl FnMut(&mut Tx<'_>) -> Result<()> + Sen
     move |tx| tx.execute("INSERT INTO notes (words) VALUES (?1)", &params![&*words]).map(drop)
 }
 
-/// All notes in their order.
+/// All notes in alphabetical order.
 fn notes(tx: &mut Tx<'_>) -> Result<Vec<String>> {
     tx.query("SELECT words FROM notes ORDER BY words", &[], |row| Ok(row.text(0)?.to_owned()))
 }
@@ -167,12 +167,12 @@ async fn lock_first_counter(db: &Db) -> (Sender<()>, JoinHandle<Result<()>>) {
     (go, holder)
 }
 
-/// Lets a moment pass. A closure waits for nothing but the database: others need its thread.
+/// Waits for a moment with a statement: a closure may wait for nothing else.
 fn pause(tx: &mut Tx<'_>) -> Result<()> {
     tx.query("SELECT pg_sleep(0.001)::text", &[], |_| Ok(())).map(drop)
 }
 
-/// Goes on when so many transactions are here.
+/// Waits until `number` transactions are here.
 fn meet(tx: &mut Tx<'_>, here: &AtomicUsize, number: usize) -> Result<()> {
     here.fetch_add(1, SeqCst);
     while here.load(SeqCst) < number {
@@ -181,8 +181,8 @@ fn meet(tx: &mut Tx<'_>, here: &AtomicUsize, number: usize) -> Result<()> {
     Ok(())
 }
 
-/// Asserts that every connection can be used, all at the same time, and that nothing waits.
-async fn assert_all_slots_are_there(db: &Db) {
+/// Asserts that all connections can be used at the same time, and that nothing waits.
+async fn assert_all_connections_work(db: &Db) {
     let all = Arc::new(AtomicUsize::new(0));
     let writes: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
@@ -203,7 +203,7 @@ async fn assert_all_slots_are_there(db: &Db) {
     assert!(db.stats().connections <= 2 * CONNECTIONS + 2, "{:?}", db.stats());
 }
 
-/// Waits until something holds that others do.
+/// Waits until a condition holds that others bring about.
 fn until(holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {

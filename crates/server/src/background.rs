@@ -1,10 +1,39 @@
-//! What a node does without being asked: recurring jobs, reminders, webhooks, and keeping in step
-//! with other nodes.
+//! What a node does on its own: recurring jobs, reminders, webhooks, and keeping in step with other
+//! nodes.
 //!
-//! `serve` starts its loops, which end when the node is stopping. Nothing else may use it, but for
-//! the command line, which talks to webhooks itself.
+//! `serve` starts its tasks, which end when the node stops. Nothing else may use it, but for the
+//! command line, which sends to webhooks itself.
 
-pub(crate) mod jobs;
+mod jobs;
 pub(crate) mod nodes;
 pub(crate) mod reminders;
+mod runner;
+mod streams;
 pub(crate) mod webhooks;
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::node::Node;
+use reminders::Reminders;
+use webhooks::{Dispatcher, Sender};
+
+/// Starts all background tasks.
+pub(crate) fn start(
+    tasks: &mut JoinSet<()>,
+    node: &Arc<Node>,
+    reminders: Option<Reminders>,
+    sender: Sender,
+) {
+    let shared = || Arc::clone(node);
+    tasks.spawn(runner::run(shared(), jobs::Jobs(shared())));
+    tasks.spawn(runner::run(shared(), nodes::FollowClock { node: shared(), warned: false }));
+    let ran = Instant::now();
+    tasks.spawn(runner::run(shared(), streams::ReconcileStreams { node: shared(), ran }));
+    tasks.spawn(runner::run(shared(), Dispatcher::new(shared(), sender)));
+    if let Some(reminders) = reminders {
+        tasks.spawn(runner::run(shared(), reminders));
+    }
+}

@@ -1,10 +1,10 @@
-//! E-mail: the way to the operator's server for it, and what is written to users.
+//! E-mail: sending it through the operator's mail server, and the texts of reminders.
 //!
-//! It knows neither when something is sent nor who asked for it; `node` and what lies above it may
-//! use it.
+//! When it is sent is decided in `background`; `node` and the rooms above it may use it.
 
-pub(crate) mod letter;
 pub(crate) mod link;
 pub(crate) mod mailer;
+pub(crate) mod message;
 mod smtp;
+pub(crate) mod template;
 pub(crate) mod templates;

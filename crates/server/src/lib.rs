@@ -1,7 +1,7 @@
-//! The edge of Postroom: everything between a socket and the domain. No SQL here.
+//! The edge of Postroom: everything between a socket and the domain. It contains no SQL.
 //!
-//! Its rooms, from the top down; each imports only what lies below it, and the test `rooms` holds
-//! that:
+//! Its rooms, from the top down. Each imports only from those below it, which the test `rooms`
+//! checks:
 //! [`cli`] > `serve` > [`http`] > `background` > `node` > `realtime` > `email` > `runtime` >
 //! [`config`].
 

@@ -1,7 +1,6 @@
-//! Streams of events: which are open on this node, who wakes them, and how often they send.
+//! Streams of events: which are open on this node, and how often they send.
 //!
-//! The handler of `GET /v1/events` opens them, and `background` wakes them when a mailbox moves.
+//! The handler of `GET /v1/events` opens them, and `background` wakes them when a mailbox changes.
 
-pub(crate) mod keeper;
-mod pace;
+mod pacing;
 pub(crate) mod streams;

@@ -1,11 +1,11 @@
-//! What the process itself is made of: time, signals, threads, limits, logs, figures and its key.
+//! The process: time, signals, threads, limits, log, metrics and secret key.
 //!
-//! It knows the settings and nothing of messages; everything but `config` may use it.
+//! It uses only `config`; all rooms above may use it.
 
 pub(crate) mod clock;
-pub(crate) mod files;
 pub(crate) mod key;
 pub(crate) mod metrics;
+pub(crate) mod open_file_limit;
 pub(crate) mod passwords;
 pub(crate) mod sessions;
 pub(crate) mod signal;

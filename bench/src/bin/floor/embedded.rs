@@ -49,7 +49,7 @@ impl Store {
         fill: Fill,
     ) -> Result<(&'static Self, [JoinHandle<Result<()>>; 2])> {
         let (writer, jobs) = sync_channel(4096);
-        // Leaked because it lives as long as the process; a counter shared by both runtimes would
+        // Leaked because it lives as long as the process; a modseq shared by both runtimes would
         // cost.
         let store: &'static Self =
             Box::leak(Box::new(Self { database, writer, log_pages: AtomicI64::new(0) }));

@@ -17,21 +17,22 @@ use crate::views::{Item, MessageView};
 
 const SCHEMA: &str = include_str!("postgres/schema.sql");
 
-const ADVANCE_SENDER: &str = "UPDATE mailboxes SET counter = counter + 1, unread = unread + $2,
+const ADVANCE_SENDER: &str = "UPDATE mailboxes SET modseq = modseq + 1, unread = unread + $2,
     unread_conversations = unread_conversations + $2 WHERE owner_id = $1 AND closed_at IS NULL";
-const ADVANCE_RECEIVER: &str = "UPDATE mailboxes SET counter = counter + 1, unread = unread + $2,
+const ADVANCE_RECIPIENT: &str = "UPDATE mailboxes SET modseq = modseq + 1, unread = unread + $2,
     unread_conversations = unread_conversations + $2
     WHERE owner_id = $1 AND closed_at IS NULL AND accept_from = 0 AND blocks = 0";
 const CONTACT: &str = "INSERT INTO contacts (owner_id, peer_id, first_at) VALUES ($1, $2, $3)
     ON CONFLICT (owner_id, peer_id) DO NOTHING";
-const STORE: &str = "INSERT INTO messages (sender_id, receiver_id, others, conversation_id,
-    in_reply_to, subject, body, sent_at, holders, client_id, metadata)
+const STORE: &str =
+    "INSERT INTO messages (sender_id, recipient_id, other_recipients, conversation_id,
+    in_reply_to, subject, body, sent_at, mailbox_count, client_id, metadata)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id";
 const DELIVER: &str = "INSERT INTO entries (owner_id, place, message_id, conversation_id, role,
-    peer_id, created_seq) VALUES ($1, $2, $3, $4, $5, $6,
-    (SELECT counter FROM mailboxes WHERE owner_id = $1))";
+    peer_id, created_modseq) VALUES ($1, $2, $3, $4, $5, $6,
+    (SELECT modseq FROM mailboxes WHERE owner_id = $1))";
 const MARK: &str = "UPDATE entries SET place = 0, read_at = $3,
-    changed_seq = (SELECT counter FROM mailboxes WHERE owner_id = $1)
+    changed_modseq = (SELECT modseq FROM mailboxes WHERE owner_id = $1)
     WHERE owner_id = $1 AND place = 2 AND message_id = $2";
 const UNCOUNT: &str = "UPDATE mailboxes SET unread = unread - 1,
     unread_conversations = unread_conversations - 1 WHERE owner_id = $1";
@@ -40,17 +41,19 @@ const INBOX_IDS: &str = "SELECT message_id FROM entries
 const ROLE: &str =
     "SELECT role FROM entries WHERE owner_id = $1 AND place = $2 AND message_id = $3";
 const ENTRY: &str = "SELECT place, message_id, conversation_id, role, peer_id, read_at, starred_at,
-    archived_at, trashed_at, created_seq, changed_seq FROM entries
+    archived_at, trashed_at, created_modseq, changed_modseq FROM entries
     WHERE owner_id = $1 AND place = $2 AND message_id = $3";
-const MESSAGE: &str = "SELECT id, sender_id, receiver_id, others, conversation_id, in_reply_to,
+const MESSAGE: &str =
+    "SELECT id, sender_id, recipient_id, other_recipients, conversation_id, in_reply_to,
     subject, body, sent_at, client_id, metadata FROM messages WHERE id = $1";
 const PEOPLE: &str = "SELECT id, name, display_name FROM users WHERE id = ANY ($1) ORDER BY id";
 const COUNTS: &str =
-    "SELECT unread, unread_conversations, counter FROM mailboxes WHERE owner_id = $1";
+    "SELECT unread, unread_conversations, modseq FROM mailboxes WHERE owner_id = $1";
 const RANGE: &str = "SELECT place, message_id, conversation_id, role, peer_id, read_at, starred_at,
-    archived_at, trashed_at, created_seq, changed_seq FROM entries
+    archived_at, trashed_at, created_modseq, changed_modseq FROM entries
     WHERE owner_id = $1 AND place = $2 AND message_id < $3 ORDER BY message_id DESC LIMIT $4";
-const TEXTS: &str = "SELECT id, sender_id, receiver_id, others, conversation_id, in_reply_to,
+const TEXTS: &str =
+    "SELECT id, sender_id, recipient_id, other_recipients, conversation_id, in_reply_to,
     subject, substr(body, 1, 140), sent_at, client_id, metadata FROM messages
     WHERE id = ANY ($1)";
 
@@ -93,7 +96,7 @@ pub(crate) async fn fill(url: &str, fill: Fill) -> Result<()> {
     let rows = |sql: &'static str| async { client.prepare(sql).await };
     client.batch_execute(&format!("BEGIN; {SCHEMA}")).await?;
     let user = rows("INSERT INTO users VALUES ($1, $2, '')").await?;
-    let mailbox = rows("INSERT INTO mailboxes (owner_id, counter) VALUES ($1, 0)").await?;
+    let mailbox = rows("INSERT INTO mailboxes (owner_id, modseq) VALUES ($1, 0)").await?;
     for number in 1..=fill.users() {
         let id = i64::try_from(number)?;
         client.execute(&user, &[&id, &format!("user{number:04}")]).await?;
@@ -103,21 +106,21 @@ pub(crate) async fn fill(url: &str, fill: Fill) -> Result<()> {
     let ids = |of: &dyn Fn(usize) -> usize| -> Result<Vec<i64>> {
         numbers.clone().map(|i| Ok(i64::try_from(of(i))?)).collect()
     };
-    let (from, to) = (ids(&|i| fill.sender(i))?, ids(&|i| fill.receiver(i))?);
+    let (from, to) = (ids(&|i| fill.sender(i))?, ids(&|i| fill.recipient(i))?);
     let sent = rows(
-        "INSERT INTO messages (sender_id, receiver_id, subject, body, sent_at, holders)
+        "INSERT INTO messages (sender_id, recipient_id, subject, body, sent_at, mailbox_count)
          SELECT f, t, $3, $4, $5, 2 FROM unnest($1::bigint[], $2::bigint[]) AS of(f, t)",
     );
     client.execute(&sent.await?, &[&from, &to, &SUBJECT, &BODY, &now()]).await?;
     client
         .batch_execute(
-            "INSERT INTO entries (owner_id, place, message_id, role, peer_id, created_seq)
-             SELECT sender_id, 8, id, 2, receiver_id, id FROM messages ORDER BY id;
-             INSERT INTO entries (owner_id, place, message_id, role, peer_id, created_seq)
-             SELECT receiver_id, 2, id, 1, sender_id, id FROM messages ORDER BY id;
-             INSERT INTO contacts SELECT sender_id, receiver_id, 0 FROM messages GROUP BY 1, 2;
+            "INSERT INTO entries (owner_id, place, message_id, role, peer_id, created_modseq)
+             SELECT sender_id, 8, id, 2, recipient_id, id FROM messages ORDER BY id;
+             INSERT INTO entries (owner_id, place, message_id, role, peer_id, created_modseq)
+             SELECT recipient_id, 2, id, 1, sender_id, id FROM messages ORDER BY id;
+             INSERT INTO contacts SELECT sender_id, recipient_id, 0 FROM messages GROUP BY 1, 2;
              UPDATE mailboxes SET
-                 counter = (SELECT coalesce(max(created_seq), 0) FROM entries e
+                 modseq = (SELECT coalesce(max(created_modseq), 0) FROM entries e
                             WHERE e.owner_id = mailboxes.owner_id),
                  unread = (SELECT count(*) FROM entries e
                            WHERE e.owner_id = mailboxes.owner_id AND place = 2);
@@ -165,7 +168,7 @@ impl Store {
             if owner == from {
                 execute(on, ADVANCE_SENDER, &[&owner, &0_i64]).await?;
             } else {
-                execute(on, ADVANCE_RECEIVER, &[&owner, &1_i64]).await?;
+                execute(on, ADVANCE_RECIPIENT, &[&owner, &1_i64]).await?;
             }
         }
         let now = now();

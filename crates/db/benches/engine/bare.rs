@@ -33,7 +33,7 @@ impl Pool {
         Ok(Self { pool })
     }
 
-    /// Asks until the time is over; how often it did.
+    /// Runs operations until the time is over and returns how many.
     pub(crate) async fn ask(&self, case: Case, mut chance: Chance, until: Instant) -> Result<u64> {
         let mut operations = 0;
         while Instant::now() < until {
@@ -77,19 +77,19 @@ impl Pool {
         Ok(())
     }
 
-    async fn send(&self, (sender, receiver): (i64, i64)) -> Result<()> {
+    async fn send(&self, (sender, recipient): (i64, i64)) -> Result<()> {
         let mut client = self.pool.get().await?;
         let transaction = client.transaction().await?;
         let advance = transaction.prepare_cached(ADVANCE).await?;
-        for owner in [sender, receiver] {
+        for owner in [sender, recipient] {
             transaction.execute(&advance, &[&owner]).await?;
         }
         let store = transaction.prepare_cached(STORE).await?;
         let row =
-            transaction.query_one(&store, &[&sender, &receiver, &SUBJECT, &BODY, &0_i64]).await?;
+            transaction.query_one(&store, &[&sender, &recipient, &SUBJECT, &BODY, &0_i64]).await?;
         let id: i64 = row.try_get(0)?;
         let deliver = transaction.prepare_cached(DELIVER).await?;
-        for (owner, role, peer) in [(sender, 2_i64, receiver), (receiver, 1, sender)] {
+        for (owner, role, peer) in [(sender, 2_i64, recipient), (recipient, 1, sender)] {
             transaction.execute(&deliver, &[&owner, &id, &role, &peer]).await?;
         }
         transaction.commit().await?;

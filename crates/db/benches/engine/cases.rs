@@ -1,14 +1,14 @@
-//! What is asked: the cases, their statements, and the chance that picks their rows.
+//! The cases: their statements, and the random numbers that pick their rows.
 
 use db::Migration;
 
-/// Owners of the rows; many, so that sends seldom wait for each other's counters.
+/// Owners of rows; many, so that sends seldom wait for each other's counters.
 pub(crate) const OWNERS: i64 = 10_000;
-/// Texts that are there before anything is measured.
+/// Texts that exist before the measurement.
 pub(crate) const TEXTS: i64 = 100_000;
 /// Rows on a page.
 pub(crate) const PAGE: i64 = 50;
-/// Owners up to this one have a page of rows, and nobody sends to them.
+/// Owners up to this one have a page of rows and receive no sends.
 pub(crate) const READERS: i64 = 1_000;
 
 pub(crate) const SUBJECT: &str = "Notes of the meeting";
@@ -16,7 +16,7 @@ pub(crate) const BODY: &str = "Thank you all for coming on Monday. We agreed to 
     to the new building before winter, and Ruth will ask three firms what they want for it. \
     Please send her all your lists by Friday noon.";
 
-/// The benchmark's own tables, made through the engine as any schema is.
+/// The tables of the benchmark, made through the engine like any schema.
 pub(crate) const SCHEMA: &[Migration] = &[Migration {
     version: 1,
     name: "bench",
@@ -35,7 +35,7 @@ pub(crate) const SCHEMA: &[Migration] = &[Migration {
           ) STRICT, WITHOUT ROWID;",
 }];
 
-/// Fills the tables; each reader has a page of rows, the newest texts.
+/// Fills the tables. Each reader has a page of rows with the newest texts.
 pub(crate) fn filling() -> String {
     format!(
         "INSERT INTO bench_counters SELECT g, 0 FROM generate_series(1, {OWNERS}) g;
@@ -73,7 +73,7 @@ impl Case {
     }
 }
 
-/// Numbers without a pattern that matters here, the same in each run (splitmix64).
+/// Pseudo-random numbers, the same in each run (splitmix64).
 pub(crate) struct Chance(u64);
 
 impl Chance {

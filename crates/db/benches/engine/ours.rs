@@ -1,4 +1,4 @@
-//! The same through the engine, as the domain writes it.
+//! The cases through the engine, written like the domain.
 
 use std::path::Path;
 use std::time::Instant;
@@ -23,7 +23,7 @@ impl Engine {
         self.db.close();
     }
 
-    /// Asks until the time is over; how often it did.
+    /// Runs operations until the time is over and returns how many.
     pub(crate) async fn ask(&self, case: Case, mut chance: Chance, until: Instant) -> Result<u64> {
         let mut operations = 0;
         while Instant::now() < until {
@@ -37,8 +37,8 @@ impl Engine {
                     self.db.read(move |tx| page(tx, owner)).await?;
                 }
                 Case::Send => {
-                    let (sender, receiver) = chance.two();
-                    self.db.write(move |tx| send(tx, sender, receiver)).await?;
+                    let (sender, recipient) = chance.two();
+                    self.db.write(move |tx| send(tx, sender, recipient)).await?;
                 }
             }
             operations += 1;
@@ -75,8 +75,8 @@ fn page(tx: &mut Tx<'_>, owner: i64) -> db::Result<()> {
     Ok(())
 }
 
-fn send(tx: &mut Tx<'_>, sender: i64, receiver: i64) -> db::Result<()> {
-    for owner in [sender, receiver] {
+fn send(tx: &mut Tx<'_>, sender: i64, recipient: i64) -> db::Result<()> {
+    for owner in [sender, recipient] {
         tx.execute(
             "UPDATE bench_counters SET counter = counter + 1 WHERE owner_id = ?1",
             &params![owner],
@@ -85,9 +85,9 @@ fn send(tx: &mut Tx<'_>, sender: i64, receiver: i64) -> db::Result<()> {
     let id = tx.insert(
         "INSERT INTO bench_texts (sender_id, receiver_id, subject, body, sent_at)
          VALUES (?1, ?2, ?3, ?4, ?5)",
-        &params![sender, receiver, SUBJECT, BODY, 0],
+        &params![sender, recipient, SUBJECT, BODY, 0],
     )?;
-    for (owner, role, peer) in [(sender, 2, receiver), (receiver, 1, sender)] {
+    for (owner, role, peer) in [(sender, 2, recipient), (recipient, 1, sender)] {
         tx.execute(
             "INSERT INTO bench_rows (owner_id, text_id, role, peer_id, seq) VALUES
              (?1, ?2, ?3, ?4, (SELECT counter FROM bench_counters WHERE owner_id = ?1))",

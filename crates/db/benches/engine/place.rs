@@ -1,4 +1,4 @@
-//! Where the statements run: a database of the benchmark's own.
+//! The database of the benchmark.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::Result;
 use crate::cases::{SCHEMA, TEXTS, filling};
 
 const DATABASE: &str = "postroom_bench_engine";
-/// As durable as in use: a commit is on the disk when it is answered.
+/// As durable as in production: a commit is on the disk when it is acknowledged.
 const DURABLE: [(&str, &str); 4] = [
     ("fsync", "on"),
     ("synchronous_commit", "on"),
@@ -26,7 +26,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A filled database on a given server, or on one that is started for it.
+    /// A filled database on the given server, or on one started for it.
     pub(crate) fn open(server: Option<&str>) -> Result<Self> {
         let cluster = server.is_none().then(|| Cluster::start(&DURABLE));
         let url = |database: &str| match (&cluster, server) {
@@ -48,12 +48,12 @@ impl Place {
         &self.url
     }
 
-    /// The time of processors that the server has spent; none where it cannot be seen.
+    /// The CPU time of the server, or zero if it cannot be determined.
     pub(crate) fn cpu(&self) -> Duration {
         self.processes.map(Processes::cpu).unwrap_or_default()
     }
 
-    /// An error unless exactly what was acknowledged is there.
+    /// Fails unless exactly the acknowledged sends are stored.
     pub(crate) fn check(&self, sent: u64) -> Result<()> {
         let there = sql(&self.url, "SELECT count(*) FROM bench_texts");
         let there = u64::try_from(there[0][0].parse::<i64>()? - TEXTS)?;

@@ -1,4 +1,4 @@
-//! The figures of the rounds, and the table of them.
+//! The figures of the rounds, and their table.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -13,9 +13,9 @@ const TICKS_PER_SECOND: u64 = 100;
 pub(crate) struct Round {
     pub(crate) operations: u64,
     pub(crate) taken: Duration,
-    /// The time of processors that this process spent, without that of the server.
+    /// The CPU time of this process, without the server.
     pub(crate) cpu: Duration,
-    /// That which the server spent.
+    /// The CPU time of the server.
     pub(crate) server: Duration,
 }
 
@@ -122,7 +122,7 @@ fn write_side(out: &mut Formatter<'_>, rounds: &[Round]) -> fmt::Result {
     write!(out, " {rate:.0} | {least:.0} to {most:.0} | {cpu:.1} | {server:.1} |")
 }
 
-/// The one in the middle, or between the two in the middle.
+/// The value in the middle, or between the two in the middle.
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<_> = values.collect();
     values.sort_unstable_by(f64::total_cmp);
@@ -139,8 +139,8 @@ fn real(count: u64) -> f64 {
     count as f64
 }
 
-/// The time of processors that this process has spent: utime and stime, fields 14 and 15, counted
-/// behind the name.
+/// The CPU time of this process: utime and stime, fields 14 and 15. Only the fields after the name
+/// are split, because the name may contain spaces.
 pub(crate) fn cpu() -> Result<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let behind = stat.rfind(')').map_or("", |at| &stat[at + 1..]);

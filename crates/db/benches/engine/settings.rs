@@ -12,7 +12,7 @@ cargo bench -p db --bench engine -- [OPTIONS]
   --rounds 5              rounds of each, in turns
   --seconds 1             length of a round
   --side engine           only this side (or bare), for a profiler
-  --server postgres://...  a server without a database; else one is started";
+  --server postgres://...  address without a database; default: a new server";
 
 pub(crate) struct Settings {
     pub(crate) connections: Vec<usize>,
@@ -24,7 +24,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads the options; `None` where help is asked for.
+    /// Reads the options; `None` for `--help`.
     pub(crate) fn read(mut args: impl Iterator<Item = String>) -> Result<Option<Self>> {
         let mut settings = Self {
             connections: vec![1, 16, 64],
@@ -35,7 +35,7 @@ impl Settings {
             only: None,
         };
         while let Some(option) = args.next() {
-            // Cargo says so to every benchmark.
+            // Cargo passes this to every benchmark.
             if option == "--bench" {
                 continue;
             }

@@ -1,10 +1,9 @@
-//! The way of notices to other nodes and from them. They are hints: whoever needs certainty asks
-//! the database by himself every few seconds, so what is lost here costs time and nothing else.
+//! Carries notices between nodes with `LISTEN` and `NOTIFY`. Notices are hints: nodes also look
+//! into the database every few seconds, so a lost notice costs time and nothing else.
 //!
-//! One connection, and what 10 ms have gathered goes at once: inside the transactions of senders
-//! it would make all commits of the cluster wait for each other, as its queue has one lock. What
-//! another bus would have to do is here: [`Bus::stop`], publish what comes out of a channel, and
-//! call `hub.heard`.
+//! One connection sends what has gathered for 10 ms. Sent within the transactions of writes,
+//! notices would make all commits of the cluster wait for each other, because their queue has one
+//! lock.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -18,43 +17,39 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_postgres::{AsyncMessage, Client, Notification};
 
-use super::{Config, Shared};
-use crate::notice::{Heard, Hub, Notice};
-use crate::{Error, Result};
+use super::{config::Config, shared::Shared};
+use crate::{Error, Heard, Notice, Result, notice::Hub, threads};
 
-/// How long notices are gathered into one.
+/// How long notices gather before they are sent together.
 const GATHER: Duration = Duration::from_millis(10);
-/// How often it is asked whether the server still is the one to write to.
-const EVERY: Duration = Duration::from_secs(5);
-/// How long the server may take for one of these statements.
+/// How often to check that the server still accepts writes.
+const CHECK: Duration = Duration::from_secs(5);
+/// How long a statement of the bus may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long it waits before it connects again.
+/// How long to wait before connecting again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Longest list in a notice; PostgreSQL allows 8,000 bytes.
+/// The longest payload to extend; PostgreSQL allows 8,000 bytes.
 const LONGEST: usize = 7_900;
-/// Lists that are sent at once, at most.
-const LISTS: usize = 8;
-/// Says that there were too many to name.
+/// Payloads that are sent at once, at most.
+const PAYLOADS: usize = 8;
+/// The payload that stands for too many notices.
 const MANY: &str = "*";
 
-/// A running bus.
 pub(super) struct Bus {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Bus {
-    /// Sends what is left, for a moment at most, and ends.
+    /// Sends what is left, if that takes no longer than [`PAUSE`], and ends.
     pub(super) fn stop(self) {
-        // It may have ended already.
+        // If the thread has already ended, there is nothing to stop.
         let _ = self.stop.send(());
-        if self.thread.join().is_err() {
-            tracing::error!("the thread of the notices had panicked");
-        }
+        threads::join([self.thread]);
     }
 }
 
-/// Starts it: for a server at once, for a command when it has something to say.
+/// Starts the bus. For a command it only connects at the end, if there is something to send.
 pub(super) fn start(
     shared: &Arc<Shared>,
     mut out: UnboundedReceiver<Notice>,
@@ -62,82 +57,73 @@ pub(super) fn start(
 ) -> Result<Bus> {
     let (stop, stopped) = oneshot::channel();
     let shared = Arc::clone(shared);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| Error::File(format!("cannot start a runtime: {cause}")))?;
-    let thread = std::thread::Builder::new()
-        .name("db-bus".to_owned())
-        .spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = keep(&shared, &mut out, server) => {}
-                    _ = stopped => {}
-                }
-                let last = gathered(&mut out, None);
-                if !last.is_empty() {
-                    // Those who do not hear it find out by themselves.
-                    drop(timeout(PAUSE, say_once(&shared.config, &last)).await);
-                }
-            });
-        })
-        .map_err(|cause| Error::File(format!("cannot start a thread: {cause}")))?;
+    let runtime = threads::runtime()?;
+    let thread = threads::spawn("db-bus", move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = reconnect(&shared, &mut out, server) => {}
+                _ = stopped => {}
+            }
+            let last = gathered(&mut out, None);
+            if !last.is_empty() {
+                // Nodes that miss it find out by themselves.
+                drop(timeout(PAUSE, send_once(&shared.config, &last)).await);
+            }
+        });
+    })?;
     Ok(Bus { stop, thread })
 }
 
-/// Connects, and connects again, for ever.
-async fn keep(shared: &Shared, out: &mut UnboundedReceiver<Notice>, server: bool) {
+/// Serves one connection after the other, for ever.
+async fn reconnect(shared: &Shared, out: &mut UnboundedReceiver<Notice>, server: bool) {
     let options = &shared.config.options;
     let possible = options.named_statements || options.notices.is_some();
-    let mut told = false;
+    let mut logged = false;
     if !(server && possible) {
-        // A command says what it has to say at its end.
+        // What a command has to send is sent at its end.
         std::future::pending::<()>().await;
     }
     loop {
-        match attend(shared, out).await {
-            Ok(()) => {
-                // The connection ended; all that was heard until then was passed on.
-                told = false;
-            }
-            Err(error) if !told => {
-                tracing::warn!(%error, "no notices from other nodes; asking every few seconds");
-                told = true;
+        match serve(shared, out).await {
+            Ok(()) => logged = false,
+            Err(error) if !logged => {
+                tracing::warn!(%error, "no notices from other nodes; polling every few seconds");
+                logged = true;
             }
             Err(_) => {}
         }
-        // What cannot be sent meanwhile is not kept.
+        // Notices are dropped meanwhile.
         drop(timeout(PAUSE, async { while out.recv().await.is_some() {} }).await);
     }
 }
 
-/// One connection, from its first word to its end.
-async fn attend(shared: &Shared, out: &mut UnboundedReceiver<Notice>) -> Result<()> {
-    let (client, mut heard) = connect(&shared.config).await?;
-    ask(client.batch_execute("SET synchronous_commit = off; LISTEN postroom")).await?;
-    let me = ask(client.query_one("SELECT pg_backend_pid()", &[])).await?;
+/// Sends and receives on one connection until it ends.
+async fn serve(shared: &Shared, out: &mut UnboundedReceiver<Notice>) -> Result<()> {
+    let (client, mut incoming) = connect(&shared.config).await?;
+    within(client.batch_execute("SET synchronous_commit = off; LISTEN postroom")).await?;
+    let me = within(client.query_one("SELECT pg_backend_pid()", &[])).await?;
     let me: i32 = me.try_get(0).map_err(|error| Error::Engine(error.to_string()))?;
-    // Nobody listened until now.
-    shared.hub.heard(Heard::Missed);
-    let mut ticks = interval(EVERY);
+    // Earlier notices were not received.
+    shared.hub.deliver(Heard::Missed);
+    let mut ticks = interval(CHECK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            notification = heard.recv() => match notification {
-                Some(said) if said.process_id() == me => {}
-                Some(said) => pass_on(&shared.hub, said.payload()),
+            notification = incoming.recv() => match notification {
+                Some(notification) if notification.process_id() == me => {}
+                Some(notification) => deliver(&shared.hub, notification.payload()),
                 None => return Ok(()),
             },
             first = out.recv() => {
                 sleep(GATHER).await;
-                ask(say(&client, &gathered(out, first))).await?;
+                within(send(&client, &gathered(out, first))).await?;
             }
             _ = ticks.tick() => {
-                let on = "SELECT current_setting('transaction_read_only') = 'on'";
-                let row = ask(client.query_one(on, &[])).await?;
+                let read_only = "SELECT current_setting('transaction_read_only') = 'on'";
+                let row = within(client.query_one(read_only, &[])).await?;
                 if row.try_get(0).unwrap_or(true) {
-                    tracing::warn!("the server takes no writes any more; looking for another");
-                    shared.begin_new_era();
+                    tracing::warn!("the server has become read-only; looking for another one");
+                    shared.begin_generation();
                     return Ok(());
                 }
             }
@@ -147,26 +133,26 @@ async fn attend(shared: &Shared, out: &mut UnboundedReceiver<Notice>) -> Result<
 
 async fn connect(config: &Config) -> Result<(Client, UnboundedReceiver<Notification>)> {
     let (client, mut connection) = config.notices.connect(&config.notices.tls()?).await?;
-    let (pass, heard) = unbounded_channel();
+    let (sender, incoming) = unbounded_channel();
     tokio::spawn(async move {
         while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
             if let AsyncMessage::Notification(notification) = message
-                && pass.send(notification).is_err()
+                && sender.send(notification).is_err()
             {
                 return;
             }
         }
     });
-    Ok((client, heard))
+    Ok((client, incoming))
 }
 
-async fn say_once(config: &Config, payloads: &[String]) -> Result<()> {
-    let (client, _heard) = connect(config).await?;
-    ask(say(&client, payloads)).await
+async fn send_once(config: &Config, payloads: &[String]) -> Result<()> {
+    let (client, _incoming) = connect(config).await?;
+    within(send(&client, payloads)).await
 }
 
-/// A payload is made of digits, colons and commas.
-async fn say(client: &Client, payloads: &[String]) -> Result<(), tokio_postgres::Error> {
+/// A payload consists of digits, colons and commas, or is [`MANY`], so it needs no escaping.
+async fn send(client: &Client, payloads: &[String]) -> Result<(), tokio_postgres::Error> {
     let mut statements = String::new();
     for payload in payloads {
         write!(statements, "SELECT pg_notify('postroom', '{payload}');")
@@ -175,14 +161,14 @@ async fn say(client: &Client, payloads: &[String]) -> Result<(), tokio_postgres:
     client.batch_execute(&statements).await
 }
 
-async fn ask<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+async fn within<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
     match timeout(PATIENCE, answer).await {
         Ok(answer) => answer.map_err(|error| Error::Unavailable(error.to_string())),
         Err(_late) => Err(Error::Unavailable("the server does not answer in time".to_owned())),
     }
 }
 
-/// What is there to send, each thing once: `topic:key,topic:key`.
+/// Takes what there is to send, without duplicates, as `topic:key,topic:key`.
 fn gathered(out: &mut UnboundedReceiver<Notice>, first: Option<Notice>) -> Vec<String> {
     let mut notices: HashSet<Notice> = first.into_iter().collect();
     while let Ok(notice) = out.try_recv() {
@@ -190,24 +176,24 @@ fn gathered(out: &mut UnboundedReceiver<Notice>, first: Option<Notice>) -> Vec<S
     }
     let mut payloads: Vec<String> = Vec::new();
     for Notice { topic, key } in notices {
-        let lists = payloads.len();
+        let count = payloads.len();
         match payloads.last_mut().filter(|payload| payload.len() < LONGEST) {
             Some(payload) => {
                 write!(payload, ",{topic}:{key}").expect("writing to a string succeeds");
             }
-            None if lists == LISTS => return vec![MANY.to_owned()],
+            None if count == PAYLOADS => return vec![MANY.to_owned()],
             None => payloads.push(format!("{topic}:{key}")),
         }
     }
     payloads
 }
 
-/// What another node, perhaps of another version, has said.
-fn pass_on(hub: &Hub, payload: &str) {
-    for word in payload.split(',') {
-        let notice = word.split_once(':').and_then(|(topic, key)| {
+/// Delivers what another node has sent. A node of another version may send something else.
+fn deliver(hub: &Hub, payload: &str) {
+    for pair in payload.split(',') {
+        let notice = pair.split_once(':').and_then(|(topic, key)| {
             Some(Notice { topic: topic.parse().ok()?, key: key.parse().ok()? })
         });
-        hub.heard(notice.map_or(Heard::Missed, Heard::Notice));
+        hub.deliver(notice.map_or(Heard::Missed, Heard::Notice));
     }
 }

@@ -1,10 +1,11 @@
-//! The address of a server, and how a connection to it is made.
+//! The address of a server, and connecting to it.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Connection, Socket};
@@ -12,20 +13,47 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failure;
 use super::tls::{self, Check};
-use crate::url::Options;
 use crate::{Error, Result};
 
-/// How long one host may take to let us in: with two of them the second is reached within the time
-/// of a request.
+/// How long to wait for one host, so that a request reaches the second one in time.
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long sent bytes may stay unacknowledged before the connection is given up.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
-/// A server, or several of which one can be written to.
+/// How a PostgreSQL server is used. SQLite ignores all of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Connections for reads and writes. Up to as many again serve reads of one statement, two
+    /// more serve scans, and one carries notices.
+    pub connections: usize,
+    /// How long a request may wait for the database in all before it fails with
+    /// [`crate::Error::Unavailable`].
+    pub patience: Duration,
+    /// How long a statement may wait for a lock before it fails with [`crate::Error::Busy`].
+    pub lock_timeout: Duration,
+    /// Whether statements are prepared under a name. Turn this off behind a pooler that assigns a
+    /// connection per transaction; settings of the session are then left alone, too.
+    pub named_statements: bool,
+    /// A direct address of the same database for notices, where a pooler does not support `LISTEN`.
+    pub notices: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connections: 16,
+            patience: Duration::from_secs(5),
+            lock_timeout: Duration::from_secs(2),
+            named_statements: true,
+            notices: None,
+        }
+    }
+}
+
+/// A database, and how it is used.
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(super) server: Address,
-    /// Where the notices go.
     pub(super) notices: Address,
     pub(crate) options: Options,
 }
@@ -43,59 +71,60 @@ impl Config {
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.server.fmt(f)
+        let hosts: Vec<_> = self.server.hosts.iter().map(name).collect();
+        let database = self.server.hosts.first().and_then(|host| host.get_dbname());
+        write!(f, "postgres://{}/{}", hosts.join(","), database.unwrap_or_default())
     }
 }
 
-/// The way to one database: its hosts in the order in which they are tried.
+/// The address of one database.
 #[derive(Clone)]
 pub(super) struct Address {
+    /// In the order in which they are tried.
     hosts: Vec<tokio_postgres::Config>,
     check: Check,
 }
 
-/// A connection, and what sends and receives for it.
-pub(super) type Connected = (Client, Connection<Socket, Stream>);
-pub(super) type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+pub(super) type TlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 impl Address {
     fn parse(text: &str) -> Result<Self> {
-        // A password may have any other character than an @.
+        // A password may contain any character except @.
         let hosts = text.find('@').map_or(0, |at| at + 1);
         let question = text[hosts..].find('?').map(|at| text.split_at(hosts + at));
-        let (place, parameters) = question.unwrap_or((text, "?"));
+        let (address, parameters) = question.unwrap_or((text, "?"));
         let parameters = &parameters[1..];
-        let (mut mode, mut roots) = (None, None);
-        let mut rest = String::new();
+        let (mut mode, mut roots, mut others) = (None, None, Vec::new());
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some(("sslmode", value)) => mode = Some(value),
                 Some(("sslrootcert", value)) => roots = Some(path(value)?),
-                _ => {
-                    rest.push(if rest.is_empty() { '?' } else { '&' });
-                    rest.push_str(parameter);
-                }
+                _ => others.push(parameter),
             }
         }
+        let others = others.join("&");
         let mut hosts = Vec::new();
-        for place in each_host(place)? {
-            let host = format!("{place}{rest}").parse().map_err(|_repeats_it| {
+        for address in each_host(address)? {
+            let host = format!("{address}?{others}").parse().map_err(|_repeats_it| {
                 Error::Url(
                     "it must be postgres://user:password@host:port/database, with known parameters",
                 )
             })?;
             hosts.push(host);
         }
-        let mode = mode.unwrap_or(if hosts.iter().all(nearby) { "prefer" } else { "verify-full" });
+        let mode =
+            mode.unwrap_or(if hosts.iter().all(is_local) { "prefer" } else { "verify-full" });
         let (mode, check) = match (mode, roots) {
             ("disable", None) => (SslMode::Disable, Check::Nothing),
             ("prefer", None) => (SslMode::Prefer, Check::Nothing),
             ("require", None) => (SslMode::Require, Check::Nothing),
-            // As libpq does where there is somebody to trust.
+            // As in libpq, `require` verifies the authority if one is given.
             ("require" | "verify-ca", roots) => (SslMode::Require, Check::Authority(roots)),
             ("verify-full", roots) => (SslMode::Require, Check::Name(roots)),
             ("disable" | "prefer", Some(_)) => {
-                return Err(Error::Url("sslrootcert is of no use with this sslmode"));
+                return Err(Error::Url(
+                    "sslrootcert needs an sslmode of require, verify-ca or verify-full",
+                ));
             }
             _ => {
                 return Err(Error::Url(
@@ -104,7 +133,7 @@ impl Address {
             }
         };
         for host in &mut hosts {
-            settle(host, mode)?;
+            configure(host, mode)?;
         }
         Ok(Self { hosts, check })
     }
@@ -113,56 +142,47 @@ impl Address {
         tls::connector(&self.check)
     }
 
-    /// Connects to the first host that can be written to.
+    /// Connects to the first host that accepts writes.
     ///
-    /// One that takes the connection and says nothing must not stand before the others for ever.
-    pub(super) async fn connect(&self, tls: &MakeRustlsConnect) -> Result<Connected> {
-        let mut why = String::new();
+    /// Each host gets a limited time, because one may accept a connection and never answer.
+    pub(super) async fn connect(
+        &self,
+        tls: &MakeRustlsConnect,
+    ) -> Result<(Client, Connection<Socket, TlsStream>)> {
+        let mut reasons = Vec::new();
         for host in &self.hosts {
             let longest = host.get_connect_timeout().copied().unwrap_or(CONNECT);
             let reason = match tokio::time::timeout(longest, host.connect(tls.clone())).await {
                 Ok(Ok(connected)) => return Ok(connected),
                 Ok(Err(error)) => failure::causes(&error),
-                Err(_late) => "it does not answer in time".to_owned(),
+                Err(_late) => "no answer in time".to_owned(),
             };
-            if !why.is_empty() {
-                why.push_str("; ");
-            }
-            if self.hosts.len() > 1 {
-                why.push_str(&name(host));
-                why.push_str(": ");
-            }
-            why.push_str(&reason);
+            reasons.push(match self.hosts.len() {
+                1 => reason,
+                _ => format!("{}: {reason}", name(host)),
+            });
         }
-        // Whatever it is, it is for the operator: a wrong password, a server that is away.
-        Err(Error::Unavailable(why))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hosts: Vec<_> = self.hosts.iter().map(name).collect();
-        let database = self.hosts.first().and_then(|host| host.get_dbname());
-        write!(f, "postgres://{}/{}", hosts.join(","), database.unwrap_or_default())
+        // All reasons, for the operator: a wrong password, a server that is down.
+        Err(Error::Unavailable(reasons.join("; ")))
     }
 }
 
 /// The same address once for each of its hosts.
-fn each_host(place: &str) -> Result<Vec<String>> {
-    let (scheme, rest) = place.split_once("://").unwrap_or(("", place));
+fn each_host(address: &str) -> Result<Vec<String>> {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
     let (user, rest) = rest.split_once('@').map_or(("", rest), |(user, rest)| (user, rest));
     let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
     if rest.contains('@') {
-        // Else the rest of the password would be the name of a host, which everybody may see.
-        return Err(Error::Url("@ in a password is written %40"));
+        // Otherwise the rest of the password would count as a host, whose name errors show.
+        return Err(Error::Url("@ in a password must be written as %40"));
     }
     let at = if user.is_empty() { "" } else { "@" };
     let one = |host| format!("{scheme}://{user}{at}{host}/{database}");
     Ok(hosts.split(',').map(one).collect())
 }
 
-/// What we want of every connection.
-fn settle(server: &mut tokio_postgres::Config, mode: SslMode) -> Result<()> {
+/// Sets what every connection needs.
+fn configure(server: &mut tokio_postgres::Config, mode: SslMode) -> Result<()> {
     if server.get_hosts().is_empty() {
         return Err(Error::Url("the host is missing"));
     }
@@ -170,7 +190,7 @@ fn settle(server: &mut tokio_postgres::Config, mode: SslMode) -> Result<()> {
         return Err(Error::Url("the name of the database is missing"));
     }
     server.ssl_mode(mode);
-    // Never one that cannot be written to, be it a standby or a primary that was put down.
+    // Neither a standby nor a demoted primary.
     server.target_session_attrs(TargetSessionAttrs::ReadWrite);
     if server.get_application_name().is_none() {
         server.application_name("postroom");
@@ -182,7 +202,7 @@ fn settle(server: &mut tokio_postgres::Config, mode: SslMode) -> Result<()> {
     Ok(())
 }
 
-/// A host and its port, for a person.
+/// A host and its port, as shown to operators.
 fn name(server: &tokio_postgres::Config) -> String {
     let port = server.get_ports().first().copied().unwrap_or(5432);
     let hosts = server.get_hosts().iter().map(|host| match host {
@@ -192,8 +212,8 @@ fn name(server: &tokio_postgres::Config) -> String {
     hosts.collect::<Vec<_>>().join(",")
 }
 
-/// Whether all hosts are this machine, where nobody can listen in between.
-fn nearby(server: &tokio_postgres::Config) -> bool {
+/// Whether the host is this machine, so that nobody can eavesdrop.
+fn is_local(server: &tokio_postgres::Config) -> bool {
     server.get_hosts().iter().all(|host| match host {
         Host::Unix(_) => true,
         Host::Tcp(name) => {
@@ -202,24 +222,15 @@ fn nearby(server: &tokio_postgres::Config) -> bool {
     })
 }
 
-/// The path in a parameter: `%2F` is as good as `/`.
+/// The percent-encoded path in a parameter.
 fn path(value: &str) -> Result<PathBuf> {
-    let wrong = Error::Url("sslrootcert must be the path of a file, percent-encoded");
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
+    let is_escape = |rest: &str| {
+        rest.get(..2).is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    };
+    match percent_decode_str(value).decode_utf8() {
+        Ok(path) if !path.is_empty() && value.split('%').skip(1).all(is_escape) => {
+            Ok(path.as_ref().into())
         }
-        let digits = [rest.next(), rest.next()].map(|digit| {
-            digit
-                .and_then(|digit| char::from(digit).to_digit(16))
-                .and_then(|d| u8::try_from(d).ok())
-        });
-        let [Some(high), Some(low)] = digits else { return Err(wrong) };
-        bytes.push(16 * high + low);
+        _ => Err(Error::Url("sslrootcert must be the path of a file, percent-encoded")),
     }
-    let text = String::from_utf8(bytes).map_err(|_invalid| wrong.clone())?;
-    if text.is_empty() { Err(wrong) } else { Ok(text.into()) }
 }

@@ -1,13 +1,9 @@
-//! Brings a database to the newest schema, in one transaction, one node at a time.
+//! Migrates a database to the newest schema, in one transaction, one node at a time.
 
-use tokio_postgres::Row;
-
-use super::config::Config;
-use super::dialect;
-use super::fiber::Waits;
-use super::session::{BEGIN_WRITE, Session};
-use crate::migrate::{Applied, pending, version};
-use crate::{Error, Migrated, Migration, Result};
+use super::connection::{BEGIN_WRITE, Connection};
+use super::{config::Config, dialect, fiber::Waiter};
+use crate::migrate::{Applied, plan, usable};
+use crate::{Error, Migrated, Migration, Result, Row};
 
 pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     version BIGINT PRIMARY KEY,
@@ -17,35 +13,30 @@ pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at BIGINT NOT NULL
 )";
 
-/// Any number that nobody else uses: `Postroom` in ASCII.
+/// The advisory lock of a migration: `Postroom` in ASCII.
 pub(super) const LOCK: i64 = i64::from_be_bytes(*b"Postroom");
 
 pub(crate) fn run(config: &Config, schema: &[Migration], now: i64) -> Result<Migrated> {
-    let mut session = Session::connect(Waits::thread()?, config, None)?;
-    let seen = applied(&mut session)?;
-    let from = version(&seen);
-    if pending(schema, &seen)?.is_empty() {
-        return Ok(Migrated { from, to: from, copy: None });
+    let mut connection = Connection::open(Waiter::thread()?, config, None)?;
+    let (migrated, steps) = plan(schema, &applied(&mut connection)?)?;
+    if steps.is_empty() {
+        return Ok(migrated);
     }
-    session.simple(BEGIN_WRITE)?;
-    // Another node may be at it: this one waits, and finds it done.
-    session.simple(&format!(
+    connection.driver.simple(BEGIN_WRITE)?;
+    // While another node migrates, this one waits, and then finds it done.
+    connection.driver.simple(&format!(
         "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
          SELECT pg_advisory_xact_lock({LOCK}); {TABLE}"
     ))?;
-    let seen = applied(&mut session)?;
-    let from = version(&seen);
-    for step in pending(schema, &seen)? {
-        session.simple(&script(step, now))?;
-    }
-    let to = version(&applied(&mut session)?);
-    session.commit()?;
-    Ok(Migrated { from, to, copy: None })
+    let (migrated, steps) = plan(schema, &applied(&mut connection)?)?;
+    steps.iter().try_for_each(|step| connection.driver.simple(&script(step, now)))?;
+    connection.driver.commit()?;
+    Ok(migrated)
 }
 
-/// A step, and the note that it was taken.
+/// The statements that apply a step and record it.
 pub(super) fn script(step: &Migration, now: i64) -> String {
-    // A step may end in a comment.
+    // The line break is for a step that ends in a comment.
     format!(
         "{}
          ;
@@ -59,39 +50,23 @@ pub(super) fn script(step: &Migration, now: i64) -> String {
     )
 }
 
-/// Refuses a database whose schema this program cannot work with.
+/// Refuses a database that this program cannot work with.
 pub(super) fn verify(config: &Config, schema: &[Migration]) -> Result<()> {
-    let patience = std::time::Instant::now() + config.options.patience;
-    let applied = applied(&mut Session::connect(Waits::thread()?, config, Some(patience))?)?;
-    match pending(schema, &applied)?.last() {
-        None => Ok(()),
-        Some(last) => Err(Error::SchemaOlder { found: version(&applied), known: last.version }),
-    }
+    let deadline = std::time::Instant::now() + config.options.patience;
+    let mut connection = Connection::open(Waiter::thread()?, config, Some(deadline))?;
+    usable(schema, &applied(&mut connection)?)
 }
 
-fn applied(session: &mut Session<'_>) -> Result<Vec<Applied>> {
-    let encoding = session.query("SELECT current_setting('server_encoding') = 'UTF8'", &[])?;
-    if !encoding.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+pub(super) fn applied(connection: &mut Connection<'_>) -> Result<Vec<Applied>> {
+    let mut is =
+        |sql| Row::postgres(connection.query(sql, &[])?.first().ok_or(Error::NoRow)?).flag(0);
+    if !is("SELECT current_setting('server_encoding') = 'UTF8'")? {
         return Err(Error::Unsupported("the database must have been created with ENCODING 'UTF8'"));
     }
-    let there = session.query(THERE, &[])?;
-    if !there.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+    if !is("SELECT to_regclass('schema_migrations') IS NOT NULL")? {
         return Ok(Vec::new());
     }
-    steps(&session.query(STEPS, &[])?)
-}
-
-/// Whether there is a table of steps.
-pub(super) const THERE: &str = "SELECT to_regclass('schema_migrations') IS NOT NULL";
-/// The steps in it.
-pub(super) const STEPS: &str =
-    "SELECT version, checksum, oldest FROM schema_migrations ORDER BY version";
-
-/// From the rows of [`STEPS`].
-pub(super) fn steps(rows: &[Row]) -> Result<Vec<Applied>> {
-    let engine = |error: tokio_postgres::Error| Error::Engine(error.to_string());
-    let rows = rows.iter().map(|row| {
-        Ok(Applied { version: row.try_get(0)?, checksum: row.try_get(1)?, oldest: row.try_get(2)? })
-    });
-    rows.collect::<Result<_, _>>().map_err(engine)
+    let steps = "SELECT version, checksum, oldest FROM schema_migrations ORDER BY version";
+    let steps = connection.query(steps, &[])?;
+    steps.iter().map(|row| Applied::new(&Row::postgres(row))).collect()
 }

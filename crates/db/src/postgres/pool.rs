@@ -1,129 +1,24 @@
-//! Fibers that each own a connection, the threads that run them, and the queue before them.
+//! The fibers that each own a connection, and the threads that run them.
 
 use std::any::TypeId;
-use std::collections::{HashSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local};
 
-use super::Shared;
-use super::failure::Trouble;
-use super::fiber::{self, Fiber, Waits};
-use super::session::{BEGIN_READ, BEGIN_WRITE, Session};
-use crate::job::Job;
-use crate::{Error, Result, Tx};
+use super::connection::{BEGIN_READ, BEGIN_WRITE, Connection};
+use super::fiber::{self, Fiber, Waiter};
+use super::queue::{Access, Counted, Queue, Wakeup, Work};
+use super::{failure::Recovery, shared::Shared};
+use crate::{Error, Result, Tx, job::Job, threads, tx::On};
 
-/// Work that may wait; more is `Busy`.
-const QUEUE: usize = 4096;
-/// How often work is begun again where others were in its way, or a connection was lost.
+/// How often work is run in all, if others are in its way or a connection is lost.
 const TRIES: u32 = 8;
 
-/// What a piece of work wants of its transaction.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
-    /// A snapshot; the type of the closure tells whether it has ever needed more than a statement.
-    Read(TypeId),
-    Write,
-}
-
-struct Work {
-    kind: Kind,
-    job: Box<dyn Job>,
-    deadline: Option<Instant>,
-}
-
-/// The way to a group of fibers.
-pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
-    more: Notify,
-}
-
-#[derive(Default)]
-struct Waiting {
-    work: VecDeque<Work>,
-    stop: bool,
-}
-
-impl Queue {
-    pub(super) fn new() -> Self {
-        Self { waiting: Mutex::default(), more: Notify::new() }
-    }
-
-    pub(super) fn submit(
-        &self,
-        shared: &Shared,
-        begun: Instant,
-        kind: Kind,
-        job: Box<dyn Job>,
-    ) -> Result<()> {
-        let deadline = shared.patience.map(|patience| begun + patience);
-        let mut waiting = self.lock();
-        if waiting.stop {
-            return Err(Error::Closed);
-        }
-        if waiting.work.len() >= QUEUE {
-            return Err(Error::Busy);
-        }
-        waiting.work.push_back(Work { kind, job, deadline });
-        shared.queued.fetch_add(1, Relaxed);
-        drop(waiting);
-        // Who has just worked has the least to wait for.
-        self.more.notify_last();
-        Ok(())
-    }
-
-    /// Lets the fibers finish what is queued, and end.
-    pub(super) fn stop(&self) {
-        self.lock().stop = true;
-        self.more.notify_waiters();
-    }
-
-    /// Wakes all fibers, so that none keeps a connection that is of no use.
-    pub(super) fn rouse(&self) {
-        self.more.notify_waiters();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is there to do at this moment.
-    fn next_now(&self) -> Option<Work> {
-        self.lock().work.pop_front()
-    }
-
-    /// Waits for something to do, or for the end, or until this fiber's connection is of no use
-    /// any more.
-    fn next(&self, fiber: &Fiber<'_>, stale: impl Fn() -> bool) -> Next {
-        loop {
-            // Before it is looked: what comes in between is not missed.
-            let mut more = pin!(self.more.notified());
-            more.as_mut().enable();
-            let mut waiting = self.lock();
-            match waiting.work.pop_front() {
-                Some(work) => return Next::Work(work),
-                None if waiting.stop => return Next::Stop,
-                None if stale() => return Next::Stale,
-                None => drop(waiting),
-            }
-            fiber.wait(more);
-        }
-    }
-}
-
-enum Next {
-    Work(Work),
-    Stale,
-    Stop,
-}
-
-/// Starts so many threads, with so many fibers in all.
+/// Starts threads that run `fibers` fibers in all.
 pub(super) fn start(
     shared: &Arc<Shared>,
     queue: &Arc<Queue>,
@@ -134,26 +29,21 @@ pub(super) fn start(
     let threads = threads.min(fibers);
     let start = |number: usize| {
         let (shared, queue) = (Arc::clone(shared), Arc::clone(queue));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime =
-            runtime.map_err(|cause| Error::File(format!("cannot start a runtime: {cause}")))?;
+        let runtime = threads::runtime()?;
         let own = (fibers - number).div_ceil(threads);
-        std::thread::Builder::new()
-            .name(format!("{name}-{number}"))
-            .spawn(move || {
-                let local = LocalSet::new();
-                let serving: Vec<_> = (0..own)
-                    .map(|_| local.spawn_local(serve(Arc::clone(&shared), Arc::clone(&queue))))
-                    .collect();
-                local.block_on(&runtime, async {
-                    for served in serving {
-                        if served.await.is_err() {
-                            tracing::error!("a database fiber has panicked");
-                        }
+        threads::spawn(&format!("{name}-{number}"), move || {
+            let local = LocalSet::new();
+            let serving: Vec<_> = (0..own)
+                .map(|_| local.spawn_local(serve(Arc::clone(&shared), Arc::clone(&queue))))
+                .collect();
+            local.block_on(&runtime, async {
+                for served in serving {
+                    if served.await.is_err() {
+                        tracing::error!("a database fiber has panicked");
                     }
-                });
-            })
-            .map_err(|cause| Error::File(format!("cannot start a thread: {cause}")))
+                }
+            });
+        })
     };
     (0..threads).map(start).collect()
 }
@@ -161,188 +51,156 @@ pub(super) fn start(
 /// A fiber that works until the queue is stopped.
 fn serve(shared: Arc<Shared>, queue: Arc<Queue>) -> impl Future<Output = ()> {
     fiber::run(move |fiber| {
-        let mut owner = Owner { shared, fiber, own: None, several: HashSet::new() };
-        // Only a defect of the engine gets here: closures that panic are caught. The fiber goes on
-        // with another connection.
-        while catch_unwind(AssertUnwindSafe(|| owner.serve(&queue))).is_err() {
-            owner.own = None;
+        let mut worker = Worker { shared, fiber, owned: None, several: HashSet::new() };
+        // Only a defect of the engine panics here: `job::run` catches the panics of closures. The
+        // fiber continues with a new connection.
+        while threads::catch(|| worker.serve(&queue)).is_err() {
+            worker.owned = None;
             tracing::error!("a database fiber has panicked");
         }
     })
 }
 
-/// Counts work that is done, however it ended.
-struct Done<'a>(&'a Shared);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.queued.fetch_sub(1, Relaxed);
-    }
-}
-
-/// Counts a connection as long as it is open, however it ends.
-struct Counted(Arc<Shared>);
-
-impl Counted {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.connections.fetch_add(1, Relaxed);
-        Self(Arc::clone(shared))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Relaxed);
-    }
-}
-
-/// A connection, and the era to which it belongs.
-struct Own<'f> {
-    session: Box<Session<'f>>,
-    era: u64,
+struct Owned<'f> {
+    connection: Box<Connection<'f>>,
+    generation: u64,
     counted: Counted,
 }
 
-/// A fiber's own connection.
-struct Owner<'f> {
+struct Worker<'f> {
     shared: Arc<Shared>,
     fiber: &'f Fiber<'f>,
     /// Made at the first use.
-    own: Option<Own<'f>>,
-    /// Reads that have asked for more than one statement.
+    owned: Option<Owned<'f>>,
+    /// Closures that have run more than one statement, and so need a transaction.
     several: HashSet<TypeId>,
 }
 
-impl<'f> Owner<'f> {
+impl<'f> Worker<'f> {
     fn serve(&mut self, queue: &Queue) {
         loop {
-            let mut next = queue.next_now();
-            if next.is_none() {
-                if let Some(own) = &mut self.own {
-                    own.session.commit_now();
+            let Some(work) = queue.try_next() else {
+                if let Some(owned) = &mut self.owned {
+                    owned.connection.commit_now();
                 }
-                let (era, shared) = (self.own.as_ref().map(|own| own.era), &self.shared);
-                next = match queue.next(self.fiber, || era.is_some_and(|era| era != shared.era())) {
-                    Next::Work(work) => Some(work),
-                    Next::Stale => {
-                        self.own = None;
-                        None
-                    }
-                    Next::Stop => {
-                        self.own = None;
+                let (owned, shared) = (&self.owned, &self.shared);
+                let is_stale =
+                    || owned.as_ref().is_some_and(|owned| owned.generation != shared.generation());
+                match queue.next(self.fiber, is_stale) {
+                    Wakeup::Work(work) => self.run(work),
+                    Wakeup::Stale => self.owned = None,
+                    Wakeup::Stop => {
+                        self.owned = None;
                         return;
                     }
-                };
-            }
-            if let Some(work) = next {
-                let shared = Arc::clone(&self.shared);
-                let _done = Done(&shared);
-                self.run(work);
-            }
+                }
+                continue;
+            };
+            self.run(work);
         }
     }
 
-    /// Makes sure that there is a connection that can be used.
+    /// Makes sure that there is a usable connection.
     fn connect(&mut self, deadline: Option<Instant>) -> Result<()> {
-        let era = self.shared.era();
-        self.own.take_if(|own| !own.session.is_alive() || own.era != era);
-        if self.own.is_none() {
-            let waits = Waits::Fiber(self.fiber);
-            let session = Box::new(Session::connect(waits, &self.shared.config, deadline)?);
-            self.own = Some(Own { session, era, counted: Counted::new(&self.shared) });
+        let generation = self.shared.generation();
+        self.owned
+            .take_if(|owned| !owned.connection.driver.is_alive() || owned.generation != generation);
+        if self.owned.is_none() {
+            let waiter = Waiter::Fiber(self.fiber);
+            let connection = Connection::open(waiter, &self.shared.config, deadline)?;
+            let counted = Counted::new(&self.shared.connections);
+            self.owned = Some(Owned { connection: Box::new(connection), generation, counted });
         }
         Ok(())
     }
 
-    /// Begins a transaction and runs the closure in it; whether its effects are to be kept.
+    /// Runs a job in a transaction that begins with its first statement. Returns whether to keep
+    /// its effects.
     fn begin(
         &mut self,
-        first: Option<&'static str>,
+        begin: Option<&'static str>,
         deadline: Option<Instant>,
         job: &mut dyn Job,
-    ) -> Option<(bool, &mut Session<'f>)> {
-        let Own { mut session, era, counted } = self.own.take()?;
-        session.begin(first, deadline);
-        let mut tx = Tx::postgres(session);
+    ) -> Option<(bool, &mut Connection<'f>)> {
+        let Owned { mut connection, generation, counted } = self.owned.take()?;
+        connection.begin(begin, deadline);
+        let mut tx = Tx::on(On::Postgres(connection));
         let keep = job.run(&mut tx);
-        let own = self.own.insert(Own { session: tx.into_session()?, era, counted });
-        Some((keep, &mut own.session))
+        let connection = tx.into_postgres()?;
+        let owned = self.owned.insert(Owned { connection, generation, counted });
+        Some((keep, &mut owned.connection))
     }
 
-    /// Runs work until it is answered.
+    /// Runs work, again if necessary, until it is answered.
     fn run(&mut self, work: Work) {
-        let Work { kind, mut job, deadline } = work;
+        let Work { access, mut job, deadline, counted: _counted } = work;
         let shared = Arc::clone(&self.shared);
+        let is_late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
         for tries in 1_u32.. {
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                let late = Error::Unavailable("the database does not answer in time".to_owned());
-                return job.answer(&Err(late), &shared.hub);
+            let refused = if is_late() {
+                Err(Error::Unavailable("the database does not answer in time".to_owned()))
+            } else if let Err(error) = self.connect(deadline) {
+                Err(error)
+            } else if access == Access::Write && shared.waiting.load(Relaxed) >= shared.most_waiting
+            {
+                Err(Error::Unavailable("commits wait for a standby".to_owned()))
+            } else {
+                Ok(())
+            };
+            if refused.is_err() {
+                return job.answer(&refused, &shared.hub);
             }
-            let first = match kind {
-                Kind::Write => Some(BEGIN_WRITE),
-                // Where the session is not ours, nothing but the transaction keeps it from writing.
-                Kind::Read(closure) => {
-                    let alone =
-                        shared.config.options.named_statements && !self.several.contains(&closure);
-                    (!alone).then_some(BEGIN_READ)
+            let begin = match access {
+                Access::Write => Some(BEGIN_WRITE),
+                // Behind a pooler, only the transaction prevents writes.
+                Access::Read => {
+                    let single = shared.config.options.named_statements
+                        && !self.several.contains(&job.closure());
+                    (!single).then_some(BEGIN_READ)
                 }
             };
-            if let Err(error) = self.connect(deadline) {
-                return job.answer(&Err(error), &shared.hub);
-            }
-            if matches!(kind, Kind::Write) && shared.waiting.load(Relaxed) >= shared.at_once {
-                let waiting = Error::Unavailable("commits wait for a standby".to_owned());
-                return job.answer(&Err(waiting), &shared.hub);
-            }
-            let Some((keep, session)) = self.begin(first, deadline, &mut *job) else {
+            let Some((keep, connection)) = self.begin(begin, deadline, &mut *job) else {
                 return job.answer(&Err(Error::Closed), &shared.hub);
             };
-            if session.exceeded()
-                && let Kind::Read(closure) = kind
-            {
-                self.several.insert(closure);
+            if connection.exceeded() {
+                self.several.insert(job.closure());
                 continue;
             }
-            let committed = match (kind, session.trouble(), session.has_begun()) {
-                (_, Some(_), true) | (Kind::Write, None, true) if !keep => {
-                    session.rollback();
-                    Ok(())
-                }
-                (Kind::Read(_), None, true) => {
-                    session.commit_later();
-                    Ok(())
-                }
-                (Kind::Write, None, true) => session.commit(),
-                _ => {
-                    session.forget();
-                    Ok(())
-                }
-            };
-            let trouble = session.trouble();
-            let lost = matches!(trouble, Some(Trouble::Lost | Trouble::AllLost));
-            if trouble == Some(Trouble::AllLost) {
-                shared.begin_new_era();
+            let mut committed = Ok(());
+            if !connection.has_begun() {
+                connection.forget();
+            } else if connection.driver.recovery.is_some() || access == Access::Write && !keep {
+                connection.driver.rollback();
+            } else if access == Access::Read {
+                connection.commit_later();
+            } else {
+                committed = connection.driver.commit();
             }
-            let again = lost || trouble == Some(Trouble::Again);
-            // A commit that met the end of the connection may have happened.
+            let recovery = connection.driver.recovery;
+            let lost = matches!(recovery, Some(Recovery::Reconnect | Recovery::ReconnectAll));
+            if recovery == Some(Recovery::ReconnectAll) {
+                shared.begin_generation();
+            }
+            // A commit that was under way when the connection was lost may have happened.
             let unknown = committed.is_err() && lost;
-            let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
-            if again && !unknown && !late && tries < TRIES {
+            let late = is_late();
+            let again = (lost || recovery == Some(Recovery::Retry)) && !unknown && !late;
+            if again && tries < TRIES {
                 shared.retries.fetch_add(1, Relaxed);
                 continue;
             }
-            if matches!(kind, Kind::Write) && keep && committed.is_ok() {
+            if access == Access::Write && keep && committed.is_ok() {
                 shared.writes.fetch_add(1, Relaxed);
             }
             job.answer(&if unknown { Err(Error::Unknown) } else { committed }, &shared.hub);
             if late
                 && lost
-                && let Some(Own { session, .. }) = self.own.take()
+                && let Some(Owned { connection, .. }) = self.owned.take()
             {
                 if unknown {
-                    wait_apart(&shared, *session);
+                    wait_for_commit(&shared, *connection);
                 } else {
-                    session.abandon();
+                    connection.driver.cancel();
                 }
             }
             return;
@@ -350,14 +208,13 @@ impl<'f> Owner<'f> {
     }
 }
 
-/// Lets a commit that was not answered in time come to its end: whoever cancelled it would make it
-/// seen where it may still be lost. There are so many of them at most as there are connections.
-fn wait_apart(shared: &Arc<Shared>, session: Session<'_>) {
-    shared.waiting.fetch_add(1, Relaxed);
-    let shared = Arc::clone(shared);
-    let finished = session.finish();
+/// Lets a commit that was not answered in time finish. Cancelling it would make it visible to
+/// others while it may still be lost. At most as many of them are begun as there are connections.
+fn wait_for_commit(shared: &Arc<Shared>, connection: Connection<'_>) {
+    let counted = Counted::new(&shared.waiting);
+    let finished = connection.driver.finish();
     spawn_local(async move {
         finished.await;
-        shared.waiting.fetch_sub(1, Relaxed);
+        drop(counted);
     });
 }

@@ -1,4 +1,4 @@
-//! TLS to the server: whom it trusts.
+//! TLS to the server, and how its certificate is checked.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,14 +15,15 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{Error, Result};
 
-/// What a server has to show; the file holds the authorities to trust instead of the system's.
+/// How to check the server's certificate. The file has authorities to trust instead of the
+/// system's.
 #[derive(Debug, Clone)]
 pub(super) enum Check {
-    /// Any certificate will do: nobody can listen in, but anybody could be the server.
+    /// Not at all: prevents eavesdropping, but anybody could pose as the server.
     Nothing,
-    /// One of a trusted authority.
+    /// It must be of a trusted authority.
     Authority(Option<PathBuf>),
-    /// One of a trusted authority for the name by which the server is called.
+    /// It must be of a trusted authority and for the host's name.
     Name(Option<PathBuf>),
 }
 
@@ -30,29 +31,32 @@ pub(super) fn connector(check: &Check) -> Result<MakeRustlsConnect> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|cause| Error::File(format!("TLS cannot be set up: {cause}")))?;
-    let config = match check {
-        Check::Name(file) => builder.with_root_certificates(roots(file.as_deref())?),
+        .map_err(|cause| setup(&cause))?;
+    let chain = match check {
+        Check::Name(file) => {
+            let config = builder.with_root_certificates(roots(file.as_deref())?);
+            return Ok(MakeRustlsConnect::new(config.with_no_client_auth()));
+        }
         Check::Authority(file) => {
             let roots = Arc::new(roots(file.as_deref())?);
-            let chain = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
-                .build()
-                .map_err(|cause| Error::File(format!("TLS cannot be set up: {cause}")))?;
-            let lenient = Lenient { chain: Some(chain), provider };
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(lenient))
+            let chain = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+            Some(chain.build().map_err(|cause| setup(&cause))?)
         }
-        Check::Nothing => {
-            let lenient = Lenient { chain: None, provider };
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(lenient))
-        }
+        Check::Nothing => None,
     };
+    let lenient = Arc::new(Lenient { chain, provider });
+    let config = builder.dangerous().with_custom_certificate_verifier(lenient);
     Ok(MakeRustlsConnect::new(config.with_no_client_auth()))
+}
+
+fn setup(cause: &dyn std::fmt::Display) -> Error {
+    Error::Setup(format!("TLS cannot be set up: {cause}"))
 }
 
 fn roots(file: Option<&Path>) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     let Some(file) = file else {
-        // What the system cannot read of its own is not for us to mend.
+        // Unreadable certificates of the system are skipped.
         store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return Ok(store);
     };

@@ -10,26 +10,27 @@ use crate::{Error, Result};
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// The one that writes.
+pub(super) enum Role {
+    /// The one connection that writes.
     Writer,
-    /// Short reads on a thread of the server; there are as many as threads.
+    /// Short reads on a thread of the caller.
     Reader,
-    /// Long reads.
+    /// Scans.
     Scanner,
-    /// The one that copies the log back.
+    /// Copies the log back into the file.
     Checkpointer,
-    /// A command's: backup, integrity check.
+    /// A command: backup, integrity check.
     Tool,
 }
 
-/// How long a statement waits for the lock of another process before it is [`Error::Busy`].
-pub(crate) const BUSY: Duration = Duration::from_secs(5);
+/// How long a statement waits for the lock of another process before it fails with
+/// [`Error::Busy`].
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// The first version without the WAL-reset bug (sqlite.org/changes.html, 3.51.3).
 const OLDEST: i32 = 3_051_003;
 
-pub(crate) fn open(path: &Path, kind: Kind) -> Result<Connection> {
+pub(super) fn open(path: &Path, role: Role) -> Result<Connection> {
     let version = rusqlite::version_number();
     if version < OLDEST {
         return Err(Error::Engine(format!("SQLite {version} is older than {OLDEST}")));
@@ -37,50 +38,54 @@ pub(crate) fn open(path: &Path, kind: Kind) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
-    // Plans depend on the text alone. Else a statement with a join is prepared anew at each use,
-    // because the cache of statements clears their values, and a cleared value may change a plan.
+    // Plans depend on the text alone. Otherwise a statement with a join is prepared again at each
+    // use: the statement cache clears the parameters, and a cleared parameter may change a plan.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(256);
-    // Negative sizes are KiB. More than 8 MB does not pay: the system caches the file as well, and
-    // each commit of the writer looks through its whole cache.
-    let cache = match kind {
-        Kind::Writer | Kind::Reader => -8_000,
-        Kind::Scanner | Kind::Checkpointer | Kind::Tool => -2_000,
+    // Negative sizes are KiB. More than 8 MB brings nothing: the system caches the file as well,
+    // and each commit searches the whole cache of the writer.
+    let cache = match role {
+        Role::Writer | Role::Reader => -8_000,
+        Role::Scanner | Role::Checkpointer | Role::Tool => -2_000,
     };
     connection.execute_batch(&format!("PRAGMA cache_size = {cache}"))?;
-    match kind {
-        // FULL: a commit is on the disk before it is answered. Checkpoints have their own thread.
-        // The journal of savepoints stays in memory. What is deleted is overwritten.
-        Kind::Writer => {
+    match role {
+        // FULL: a commit is on the disk before it is acknowledged. Checkpoints have their own
+        // thread. The journal of savepoints stays in memory. Deleted data is overwritten.
+        Role::Writer => {
             use_log(&connection)?;
             connection.execute_batch(
                 "PRAGMA synchronous = FULL;
                  PRAGMA wal_autocheckpoint = 0;
                  PRAGMA temp_store = MEMORY;
-                 PRAGMA secure_delete = ON;
-                 PRAGMA foreign_keys = ON;",
+                 PRAGMA secure_delete = ON;",
             )?;
         }
-        Kind::Checkpointer => {
-            connection
-                .execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")?;
+        Role::Checkpointer => {
+            connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")?;
         }
-        Kind::Reader | Kind::Scanner | Kind::Tool => {
+        Role::Reader | Role::Scanner | Role::Tool => {
             connection.execute_batch("PRAGMA query_only = ON")?;
         }
     }
     Ok(connection)
 }
 
+/// Runs a statement that has no parameters and returns nothing; it stays prepared.
+pub(super) fn run(connection: &Connection, sql: &str) -> Result<()> {
+    connection.prepare_cached(sql)?.raw_execute()?;
+    Ok(())
+}
+
 fn use_log(connection: &Connection) -> Result<()> {
     let mut statement = connection.prepare("PRAGMA journal_mode = WAL")?;
-    let mut rows = statement.query([])?;
-    // Read to the end: a change of the mode is committed after its row, and can fail there.
-    while let Some(row) = rows.next()? {
-        let mode: String = row.get(0)?;
-        if mode != "wal" {
-            return Err(Error::Engine(format!("no write-ahead log is possible here, only {mode}")));
+    // Read to the end: the change is committed after its row was returned, and can fail then.
+    let modes: rusqlite::Result<Vec<String>> = statement.query_map([], |row| row.get(0))?.collect();
+    match modes?.into_iter().find(|mode| mode != "wal") {
+        None => Ok(()),
+        Some(mode) => {
+            let problem = format!("this file system allows no write-ahead log, only {mode}");
+            Err(Error::Engine(problem))
         }
     }
-    Ok(())
 }

@@ -1,24 +1,24 @@
-//! Reads: short ones on the asking thread's own connection, long ones on threads of their own.
+//! Reads: short ones on a connection of the calling thread, scans on threads of their own.
 
 use std::cell::RefCell;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
-use tokio::sync::oneshot;
 
-use super::Shared;
-use super::connection::{self, Kind};
-use crate::{Error, Result, Tx, job};
+use super::connection::{self, Role};
+use super::shared::Shared;
+use crate::job::{self, Job};
+use crate::{Error, Result, Tx, threads, tx::On};
 
-/// Threads for long reads. Two, so that one long scan does not hold all others.
+/// Threads for scans. Two, so that one long scan does not block all others.
 const THREADS: usize = 2;
-/// Long reads that may wait.
+/// Scans that may wait.
 const QUEUE: usize = 256;
 
 thread_local! {
-    /// The connections of this thread, by engine: a server has one, a test binary many.
+    /// The connections of this thread, by engine: a server has one engine, a test binary many.
     static CONNECTIONS: RefCell<Vec<(u64, Connection)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -28,120 +28,103 @@ where
     E: From<Error>,
 {
     // Taken out while in use, so that a read within a read gets a connection of its own.
-    let mine = CONNECTIONS.with_borrow_mut(|all| {
+    let cached = CONNECTIONS.with_borrow_mut(|all| {
         let index = all.iter().position(|(number, _)| *number == engine)?;
         Some(all.swap_remove(index).1)
     });
-    let connection = match mine {
+    let connection = match cached {
         Some(connection) => connection,
-        None => shared.watch(connection::open(&shared.path, Kind::Reader)).map_err(E::from)?,
+        None => shared.watch(connection::open(&shared.path, Role::Reader)).map_err(E::from)?,
     };
-    let answer = snapshot(shared, &connection, f);
+    let (ended, answer) = snapshot(shared, &connection, |tx| job::run(tx, f));
     // A connection that could not end its transaction is dropped, which ends it.
     if connection.is_autocommit() {
         CONNECTIONS.with_borrow_mut(|all| all.push((engine, connection)));
     }
-    answer
+    ended.map_err(E::from)?;
+    answer.unwrap_or_else(|| Err(E::from(Error::Closed)))
 }
 
-/// Drops this thread's connection; those of other threads go with their threads.
+/// Drops this thread's connection; those of other threads end with their threads.
 pub(super) fn forget(engine: u64) {
-    // The thread may be ending, and with it its connections.
+    // If the thread is ending, its connections are gone already.
     let _ = CONNECTIONS.try_with(|all| all.borrow_mut().retain(|(number, _)| *number != engine));
 }
 
-/// Runs `f` in one snapshot of the database.
-fn snapshot<R, E, F>(shared: &Shared, connection: &Connection, f: F) -> Result<R, E>
-where
-    F: FnOnce(&mut Tx<'_>) -> Result<R, E>,
-    E: From<Error>,
-{
-    let run = |sql: &'static str| -> Result<()> {
-        shared.watch(
-            connection.prepare_cached(sql).and_then(|mut s| s.raw_execute()).map_err(Error::from),
-        )?;
-        Ok(())
-    };
-    run("BEGIN DEFERRED").map_err(E::from)?;
-    let mut tx = Tx::sqlite(connection);
-    let answer = job::run(&mut tx, f);
-    // Its caller has the failure already.
+/// Runs `f` in one snapshot of the database. Returns whether the transaction began and ended well,
+/// and what `f` returned if it began.
+fn snapshot<T>(
+    shared: &Shared,
+    connection: &Connection,
+    f: impl FnOnce(&mut Tx<'_>) -> T,
+) -> (Result<()>, Option<T>) {
+    let run = |sql| shared.watch(connection::run(connection, sql));
+    if let Err(error) = run("BEGIN DEFERRED") {
+        return (Err(error), None);
+    }
+    let mut tx = Tx::on(On::Sqlite(connection));
+    let answer = f(&mut tx);
+    // Only recorded here; the caller gets it in the answer.
     drop(shared.watch(tx.failed().cloned().map_or(Ok(()), Err)));
     // An I/O error may have ended the transaction; the answer is that error then.
-    if !connection.is_autocommit() {
-        run("COMMIT").map_err(E::from)?;
-    }
-    answer
+    let ended = if connection.is_autocommit() { Ok(()) } else { run("COMMIT") };
+    (ended, Some(answer))
 }
 
-type Job = Box<dyn FnOnce(&Shared, &Connection) + Send>;
-
-/// The way in for long reads; `None` asks a thread to end.
-pub(super) struct Queue {
-    sender: SyncSender<Option<Job>>,
+/// The queue of the scanning threads; `None` makes a thread end.
+pub(super) struct Scanners {
+    sender: SyncSender<Option<Box<dyn Job>>>,
 }
 
-impl Queue {
-    pub(super) fn submit<R, E, F>(&self, f: F) -> Result<oneshot::Receiver<Result<R, E>>>
-    where
-        F: FnOnce(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
-        R: Send + 'static,
-        E: From<Error> + Send + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |shared, connection| {
-            // A caller who has gone away needs no answer.
-            if !reply.is_closed() {
-                drop(reply.send(snapshot(shared, connection, f)));
-            }
-        });
+impl Scanners {
+    pub(super) fn submit(&self, job: Box<dyn Job>) -> Result<()> {
         self.sender.try_send(Some(job)).map_err(|refused| match refused {
             TrySendError::Full(_) => Error::Busy,
             TrySendError::Disconnected(_) => Error::Closed,
-        })?;
-        Ok(answer)
+        })
     }
 
     pub(super) fn stop(&self) {
         for _ in 0..THREADS {
-            // The threads may have ended already.
+            // A thread that has already ended needs no message.
             drop(self.sender.send(None));
         }
     }
 }
 
-pub(super) fn start(shared: &Arc<Shared>) -> Result<(Queue, Vec<JoinHandle<()>>)> {
+pub(super) fn start(shared: &Arc<Shared>) -> Result<(Scanners, Vec<JoinHandle<()>>)> {
     let (sender, jobs) = sync_channel(QUEUE);
     let jobs = Arc::new(Mutex::new(jobs));
-    let mut threads = Vec::with_capacity(THREADS);
-    for number in 0..THREADS {
+    let threads = (0..THREADS).map(|number| {
         let (shared, jobs) = (Arc::clone(shared), Arc::clone(&jobs));
-        let thread = std::thread::Builder::new()
-            .name(format!("db-scan-{number}"))
-            .spawn(move || scan(&shared, &jobs))
-            .map_err(|cause| Error::File(format!("cannot start a thread: {cause}")))?;
-        threads.push(thread);
-    }
-    Ok((Queue { sender }, threads))
+        threads::spawn(&format!("db-scan-{number}"), move || scan(&shared, &jobs))
+    });
+    Ok((Scanners { sender }, threads.collect::<Result<_>>()?))
 }
 
-fn scan(shared: &Shared, jobs: &Mutex<Receiver<Option<Job>>>) {
+fn scan(shared: &Shared, jobs: &Mutex<Receiver<Option<Box<dyn Job>>>>) {
     // Opened at the first use: most deployments hardly ever scan.
     let mut opened = None;
     loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Some(job)) = job else { return };
+        let job = threads::lock(jobs).recv();
+        let Ok(Some(mut job)) = job else { return };
+        if !job.is_awaited() {
+            continue;
+        }
         if opened.is_none() {
-            match shared.watch(connection::open(&shared.path, Kind::Scanner)) {
+            match shared.watch(connection::open(&shared.path, Role::Scanner)) {
                 Ok(connection) => opened = Some(connection),
-                Err(error) => tracing::error!(%error, "a long read found no database"),
+                Err(error) => {
+                    tracing::error!(%error, "a scan could not open the database");
+                    job.answer(&Err(error), &shared.hub);
+                    continue;
+                }
             }
         }
         if let Some(connection) = &opened {
-            job(shared, connection);
+            let (ended, _keep) = snapshot(shared, connection, |tx| job.run(tx));
+            job.answer(&ended, &shared.hub);
         }
-        if opened.as_ref().is_some_and(|connection| !connection.is_autocommit()) {
-            opened = None;
-        }
+        opened.take_if(|connection| !connection.is_autocommit());
     }
 }

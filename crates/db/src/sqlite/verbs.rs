@@ -1,4 +1,4 @@
-//! What the verbs of a transaction do here.
+//! The statements of a transaction, run by SQLite.
 
 use rusqlite::Connection;
 
@@ -20,7 +20,7 @@ pub(crate) fn insert(
     params: &[Value<'_>],
 ) -> Result<i64> {
     match execute(connection, sql, params)? {
-        // The engine still knows the id of an earlier row then, perhaps of another write.
+        // SQLite would return the id of an earlier row, perhaps of another write.
         0 => Err(Error::NoRow),
         _ => Ok(connection.last_insert_rowid()),
     }
@@ -53,6 +53,17 @@ pub(crate) fn batch<const N: usize>(
         changed += statement.raw_execute()? as u64;
     }
     Ok(changed)
+}
+
+#[cfg(feature = "explain")]
+pub(crate) fn plan(connection: &Connection, sql: &str) -> Result<Vec<String>> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    let mut rows = statement.raw_query();
+    let mut steps = Vec::new();
+    while let Some(row) = rows.next()? {
+        steps.push(row.get(3)?);
+    }
+    Ok(steps)
 }
 
 fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Value<'_>]) -> Result<()> {

@@ -1,27 +1,25 @@
-//! Group commit: whatever queued up during the last commit shares the next one.
+//! Group commit: writes that were queued during a commit share the next one.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, Statement};
-use tokio::sync::oneshot;
+use rusqlite::Connection;
 
-use super::{Shared, checkpoint, connection};
-use crate::job::{Job, job};
-use crate::{Error, Result, Tx};
+use super::connection::{self, run};
+use super::{checkpoint, shared::Shared};
+use crate::{Error, Result, Tx, job::Job, threads, tx::On};
 
-/// Writes that may wait. At 20,000 writes a second the last of them waits 0.2 s; more is `Busy`.
+/// Writes that may wait: at 20,000 writes a second, the last of them waits 0.2 s.
 const QUEUE: usize = 4096;
-/// Writes in one commit, and how long one may gather them: both bound the wait of the first. With
-/// 128 of 256 connections in a commit the others are answered meanwhile; with all of them in it,
-/// writer and workers take turns, which measured 10 % slower.
+/// Writes in one commit, and how long a commit may gather them. Both limit the wait of the first
+/// one. A commit with the writes of 128 out of 256 connections leaves the workers something to do
+/// meanwhile; commits with all of them were measured to be 10 % slower.
 const BATCH: usize = 128;
 const HOLD: Duration = Duration::from_millis(5);
-/// Length of the log at which the writer starts it anew: 64 MiB in pages of 4 KiB.
+/// Length of the log at which the writer restarts it: 64 MiB in pages of 4 KiB.
 const LOG_PAGES: i64 = 16_384;
 
 enum Message {
@@ -29,39 +27,25 @@ enum Message {
     Stop,
 }
 
-/// The way in.
-pub(super) struct Queue {
+pub(super) struct Writer {
     sender: SyncSender<Message>,
 }
 
-impl Queue {
-    pub(super) fn submit<R, E, F>(
-        &self,
-        shared: &Shared,
-        f: F,
-    ) -> Result<oneshot::Receiver<Result<R, E>>>
-    where
-        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
-        R: Send + 'static,
-        E: From<Error> + Send + 'static,
-    {
-        let (job, answer) = job(f);
+impl Writer {
+    pub(super) fn submit(&self, shared: &Shared, job: Box<dyn Job>) -> Result<()> {
         shared.queued.fetch_add(1, Relaxed);
-        match self.sender.try_send(Message::Write(job)) {
-            Ok(()) => Ok(answer),
-            Err(refused) => {
-                shared.queued.fetch_sub(1, Relaxed);
-                Err(match refused {
-                    TrySendError::Full(_) => Error::Busy,
-                    TrySendError::Disconnected(_) => Error::Closed,
-                })
+        self.sender.try_send(Message::Write(job)).map_err(|refused| {
+            shared.queued.fetch_sub(1, Relaxed);
+            match refused {
+                TrySendError::Full(_) => Error::Busy,
+                TrySendError::Disconnected(_) => Error::Closed,
             }
-        }
+        })
     }
 
     /// Lets the writer finish what is queued, and end.
     pub(super) fn stop(&self) {
-        // The writer may have ended already.
+        // A writer that has already ended needs no message.
         drop(self.sender.send(Message::Stop));
     }
 }
@@ -70,21 +54,17 @@ pub(super) fn start(
     shared: Arc<Shared>,
     connection: Connection,
     checkpoints: checkpoint::Wake,
-) -> Result<(Queue, JoinHandle<()>)> {
+) -> Result<(Writer, JoinHandle<()>)> {
     let (sender, jobs) = sync_channel(QUEUE);
-    let thread = std::thread::Builder::new()
-        .name("db-writer".into())
-        .spawn(move || {
-            let work = || write(&shared, &connection, &jobs, &checkpoints);
-            if catch_unwind(AssertUnwindSafe(work)).is_err() {
-                shared.fail(&Error::Failed("the writer has panicked".to_owned()));
-            }
-            if shared.failure().is_none() {
-                checkpoint::finish(&connection);
-            }
-        })
-        .map_err(|cause| Error::File(format!("cannot start a thread: {cause}")))?;
-    Ok((Queue { sender }, thread))
+    let thread = threads::spawn("db-writer", move || {
+        if threads::catch(|| write(&shared, &connection, &jobs, &checkpoints)).is_err() {
+            shared.fail(&Error::Failed("the writer has panicked".to_owned()));
+        }
+        if shared.failure().is_none() {
+            checkpoint::finish(&connection);
+        }
+    })?;
+    Ok((Writer { sender }, thread))
 }
 
 fn write(
@@ -93,16 +73,12 @@ fn write(
     jobs: &Receiver<Message>,
     checkpoints: &checkpoint::Wake,
 ) {
-    let mut statements = match Statements::prepare(connection) {
-        Ok(statements) => statements,
-        Err(error) => return shared.fail(&error),
-    };
     let mut done = Vec::with_capacity(BATCH);
     let mut stop = false;
     while !stop {
         let Ok(Message::Write(first)) = jobs.recv() else { return };
-        let commit =
-            shared.watch(run_batch(shared, &mut statements, first, jobs, &mut done, &mut stop));
+        done.push(first);
+        let commit = shared.watch(run_batch(shared, connection, jobs, &mut done, &mut stop));
         if let Ok(kept @ 1..) = commit {
             shared.writes.fetch_add(kept, Relaxed);
             shared.commits.fetch_add(1, Relaxed);
@@ -119,54 +95,53 @@ fn write(
     }
 }
 
-/// Runs `first` and what has queued up behind it in one transaction; after its commit it answers
-/// how many of them it kept.
-///
-/// A savepoint around each write would cost a fifth of a send, so they are made when one is needed:
-/// where a write fails after it has changed something, all are undone and run again, each in a
-/// savepoint of its own.
+/// Runs the job in `done` and the writes queued behind it in one transaction, commits it, and
+/// returns how many of them it contains.
 fn run_batch(
     shared: &Shared,
-    statements: &mut Statements<'_>,
-    first: Box<dyn Job>,
+    connection: &Connection,
     jobs: &Receiver<Message>,
     done: &mut Vec<Box<dyn Job>>,
     stop: &mut bool,
 ) -> Result<u64> {
-    done.push(first);
     if let Some(failure) = shared.failure() {
         return Err(failure);
     }
-    let kept = gather(statements, jobs, done, stop);
-    let committed = kept.and_then(|kept| Ok(statements.commit.raw_execute().map(|_| kept)?));
-    // A failed checkpoint means the same as a failed commit: pages may be missing on the disk.
+    let kept = gather(connection, jobs, done, stop);
+    let committed = kept.and_then(|kept| run(connection, "COMMIT").map(|()| kept));
+    // After a failed checkpoint, pages may be missing on the disk, as after a failed commit.
     let committed = match shared.failure() {
         Some(failure) => committed.and(Err(failure)),
         None => committed,
     };
-    if committed.is_err() && !statements.connection.is_autocommit() {
-        statements.rollback.raw_execute()?;
+    if committed.is_err() && !connection.is_autocommit() {
+        run(connection, "ROLLBACK")?;
     }
     committed
 }
 
-/// Runs what is in `done`, and what queues up meanwhile, in a transaction that it leaves open.
+/// Runs the job in `done`, and those queued meanwhile, in a transaction that it leaves open.
+///
+/// A savepoint around every write would take a fifth of the time of a send. So there are none at
+/// first: if a write fails after it has changed something, all are undone and run again, each in a
+/// savepoint of its own.
 fn gather(
-    statements: &mut Statements<'_>,
+    connection: &Connection,
     jobs: &Receiver<Message>,
     done: &mut Vec<Box<dyn Job>>,
     stop: &mut bool,
 ) -> Result<u64> {
-    statements.begin()?;
+    run(connection, "BEGIN IMMEDIATE")?;
     let started = Instant::now();
-    let (mut ran, mut kept) = (0, 0);
+    let (mut ran, mut kept, mut saving) = (0, 0, false);
     while ran < done.len() {
-        match statements.run(&mut *done[ran])? {
+        match run_job(connection, &mut *done[ran], saving)? {
             Ran::Kept => kept += 1,
             Ran::Unchanged => {}
             Ran::MustUndo => {
-                statements.begin_again()?;
-                (ran, kept) = (0, 0);
+                run(connection, "ROLLBACK")?;
+                run(connection, "BEGIN IMMEDIATE")?;
+                (ran, kept, saving) = (0, 0, true);
                 continue;
             }
         }
@@ -182,85 +157,43 @@ fn gather(
     Ok(kept)
 }
 
-/// What became of a write in its transaction.
+/// What a write did to its transaction.
 enum Ran {
-    /// It is part of it.
+    /// It is part of the transaction.
     Kept,
-    /// It was refused and left nothing behind.
+    /// It failed and left no changes.
     Unchanged,
-    /// It was refused after it had changed something, which only undoing all of them takes back.
+    /// It failed after it had changed something, so that the transaction must be undone.
     MustUndo,
 }
 
-struct Statements<'c> {
-    connection: &'c Connection,
-    begin: Statement<'c>,
-    commit: Statement<'c>,
-    rollback: Statement<'c>,
-    save: Statement<'c>,
-    release: Statement<'c>,
-    undo: Statement<'c>,
-    /// Whether each job runs in a savepoint.
-    saving: bool,
+/// Runs a job, in a savepoint if `saving`. An error is that of the transaction, not of the job.
+fn run_job(connection: &Connection, job: &mut dyn Job, saving: bool) -> Result<Ran> {
+    let changes = connection.total_changes();
+    if saving {
+        run(connection, "SAVEPOINT job")?;
+    }
+    let mut tx = Tx::on(On::Sqlite(connection));
+    let keep = job.run(&mut tx);
+    // A full disk or a failed device may have rolled back the whole transaction.
+    match tx.failed() {
+        Some(error) if error.is_fatal() => return Err(error.clone()),
+        Some(error) if connection.is_autocommit() => return Err(error.clone()),
+        _ if connection.is_autocommit() => return Err(Error::Full),
+        _ => {}
+    }
+    if saving {
+        if !keep {
+            run(connection, "ROLLBACK TO job")?;
+        }
+        run(connection, "RELEASE job")?;
+    } else if !keep && connection.total_changes() != changes {
+        return Ok(Ran::MustUndo);
+    }
+    Ok(if keep { Ran::Kept } else { Ran::Unchanged })
 }
 
-impl<'c> Statements<'c> {
-    fn prepare(connection: &'c Connection) -> Result<Self> {
-        Ok(Self {
-            connection,
-            begin: connection.prepare("BEGIN IMMEDIATE")?,
-            commit: connection.prepare("COMMIT")?,
-            rollback: connection.prepare("ROLLBACK")?,
-            save: connection.prepare("SAVEPOINT job")?,
-            release: connection.prepare("RELEASE job")?,
-            undo: connection.prepare("ROLLBACK TO job")?,
-            saving: false,
-        })
-    }
-
-    fn begin(&mut self) -> Result<()> {
-        self.saving = false;
-        self.begin.raw_execute()?;
-        Ok(())
-    }
-
-    /// Undoes the transaction, and begins another one with savepoints.
-    fn begin_again(&mut self) -> Result<()> {
-        self.rollback.raw_execute()?;
-        self.begin.raw_execute()?;
-        self.saving = true;
-        Ok(())
-    }
-
-    /// Runs a job. An error is one of the transaction, not of the job.
-    fn run(&mut self, job: &mut dyn Job) -> Result<Ran> {
-        let changes = self.connection.total_changes();
-        if self.saving {
-            self.save.raw_execute()?;
-        }
-        let mut tx = Tx::sqlite(self.connection);
-        let keep = job.run(&mut tx);
-        // A full disk or a failed device may have rolled back the whole transaction.
-        match tx.failed() {
-            Some(error) if error.is_fatal() => return Err(error.clone()),
-            Some(error) if self.connection.is_autocommit() => return Err(error.clone()),
-            _ if self.connection.is_autocommit() => return Err(Error::Full),
-            _ => {}
-        }
-        if self.saving {
-            if !keep {
-                self.undo.raw_execute()?;
-            }
-            self.release.raw_execute()?;
-        } else if !keep && self.connection.total_changes() != changes {
-            return Ok(Ran::MustUndo);
-        }
-        Ok(if keep { Ran::Kept } else { Ran::Unchanged })
-    }
-}
-
-/// Starts the log anew where no reader stands in the way; else it is tried after the next commit
-/// that finds it long.
+/// Restarts the log unless a reader needs it; it is tried again after a later commit.
 fn restart_log(shared: &Shared, connection: &Connection) {
     let restarted = connection
         .busy_timeout(Duration::ZERO)
@@ -268,11 +201,11 @@ fn restart_log(shared: &Shared, connection: &Connection) {
             connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0))
         })
         .map_err(Error::from);
-    // Busy or not, the checkpointer measures the log again before the next try.
+    // The checkpointer measures the log again before the next attempt.
     shared.log_pages.store(0, Relaxed);
     let restored = connection.busy_timeout(connection::BUSY).map_err(Error::from);
     match shared.watch(restarted.and(restored)) {
         Ok(()) | Err(Error::Busy | Error::Failed(_)) => {}
-        Err(error) => tracing::warn!(%error, "the log could not be started anew"),
+        Err(error) => tracing::warn!(%error, "the log could not be restarted"),
     }
 }

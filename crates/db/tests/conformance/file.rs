@@ -1,6 +1,5 @@
-//! What is promised of a database in a file and has no meaning on a server: the file itself and its
-//! copies, the lock that keeps a second server away, the one writer and the commits that its writes
-//! share.
+//! Promises that concern SQLite only: the file and its copies, the lock against a second server,
+//! the single writer and its shared commits.
 
 #[path = "file/copies.rs"]
 mod copies;
@@ -24,7 +23,7 @@ use crate::{Fresh, Place, count, hold, now};
 
 #[test]
 fn everything_else_again_on_postgresql() {
-    // The tests of this module have no other engine, so all of it is left out, not this one alone.
+    // This leaves out all tests of this module, which is for SQLite only.
     testing::again_on_postgres("file::");
 }
 
@@ -45,7 +44,7 @@ impl Fresh {
         }
     }
 
-    /// Closes the database, so that the file alone is all of it.
+    /// Closes the database, so that the file alone is the whole database.
     fn closed(self) -> Closed {
         self.db.close();
         let Place::Folder(folder) = self.place else { panic!("this test is not for a server") };
@@ -53,7 +52,7 @@ impl Fresh {
     }
 }
 
-/// A database that nobody has open.
+/// A closed database.
 struct Closed {
     url: Url,
     folder: TempDir,
@@ -69,7 +68,7 @@ impl Closed {
     }
 }
 
-/// The file of a database that has one.
+/// The path of a SQLite database.
 fn file(url: &Url) -> &Path {
     url.path().expect("it is a file")
 }
@@ -78,7 +77,7 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).expect("the file is there").permissions().mode() & 0o777
 }
 
-/// The names of all files in a folder, without the lock's, which stays.
+/// The names of all files in a folder, except lock files, which stay.
 fn files(folder: &Path) -> Vec<OsString> {
     let mut names: Vec<_> = std::fs::read_dir(folder)
         .expect("the folder can be read")
@@ -89,7 +88,7 @@ fn files(folder: &Path) -> Vec<OsString> {
     names
 }
 
-/// The names of all users of a file, as another program finds them.
+/// The names of all users in a file, read without the engine.
 fn names(path: &Path) -> Vec<String> {
     let connection = rusqlite::Connection::open(path).expect("the file can be opened");
     let mut statement =
@@ -113,7 +112,7 @@ fn a_url_is_a_scheme_and_a_path() {
 }
 
 #[tokio::test]
-async fn a_read_runs_where_it_is_asked_and_does_not_wait_for_the_writer() {
+async fn a_read_runs_on_the_calling_thread_and_does_not_wait_for_the_writer() {
     let fresh = Fresh::new();
     let go = hold(&fresh.db);
     let cx = &mut Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! The schema: what may be opened, by which program, and how it becomes newer.
+//! The schema: which databases a program may open, and how they are migrated.
 
 use std::sync::Barrier;
 use std::thread;
@@ -19,7 +19,7 @@ pub(crate) const NEWER: &[Migration] = &[SCHEMA[0], SECOND];
 
 type Step = (i64, String, i64);
 
-/// The steps that a database has seen, with the time of each, for a program of its schema.
+/// The applied steps of a database with their times, read by a program of that schema.
 fn steps(url: &Url, schema: &[Migration]) -> Vec<Step> {
     let steps = |tx: &mut Tx<'_>| {
         let steps = "SELECT version, name, applied_at FROM schema_migrations ORDER BY version";
@@ -30,7 +30,7 @@ fn steps(url: &Url, schema: &[Migration]) -> Vec<Step> {
 }
 
 #[tokio::test]
-async fn a_new_database_is_brought_to_the_newest_schema_at_once() {
+async fn a_new_database_is_migrated_to_the_newest_schema_at_once() {
     let (_place, url) = Place::new();
     let migrated = Db::migrate(&url, NEWER, 77).unwrap();
     assert_eq!(migrated, Migrated { from: 0, to: 2, copy: None });
@@ -59,7 +59,7 @@ fn a_newer_schema_is_refused() {
 }
 
 #[test]
-fn a_newer_schema_that_older_programs_can_go_on_with_is_accepted_where_there_are_several() {
+fn a_newer_schema_that_supports_older_programs_is_accepted_on_postgresql() {
     let step = |version, oldest| Migration { version, oldest, ..SECOND };
     let third = Migration { sql: "CREATE TABLE thirds (id INTEGER) STRICT;", ..step(3, 1) };
     let fourth = Migration { sql: "CREATE TABLE fourths (id INTEGER) STRICT;", ..step(4, 2) };
@@ -67,7 +67,7 @@ fn a_newer_schema_that_older_programs_can_go_on_with_is_accepted_where_there_are
     let one_for_all = [SCHEMA[0], step(2, 1), third];
     Db::migrate(&url, &one_for_all, 1).unwrap();
     if engine() == Engine::Sqlite {
-        // A file has one program at a time, so nobody goes on beside a newer one.
+        // Only one program uses a file at a time, so an older one never runs beside a newer one.
         let refused = Some(Error::SchemaNewer { found: 2, known: 1 });
         assert_eq!(Db::open(&url, SCHEMA).err(), refused);
         return;
@@ -77,7 +77,7 @@ fn a_newer_schema_that_older_programs_can_go_on_with_is_accepted_where_there_are
     now(older.write(add("ann"))).unwrap();
     assert_eq!(now(newer.read(count)), Ok(1));
     assert_eq!(Db::migrate(&url, SCHEMA, 2), Ok(Migrated { from: 3, to: 3, copy: None }));
-    // One that does not is enough, and version 2 is the oldest that may stay.
+    // One incompatible step is enough: version 2 is the oldest that may stay.
     let all = [SCHEMA[0], step(2, 1), third, fourth];
     Db::migrate(&url, &all, 3).unwrap();
     let refused = Some(Error::SchemaNewer { found: 4, known: 1 });
@@ -102,7 +102,7 @@ fn a_step_that_was_changed_after_it_shipped_is_refused() {
 }
 
 #[test]
-fn a_step_that_fails_leaves_nothing_of_it_nor_of_those_before_it() {
+fn a_step_that_fails_undoes_the_whole_migration() {
     let fresh = Fresh::new();
     now(fresh.db.write(add("ann"))).unwrap();
     fresh.db.close();
@@ -116,14 +116,14 @@ fn a_step_that_fails_leaves_nothing_of_it_nor_of_those_before_it() {
     let db = Db::open(&fresh.url, SCHEMA).expect("the old program can go on");
     assert_eq!(now(db.read(count)), Ok(1));
     drop(db);
-    // The tables of the failed steps are not there.
+    // The tables of the failed steps do not exist.
     let mended = third("CREATE TABLE half (id INTEGER) STRICT;");
     let migrated = Db::migrate(&fresh.url, &[SCHEMA[0], SECOND, mended], 3);
     assert_eq!(migrated.map(|migrated| (migrated.from, migrated.to)), Ok((1, 3)));
 }
 
 #[test]
-fn a_new_database_whose_first_step_failed_can_be_made_again() {
+fn a_new_database_whose_first_step_failed_can_be_migrated_later() {
     let (_place, url) = Place::new();
     let failing = Migration { sql: "CREATE TABLE half (id INTEGER) STRICT; nonsense", ..SCHEMA[0] };
     assert!(matches!(Db::migrate(&url, &[failing], 1), Err(Error::Engine(_))));
@@ -146,7 +146,7 @@ fn an_older_schema_must_be_migrated_before_it_is_opened() {
 }
 
 #[test]
-fn nodes_that_migrate_at_the_same_time_do_it_once() {
+fn nodes_that_migrate_at_the_same_time_migrate_once() {
     for _ in 0..5 {
         let (_place, url) = Place::new();
         let start = Barrier::new(3);
@@ -164,7 +164,7 @@ fn nodes_that_migrate_at_the_same_time_do_it_once() {
         for node in done {
             match node {
                 Ok(Migrated { to, .. }) => assert_eq!(to, 2),
-                // The others are not made to wait for a file: one program at a time has it.
+                // SQLite refuses the others, because only one program may use a file.
                 Err(Error::InUse(_) | Error::Busy) if engine() == Engine::Sqlite => {}
                 Err(error) => panic!("{error}"),
             }
@@ -173,7 +173,7 @@ fn nodes_that_migrate_at_the_same_time_do_it_once() {
 }
 
 #[tokio::test]
-async fn a_command_beside_the_server_reads_and_writes_as_it_does() {
+async fn a_command_beside_the_server_reads_and_writes() {
     let fresh = Fresh::new();
     let beside = fresh.beside();
     for round in 1..=20 {
@@ -190,7 +190,7 @@ async fn a_command_beside_the_server_reads_and_writes_as_it_does() {
 }
 
 #[tokio::test]
-async fn the_two_wait_for_each_others_commits() {
+async fn a_server_and_a_command_wait_for_each_others_commits() {
     let fresh = Fresh::new();
     let writes = |db: Db, who: &'static str| {
         thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! Notices: heard everywhere, after the commit and never from what was not committed.
+//! Notices: received on all nodes, after the commit and never without it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ fn about(key: i64) -> Notice {
     Notice { topic: 7, key }
 }
 
-/// A write that adds a user and says so.
+/// A write that adds a user and sends a notice.
 fn add_and_tell(key: i64) -> impl FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static {
     move |tx| {
         tx.notify(about(key));
@@ -24,11 +24,11 @@ fn add_and_tell(key: i64) -> impl FnMut(&mut Tx<'_>) -> Result<()> + Send + 'sta
 
 type Listener = UnboundedReceiver<Heard>;
 
-/// Everything that is heard from now on, in its order.
+/// Receives everything from now on, in order.
 fn listen(db: &Db) -> Listener {
     let (pass_on, heard) = unbounded_channel();
     db.listen(move |notice| {
-        // Nobody may be interested any more.
+        // The other end of the channel may have been dropped.
         let _ = pass_on.send(notice);
     });
     heard
@@ -38,7 +38,7 @@ async fn next(listener: &mut Listener) -> Option<Heard> {
     timeout(PATIENCE, listener.recv()).await.expect("something is heard")
 }
 
-/// The next notice, where some may have been missed before the way to other nodes was there.
+/// The next notice, after perhaps a `Missed` from before the bus was connected.
 async fn next_notice(listener: &mut Listener) -> Notice {
     loop {
         match next(listener).await {
@@ -49,23 +49,23 @@ async fn next_notice(listener: &mut Listener) -> Notice {
     }
 }
 
-/// A handle to the same database that hears of others' commits: another node.
+/// Another node: a handle that receives the notices of other nodes.
 async fn another_node(fresh: &Fresh) -> (Db, Listener) {
     let db = Db::open(&fresh.url, SCHEMA).expect("a server may have several nodes");
     let mut listener = listen(&db);
-    // Its way to the others is there when it says that it may have missed something.
+    // Its bus is connected when it reports that notices may have been missed.
     assert_eq!(next(&mut listener).await, Some(Heard::Missed));
     (db, listener)
 }
 
 #[tokio::test]
-async fn a_notice_is_heard_on_this_node_when_its_write_is_answered() {
+async fn a_notice_is_received_on_this_node_when_its_write_is_acknowledged() {
     let fresh = Fresh::new();
     fresh.db.write(add_and_tell(2)).await.unwrap();
     let mut listener = listen(&fresh.db);
     for key in [1, -5, i64::MAX, i64::MIN] {
         fresh.db.write(add_and_tell(key)).await.unwrap();
-        // Not later: it was heard before the answer.
+        // It was received before the write was acknowledged, not later.
         let mut heard = listener.try_recv();
         while heard == Ok(Heard::Missed) {
             heard = listener.try_recv();
@@ -75,7 +75,7 @@ async fn a_notice_is_heard_on_this_node_when_its_write_is_answered() {
 }
 
 #[tokio::test]
-async fn a_write_that_fails_is_never_heard_of() {
+async fn a_write_that_fails_sends_no_notice() {
     let fresh = Fresh::new();
     let mut listener = listen(&fresh.db);
     fresh.db.write(add_and_tell(1)).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_write_that_fails_is_never_heard_of() {
 }
 
 #[tokio::test]
-async fn what_was_heard_of_is_committed() {
+async fn a_notice_comes_after_its_commit() {
     let fresh = Fresh::new();
     let mut listener = listen(&fresh.db);
     let writes: Vec<_> = (0..100)
@@ -123,12 +123,12 @@ async fn what_was_heard_of_is_committed() {
 }
 
 #[tokio::test]
-async fn a_notice_is_not_heard_before_its_write_ends() {
+async fn a_notice_is_not_received_before_its_write_ends() {
     let fresh = Fresh::new();
     let mut listener = listen(&fresh.db);
     let go = hold(&fresh.db);
     let write = asked(fresh.db.write(add_and_tell(1))).await;
-    // It may say that some were missed before it was there.
+    // It may first report that earlier ones were missed.
     while let Ok(heard) = timeout(Duration::from_millis(50), listener.recv()).await {
         assert_eq!(heard, Some(Heard::Missed));
     }
@@ -138,7 +138,7 @@ async fn a_notice_is_not_heard_before_its_write_ends() {
 }
 
 #[tokio::test]
-async fn a_write_that_says_the_same_again_is_heard_once() {
+async fn a_repeated_notice_of_a_write_is_received_once() {
     let fresh = Fresh::new();
     let mut listener = listen(&fresh.db);
     let many = |tx: &mut Tx<'_>| {
@@ -167,9 +167,9 @@ async fn a_listener_ends_with_the_database() {
 }
 
 #[tokio::test]
-async fn another_node_hears_what_was_committed_and_nothing_else() {
+async fn another_node_receives_notices_of_commits_and_nothing_else() {
     if engine() == Engine::Sqlite {
-        // A file has one node.
+        // SQLite has one node.
         return;
     }
     let fresh = Fresh::new();
@@ -183,19 +183,19 @@ async fn another_node_hears_what_was_committed_and_nothing_else() {
     assert!(node.read(count).await.unwrap() >= 1, "it is there for this node too");
     heard.insert(next_notice(&mut there).await);
     assert_eq!(heard, HashSet::from([about(1), about(2)]));
-    // And back; a node hears its own only once.
+    // And in the other direction; a node receives its own only once.
     node.write(add_and_tell(3)).await.unwrap();
     assert_eq!(next_notice(&mut there).await, about(3));
     for expected in [1, 2, 3] {
         assert_eq!(next_notice(&mut here).await, about(expected));
     }
-    // A command has no connection for it until it ends.
+    // A command connects its bus only at its end.
     let command = fresh.beside();
     command.write(add_and_tell(4)).await.unwrap();
     command.close();
     assert_eq!(next_notice(&mut here).await, about(4));
     assert_eq!(next_notice(&mut there).await, about(4));
-    // Many are sent in several lists.
+    // Many are sent in several payloads.
     let many = |tx: &mut Tx<'_>| {
         (1_000..4_000).for_each(|key| tx.notify(about(key)));
         add("some")(tx)
@@ -205,7 +205,7 @@ async fn another_node_hears_what_was_committed_and_nothing_else() {
     while heard.len() < 3_000 {
         heard.insert(next_notice(&mut there).await);
     }
-    // Too many to name are not lost either.
+    // Too many for the payloads are reported as missed.
     let many = |tx: &mut Tx<'_>| {
         (10_000..40_000).for_each(|key| tx.notify(about(key)));
         add("many")(tx)

@@ -1,4 +1,4 @@
-//! Reads: one snapshot each, of all that was acknowledged, and no way to write.
+//! Reads: one snapshot each, with everything acknowledged before, and no writes.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -9,10 +9,10 @@ use testing::{Engine, engine, is_about_sqlite};
 
 use crate::{Fresh, PATIENCE, add, all, asked, count, now};
 
-/// Threads for long reads, in each engine.
+/// Concurrent scans, in each engine.
 const SCANNERS: usize = 2;
 
-/// Long reads that may wait.
+/// Scans that may wait.
 fn queue() -> usize {
     match engine() {
         Engine::Sqlite => 256,
@@ -20,8 +20,7 @@ fn queue() -> usize {
     }
 }
 
-/// A write that adds somebody with a name that nobody has: a read may be run again, and what it has
-/// others do is done again then.
+/// A write that adds a user with a new name, because a read that calls it may run again.
 fn add_another() -> impl FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static {
     |tx| {
         let another = "INSERT INTO users (name) SELECT 'user ' || count(*) FROM users";
@@ -50,7 +49,7 @@ async fn a_read_sees_one_snapshot_while_others_commit() {
 }
 
 #[tokio::test]
-async fn the_same_read_may_ask_once_or_twice_and_has_one_snapshot_then() {
+async fn a_read_may_run_one_or_two_statements_on_one_snapshot() {
     let fresh = Fresh::new();
     fresh.db.write(add("ann")).await.unwrap();
     let ask = |twice: bool| {
@@ -71,7 +70,7 @@ async fn the_same_read_may_ask_once_or_twice_and_has_one_snapshot_then() {
         let (before, after) = ask(twice).await.unwrap();
         assert_eq!(before, after);
     }
-    // Nor does one that never finishes what it began hold on to the past.
+    // Nor does an unfinished query keep an old snapshot.
     fresh.db.write(add_another()).await.unwrap();
     let (before, _) = ask(false).await.unwrap();
     assert_eq!(fresh.db.read(count).await, Ok(before));
@@ -92,7 +91,7 @@ async fn a_scan_sees_one_snapshot_while_others_commit() {
     assert!(fresh.db.scan(count).await.unwrap() > before);
 }
 
-/// What the first two things hold.
+/// The values of the first two things.
 fn both(tx: &mut Tx<'_>) -> Result<(i64, i64)> {
     let mut one = |id: i64| {
         tx.query_one("SELECT whole FROM things WHERE id = ?1", &params![id], |row| row.int(0))
@@ -116,7 +115,7 @@ fn readers_on_many_threads_never_see_half_a_write() {
     let watch = || {
         loop {
             let (left, right) = now(db.read(both))?;
-            // At the end, or when the moves have failed.
+            // At the end, or after the moves have failed.
             if left + right != MOVES || left == 0 || begun.elapsed() > PATIENCE {
                 return Ok::<_, Error>((left, right));
             }
@@ -195,14 +194,14 @@ async fn a_read_that_fails_or_panics_does_not_harm_the_next() {
         assert_eq!(fresh.db.read(count).await, Ok(1));
         assert_eq!(fresh.db.scan(count).await, Ok(1));
     }
-    // None of them holds on to an old snapshot.
+    // None of them keeps an old snapshot.
     fresh.db.write(add("ben")).await.unwrap();
     assert_eq!(fresh.db.read(count).await, Ok(2));
     assert_eq!(fresh.db.scan(count).await, Ok(2));
 }
 
 #[tokio::test]
-async fn too_many_scans_are_busy_and_short_reads_go_on() {
+async fn too_many_scans_are_busy_and_short_reads_still_work() {
     let fresh = Fresh::new();
     fresh.db.write(add("ann")).await.unwrap();
     let (started, running) = channel();

@@ -1,4 +1,4 @@
-//! The values: what goes in comes out, and what does not fit is said.
+//! Values: returned as they were stored; a value of the wrong type is an error.
 
 use db::{Error, Tx, Value, params};
 
@@ -9,7 +9,7 @@ const FIND: &str = "SELECT whole, words, bytes FROM things WHERE id = ?1";
 
 type Thing = (Option<i64>, Option<String>, Option<Vec<u8>>);
 
-/// A row as it was found; nothing is distinguished from what is merely empty.
+/// A row as it was read, in which NULL differs from empty values.
 fn find(tx: &mut Tx<'_>, id: i64) -> db::Result<Thing> {
     tx.query_one(FIND, &params![id], |row| {
         let words = row.text(1).map(str::to_owned);
@@ -19,7 +19,7 @@ fn find(tx: &mut Tx<'_>, id: i64) -> db::Result<Thing> {
 }
 
 #[tokio::test]
-async fn values_of_all_four_kinds_come_back() {
+async fn values_of_all_four_types_come_back() {
     let fresh = Fresh::new();
     let keep = |tx: &mut Tx<'_>| {
         tx.execute(KEEP, &params![1, i64::MIN, "words", &[0, 255]])?;
@@ -67,7 +67,7 @@ async fn text_of_any_script_and_bytes_of_any_length_come_back_unchanged() {
 }
 
 #[tokio::test]
-async fn a_column_of_another_kind_is_refused() {
+async fn a_column_of_another_type_is_refused() {
     let fresh = Fresh::new();
     fresh.db.write(|tx| tx.execute(KEEP, &params![1, 7, "words", &[255]])).await.unwrap();
     let read = |tx: &mut Tx<'_>| {
@@ -75,12 +75,12 @@ async fn a_column_of_another_kind_is_refused() {
         let refused = |expected, column| Some(Error::Column { column, expected });
         tx.query_one(row, &[], |row| {
             for column in [1, 2, 3, 4] {
-                assert_eq!(row.int(column).err(), refused("a whole number", column));
-                assert_eq!(row.flag(column).err(), refused("a whole number", column));
+                assert_eq!(row.int(column).err(), refused("an integer", column));
+                assert_eq!(row.flag(column).err(), refused("an integer", column));
             }
             assert_eq!(row.flag(0).err(), refused("0 or 1", 0));
             for column in [1, 2, 4] {
-                let expected = refused("a whole number or nothing", column);
+                let expected = refused("an integer or NULL", column);
                 assert_eq!(row.opt_int(column).err(), expected);
             }
             for column in [0, 2, 3, 4] {
@@ -99,7 +99,7 @@ async fn a_column_of_another_kind_is_refused() {
 }
 
 #[tokio::test]
-async fn a_statement_used_again_forgets_its_values() {
+async fn a_reused_statement_forgets_its_parameters() {
     let fresh = Fresh::new();
     let null = Value::Null;
     let thing = fresh.db.write(move |tx| {
@@ -110,7 +110,7 @@ async fn a_statement_used_again_forgets_its_values() {
     });
     let three = (Some(4), Some("more".to_owned()), Some(vec![5]));
     assert_eq!(thing.await, Ok(((None, None, None), three.clone())));
-    // Nor does it matter which of them came first.
+    // The order of use does not matter.
     let thing = fresh.db.write(move |tx| {
         let update = "UPDATE things SET whole = ?2, words = ?3, bytes = ?4 WHERE id = ?1";
         tx.execute(update, &[Value::Int(1), null, null, null])?;
@@ -150,7 +150,7 @@ async fn a_list_of_ids_finds_what_is_in_it() {
 }
 
 #[tokio::test]
-async fn texts_are_in_the_order_of_their_bytes() {
+async fn texts_are_in_byte_order() {
     let fresh = Fresh::new();
     let sorted =
         ["", " ", "10", "9", "A", "Z", "a", "aa", "b", "z", "\u{e4}", "\u{ffff}", "\u{10000}"];

@@ -1,4 +1,4 @@
-//! The verbs: what they answer, and what they count.
+//! The methods of a transaction: what they return and count.
 
 use db::{Error, Tx, params};
 
@@ -7,7 +7,7 @@ use crate::{Fresh, add, all, count};
 const FIND: &str = "SELECT whole, words, bytes FROM things WHERE id = ?1";
 
 #[tokio::test]
-async fn a_row_that_is_not_there_is_no_row() {
+async fn a_missing_row_is_an_error_or_none() {
     let fresh = Fresh::new();
     let one = fresh.db.read(|tx| tx.query_one(FIND, &params![1], |row| row.int(0)));
     assert_eq!(one.await, Err(Error::NoRow));
@@ -84,7 +84,7 @@ async fn a_batch_that_fails_in_the_middle_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn returning_answers_and_changes_every_row() {
+async fn returning_returns_and_changes_every_row() {
     let fresh = Fresh::new();
     let insert = "INSERT INTO users (name) VALUES (?1) ON CONFLICT DO NOTHING RETURNING id";
     let ids = fresh.db.write(move |tx| {
@@ -95,7 +95,7 @@ async fn returning_answers_and_changes_every_row() {
         ])
     });
     assert_eq!(ids.await, Ok([Some(1), Some(2), None]));
-    // Only the first is answered, but all of them are changed.
+    // Only the first row is returned, but all of them are changed.
     let renamed = fresh.db.write(|tx| {
         let rename = "UPDATE users SET name = name || '!' RETURNING id";
         tx.query_opt(rename, &[], |row| row.int(0))
@@ -110,7 +110,7 @@ async fn returning_answers_and_changes_every_row() {
 }
 
 #[tokio::test]
-async fn an_insert_answers_the_id_of_its_row() {
+async fn an_insert_returns_the_id_of_its_row() {
     let fresh = Fresh::new();
     let insert = "INSERT INTO users (name) VALUES (?1) ON CONFLICT DO NOTHING";
     let ids = fresh.db.write(move |tx| {
@@ -125,7 +125,7 @@ async fn an_insert_answers_the_id_of_its_row() {
         tx.query_one(name, &params![cid], |row| Ok(row.text(0)?.to_owned()))
     });
     assert_eq!(found.await, Ok("cid".to_owned()));
-    // Nor is it the id of an earlier row where nothing was inserted.
+    // Nor the id of an earlier row if nothing was inserted.
     let nothing = fresh.db.write(move |tx| tx.insert(insert, &params!["cid"]));
     assert_eq!(nothing.await, Err(Error::NoRow));
     let twice = |tx: &mut Tx<'_>| tx.insert("INSERT INTO users (name) VALUES ('ben')", &[]);
@@ -134,7 +134,7 @@ async fn an_insert_answers_the_id_of_its_row() {
 }
 
 #[tokio::test]
-async fn a_transaction_counts_the_verbs_that_it_ran_and_no_others() {
+async fn a_transaction_counts_its_own_statements() {
     let fresh = Fresh::new();
     let counted = |tx: &mut Tx<'_>| {
         let mut counts = vec![tx.statements()];
@@ -153,7 +153,7 @@ async fn a_transaction_counts_the_verbs_that_it_ran_and_no_others() {
         counts.push(tx.statements());
         Ok::<_, Error>(counts)
     };
-    // They may share a commit, and each begins at none.
+    // They may share a commit; each count begins at zero.
     let (one, other) = tokio::join!(fresh.db.write(counted), fresh.db.write(counted));
     assert_eq!((one, other), (Ok(vec![0, 1, 2, 3, 6, 7]), Ok(vec![0, 1, 2, 3, 6, 7])));
 }

@@ -1,4 +1,4 @@
-//! Writes: answered after their commit, all or nothing, in bounded number.
+//! Writes: acknowledged after their commit, all or nothing, limited in number.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -14,9 +14,9 @@ use crate::{
 /// Writes that may wait, in each engine.
 const QUEUE: usize = 4096;
 
-/// Repeats `attempt` until all that it asked for while it held the writer was in one commit.
+/// Repeats `attempt` until all writes that it submitted while it held the writer share a commit.
 ///
-/// The writer gathers for a few milliseconds only, which a busy machine may cut short.
+/// The writer gathers for a few milliseconds only, which may be too short on a busy machine.
 pub(crate) async fn until_shared(attempt: impl AsyncFn(&Fresh)) {
     for _ in 0..200 {
         let fresh = Fresh::new();
@@ -28,8 +28,8 @@ pub(crate) async fn until_shared(attempt: impl AsyncFn(&Fresh)) {
     panic!("writes that waited together were never in one commit");
 }
 
-/// Attempts something with writes that wait until they can be run together: in one commit, or side
-/// by side where each has its own.
+/// Runs `attempt`, whose writes wait until they can run together: in one commit, or concurrently
+/// on PostgreSQL.
 async fn together(attempt: impl AsyncFn(&Fresh)) {
     match engine() {
         Engine::Sqlite => until_shared(attempt).await,
@@ -38,7 +38,7 @@ async fn together(attempt: impl AsyncFn(&Fresh)) {
 }
 
 #[tokio::test]
-async fn a_write_is_there_for_others_the_moment_it_is_answered() {
+async fn a_write_is_visible_to_others_once_it_is_acknowledged() {
     let fresh = Fresh::new();
     let beside = fresh.beside();
     for done in 1..=100 {
@@ -49,7 +49,7 @@ async fn a_write_is_there_for_others_the_moment_it_is_answered() {
 }
 
 #[tokio::test]
-async fn what_is_not_committed_is_seen_by_nobody() {
+async fn uncommitted_changes_are_invisible_to_others() {
     let fresh = Fresh::new();
     let reader = fresh.others();
     let seen = fresh.db.write(move |tx| {
@@ -60,7 +60,7 @@ async fn what_is_not_committed_is_seen_by_nobody() {
 }
 
 #[tokio::test]
-async fn a_write_that_fails_leaves_nothing_behind() {
+async fn a_write_that_fails_leaves_no_changes() {
     #[derive(Debug, PartialEq)]
     enum Refusal {
         NotThisOne,
@@ -90,7 +90,7 @@ async fn a_write_that_fails_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_failed_write_costs_its_neighbours_nothing() {
+async fn a_failed_write_does_not_affect_others() {
     together(async |fresh| {
         let go = hold(&fresh.db);
         let first = asked(fresh.db.write(add("ann"))).await;
@@ -106,7 +106,7 @@ async fn a_failed_write_costs_its_neighbours_nothing() {
         drop(go);
         let mut both = [first.await, twice.await];
         if engine() == Engine::Postgres {
-            // Either of them may have been the first.
+            // Either of them may have run first.
             both.sort_by_key(Result::is_err);
         }
         assert_eq!(both, [Ok(()), Err(Error::Unique("users_name_key".into()))]);
@@ -118,7 +118,7 @@ async fn a_failed_write_costs_its_neighbours_nothing() {
 }
 
 #[tokio::test]
-async fn a_panic_undoes_its_write_and_costs_its_neighbours_nothing() {
+async fn a_panic_undoes_its_write_and_does_not_affect_others() {
     together(async |fresh| {
         let go = hold(&fresh.db);
         let first = asked(fresh.db.write(add("ann"))).await;
@@ -164,7 +164,7 @@ async fn every_kind_of_change_of_a_failed_write_is_undone() {
             let names = [params!["ben"], params!["ann"]];
             tx.batch("INSERT INTO users (name) VALUES (?1)", &names).map(drop)
         },
-        // It fails in the middle of the statement, at the first row that it answers.
+        // It fails in the middle of the statement, at the first returned row.
         |tx| tx.query("DELETE FROM users RETURNING id", &[], |row| row.text(0).map(drop)).map(drop),
     ];
     for change in changes {
@@ -194,7 +194,7 @@ async fn every_kind_of_change_of_a_failed_write_is_undone() {
 }
 
 #[tokio::test]
-async fn a_violated_constraint_is_named_by_table_and_columns() {
+async fn a_violated_constraint_is_named_after_table_and_columns() {
     let fresh = Fresh::new();
     let statements = [
         ("INSERT INTO users (name) VALUES ('ann')", "users_name_key"),
@@ -203,7 +203,7 @@ async fn a_violated_constraint_is_named_by_table_and_columns() {
         }),
         ("INSERT INTO seats (hall, seat) VALUES ('big', 7)", "seats_hall_seat_key"),
         ("INSERT INTO marks (owner, place) VALUES (1, 2)", "marks_owner_place_key"),
-        // A table may have had another name when its constraints got theirs.
+        // The constraints of a renamed table are named after its old name.
         ("INSERT INTO renamed (id) VALUES (1)", "renamed_id_key"),
         ("INSERT INTO renamed (id, word) SELECT 2 + count(*), 'a' FROM renamed", {
             "renamed_word_key"
@@ -222,14 +222,14 @@ async fn a_violated_constraint_is_named_by_table_and_columns() {
 }
 
 #[tokio::test]
-async fn a_statement_that_failed_ends_its_transaction_whatever_the_closure_makes_of_it() {
+async fn a_failed_statement_ends_its_transaction_even_if_the_closure_ignores_it() {
     let fresh = Fresh::new();
     let unique = || Error::Unique("users_name_key".into());
     fresh.db.write(add("ann")).await.unwrap();
     let stubborn = fresh.db.write(move |tx| {
         add("ben")(tx)?;
         assert_eq!(add("ann")(tx), Err(unique()));
-        // Whatever comes after it is the same failure, and is not even asked.
+        // Every later statement fails in the same way, without being run.
         assert_eq!(add("cid")(tx), Err(unique()));
         assert_eq!(count(tx), Err(unique()));
         let batch = tx.batch("DELETE FROM users WHERE name = ?1", &[params!["ann"]]);
@@ -243,7 +243,7 @@ async fn a_statement_that_failed_ends_its_transaction_whatever_the_closure_makes
         Err::<(), _>(Error::NoRow)
     });
     assert_eq!(own.await, Err(Error::NoRow), "what it says itself is kept");
-    // What a closure makes of the rows is no failure of the statement.
+    // A closure that cannot use a row does not make the statement fail.
     let surprised = fresh.db.write(|tx| {
         add("ben")(tx)?;
         tx.query_one("SELECT id FROM users", &[], |row| row.text(0).map(drop)).unwrap_err();
@@ -261,7 +261,7 @@ async fn a_statement_that_failed_ends_its_transaction_whatever_the_closure_makes
 }
 
 #[tokio::test]
-async fn a_full_queue_is_busy_and_takes_writes_again_when_it_has_room() {
+async fn a_full_queue_is_busy_until_it_has_room_again() {
     let fresh = Fresh::new();
     let done = Arc::new(AtomicUsize::new(0));
     let go = hold(&fresh.db);
@@ -277,7 +277,7 @@ async fn a_full_queue_is_busy_and_takes_writes_again_when_it_has_room() {
     assert_eq!(fresh.db.write_later(add("too many")), Err(Error::Busy));
     let running = at_once();
     assert_eq!(fresh.db.stats().queued, QUEUE + running, "the waiting and the running");
-    // Reads of a file do not stand in that queue.
+    // Reads do not go through that queue on SQLite.
     let read = if engine() == Engine::Sqlite { Ok(0) } else { Err(Error::Busy) };
     assert_eq!(fresh.db.read(count).await, read);
     drop(go);
@@ -288,7 +288,7 @@ async fn a_full_queue_is_busy_and_takes_writes_again_when_it_has_room() {
 }
 
 #[tokio::test]
-async fn a_write_for_later_happens() {
+async fn a_write_for_later_runs() {
     let fresh = Fresh::new();
     fresh.db.write_later(add("ann")).unwrap();
     until(|| fresh.db.stats().writes == 1);
@@ -296,7 +296,7 @@ async fn a_write_for_later_happens() {
 }
 
 #[tokio::test]
-async fn a_write_happens_although_its_caller_has_gone() {
+async fn a_write_runs_even_if_its_caller_has_gone() {
     let fresh = Fresh::new();
     let go = hold(&fresh.db);
     drop(asked(fresh.db.write(add("ann"))).await);
@@ -307,7 +307,7 @@ async fn a_write_happens_although_its_caller_has_gone() {
 }
 
 #[tokio::test]
-async fn closing_finishes_what_was_asked_for() {
+async fn closing_finishes_queued_writes() {
     let fresh = Fresh::new();
     close_while_300_wait(&fresh).await;
     assert_eq!(fresh.names().len(), 300);
@@ -331,7 +331,7 @@ async fn a_closed_database_refuses_writes_and_can_be_opened_again() {
 }
 
 #[tokio::test]
-async fn the_figures_count_what_was_committed() {
+async fn the_figures_count_commits() {
     let fresh = Fresh::new();
     assert_eq!(fresh.db.stats(), db::Stats::default());
     for name in ["ann", "ben", "cid"] {
@@ -339,19 +339,19 @@ async fn the_figures_count_what_was_committed() {
     }
     fresh.db.write(add("ann")).await.unwrap_err();
     fresh.db.write(|_tx| -> Result<()> { panic!("on purpose") }).await.unwrap_err();
-    // Who is answered goes a moment later.
+    // The count drops a moment after the answer.
     until(|| fresh.db.stats().queued == 0);
     let stats = fresh.db.stats();
     assert_eq!((stats.writes, stats.commits), (3, 3));
     match engine() {
-        // The log is measured a moment later, when it is copied back.
+        // The log is measured later, when it is copied back.
         Engine::Sqlite => until(|| fresh.db.stats().log_pages > 0),
         Engine::Postgres => assert!((1..=CONNECTIONS).contains(&stats.connections)),
     }
 }
 
 #[tokio::test]
-async fn a_sound_storage_does_not_report_a_failure() {
+async fn working_storage_reports_no_failure() {
     let fresh = Fresh::new();
     let failed = asked(fresh.db.failed()).await;
     fresh.db.write(add("ann")).await.unwrap();

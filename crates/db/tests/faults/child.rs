@@ -1,7 +1,7 @@
-//! The process that the tests break: a database that is told by lines what to do.
+//! The process that the tests break: a database that is controlled by lines on its input.
 //!
-//! It is this test binary itself, started again with the folder of the database in a variable.
-//! One line asks, one line answers: `ok`, `error …` or what was asked for.
+//! It is this test binary, started again with the folder of the database in a variable. Each line
+//! is answered by one line: `ok`, `error …` or a result.
 
 use std::fmt::Debug;
 use std::fs;
@@ -35,9 +35,9 @@ const NEWER: &[Migration] = &[
     },
 ];
 const INSERT: &str = "INSERT INTO rows (number, filling) VALUES (?1, ?2)";
-/// Writes that a stream asks for at once, so that they share commits.
+/// Writes that a stream submits at once, so that they share commits.
 pub(crate) const AT_ONCE: usize = 8;
-/// More than the engine keeps in memory of one transaction.
+/// More than SQLite keeps in memory for one transaction.
 const TOO_BIG: usize = 20_000_000;
 
 #[test]
@@ -46,7 +46,7 @@ const TOO_BIG: usize = 20_000_000;
 fn serve() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    // What the test harness has begun to print ends here.
+    // Ends the line that the test harness has begun.
     say(&"\nready");
     runtime.block_on(Child { folder: folder.into(), db: None }.serve());
 }
@@ -57,7 +57,7 @@ struct Child {
 }
 
 fn say(line: &dyn std::fmt::Display) {
-    // A test that has gone away needs no answer; then the input ends too.
+    // A test that has ended needs no answer; the input ends then, too.
     writeln!(stdout(), "{line}").unwrap_or_default();
 }
 
@@ -145,7 +145,7 @@ impl Child {
         self.db.as_ref().expect("it was opened")
     }
 
-    /// Begins a write and ends it only when the storage has failed.
+    /// Begins a write that ends only when the storage has failed.
     async fn patient(&self, number: i64) {
         let (go, wait) = channel::<()>();
         let mut row = row(number, 10);
@@ -161,7 +161,7 @@ impl Child {
         answer(&tokio::join!(self.db().write(write), fail).0);
     }
 
-    /// Writes rows in one commit, if the machine allows; a line for each, and how many were run.
+    /// Writes rows, in one commit if possible. Answers a line for each, and how many ran.
     async fn batch(&self, from: i64, to: i64) {
         let (go, wait) = channel::<()>();
         let (started, running) = channel();
@@ -185,7 +185,7 @@ impl Child {
                 })
             })
             .collect();
-        // All of them are asked for before the writer goes on.
+        // All of them are submitted before the writer continues.
         tokio::task::yield_now().await;
         drop(go);
         for write in writes {
@@ -194,7 +194,7 @@ impl Child {
         say(&ran.load(Relaxed));
     }
 
-    /// Writes rows without end and says the number of each when it is acknowledged.
+    /// Writes rows without end, and prints the number of each acknowledged one.
     async fn stream(&self, from: i64) {
         let mut first = from;
         loop {
@@ -214,7 +214,7 @@ impl Child {
     }
 }
 
-/// A write that goes on after an error of the engine as if nothing had happened.
+/// A write that ignores an error of the engine.
 fn stubborn(number: i64) -> impl FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static {
     move |tx| {
         let failed = tx.execute(INSERT, &params![number, &*vec![7_u8; TOO_BIG]]);
@@ -224,7 +224,7 @@ fn stubborn(number: i64) -> impl FnMut(&mut Tx<'_>) -> Result<()> + Send + 'stat
     }
 }
 
-/// What does not care whether its statement failed.
+/// A closure that ignores whether its statement failed.
 #[expect(clippy::unnecessary_wraps, reason = "that is what is asked of it")]
 fn deaf(tx: &mut Tx<'_>) -> Result<()> {
     drop(numbers(tx));

@@ -1,4 +1,4 @@
-//! Migration, backup and restore on a full or failing disk: all of it or nothing.
+//! Migration, backup and restore on a full or failing disk: all or nothing.
 
 use std::fs;
 
@@ -27,7 +27,7 @@ fn a_backup_on_a_full_or_failing_disk_leaves_nothing() {
     let faults = [
         Fault::once(Write, ".partial", ENOSPC),
         Fault::once(Write, ".partial", EIO),
-        // The engine syncs the copy, and so do we.
+        // SQLite syncs the copy, and so do we.
         Fault::once(Sync, ".partial", EIO),
         Fault::once(Sync, ".partial", EIO).after(1),
         Fault::once(Rename, ".partial", EIO),
@@ -38,7 +38,7 @@ fn a_backup_on_a_full_or_failing_disk_leaves_nothing() {
         assert!(answer.starts_with("error "), "{answer} with {fault:?}");
         assert_eq!(place.hits(), 1);
         assert!(!target.exists() && !place.path("backup.partial").exists(), "{fault:?}");
-        // It is another file that failed, and the server goes on.
+        // Another file failed, and the server continues.
         assert_eq!(server.ask("sound"), "ok");
     }
     place.heal();
@@ -75,7 +75,7 @@ fn a_restore_that_cannot_copy_the_old_log_back_keeps_it() {
     let place = Place::new();
     let mut server = place.open();
     assert_eq!(server.ask("backup backup"), "ok");
-    // What is acknowledged now stays in the log.
+    // Writes acknowledged from now on stay in the log.
     place.arm(Fault::once(Write, FILE, ENOSPC).forever());
     assert_eq!(server.ask("write 3"), "ok");
     drop(server.kill());

@@ -7,7 +7,7 @@ use crate::place::Operation::{Link, Rename, Sync, Truncate, Unlink, Write};
 use crate::place::{FILE, Fault, KILLED, Place, Server};
 
 #[test]
-fn what_was_acknowledged_survives_a_kill_once_and_in_order() {
+fn acknowledged_writes_survive_a_kill_once_and_in_order() {
     let place = Place::new();
     let mut acknowledged = 2;
     for more in [1, 2, 7, 30, 100, 300, 1000, 3000, 5000, 8000] {
@@ -23,7 +23,7 @@ fn what_was_acknowledged_survives_a_kill_once_and_in_order() {
     all_of(&place.rows_of_a_new_start(), acknowledged);
 }
 
-/// The number of rows, which are those acknowledged and at most the few asked for after them.
+/// The number of rows: those acknowledged, and at most the few submitted after them.
 fn all_of(rows: &str, acknowledged: usize) -> usize {
     let rows: Vec<usize> = rows.split(' ').map(|row| row.parse().expect("a number")).collect();
     let there = rows.len();
@@ -33,9 +33,9 @@ fn all_of(rows: &str, acknowledged: usize) -> usize {
     there
 }
 
-/// Kills the process at each system call of `command` in turn; returns when it has no more.
+/// Kills the process at each system call of `command` in turn, until there are no more.
 ///
-/// `begin` makes a new place and opens what the command needs; `check` looks at what was left.
+/// `begin` prepares what the command needs; `check` examines what is left.
 fn killed_at_each_step(
     begin: impl Fn() -> (Place, Server),
     command: &str,
@@ -59,7 +59,7 @@ fn killed_at_each_step(
 }
 
 #[test]
-fn a_write_that_is_killed_at_any_step_is_there_or_not() {
+fn a_write_that_is_killed_at_any_step_happens_or_not() {
     let begin = || {
         let place = Place::new();
         let server = place.open();
@@ -88,13 +88,13 @@ fn a_migration_that_is_killed_at_any_step_is_done_or_not() {
 }
 
 #[test]
-fn a_backup_that_is_killed_at_any_step_is_whole_or_not_there() {
+fn a_backup_that_is_killed_at_any_step_is_complete_or_missing() {
     let begin = || {
         let place = Place::new();
         let server = place.start();
         (place, server)
     };
-    // The children run in the folder of the database.
+    // The child processes run in the folder of the database.
     killed_at_each_step(begin, "backup backup", |place, when| {
         place.heal();
         let target = place.path("backup");
@@ -114,7 +114,7 @@ fn a_restore_that_is_killed_at_any_step_leaves_the_old_or_the_new_database() {
         let mut server = place.open();
         assert_eq!(server.ask("backup backup"), "ok");
         assert_eq!(server.ask("write 3"), "ok");
-        // Its log is left to the restore.
+        // Its log is left for the restore.
         drop(server.kill());
         let server = place.start();
         (place, server)

@@ -1,4 +1,4 @@
-//! A database in a folder, the process that has it open, and the switch for its faults.
+//! A database in a folder, the process that has it open, and the control of its faults.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -15,16 +15,16 @@ use tempfile::TempDir;
 
 use crate::child;
 
-/// Longer than anything here takes; after it the test has failed.
+/// Longer than anything here takes; a test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What is to fail, on files whose name has this ending.
+/// Which operation fails, on files whose name ends like this.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
     pub(crate) operation: Operation,
     ending: &'static str,
     pub(crate) error: i32,
-    /// So many go well first, and then so many fail.
+    /// How many operations succeed first, and how many fail then.
     pub(crate) passing: i32,
     failing: i32,
 }
@@ -43,10 +43,10 @@ pub(crate) enum Operation {
 }
 
 pub(crate) const EIO: i32 = 5;
-/// Not an error of the device: the process is killed at that operation.
+/// Not an error: the process is killed at that operation.
 pub(crate) const KILLED: i32 = 0;
 pub(crate) const ENOSPC: i32 = 28;
-/// What a network file system says of a file that has gone.
+/// The error of a network file system for a file that is gone.
 pub(crate) const ESTALE: i32 = 116;
 pub(crate) const LOG: &str = "-wal";
 pub(crate) const INDEX: &str = "-shm";
@@ -67,13 +67,13 @@ impl Fault {
     }
 }
 
-/// The library that lets system calls fail, compiled at its first use.
+/// The library that makes system calls fail, compiled at its first use.
 fn shim() -> &'static Path {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     SHIM.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/shim.c");
         let ready = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shim.so");
-        // Another run may be using the last one: it keeps it under a rename.
+        // Renamed, because another run may be using the previous one.
         let made = ready.with_extension(std::process::id().to_string());
         let mut cc = Command::new("cc");
         cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&made).arg(source).arg("-ldl");
@@ -84,7 +84,7 @@ fn shim() -> &'static Path {
     })
 }
 
-/// A folder with a database, and the switch for its faults.
+/// A folder with a database, and the control of its faults.
 pub(crate) struct Place {
     pub(crate) folder: TempDir,
     control: File,
@@ -111,7 +111,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// Lets this fail from now on.
+    /// Makes this fail from now on.
     pub(crate) fn arm(&self, fault: Fault) {
         let mut bytes = [0; 64];
         let numbers = [fault.operation as i32, fault.error, fault.passing, fault.failing, 0];
@@ -122,7 +122,7 @@ impl Place {
         self.control.write_all_at(&bytes, 0).expect("the file can be written");
     }
 
-    /// Lets the device work again.
+    /// Makes the device work again.
     pub(crate) fn heal(&self) {
         self.arm(Fault::once(Operation::Nothing, "", 0));
     }
@@ -134,7 +134,7 @@ impl Place {
         i32::from_ne_bytes(bytes)
     }
 
-    /// Starts the process, and opens nothing yet.
+    /// Starts the process without opening the database.
     pub(crate) fn start(&self) -> Server {
         let mut command = Command::new(std::env::current_exe().expect("it runs"));
         command.env("LD_PRELOAD", shim()).env("FAULT_CONTROL", self.path("control"));
@@ -147,12 +147,12 @@ impl Place {
         server
     }
 
-    /// Starts the process anew on a device that works, and reads what is there.
+    /// Starts the process again on a working device, and reads the rows.
     pub(crate) fn rows_of_a_new_start(&self) -> String {
         self.rows_after("open")
     }
 
-    /// As [`Place::rows_of_a_new_start`], with another way to open it.
+    /// As [`Place::rows_of_a_new_start`], opened with another command.
     pub(crate) fn rows_after(&self, open: &str) -> String {
         self.heal();
         let mut server = self.start();
@@ -173,7 +173,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `command` as the child; nothing where it ends before it is ready.
+    /// Starts `command` as the child; `None` if it ends before it is ready.
     pub(crate) fn start(mut command: Command, folder: &Path) -> Option<Self> {
         let mut process = command
             .args(["--exact", "child::serve", "--ignored", "--nocapture"])
@@ -211,7 +211,7 @@ impl Server {
         self.line()
     }
 
-    /// Asks for what may be the last that it is asked; nothing where it died of that.
+    /// Sends a line; `None` if the process died.
     pub(crate) fn ask_once(mut self, command: &str) -> Option<String> {
         self.tell(command);
         match self.lines.recv_timeout(PATIENCE) {
@@ -225,26 +225,26 @@ impl Server {
         }
     }
 
-    /// Asks for what must fail because the storage has failed for good.
+    /// Sends a line that must fail, because the storage has failed for good.
     pub(crate) fn ask_in_vain(&mut self, command: &str) {
         let answer = self.ask(command);
         assert!(answer.starts_with("error Failed("), "{answer} to {command}");
     }
 
-    /// Lets it close the database and end.
+    /// Makes it close the database and end.
     pub(crate) fn leave(mut self) {
         drop(self.input.take());
         assert!(self.process.wait().expect("it ends").success());
     }
 
-    /// Kills it; what it had still said is answered.
+    /// Kills it and returns the rest of its output.
     pub(crate) fn kill(mut self) -> Vec<String> {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it ends");
         self.lines.iter().collect()
     }
 
-    /// How a process may end: in peace, or by the power being cut.
+    /// How a process may end: regularly, or killed.
     pub(crate) fn ends() -> [fn(Self); 2] {
         [Self::leave, |server| drop(server.kill())]
     }
@@ -258,7 +258,7 @@ impl Drop for Server {
     }
 }
 
-/// Waits until something holds that another process does.
+/// Waits until a condition holds that another process brings about.
 pub(crate) fn until(holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {

@@ -1,4 +1,4 @@
-//! The address of a server, and that nobody sees the password in it.
+//! Addresses of servers, which never show their passwords.
 
 use std::path::Path;
 
@@ -40,7 +40,7 @@ fn a_wrong_address_is_refused_and_never_repeated() {
         "postgres://ann:hunter2@host/",
         "postgres://ann:hunter2@host:port/post",
         "postgres://ann:hunter2@host:99999/post",
-        // The @ of a password should have been written in another way.
+        // The @ in the password should be %40.
         "postgres://ann:pass@hunter2@host/post",
         "postgres://ann:hunter2@host/post?sslmode=hunter2",
         "postgres://ann:hunter2@host/post?sslmode=disable&sslrootcert=/hunter2",
@@ -61,7 +61,8 @@ fn neither_errors_nor_options_show_a_password() {
         notices: Some("postgres://ann:hunter2@host/post".to_owned()),
         ..Options::default()
     };
-    assert!(!format!("{:?}", options()).contains("hunter2"), "{:?}", options());
+    let address = url("postgres://ann@host/post", options());
+    assert!(!format!("{address:?} {address}").contains("hunter2"), "{address:?}");
     let wrong = Options { notices: Some("postgres://ann:hunter2@host".to_owned()), ..options() };
     let error = Url::with("postgres://ann@host/post", Path::new("/"), wrong).unwrap_err();
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
@@ -74,7 +75,7 @@ fn neither_errors_nor_options_show_a_password() {
 }
 
 #[test]
-fn what_only_a_file_can_have_done_to_it_is_not_for_a_server() {
+fn operations_on_files_are_refused_for_a_server() {
     let Some(opened) = Opened::new() else { return };
     let url = url(&opened.address, Options::default());
     let unsupported = |error: Option<Error>| matches!(error, Some(Error::Unsupported(_)));

@@ -1,4 +1,4 @@
-//! A network that swallows everything, or cuts.
+//! A network that drops everything, or cuts connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -8,11 +8,11 @@ use db::{Db, Error, Tx};
 use testing::Proxy;
 
 use crate::{
-    BOUND, CONNECTIONS, Opened, assert_all_slots_are_there, counters, increment, note, notes, open,
-    usual,
+    BOUND, CONNECTIONS, Opened, assert_all_connections_work, counters, increment, note, notes,
+    open, usual,
 };
 
-/// The same database through a proxy, and the proxy.
+/// The database through a proxy, and the proxy.
 fn through_a_proxy(opened: &Opened) -> (Db, Arc<Proxy>) {
     let (before, rest) = opened.address.split_once("://").expect("it is a URL");
     let (host, database) = rest.split_once('/').expect("it names a database");
@@ -27,7 +27,7 @@ fn through_a_proxy(opened: &Opened) -> (Db, Arc<Proxy>) {
 async fn a_commit_whose_answer_never_comes_is_unknown_in_time() {
     let Some(opened) = Opened::new() else { return };
     let (db, proxy) = through_a_proxy(&opened);
-    assert_all_slots_are_there(&db).await;
+    assert_all_connections_work(&db).await;
     let hole = Arc::clone(&proxy);
     let runs = Arc::new(AtomicUsize::new(0));
     let ran = Arc::clone(&runs);
@@ -42,16 +42,16 @@ async fn a_commit_whose_answer_never_comes_is_unknown_in_time() {
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
     assert_eq!(runs.load(SeqCst), 1, "it must not be tried again");
     proxy.black_hole(false);
-    assert_all_slots_are_there(&db).await;
+    assert_all_connections_work(&db).await;
     assert!(db.read(notes).await.unwrap().len() <= 1);
 }
 
 #[tokio::test]
-async fn nothing_hangs_on_a_connection_that_swallows_everything() {
+async fn no_request_hangs_on_a_connection_that_drops_everything() {
     let Some(opened) = Opened::new() else { return };
     let (db, proxy) = through_a_proxy(&opened);
-    assert_all_slots_are_there(&db).await;
-    // More than there are connections: those that wait have no more time than the others.
+    assert_all_connections_work(&db).await;
+    // More than there are connections; those that wait have no more time than the others.
     let hole = Arc::clone(&proxy);
     let begun = Instant::now();
     let writer = db.clone();
@@ -79,24 +79,24 @@ async fn nothing_hangs_on_a_connection_that_swallows_everything() {
     assert!(matches!(first, Err(Error::Unavailable(_))), "{first:?}");
     for other in others {
         match other.await.unwrap() {
-            // It was faster, or it was committing; none of them is told anything else.
+            // It was faster, or it was committing; there is no other result.
             Ok(()) | Err(Error::Unavailable(_) | Error::Unknown) => {}
             Err(error) => panic!("{error:?}"),
         }
     }
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
-    // New connections are swallowed as well.
+    // New connections get no answer either.
     let begun = Instant::now();
     let later = db.read(notes).await;
     assert!(matches!(later, Err(Error::Unavailable(_))), "{later:?}");
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
     proxy.black_hole(false);
-    assert_all_slots_are_there(&db).await;
+    assert_all_connections_work(&db).await;
     assert_eq!(db.read(counters).await, Ok(vec![0, 0]), "nothing of the first");
 }
 
 #[tokio::test]
-async fn a_connection_that_is_cut_in_the_middle_is_made_again_and_nothing_happens_twice() {
+async fn after_a_cut_connection_work_runs_again_but_never_twice() {
     let Some(opened) = Opened::new() else { return };
     let (db, proxy) = through_a_proxy(&opened);
     for round in 1..=10 {
@@ -113,5 +113,5 @@ async fn a_connection_that_is_cut_in_the_middle_is_made_again_and_nothing_happen
         assert_eq!(db.read(counters).await, Ok(vec![round, round]));
         proxy.cut();
     }
-    assert_all_slots_are_there(&db).await;
+    assert_all_connections_work(&db).await;
 }

@@ -1,4 +1,4 @@
-//! A pooler between us and the server, which gives each transaction another session.
+//! A pooler before the server, which gives each transaction another session.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -12,11 +12,11 @@ use std::time::Duration;
 use db::{Db, Error, Options, Result, Tx, params};
 
 use crate::{
-    CONNECTIONS, SCHEMA, assert_all_slots_are_there, cluster, counters, increment, left_out,
+    CONNECTIONS, SCHEMA, assert_all_connections_work, cluster, counters, increment, left_out,
     lock_first_counter, meet, note, notes, open, patient, until, url,
 };
 
-/// What callers do all day, and what must not happen to them.
+/// The usual operations of callers, and what must not go wrong with them.
 pub(crate) async fn assert_the_main_paths_work(db: &Db) {
     let ids = db.write(|tx| {
         let insert = "INSERT INTO notes (words) VALUES (?1)";
@@ -79,10 +79,10 @@ pub(crate) async fn assert_the_main_paths_work(db: &Db) {
     });
     assert_eq!(panicked.await, Err(Error::Panicked("on purpose".into())));
     assert_eq!(db.read(notes).await, Ok(sorted.to_vec()));
-    assert_all_slots_are_there(db).await;
+    assert_all_connections_work(db).await;
 }
 
-/// A lock is not waited for longer than it should be.
+/// Asserts that waiting for a lock is limited.
 async fn assert_locks_are_busy(db: &Db) {
     let (go, holder) = lock_first_counter(db).await;
     assert_eq!(db.write(|tx| increment(tx, 1)).await, Err(Error::Busy));
@@ -90,7 +90,7 @@ async fn assert_locks_are_busy(db: &Db) {
     assert_eq!(holder.await.expect("it does not panic"), Ok(()));
 }
 
-/// A running pooler; it ends with the value.
+/// A running pooler, which ends when this is dropped.
 struct Pooler {
     process: Child,
     port: u16,
@@ -98,13 +98,13 @@ struct Pooler {
 }
 
 impl Pooler {
-    /// In front of a server, with fewer sessions there than we have connections.
+    /// A pooler with fewer sessions than we have connections.
     fn start(server: u16) -> Option<Self> {
         let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"];
         let program = program.into_iter().find(|program| Path::new(program).is_file())?;
         let folder = tempfile::tempdir_in("/tmp").expect("a folder can be made");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
-        // Below those of outgoing connections: such a port may connect to itself.
+        // Below the range of outgoing connections, where a port could connect to itself.
         let mut ports = (10_000_u16..15_000).skip(std::process::id() as usize % 4_000);
         let port = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
         let port = port.expect("a port is free");
@@ -116,7 +116,7 @@ impl Pooler {
             CONNECTIONS + 1,
         );
         fs::write(&settings, text).expect("it can be written");
-        // It does not outlive us, and refuses to be root's.
+        // It must end with us, and refuses to run as root.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         if rustix::process::getuid().is_root() {
@@ -137,7 +137,7 @@ impl Drop for Pooler {
 }
 
 #[tokio::test]
-async fn behind_pgbouncer_the_same_is_promised() {
+async fn the_promises_hold_behind_pgbouncer() {
     let Some(cluster) = cluster() else { return };
     let Some(pooler) = Pooler::start(cluster.port()) else { return left_out() };
     let direct = cluster.url("postgres");
@@ -151,11 +151,11 @@ async fn behind_pgbouncer_the_same_is_promised() {
     Db::migrate(&url(&address, options()), SCHEMA, 1).expect("it can be migrated");
     cluster.sql("postgres", "ALTER DATABASE postgres SET synchronous_commit = off");
     let db = open(&address, options()).expect("it can be opened");
-    // Others share its sessions, and each finds them as they are for everybody.
+    // Other clients of its sessions find them with their default settings.
     let other = open(&address, options()).expect("it can be opened");
     assert_the_main_paths_work(&db).await;
     assert_locks_are_busy(&db).await;
-    assert_all_slots_are_there(&other).await;
+    assert_all_connections_work(&other).await;
     let synchronous = db.write(|tx| {
         let setting = "SELECT current_setting('synchronous_commit')";
         tx.query_one(setting, &[], |row| Ok(row.text(0)?.to_owned()))
@@ -168,7 +168,7 @@ async fn behind_pgbouncer_the_same_is_promised() {
     // Notices go around the pooler.
     let (pass_on, mut heard_there) = tokio::sync::mpsc::unbounded_channel();
     other.listen(move |notice| {
-        // Nobody may be interested any more.
+        // The other end of the channel may have been dropped.
         let _ = pass_on.send(notice);
     });
     let notice = db::Notice { topic: 1, key: 2 };

@@ -1,4 +1,4 @@
-//! Servers that stop, and others that are to be used instead.
+//! Servers that stop, and others that replace them.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use db::{Db, Error, Options};
 use testing::{Cluster, Proxy};
 
 use crate::{
-    BOUND, PATIENCE, assert_all_slots_are_there, cluster, migrate, note, notes, open, patient,
+    BOUND, PATIENCE, assert_all_connections_work, cluster, migrate, note, notes, open, patient,
     until, usual,
 };
 
@@ -27,7 +27,7 @@ fn sessions(cluster: &Cluster) -> usize {
     cluster.sql("postgres", ours).len()
 }
 
-/// Writes until it is possible, and says at which number it was.
+/// Writes until one succeeds, and returns its number.
 async fn written(db: &Db, name: &str) -> String {
     let begun = Instant::now();
     for number in 0.. {
@@ -42,11 +42,11 @@ async fn written(db: &Db, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_server_that_is_stopped_is_said_at_once_and_used_again_when_it_is_back() {
+async fn a_stopped_server_is_reported_at_once_and_used_again_later() {
     let Some(cluster) = cluster() else { return };
     migrate(&cluster.url("postgres"));
     let db = open(&cluster.url("postgres"), patient()).unwrap();
-    assert_all_slots_are_there(&db).await;
+    assert_all_connections_work(&db).await;
     for round in ["first", "second"] {
         db.write(note(round)).await.unwrap();
         cluster.stop();
@@ -61,31 +61,31 @@ async fn a_server_that_is_stopped_is_said_at_once_and_used_again_when_it_is_back
         assert!(matches!(again, Some(Error::Unavailable(_))), "{again:?}");
         cluster.start_again();
         assert_eq!(db.write(note(format!("after the {round}"))).await, Ok(()), "at once");
-        assert_all_slots_are_there(&db).await;
+        assert_all_connections_work(&db).await;
     }
     assert_eq!(words(&cluster), ["after the first", "after the second", "first", "second"]);
 }
 
 #[tokio::test]
-async fn of_several_hosts_the_one_that_can_be_written_to_is_used() {
+async fn of_several_hosts_the_writable_one_is_used() {
     let Some(primary) = cluster() else { return };
     migrate(&primary.url("postgres"));
     let standby = primary.standby("second");
     primary.make_synchronous(&["second"]);
     let both = address(&[standby.port(), primary.port()]);
     let db = open(&both, patient()).unwrap();
-    assert_all_slots_are_there(&db).await;
+    assert_all_connections_work(&db).await;
     db.write(note("before")).await.unwrap();
     assert_eq!(sessions(&standby), 0, "none stays on the one that is read-only");
     primary.kill();
     standby.promote();
     let after = written(&db, "after").await;
-    assert_all_slots_are_there(&db).await;
+    assert_all_connections_work(&db).await;
     assert_eq!(words(&standby), [after, "before".to_owned()]);
 }
 
 #[tokio::test]
-async fn a_host_that_takes_connections_and_says_nothing_is_passed_over() {
+async fn a_host_that_accepts_connections_but_never_answers_is_skipped() {
     let Some(cluster) = cluster() else { return };
     migrate(&cluster.url("postgres"));
     let silent = Proxy::start(cluster.port());
@@ -99,7 +99,7 @@ async fn a_host_that_takes_connections_and_says_nothing_is_passed_over() {
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
 }
 
-/// Two servers that know nothing of each other, the same database on both, open at the first.
+/// Two independent servers with the same database, opened at the first.
 fn two() -> Option<(Cluster, Cluster, Db)> {
     let (first, second) = (cluster()?, cluster()?);
     migrate(&first.url("postgres"));
@@ -110,25 +110,25 @@ fn two() -> Option<(Cluster, Cluster, Db)> {
 }
 
 #[tokio::test]
-async fn a_server_that_is_turned_read_only_is_left_by_all_connections() {
+async fn all_connections_leave_a_server_that_becomes_read_only() {
     let Some((first, second, db)) = two() else { return };
-    assert_all_slots_are_there(&db).await;
+    assert_all_connections_work(&db).await;
     db.write(note("first")).await.unwrap();
     assert_eq!(words(&first), ["first"]);
     first.sql("postgres", "ALTER SYSTEM SET default_transaction_read_only = on");
     first.sql("postgres", "SELECT pg_reload_conf()");
-    // Idle ones too: nothing is asked of them meanwhile.
+    // Idle connections, too, which get no work meanwhile.
     until(|| sessions(&first) == 0);
     db.write(note("second")).await.unwrap();
     assert_eq!(words(&second), ["second"]);
-    assert_all_slots_are_there(&db).await;
+    assert_all_connections_work(&db).await;
     assert_eq!(sessions(&first), 0);
 }
 
 #[tokio::test]
-async fn a_server_that_comes_back_as_a_standby_is_left_by_all_connections() {
+async fn all_connections_leave_a_server_that_becomes_a_standby() {
     let Some((first, second, db)) = two() else { return };
-    assert_all_slots_are_there(&db).await;
+    assert_all_connections_work(&db).await;
     db.write(note("first")).await.unwrap();
     let folder = first.sql("postgres", "SHOW data_directory").concat().concat();
     first.stop();
@@ -136,6 +136,6 @@ async fn a_server_that_comes_back_as_a_standby_is_left_by_all_connections() {
     first.start_again();
     let there = written(&db, "second").await;
     assert_eq!(words(&second), [there]);
-    assert_all_slots_are_there(&db).await;
+    assert_all_connections_work(&db).await;
     assert_eq!(sessions(&first), 0);
 }

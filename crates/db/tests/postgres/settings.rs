@@ -1,4 +1,4 @@
-//! What the operator has set on the server, and what holds whatever it is.
+//! Settings of the server, and what does not depend on them.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use testing::{shared, sql};
 
 use crate::{Opened, left_out, migrate, note, notes, open, patient};
 
-/// What the server says of a setting.
+/// The value of a setting.
 fn setting(name: &'static str) -> impl FnMut(&mut Tx<'_>) -> Result<String> + Send + 'static {
     move |tx| {
         let setting = "SELECT current_setting(?1)";
@@ -16,7 +16,7 @@ fn setting(name: &'static str) -> impl FnMut(&mut Tx<'_>) -> Result<String> + Se
 }
 
 #[tokio::test]
-async fn commits_are_waited_for_whatever_the_operator_is_used_to() {
+async fn commits_are_synchronous_whatever_the_default_of_the_role() {
     for named_statements in [true, false] {
         for (theirs, ours) in [
             ("off", "on"),
@@ -38,14 +38,14 @@ async fn commits_are_waited_for_whatever_the_operator_is_used_to() {
 }
 
 #[tokio::test]
-async fn texts_are_in_the_order_of_their_bytes_in_a_database_of_another_language() {
+async fn texts_are_in_byte_order_in_a_database_of_another_locale() {
     let Some(server) = shared() else { return left_out() };
     let name = format!("postroom_test_in_english_{}", std::process::id());
     server.sql(&format!("DROP DATABASE IF EXISTS {name}"));
     let english =
         format!("CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'");
     if let Err(why) = server.try_sql(&english) {
-        // A server without that library knows no other order than ours.
+        // Without ICU the server has no other order than ours.
         assert!(why.contains("ICU"), "{why}");
         return left_out();
     }
@@ -63,14 +63,14 @@ async fn texts_are_in_the_order_of_their_bytes_in_a_database_of_another_language
 }
 
 #[tokio::test]
-async fn without_named_statements_the_same_is_promised() {
+async fn the_promises_hold_without_named_statements() {
     let options = Options { named_statements: false, ..patient() };
     let Some(opened) = Opened::with(options, |_address| {}) else { return };
     crate::poolers::assert_the_main_paths_work(&opened.db).await;
 }
 
 #[tokio::test]
-async fn a_statement_that_is_prepared_goes_on_when_a_table_gets_a_column() {
+async fn a_prepared_statement_still_works_when_a_table_gets_a_column() {
     let Some(opened) = Opened::new() else { return };
     for round in 0..3 {
         assert_eq!(opened.db.write(note(format!("note {round}"))).await, Ok(()));
@@ -80,7 +80,7 @@ async fn a_statement_that_is_prepared_goes_on_when_a_table_gets_a_column() {
 }
 
 #[tokio::test]
-async fn a_command_takes_the_time_that_it_needs() {
+async fn a_command_has_no_time_limit() {
     let options = Options { patience: std::time::Duration::from_millis(500), ..patient() };
     let Some(opened) = Opened::with(patient(), |_address| {}) else { return };
     let url = crate::url(&opened.address, options);
@@ -95,7 +95,7 @@ async fn a_command_takes_the_time_that_it_needs() {
 }
 
 #[test]
-fn a_database_that_cannot_hold_every_text_is_refused() {
+fn a_database_without_utf8_is_refused() {
     let Some(server) = shared() else { return left_out() };
     let name = format!("postroom_test_in_latin_{}", std::process::id());
     server.sql(&format!("DROP DATABASE IF EXISTS {name}"));

@@ -6,10 +6,10 @@ use db::{Error, Options};
 use testing::Cluster;
 
 use crate::{
-    BOUND, assert_all_slots_are_there, cluster, migrate, note, notes, open, patient, until, usual,
+    BOUND, assert_all_connections_work, cluster, migrate, note, notes, open, patient, until, usual,
 };
 
-/// A primary that waits for a standby that never comes.
+/// A primary that waits for a missing standby.
 fn waiting() -> Option<Cluster> {
     let cluster = cluster()?;
     migrate(&cluster.url("postgres"));
@@ -27,11 +27,11 @@ async fn without_its_standby_a_commit_is_unknown_in_time() {
     assert_eq!(write, Err(Error::Unknown));
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
     assert!(db.read(notes).await.is_ok(), "reads go on");
-    assert_all_slots_are_there(&db).await;
+    assert_all_connections_work(&db).await;
 }
 
 #[tokio::test]
-async fn commits_that_nobody_waits_for_any_more_stay_unseen_until_the_standby_has_them() {
+async fn abandoned_commits_stay_invisible_until_the_standby_has_them() {
     let Some(cluster) = waiting() else { return };
     let patience = Duration::from_secs(1);
     let options = Options { connections: 2, patience, ..Options::default() };
@@ -40,7 +40,7 @@ async fn commits_that_nobody_waits_for_any_more_stay_unseen_until_the_standby_ha
         assert_eq!(db.write(note(words)).await, Err(Error::Unknown));
     }
     until(|| db.stats().waiting == 2);
-    // As many as there are connections wait now: no more are begun, and others are not held up.
+    // As many commits wait as there are connections: no more are begun, and reads still work.
     let refused = db.write(note("cid")).await;
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
     assert_eq!(db.read(notes).await, Ok(vec![]), "they could still be lost");
@@ -63,5 +63,5 @@ async fn a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged() 
         until(|| !cluster.sql("postgres", &end).is_empty());
         assert_eq!(write.await.unwrap(), Err(Error::Unknown), "after {how}");
     }
-    assert_all_slots_are_there(&db).await;
+    assert_all_connections_work(&db).await;
 }

@@ -1,4 +1,4 @@
-//! Whom we trust to be the server: certificates that were just made, and a server that shows them.
+//! Which server certificates are trusted.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -40,7 +40,7 @@ fn certificates() -> tempfile::TempDir {
     folder
 }
 
-/// Has the server speak TLS with these certificates.
+/// Makes the server use TLS with these certificates.
 fn show(cluster: &Cluster, certificates: &Path) {
     let data = PathBuf::from(cluster.sql("postgres", "SHOW data_directory").concat().concat());
     let owner = fs::metadata(&data).expect("the folder is there");
@@ -55,7 +55,7 @@ fn show(cluster: &Cluster, certificates: &Path) {
     until(|| cluster.sql("postgres", "SHOW ssl") == [["on"]]);
 }
 
-/// Whether a connection with these parameters is encrypted, where there can be one.
+/// Whether a connection with these parameters is encrypted, or why there is none.
 async fn encrypted(cluster: &Cluster, host: &str, parameters: &str) -> Result<bool, Error> {
     let address = format!("postgres://postgres@{host}:{}/postgres?{parameters}", cluster.port());
     let db = Db::open(&url(&address, patient()), SCHEMA)?;
@@ -67,7 +67,7 @@ async fn encrypted(cluster: &Cluster, host: &str, parameters: &str) -> Result<bo
 }
 
 #[tokio::test]
-async fn a_server_is_trusted_as_far_as_the_mode_says() {
+async fn a_certificate_is_checked_as_sslmode_says() {
     let Some(cluster) = cluster() else { return };
     migrate(&cluster.url("postgres"));
     let loopback = "127.0.0.1";

@@ -1,4 +1,4 @@
-//! Others in the way, and sessions that end: a caller notices it only where nothing else is right.
+//! Conflicts and lost sessions, which callers notice only if retrying is impossible.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -8,8 +8,8 @@ use db::{Error, Options, Result, Tx};
 use testing::sql;
 
 use crate::{
-    CONNECTIONS, Opened, assert_all_slots_are_there, counters, increment, lock_first_counter, meet,
-    note, notes, patient, until,
+    CONNECTIONS, Opened, assert_all_connections_work, counters, increment, lock_first_counter,
+    meet, note, notes, patient, until,
 };
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn of_two_writes_in_a_deadlock_both_succeed() {
     assert!(runs.load(SeqCst) >= 3, "one of them had to begin again");
 }
 
-/// A function that fails as a serialization failure does, so many times.
+/// Makes a function that fails with a serialization failure the given number of times.
 fn stumble(address: &str, times: u32) {
     sql(
         address,
@@ -56,7 +56,7 @@ fn stumble(address: &str, times: u32) {
 }
 
 #[tokio::test]
-async fn a_serialization_failure_is_tried_again() {
+async fn a_write_with_a_serialization_failure_runs_again() {
     let Some(opened) = Opened::with(patient(), |address| stumble(address, 3)) else { return };
     let write = |tx: &mut Tx<'_>| {
         note("ann")(tx)?;
@@ -68,7 +68,7 @@ async fn a_serialization_failure_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_commit_that_fails_for_others_is_tried_again() {
+async fn a_write_whose_commit_conflicts_runs_again() {
     let at_commit = |address: &str| {
         stumble(address, 3);
         let trigger = "CREATE CONSTRAINT TRIGGER later AFTER INSERT ON notes
@@ -81,7 +81,7 @@ async fn a_commit_that_fails_for_others_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_never_succeeds_is_busy_in_the_end() {
+async fn a_write_that_always_conflicts_is_busy_in_the_end() {
     let Some(opened) = Opened::with(patient(), |address| stumble(address, 1_000)) else { return };
     let write = |tx: &mut Tx<'_>| {
         note("ann")(tx)?;
@@ -89,11 +89,11 @@ async fn what_never_succeeds_is_busy_in_the_end() {
     };
     assert_eq!(opened.db.write(write).await, Err(Error::Busy));
     assert_eq!(opened.db.read(notes).await, Ok(vec![]));
-    assert_all_slots_are_there(&opened.db).await;
+    assert_all_connections_work(&opened.db).await;
 }
 
 #[tokio::test]
-async fn a_lock_that_is_not_given_free_is_busy() {
+async fn a_lock_that_is_not_released_is_busy() {
     let short = Options { lock_timeout: Duration::from_millis(200), ..patient() };
     let Some(opened) = Opened::with(short, |_address| {}) else { return };
     let (go, holder) = lock_first_counter(&opened.db).await;
@@ -109,7 +109,7 @@ fn session(tx: &mut Tx<'_>) -> Result<i64> {
 }
 
 #[tokio::test]
-async fn a_statement_that_was_cancelled_is_busy_and_its_connection_goes_on() {
+async fn a_cancelled_statement_is_busy_and_its_connection_stays() {
     let one = Options { connections: 1, ..patient() };
     let Some(opened) = Opened::with(one, |_address| {}) else { return };
     let before = opened.db.write(session).await.unwrap();
@@ -129,12 +129,12 @@ async fn a_statement_that_was_cancelled_is_busy_and_its_connection_goes_on() {
 }
 
 #[tokio::test]
-async fn sessions_that_end_while_nothing_is_asked_of_them_are_not_noticed() {
+async fn idle_sessions_that_end_cause_no_errors() {
     let Some(opened) = Opened::new() else { return };
     for round in 0..3 {
-        // The first may still meet what has ended, and leaves all connections for that.
-        assert_all_slots_are_there(&opened.db).await;
-        assert_all_slots_are_there(&opened.db).await;
+        // The first call may still meet an ended session, and then gives up all connections.
+        assert_all_connections_work(&opened.db).await;
+        assert_all_connections_work(&opened.db).await;
         let ended = opened.to_sessions("pg_terminate_backend", "true");
         assert!(ended >= CONNECTIONS, "{ended} in round {round}");
         assert_eq!(opened.db.write(note(format!("write {round}"))).await, Ok(()));
@@ -142,11 +142,11 @@ async fn sessions_that_end_while_nothing_is_asked_of_them_are_not_noticed() {
         assert_eq!(opened.db.read(notes).await.map(|notes| notes.len()), Ok(round + 1));
         assert!(opened.db.scan(notes).await.is_ok());
     }
-    assert_all_slots_are_there(&opened.db).await;
+    assert_all_connections_work(&opened.db).await;
 }
 
 #[tokio::test]
-async fn a_session_that_ends_in_the_middle_is_no_reason_to_fail_and_nothing_happens_twice() {
+async fn a_write_whose_session_ends_runs_again_but_never_twice() {
     let Some(opened) = Opened::new() else { return };
     let (address, name) = (opened.address.clone(), opened.database.name().to_owned());
     let runs = Arc::new(AtomicUsize::new(0));
@@ -168,11 +168,11 @@ async fn a_session_that_ends_in_the_middle_is_no_reason_to_fail_and_nothing_happ
     assert_eq!(opened.db.write::<_, Error, _>(write).await, Ok(()));
     assert_eq!(runs.load(SeqCst), 3);
     assert_eq!(opened.db.read(counters).await, Ok(vec![1, 1]));
-    assert_all_slots_are_there(&opened.db).await;
+    assert_all_connections_work(&opened.db).await;
 }
 
 #[tokio::test]
-async fn a_read_whose_session_ends_in_the_middle_is_asked_again() {
+async fn a_read_whose_session_ends_runs_again() {
     let Some(opened) = Opened::new() else { return };
     let (address, name) = (opened.address.clone(), opened.database.name().to_owned());
     let ended = AtomicBool::new(false);
@@ -188,7 +188,7 @@ async fn a_read_whose_session_ends_in_the_middle_is_asked_again() {
         Ok::<_, Error>((before, counters(tx)?))
     };
     assert_eq!(opened.db.read(read).await, Ok((vec![0, 0], vec![0, 0])));
-    assert_all_slots_are_there(&opened.db).await;
+    assert_all_connections_work(&opened.db).await;
 }
 
 #[tokio::test]
@@ -219,11 +219,11 @@ async fn a_session_that_ends_while_it_commits_leaves_the_outcome_unknown() {
     assert_eq!(write.await.unwrap(), Err(Error::Unknown));
     assert_eq!(runs.load(SeqCst), 1, "it must not be tried again");
     assert_eq!(opened.db.read(notes).await, Ok(vec![]));
-    assert_all_slots_are_there(&opened.db).await;
+    assert_all_connections_work(&opened.db).await;
 }
 
 #[tokio::test]
-async fn a_closure_whose_answer_cannot_even_be_dropped_costs_no_slot() {
+async fn a_result_that_panics_when_dropped_costs_no_connection() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -234,7 +234,7 @@ async fn a_closure_whose_answer_cannot_even_be_dropped_costs_no_slot() {
     for _ in 0..CONNECTIONS {
         let bomb = |_tx: &mut Tx<'_>| Ok::<_, Error>(Bomb);
         let mut write = Box::pin(opened.db.write(bomb));
-        // Its caller goes away as soon as it has asked.
+        // Its caller goes away as soon as the write is queued.
         std::future::poll_fn(|cx| {
             assert!(write.as_mut().poll(cx).is_pending());
             std::task::Poll::Ready(())
@@ -242,6 +242,6 @@ async fn a_closure_whose_answer_cannot_even_be_dropped_costs_no_slot() {
         .await;
         drop(write);
     }
-    assert_all_slots_are_there(&opened.db).await;
+    assert_all_connections_work(&opened.db).await;
     assert_eq!(opened.db.write(note("ann")).await, Ok(()));
 }

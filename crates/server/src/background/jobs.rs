@@ -1,83 +1,66 @@
-//! Work that waits for nobody: what has to be gone after some time, a bounded step at a time, so
-//! that no sender waits behind it.
+//! Purges what is due, in small steps so that no request waits long for the writer.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use db::Tx;
-use mail::{Cx, Time, answers, changes, leases, mailbox, webhooks};
-use tokio::time::{MissedTickBehavior, interval};
+use domain::{Cx, Time, idempotency, purge, webhooks};
 
+use super::runner::{Lease, Task};
 use crate::config::Settings;
 use crate::node::Node;
 
-/// How often it is looked for. What is late by it is only still on the disk.
-const EVERY: Duration = Duration::from_mins(1);
-/// Rows that one step removes, at most: a few milliseconds of the writer's time.
+/// Rows that one step removes at most: a few milliseconds of the writer's time.
 const STEP: i64 = 200;
 
-/// Which of several nodes does it, and for how long it is believed to be there: it says so again
-/// each time.
-const LEASE: &str = "jobs";
-const LEASED: i64 = 3 * Time::MINUTE;
+type Step = fn(&mut Tx<'_>, &Cx, &Settings) -> domain::Result<u64>;
 
-type Step = fn(&mut Tx<'_>, &Cx, &Settings) -> mail::Result<u64>;
-
-/// The trash after 30 days and what is known of what went, the mailboxes of erased users, answers
-/// that were kept for retries, the log of webhooks.
 const STEPS: [(&str, Step); 5] = [
-    ("trash", |tx, cx, _| mailbox::empty_trash(tx, cx, STEP)),
-    ("tombstones", |tx, cx, _| changes::forget(tx, cx, STEP)),
-    ("erased mailboxes", |tx, _cx, _| mailbox::erase_some(tx, STEP)),
-    ("kept answers", |tx, cx, _| answers::sweep(tx, cx, STEP)),
+    ("trash", |tx, cx, _| purge::trash(tx, cx, STEP)),
+    ("tombstones", |tx, cx, _| purge::tombstones(tx, cx, STEP)),
+    ("erased mailboxes", |tx, _cx, _| purge::erased_mailboxes(tx, STEP)),
+    ("stored responses", |tx, cx, _| idempotency::purge(tx, cx, STEP)),
     ("webhook events", |tx, cx, settings| {
         let kept = i64::from(settings.webhook_log_days) * Time::DAY;
-        webhooks::sweep(tx, cx, kept, STEP)
+        webhooks::purge(tx, cx, kept, STEP)
     }),
 ];
 
-/// Runs until the server stops. Of several nodes one does it.
-pub(crate) async fn run(node: Arc<Node>) {
-    let me: [u8; 16] = node.clock.cx().random();
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !node.stopping.is_set() {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = node.erased.notified() => {}
-            () = node.stopping.wait() => break,
-        }
-        let cx = node.clock.cx();
-        let leased = node.db.write(move |tx| leases::take(tx, &cx, LEASE, &me, LEASED)).await;
-        if let Ok(true) = leased {
-            sweep(&node).await;
-        }
+pub(super) struct Jobs(pub(super) Arc<Node>);
+
+impl Task for Jobs {
+    const NAME: &'static str = "jobs";
+    const EVERY: Duration = Duration::from_mins(1);
+
+    async fn woken(&mut self) {
+        self.0.wakeups.erased.notified().await;
     }
-    // Another node need not wait until it is over; where that fails, it does.
-    drop(node.db.write(move |tx| leases::release(tx, LEASE, &me)).await);
+
+    async fn run(&mut self, lease: &mut Lease) -> domain::Result<()> {
+        if !lease.take().await? {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        for (what, step) in STEPS {
+            let mut purged = 0;
+            // A step that fails must not keep the others from their turn.
+            result = purge_all(&self.0, step, &mut purged).await.and(result);
+            if purged > 0 {
+                tracing::info!(what, purged, "purged what was due");
+            }
+        }
+        result
+    }
 }
 
-/// Does all that is to do now.
-async fn sweep(node: &Arc<Node>) {
-    for (what, step) in STEPS {
-        let mut removed = 0;
-        loop {
-            let (cx, all) = (node.clock.cx(), Arc::clone(node));
-            match node.db.write(move |tx| step(tx, &cx, &all.settings)).await {
-                Ok(0) => break,
-                Ok(some) => removed += some,
-                // It is tried again at the next tick; the storage tells its failures itself.
-                Err(error) => {
-                    tracing::debug!(%error, what, "not removed yet");
-                    break;
-                }
-            }
-            if node.stopping.is_set() {
-                return;
-            }
-        }
-        if removed > 0 {
-            tracing::info!(what, removed, "removed what was over");
+/// Repeats a step until nothing is left or the node stops.
+async fn purge_all(node: &Arc<Node>, step: Step, purged: &mut u64) -> domain::Result<()> {
+    while !node.stopping.is_cancelled() {
+        let (cx, shared) = (node.clock.cx(), Arc::clone(node));
+        match node.db.write(move |tx| step(tx, &cx, &shared.settings)).await? {
+            0 => break,
+            rows => *purged += rows,
         }
     }
+    Ok(())
 }

@@ -1,65 +1,72 @@
-//! What makes several nodes one server: they hear of each other's writes and go by one clock.
+//! What makes several nodes one server: they act on each other's writes and use one clock.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use db::{Heard, Notice};
-use mail::{Time, UserId, topics};
-use tokio::time::{MissedTickBehavior, interval};
+use domain::{Time, UserId, notices};
 
-use super::webhooks::Bell;
+use super::runner::{Lease, Task};
 use crate::node::Node;
 
-/// How often the clock is set. Clocks drift by a second in some hours.
-const EVERY: Duration = Duration::from_secs(10);
-/// A clock that is wrong by more than this is somebody's mistake.
+/// A clock that is off by more than this is an operator's mistake.
 const TOLERATED: i64 = 2 * Time::SECOND;
 
-/// Acts on what is committed here and on other nodes, from now on. The thread that committed does
-/// it, so nothing here waits.
-pub(crate) fn listen(node: &Node, webhooks: &Arc<Bell>) {
-    // The database must not hold what holds the database.
-    let (sessions, erased) = (Arc::clone(&node.sessions), Arc::clone(&node.erased));
-    let (streams, webhooks) = (Arc::clone(&node.streams), Arc::clone(webhooks));
+/// Acts on what is committed on this node and others, from now on. The committing thread does it,
+/// so nothing here waits.
+pub(crate) fn listen(node: &Node) {
+    // The node owns the database, which owns this closure: it must not own the node.
+    let (sessions, streams) = (Arc::clone(&node.sessions), Arc::clone(&node.streams));
+    let wakeups = Arc::clone(&node.wakeups);
+    let endpoints_changed = move || {
+        wakeups.endpoints_changed.store(true, Relaxed);
+        wakeups.webhooks.notify_one();
+    };
+    let wakeups = Arc::clone(&node.wakeups);
     node.db.listen(move |heard| match heard {
-        Heard::Notice(Notice { topic: topics::MAILBOX, key }) => streams.moved(key),
-        Heard::Notice(Notice { topic: topics::ACCESS, key }) => {
+        Heard::Notice(Notice { topic: notices::MAILBOX, key }) => streams.changed(key),
+        Heard::Notice(Notice { topic: notices::ACCESS, key }) => {
             if let Some(user) = UserId::new(key) {
                 sessions.forget_all(user);
             }
-            streams.doubted(key);
+            streams.doubt(key);
         }
-        Heard::Notice(Notice { topic: topics::ERASED, .. }) => erased.notify_one(),
-        Heard::Notice(Notice { topic: topics::WEBHOOKS, .. }) => webhooks.changed(),
-        Heard::Notice(Notice { topic: topics::WEBHOOK_EVENTS, .. }) => webhooks.event(),
-        // Of a topic that only a newer version knows.
+        Heard::Notice(Notice { topic: notices::ERASED, .. }) => wakeups.erased.notify_one(),
+        Heard::Notice(Notice { topic: notices::WEBHOOKS, .. }) => endpoints_changed(),
+        Heard::Notice(Notice { topic: notices::WEBHOOK_EVENTS, .. }) => {
+            wakeups.webhooks.notify_one();
+        }
+        // A topic that only a newer version knows.
         Heard::Notice(_) => {}
         Heard::Missed => {
             sessions.forget_everybody();
-            erased.notify_one();
-            streams.missed();
-            webhooks.changed();
+            wakeups.erased.notify_one();
+            streams.missed.notify_one();
+            endpoints_changed();
         }
     });
 }
 
-/// Keeps the clock with the database's, until the server stops.
-pub(crate) async fn keep_time(node: Arc<Node>) {
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = false;
-    while !node.stopping.is_set() {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = node.stopping.wait() => return,
-        }
-        // Where it cannot be asked, the clock goes on as it was.
-        let Ok(ahead) = node.clock.follow(&node.db).await else { continue };
+/// Sets the node's clock by the database's. Clocks drift by a second in some hours.
+pub(super) struct FollowClock {
+    pub(super) node: Arc<Node>,
+    /// Whether the warning was logged since the clock was last right.
+    pub(super) warned: bool,
+}
+
+impl Task for FollowClock {
+    const NAME: &'static str = "clock";
+    const EVERY: Duration = Duration::from_secs(10);
+
+    async fn run(&mut self, _lease: &mut Lease) -> domain::Result<()> {
+        let ahead = self.node.clock.follow(&self.node.db).await?;
         let wrong = ahead.abs() > TOLERATED;
-        if wrong && !told {
+        if wrong && !self.warned {
             let seconds = ahead / Time::SECOND;
             tracing::warn!(seconds, "this machine's clock is wrong; going by the database's");
         }
-        told = wrong;
+        self.warned = wrong;
+        Ok(())
     }
 }

@@ -3,23 +3,23 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use clap::Args;
 use db::{Copied, Db, Progress, Step, Url};
 
-use super::Failure;
+use super::Usage;
 use crate::config::Settings;
 use crate::runtime::clock::Clock;
 use crate::serve::make_data_dir;
 
-/// What stands for the database of the configuration.
+/// Stands for the configured database.
 const CONFIGURED: &str = "config";
-/// How often a person is told how far it is.
-const OFTEN: Duration = Duration::from_millis(300);
+/// How often the progress is shown on a terminal.
+const INTERVAL: Duration = Duration::from_millis(300);
 
 #[derive(Args)]
 pub(super) struct Copy {
-    /// The database to read, as `database_url` is written; `config` is the configured one
+    /// The database to read, in the form of `database_url`; `config` is the configured one
     #[arg(long, value_name = "URL")]
     from: String,
     /// The database to fill, which must be empty; `config` is the configured one
@@ -27,72 +27,59 @@ pub(super) struct Copy {
     to: String,
 }
 
-pub(super) fn run(settings: &Settings, copy: &Copy) -> Result<(), Failure> {
+pub(super) fn run(settings: &Settings, copy: &Copy) -> Result<()> {
     let (from, to) = (url(settings, "--from", &copy.from)?, url(settings, "--to", &copy.to)?);
     if to.path().is_some_and(|path| path.starts_with(&settings.data_dir)) {
         make_data_dir(settings)?;
     }
     let now = Clock::default().now().0;
-    let mut report = Report::new();
-    let copied = Db::copy(&from, &to, mail::SCHEMA, now, |progress| report.tell(progress));
+    let mut report = Report { terminal: std::io::stderr().is_terminal(), shown: None };
+    let copied = Db::copy(&from, &to, domain::SCHEMA, now, |progress| report.show(progress));
     report.end();
     let copied = copied.with_context(|| format!("cannot copy {from} to {to}"))?;
-    print(&copied)?;
-    println!("{to} now holds what {from} holds: {} rows, compared.", total(&copied));
-    Ok(())
-}
-
-fn url(settings: &Settings, flag: &str, text: &str) -> Result<Url, Failure> {
-    let url = if text == CONFIGURED { settings.database() } else { settings.database_at(text) };
-    url.map_err(|error| Failure::Usage(format!("{flag}: {error}")))
-}
-
-fn total(copied: &[Copied]) -> u64 {
-    copied.iter().map(|table| table.rows).sum()
-}
-
-fn print(copied: &[Copied]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let width = copied.iter().map(|table| table.table.len()).max().unwrap_or(0);
-    for Copied { table, rows, checksum } in copied {
+    for Copied { table, rows, checksum } in &copied {
         writeln!(out, "{table:width$} {rows:>12}  {checksum}")?;
     }
+    let total: u64 = copied.iter().map(|table| table.rows).sum();
+    writeln!(out, "{to} now holds what {from} holds: {total} rows, compared.")?;
     Ok(())
 }
 
-/// Says on standard error how far it is: to a person a line that changes, else a line for each
-/// table that is done.
+fn url(settings: &Settings, flag: &str, text: &str) -> Result<Url> {
+    let url = if text == CONFIGURED { settings.database() } else { settings.database_at(text) };
+    Ok(url.map_err(|error| Usage(format!("{flag}: {error}")))?)
+}
+
+/// Shows the progress on standard error: on a terminal as one changing line, otherwise as a line
+/// for each finished table. Standard error may be closed, which does not stop the copy.
 struct Report {
-    person: bool,
-    told: Option<Instant>,
+    terminal: bool,
+    shown: Option<Instant>,
 }
 
 impl Report {
-    fn new() -> Self {
-        Self { person: std::io::stderr().is_terminal(), told: None }
-    }
-
-    fn tell(&mut self, Progress { table, step, rows, of }: Progress<'_>) {
+    fn show(&mut self, Progress { table, step, rows, of }: Progress<'_>) {
         let what = match step {
             Step::Copying => "copying",
             Step::Checking => "checking",
-            // Nobody may be listening, which is no reason to stop.
-            Step::Done if !self.person => {
+            Step::Done if !self.terminal => {
                 return drop(writeln!(std::io::stderr(), "{table}: {rows} rows"));
             }
             Step::Done => return,
         };
-        if !self.person || self.told.is_some_and(|told| told.elapsed() < OFTEN) {
+        if !self.terminal || self.shown.is_some_and(|shown| shown.elapsed() < INTERVAL) {
             return;
         }
-        self.told = Some(Instant::now());
+        self.shown = Some(Instant::now());
         let share = rows.saturating_mul(100).checked_div(of).unwrap_or(100);
         drop(write!(std::io::stderr(), "\r\x1b[K{what} {table}: {rows} of {of} rows, {share} %"));
     }
 
-    /// Clears the line, for what comes next.
+    /// Clears the line.
     fn end(&self) {
-        if self.person {
+        if self.terminal {
             drop(write!(std::io::stderr(), "\r\x1b[K"));
         }
     }

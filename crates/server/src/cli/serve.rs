@@ -1,53 +1,47 @@
 //! `postroom serve`
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 
-use anyhow::anyhow;
+use anyhow::{Result, bail};
 
-use super::Failure;
 use crate::config::Settings;
 use crate::runtime::clock::Clock;
-use crate::runtime::signal::Stops;
-use crate::runtime::{files, telemetry};
+use crate::runtime::signal::StopSignals;
+use crate::runtime::{open_file_limit, telemetry};
 use crate::serve::start;
 
-pub(super) fn run(settings: Settings) -> Result<(), Failure> {
+pub(super) fn run(settings: Settings) -> Result<()> {
     telemetry::start(&settings)?;
-    files::allow(settings.max_connections);
+    open_file_limit::raise(settings.max_connections);
     super::wait(serve(settings))?
 }
 
-async fn serve(settings: Settings) -> Result<(), Failure> {
-    let mut stops = Stops::catch()?;
+async fn serve(settings: Settings) -> Result<()> {
+    let mut stops = StopSignals::catch()?;
     let data = settings.data_dir.display().to_string();
     let server = start(settings, Clock::default()).await?;
     let address = server.address();
-    // Whether anybody reads it or not: a full disk behind it does not stop the server.
-    drop(greet(&address, &data));
+    let greeting = format!(
+        "Postroom {} listens on http://{address}\nData: {data}\nDocs: http://{address}/docs\n",
+        env!("CARGO_PKG_VERSION"),
+    );
+    // The server runs whether or not anything can be printed.
+    drop(std::io::stdout().write_all(greeting.as_bytes()));
     tracing::info!(%address, data, "started");
 
-    let failure = tokio::select! {
-        () = stops.next() => None,
-        error = server.failed() => Some(error),
-    };
-    if let Some(error) = failure {
-        // Nothing can be trusted to be on the disk: end at once, without another write.
-        tracing::error!(%error, "the storage cannot be trusted, the server ends");
-        return Err(anyhow!("the storage has failed; the log says why").into());
+    tokio::select! {
+        () = stops.next() => {}
+        error = server.failed() => {
+            // What is on the disk is unknown: end at once, without another write.
+            tracing::error!(%error, "the storage has failed, the server ends");
+            bail!("the storage has failed; the log says why");
+        }
     }
     tracing::info!("stopping");
     if !server.stop(stops.next()).await {
         tracing::warn!("requests in flight were dropped");
-        return Err(anyhow!("requests in flight were dropped").into());
+        bail!("requests in flight were dropped");
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-fn greet(address: &SocketAddr, data: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "Postroom {} listens on http://{address}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "Data: {data}")?;
-    writeln!(out, "Docs: http://{address}/docs")
 }

@@ -2,150 +2,141 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use anyhow::{Context as _, anyhow};
-use clap::Subcommand;
-use db::Db;
-use mail::text::{Email, Password, Username, fold};
-use mail::users::{self, User};
-use mail::{Cx, passwords};
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, Subcommand};
+use domain::passwords::{self, Password};
+use domain::text::{Email, Username, fold};
+use domain::users::{self, User};
 
-use super::{Failure, open, wait};
+use super::{Store, Usage, shown};
 use crate::config::Settings;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Make an account; the password is asked for, or read as a line from standard input
+    /// Add an account; asks for the password, or reads it as a line from standard input
     #[command(after_help = "Examples:\n  postroom user add ann --email ann@example.org\n  \
         pwgen 20 1 | postroom user add robot --email robot@example.org")]
     Add {
         /// Letters, digits and @ . + - _
         name: String,
-        /// The address
+        /// The e-mail address
         #[arg(long)]
         email: String,
     },
-    /// List all accounts: id, name, e-mail, since when, whether disabled
+    /// List all accounts: id, name, e-mail address, since when, active or disabled
     #[command(after_help = "Example:\n  postroom user list")]
     List,
-    /// Set another password, and end all sessions of the account
+    /// Set a new password, and end all sessions and tokens of the account
     #[command(after_help = "Example:\n  postroom user passwd ann")]
-    Passwd {
-        /// Whose password
-        name: String,
-    },
-    /// Disable an account: nobody can log in to it or write to it; what it holds stays
+    Passwd(Account),
+    /// Disable an account: no logins and no new messages; the mailbox stays
     #[command(after_help = "Example:\n  postroom user disable ann\n\n\
-        A running server follows within 5 seconds. `user enable` is the way back.")]
-    Disable {
-        /// Which account
-        name: String,
-    },
-    /// Erase an account for good, with its mailbox; what it sent to others stays with them
+        A running server notices it within 5 seconds. `user enable` undoes it.")]
+    Disable(Account),
+    /// Erase an account and its mailbox for good; its sent messages stay with their recipients
     #[command(after_help = "Example:\n  postroom user erase ann --yes\n\n\
-        There is no way back. The name can be registered again.")]
+        This cannot be undone. The name can be registered again.")]
     Erase {
-        /// Which account
-        name: String,
-        /// Do not ask whether it is meant
+        #[command(flatten)]
+        account: Account,
+        /// Confirms it: without --yes, nothing is erased
         #[arg(long)]
         yes: bool,
     },
-    /// Enable a disabled account again
+    /// Enable a disabled account
     #[command(after_help = "Example:\n  postroom user enable ann")]
-    Enable {
-        /// Which account
-        name: String,
-    },
+    Enable(Account),
 }
 
-/// Accounts that are listed at once.
+#[derive(Args)]
+pub(super) struct Account {
+    /// The name of the account
+    name: String,
+}
+
+/// Accounts that are read at once.
 const PAGE: i64 = 1000;
 
-pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
-    let (db, clock) = open(settings)?;
-    let cx = clock.cx();
+pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
+    let store = Store::open(settings)?;
+    let cx = store.cx;
     match command {
-        Command::Add { name, email } => add(&db, cx, &name, &email),
-        Command::List => list(&db),
-        Command::Passwd { name } => passwd(&db, cx, &name),
-        Command::Disable { name } => {
-            let user = find(&db, &name)?;
-            wait(db.write(move |tx| users::disable(tx, &cx, user.id)))??;
+        Command::Add { name, email } => add(&store, &name, &email)?,
+        Command::List => list(&store)?,
+        Command::Passwd(account) => passwd(&store, &find(&store, &account.name)?)?,
+        Command::Disable(account) => {
+            let user = find(&store, &account.name)?;
+            store.write(move |tx| users::disable(tx, &cx, user.id))?;
             println!("{} is disabled", user.name);
-            Ok(())
         }
-        Command::Erase { name, yes } => erase(&db, cx, &name, yes),
-        Command::Enable { name } => {
-            let user = find(&db, &name)?;
-            wait(db.write(move |tx| users::enable(tx, user.id)))??;
+        Command::Erase { account, yes } => {
+            let user = find(&store, &account.name)?;
+            if !yes {
+                let problem = format!("this erases {} for good; add --yes to do it", user.name);
+                return Err(Usage(problem).into());
+            }
+            store.write(move |tx| users::erase(tx, &cx, user.id))?;
+            println!("{} is erased", user.name);
+        }
+        Command::Enable(account) => {
+            let user = find(&store, &account.name)?;
+            store.write(move |tx| users::enable(tx, user.id))?;
             println!("{} is enabled", user.name);
-            Ok(())
         }
     }
+    Ok(())
 }
 
-fn add(db: &Db, cx: Cx, name: &str, email: &str) -> Result<(), Failure> {
-    let (name, email) = (Username::parse(name)?, Email::parse(email)?);
-    let password = Password::parse(&ask_password()?, &name, email.as_str())?;
-    let hash = passwords::hash(&password, cx.random());
+fn add(store: &Store, name: &str, email: &str) -> Result<()> {
+    let (cx, name, email) = (store.cx, Username::parse(name)?, Email::parse(email)?);
+    let hash = ask_password(store, &name, email.as_str())?;
     let shown = name.shown().to_owned();
-    let id = wait(db.write(move |tx| users::create(tx, &cx, &name, None, &email, &hash)))??;
+    let id = store.write(move |tx| users::create(tx, &cx, &name, None, &email, &hash))?;
     println!("{shown} is user {}", id.get());
     Ok(())
 }
 
-fn list(db: &Db) -> Result<(), Failure> {
+fn list(store: &Store) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let mut after = 0;
     loop {
-        let page = wait(db.read(move |tx| users::list(tx, after, PAGE)))??;
+        let page = store.read(move |tx| users::list(tx, after, PAGE))?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.id.get();
         for user in &page {
-            let since = jiff::Timestamp::from_microsecond(user.created_at.0)?;
             let state = if user.disabled_at.is_some() { "disabled" } else { "active" };
-            let (id, name, email) = (user.id.get(), &user.name, &user.email);
-            writeln!(out, "{id}\t{name}\t{email}\t{since:.0}\t{state}")?;
-        }
-        match page.last() {
-            Some(last) => after = last.id.get(),
-            None => return Ok(()),
+            let (id, since) = (user.id.get(), shown(user.created_at));
+            writeln!(out, "{id}\t{}\t{}\t{since}\t{state}", user.name, user.email)?;
         }
     }
 }
 
-fn passwd(db: &Db, cx: Cx, name: &str) -> Result<(), Failure> {
-    let user = find(db, name)?;
-    let password = Password::parse(&ask_password()?, &Username::parse(&user.name)?, &user.email)?;
-    let hash = passwords::hash(&password, cx.random());
-    wait(db.write(move |tx| users::set_password(tx, user.id, &hash)))??;
+fn passwd(store: &Store, user: &User) -> Result<()> {
+    let (id, name) = (user.id, Username::parse(&user.name)?);
+    let hash = ask_password(store, &name, &user.email)?;
+    store.write(move |tx| users::set_password(tx, id, &hash))?;
     println!("{} has another password, and no session any more", user.name);
     Ok(())
 }
 
-fn erase(db: &Db, cx: Cx, name: &str, yes: bool) -> Result<(), Failure> {
-    let user = find(db, name)?;
-    if !yes {
-        let problem = format!("this erases {} for good; add --yes to do it", user.name);
-        return Err(Failure::Usage(problem));
-    }
-    wait(db.write(move |tx| users::erase(tx, &cx, user.id)))??;
-    println!("{} is erased", user.name);
-    Ok(())
-}
-
-pub(super) fn find(db: &Db, name: &str) -> Result<User, Failure> {
+pub(super) fn find(store: &Store, name: &str) -> Result<User> {
     let folded = fold(name);
-    let user = wait(db.read(move |tx| users::find(tx, &folded)))??;
-    user.ok_or_else(|| anyhow!("there is no user {name}").into())
+    let user = store.read(move |tx| users::find(tx, &folded))?;
+    user.with_context(|| format!("there is no user {name}"))
 }
 
-/// Asks twice without showing it; where nobody can be asked, a line of standard input is taken.
-fn ask_password() -> anyhow::Result<String> {
-    if !std::io::stdin().is_terminal() {
+/// Returns the hash of a password that is typed twice, or is a line of standard input.
+fn ask_password(store: &Store, name: &Username, email: &str) -> Result<String> {
+    let text = if std::io::stdin().is_terminal() {
+        let first = rpassword::prompt_password("Password: ")?;
+        let second = rpassword::prompt_password("Once more: ")?;
+        ensure!(first == second, "the two passwords are different");
+        first
+    } else {
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).context("cannot read the password")?;
-        return Ok(line.trim_end_matches(['\n', '\r']).to_owned());
-    }
-    let first = rpassword::prompt_password("Password: ")?;
-    let second = rpassword::prompt_password("Once more: ")?;
-    if first == second { Ok(first) } else { Err(anyhow!("the two are not the same")) }
+        line.trim_end_matches(['\n', '\r']).to_owned()
+    };
+    let password = Password::parse(&text, name, email)?;
+    Ok(passwords::hash(&password, store.cx.random()))
 }

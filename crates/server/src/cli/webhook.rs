@@ -3,24 +3,24 @@
 use std::io::Write as _;
 use std::time::Instant;
 
-use anyhow::anyhow;
-use clap::Subcommand;
-use db::Db;
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Subcommand};
+use domain::Time;
+use domain::webhooks::{
+    self, Delivery, DeliveryStatus, Endpoint, Event, EventKind, EventKinds, Outcome, Replay,
+    WebhookId,
+};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use mail::webhooks::{
-    self, Delivery, Endpoint, Event, Kind, Kinds, Outcome, Replay, Standing, WebhookId,
-};
-use mail::{Cx, Time};
 
-use super::{Failure, open, wait};
-use crate::background::webhooks::{Courier, Target, courier};
+use super::{Store, Usage, shown, wait};
+use crate::background::webhooks::{Sender, Target};
 use crate::config::Settings;
 use crate::runtime::key::server_key;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Add an address to be told of events; prints its number, and its secret on the last line
+    /// Add a webhook; prints its id and, on the last line, its secret
     #[command(
         after_help = "Examples:\n  postroom webhook add https://app.example.org/postroom\n  \
         postroom webhook add https://app.example.org/postroom --events \
@@ -29,257 +29,236 @@ pub(super) enum Command {
         without --events, all of them."
     )]
     Add {
-        /// Where it is: https, and a public address, unless `webhook_allow_hosts` names the host
+        /// The endpoint: https and a public address, unless `webhook_allow_hosts` has the host
         url: String,
-        /// Of what it is told, separated by commas
+        /// The events to send, separated by commas
         #[arg(long, value_delimiter = ',')]
         events: Vec<String>,
     },
-    /// List all: number, address, events, since when, enabled or why not
+    /// List webhooks: id, address, events, since when, enabled, or since when and why it is not
     #[command(after_help = "Example:\n  postroom webhook list")]
     List,
-    /// Remove one; what it was to be told is not told any more
+    /// Remove a webhook; events that wait for it are not sent any more
     #[command(after_help = "Example:\n  postroom webhook remove 1")]
-    Remove {
-        /// Which one, as the list numbers them
-        id: i64,
-    },
-    /// Enable one that was disabled; what waited for it is told
+    Remove(Webhook),
+    /// Enable a disabled webhook; events that wait for it are sent
     #[command(after_help = "Example:\n  postroom webhook enable 1\n\n\
-        What happened while it was disabled is not told: `webhook replay 1 --since` does that, as \
-        far as another webhook was told of it.")]
-    Enable {
-        /// Which one
-        id: i64,
-    },
-    /// Disable one: it is told of nothing until it is enabled
+        Events from while it was disabled are not sent. `webhook replay 1 --since` sends them, if \
+        another webhook got them.")]
+    Enable(Webhook),
+    /// Disable a webhook: nothing is sent to it until it is enabled
     #[command(after_help = "Example:\n  postroom webhook disable 1")]
-    Disable {
-        /// Which one
-        id: i64,
-    },
-    /// Give one another secret, and print it; the old one signs beside it for a day
+    Disable(Webhook),
+    /// Give a webhook a new secret, and print it; for a day the old one signs beside it
     #[command(after_help = "Example:\n  postroom webhook rotate 1\n\n\
-        How long both sign: webhook_secret_overlap_hours. A second rotation within that time ends \
-        the first secret at once.")]
-    Rotate {
-        /// Which one
-        id: i64,
-    },
-    /// Print the secret of one
+        The setting webhook_secret_overlap_hours says how long both sign. A second rotation within \
+        that time ends the first secret at once.")]
+    Rotate(Webhook),
+    /// Print the secret of a webhook
     #[command(after_help = "Example:\n  postroom webhook secret 1")]
-    Secret {
-        /// Which one
-        id: i64,
-    },
-    /// Send one a signed request of the type webhook.test, and print what came of it
+    Secret(Webhook),
+    /// Send one signed request of the type webhook.test, and print the result
     #[command(after_help = "Example:\n  postroom webhook test 1\n\n\
-        Also one that is disabled. Exit status 1 where it does not answer with 2xx.")]
-    Test {
-        /// Which one
-        id: i64,
-    },
-    /// Show what was told and what waits, the newest first
+        A disabled webhook can be tested as well. Exit status 1 unless the response is 2xx.")]
+    Test(Webhook),
+    /// List deliveries, newest first
     #[command(after_help = "Examples:\n  postroom webhook log\n  \
         postroom webhook log 1 --failed --limit 1000\n\n\
-        Columns: event, type, when it happened, webhook, state, attempts, what came of the last.")]
+        Columns: event, type, when it happened, webhook, state, attempts, last result.")]
     Log {
-        /// Of which one; without it, of all
+        /// The webhook; without it, all
         id: Option<i64>,
-        /// Only what was given up
+        /// Only deliveries that were given up
         #[arg(long)]
         failed: bool,
-        /// Lines at most
+        /// The most lines to print
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
-    /// Tell one of events once more
+    /// Send events again
     #[command(after_help = "Examples:\n  postroom webhook replay 1 evt_17_1763856000000000\n  \
         postroom webhook replay 1 --failed\n  postroom webhook replay 1 --since 2026-11-20\n\n\
-        --failed: what was given up, all of it or since a day. --since: everything of its events \
-        since that day (UTC) or time. A receiver that remembers ids sees what it has seen.")]
+        --failed: events that were given up, all of them or those since a day. --since: all events \
+        of the webhook's types since that day (UTC) or time. An endpoint that remembers ids \
+        recognises the events that it already has.")]
     Replay {
-        /// Which one
-        id: i64,
-        /// Events, as the log names them
+        #[command(flatten)]
+        webhook: Webhook,
+        /// Events, by their names in the log
         events: Vec<String>,
-        /// What was given up
+        /// Events that were given up
         #[arg(long, conflicts_with = "events")]
         failed: bool,
-        /// A day as 2026-11-20, or a time as 2026-11-20T08:00:00Z
+        /// A day such as 2026-11-20, or a time such as 2026-11-20T08:00:00Z
         #[arg(long, conflicts_with = "events", value_parser = moment)]
         since: Option<Time>,
     },
 }
 
-/// Rows that are read or changed at once.
-const PAGE: i64 = 500;
+#[derive(Args)]
+pub(super) struct Webhook {
+    /// The id of the webhook
+    id: i64,
+}
 
-pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
-    let (db, clock) = open(settings)?;
-    let cx = clock.cx();
-    let courier = || Ok::<_, Failure>(courier(settings, &server_key(settings)?));
-    match command {
-        Command::Add { url, events } => add(&db, cx, &courier()?, &url, &events),
-        Command::List => list(&db),
-        Command::Remove { id } => {
-            let id = find(&db, id)?.id;
-            wait(db.write(move |tx| webhooks::remove(tx, id)))??;
-            println!("webhook {} is removed", id.get());
-            Ok(())
-        }
-        Command::Enable { id } => {
-            let id = find(&db, id)?.id;
-            wait(db.write(move |tx| webhooks::enable(tx, id)))??;
-            println!("webhook {} is enabled", id.get());
-            Ok(())
-        }
-        Command::Disable { id } => {
-            let id = find(&db, id)?.id;
-            wait(db.write(move |tx| webhooks::disable(tx, &cx, id, "by command")))??;
-            println!("webhook {} is disabled", id.get());
-            Ok(())
-        }
-        Command::Rotate { id } => rotate(&db, cx, &courier()?, id),
-        Command::Secret { id } => {
-            println!("{}", courier()?.secrets.shown(&find(&db, id)?));
-            Ok(())
-        }
-        Command::Test { id } => test(&find(&db, id)?, &courier()?, cx),
-        Command::Log { id, failed, limit } => log(&db, id, failed, limit),
-        Command::Replay { id, events, failed, since } => {
-            let id = find(&db, id)?.id;
-            match (events.as_slice(), failed, since) {
-                ([], false, None) => {
-                    let problem = "name events, or say --failed or --since";
-                    Err(Failure::Usage(problem.to_owned()))
-                }
-                ([], true, since) => replay(&db, cx, id, Replay::GivenUp(since.unwrap_or(Time(0)))),
-                ([], false, Some(since)) => replay(&db, cx, id, Replay::Since(since)),
-                (events, ..) => replay_some(&db, cx, id, events),
-            }
-        }
+impl Webhook {
+    fn find(&self, store: &Store) -> Result<Endpoint> {
+        let found = match WebhookId::new(self.id) {
+            Some(id) => store.read(move |tx| webhooks::find(tx, id))?,
+            None => None,
+        };
+        found.with_context(|| format!("there is no webhook {}", self.id))
     }
 }
 
-fn find(db: &Db, id: i64) -> Result<Endpoint, Failure> {
-    let found = match WebhookId::new(id) {
-        Some(id) => wait(db.read(move |tx| webhooks::find(tx, id)))??,
-        None => None,
-    };
-    found.ok_or_else(|| anyhow!("there is no webhook {id}").into())
-}
+/// Rows that are read or changed at once.
+const PAGE: i64 = 500;
 
-fn add(db: &Db, cx: Cx, courier: &Courier, url: &str, events: &[String]) -> Result<(), Failure> {
-    let kind = |name: &String| {
-        Kind::parse(name).ok_or_else(|| Failure::Usage(format!("there is no event {name}")))
-    };
-    let kinds = events.iter().map(kind).collect::<Result<Kinds, _>>()?;
-    let kinds = if events.is_empty() { Kinds::all() } else { kinds };
-    let wrong = |problem: &str| Failure::Usage(format!("{url}: {problem}"));
-    let target = Target::parse(url).map_err(wrong)?;
-    courier.guard.allows(&target).map_err(|problem| wrong(&problem))?;
-    let url = url.to_owned();
-    let added = wait(db.write(move |tx| webhooks::add(tx, &cx, &url, kinds)))??;
-    println!("webhook {} is told of {}; its secret is", added.id.get(), names(added.kinds));
-    println!("{}", courier.secrets.shown(&added));
+pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
+    let store = Store::open(settings)?;
+    let cx = store.cx;
+    let sender = || anyhow::Ok(Sender::new(settings, &server_key(settings)?));
+    match command {
+        Command::Add { url, events } => add(&store, &sender()?, &url, &events)?,
+        Command::List => list(&store)?,
+        Command::Remove(webhook) => {
+            let id = webhook.find(&store)?.id;
+            store.write(move |tx| webhooks::remove(tx, id))?;
+            println!("webhook {} is removed", id.get());
+        }
+        Command::Enable(webhook) => {
+            let id = webhook.find(&store)?.id;
+            store.write(move |tx| webhooks::enable(tx, id))?;
+            println!("webhook {} is enabled", id.get());
+        }
+        Command::Disable(webhook) => {
+            let id = webhook.find(&store)?.id;
+            store.write(move |tx| webhooks::disable(tx, &cx, id, "by command"))?;
+            println!("webhook {} is disabled", id.get());
+        }
+        Command::Rotate(webhook) => rotate(&store, &sender()?, webhook.find(&store)?.id)?,
+        Command::Secret(webhook) => {
+            println!("{}", sender()?.secrets.shown(&webhook.find(&store)?));
+        }
+        Command::Test(webhook) => test(&store, &sender()?, &webhook.find(&store)?)?,
+        Command::Log { id, failed, limit } => log(&store, id, failed, limit)?,
+        Command::Replay { webhook, events, failed, since } => {
+            let id = webhook.find(&store)?.id;
+            let which = match (failed, since) {
+                (true, since) => Replay::GivenUp(since.unwrap_or(Time(0))),
+                (false, Some(since)) => Replay::Since(since),
+                (false, None) => return replay_named(&store, id, &events),
+            };
+            let count = replay(&store, id, which)?;
+            println!("webhook {} is told of {count} events once more", id.get());
+        }
+    }
     Ok(())
 }
 
-fn names(kinds: Kinds) -> String {
-    kinds.iter().map(Kind::name).collect::<Vec<_>>().join(",")
+fn add(store: &Store, sender: &Sender, url: &str, events: &[String]) -> Result<()> {
+    let kind = |name: &String| {
+        EventKind::parse(name).ok_or_else(|| Usage(format!("there is no event {name}")))
+    };
+    let kinds = events.iter().map(kind).collect::<Result<EventKinds, _>>()?;
+    let kinds = if events.is_empty() { EventKinds::all() } else { kinds };
+    let wrong = |problem: &str| Usage(format!("{url}: {problem}"));
+    let target = Target::parse(url).map_err(wrong)?;
+    sender.guard.allows(&target).map_err(|problem| wrong(&problem))?;
+    let (cx, url) = (store.cx, url.to_owned());
+    let added = store.write(move |tx| webhooks::add(tx, &cx, &url, kinds))?;
+    println!("webhook {} is told of {}; its secret is", added.id.get(), names(added.kinds));
+    println!("{}", sender.secrets.shown(&added));
+    Ok(())
 }
 
-fn list(db: &Db) -> Result<(), Failure> {
+fn names(kinds: EventKinds) -> String {
+    kinds.iter().map(EventKind::name).collect::<Vec<_>>().join(",")
+}
+
+fn list(store: &Store) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    for Endpoint { id, url, kinds, created_at, disabled, .. } in wait(db.read(webhooks::list))?? {
+    for Endpoint { id, url, kinds, created_at, disabled, .. } in store.read(webhooks::list)? {
         let state = match disabled {
             None => "enabled".to_owned(),
-            Some((since, why)) => format!("disabled {}: {why}", shown(since)?),
+            Some((since, why)) => format!("disabled {}: {why}", shown(since)),
         };
-        let (id, events, since) = (id.get(), names(kinds), shown(created_at)?);
+        let (id, events, since) = (id.get(), names(kinds), shown(created_at));
         writeln!(out, "{id}\t{url}\t{events}\t{since}\t{state}")?;
     }
     Ok(())
 }
 
-fn rotate(db: &Db, cx: Cx, courier: &Courier, id: i64) -> Result<(), Failure> {
-    let id = find(db, id)?.id;
-    let rotated = wait(db.write(move |tx| webhooks::rotate(tx, &cx, id)))??;
-    let rotated = rotated.ok_or_else(|| anyhow!("webhook {} was just removed", id.get()))?;
-    let until = shown(courier.secrets.overlaps_until(&rotated).unwrap_or(cx.now))?;
+fn rotate(store: &Store, sender: &Sender, id: WebhookId) -> Result<()> {
+    let cx = store.cx;
+    let rotated = store.write(move |tx| webhooks::rotate(tx, &cx, id))?;
+    let rotated = rotated.with_context(|| format!("webhook {} was just removed", id.get()))?;
+    let until = shown(sender.secrets.overlaps_until(&rotated).unwrap_or(cx.now));
     println!("webhook {} is signed for by the old secret until {until}, and by", id.get());
-    println!("{}", courier.secrets.shown(&rotated));
+    println!("{}", sender.secrets.shown(&rotated));
     Ok(())
 }
 
-fn test(endpoint: &Endpoint, courier: &Courier, cx: Cx) -> Result<(), Failure> {
-    let begun = Instant::now();
-    let (outcome, words) = wait(courier.test(endpoint, cx.now))?;
+fn test(store: &Store, sender: &Sender, endpoint: &Endpoint) -> Result<()> {
+    let (id, start) = (endpoint.id.get(), Instant::now());
+    let (outcome, words) = wait(sender.test(endpoint, store.cx.now))?;
     if outcome != Outcome::Delivered {
-        return Err(anyhow!("webhook {}: {words}", endpoint.id.get()).into());
+        bail!("webhook {id}: {words}");
     }
-    let took = begun.elapsed().as_millis();
-    println!("webhook {} answered {words} after {took} ms", endpoint.id.get());
+    println!("webhook {id} answered {words} after {} ms", start.elapsed().as_millis());
     Ok(())
 }
 
-fn log(db: &Db, id: Option<i64>, failed: bool, limit: u32) -> Result<(), Failure> {
+fn log(store: &Store, id: Option<i64>, failed: bool, limit: u32) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    let id = id.map(|id| WebhookId::new(id).ok_or_else(|| anyhow!("there is no webhook {id}")));
-    let id = id.transpose()?;
-    let limit = i64::from(limit);
-    for delivery in wait(db.scan(move |tx| webhooks::log(tx, id, failed, limit)))?? {
-        let Delivery { event, webhook, attempts, standing, outcome } = delivery;
-        let state = match standing {
-            Standing::Delivered(at) => format!("delivered {}", shown(at)?),
-            Standing::Due(at) => format!("due {}", shown(at)?),
-            Standing::GivenUp => "given up".to_owned(),
+    let webhook = |id| WebhookId::new(id).with_context(|| format!("there is no webhook {id}"));
+    let (id, limit) = (id.map(webhook).transpose()?, i64::from(limit));
+    for delivery in wait(store.db.scan(move |tx| webhooks::log(tx, id, failed, limit)))?? {
+        let Delivery { event, webhook, attempts, status, outcome } = delivery;
+        let state = match status {
+            DeliveryStatus::Delivered(at) => format!("delivered {}", shown(at)),
+            DeliveryStatus::Due(at) => format!("due {}", shown(at)),
+            DeliveryStatus::GivenUp => "given up".to_owned(),
         };
-        let (name, kind, at) = (event.name(), event.kind.name(), shown(event.happened_at)?);
+        let (name, kind, at) = (event.name(), event.kind.name(), shown(event.happened_at));
         let (webhook, outcome) = (webhook.get(), outcome.unwrap_or_default());
         writeln!(out, "{name}\t{kind}\t{at}\t{webhook}\t{state}\t{attempts}\t{outcome}")?;
     }
     Ok(())
 }
 
-fn replay_some(db: &Db, cx: Cx, id: WebhookId, events: &[String]) -> Result<(), Failure> {
+fn replay_named(store: &Store, id: WebhookId, names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        return Err(Usage("name events, or say --failed or --since".to_owned()).into());
+    }
     let event = |name: &String| {
-        Event::parse_name(name).ok_or_else(|| Failure::Usage(format!("{name} names no event")))
+        Event::parse_name(name).ok_or_else(|| Usage(format!("{name} names no event")))
     };
-    let events = events.iter().map(|name| Ok((name, event(name)?)));
-    for (name, event) in events.collect::<Result<Vec<_>, Failure>>()? {
-        let step = move |tx: &mut db::Tx<'_>| {
-            webhooks::replay(tx, &cx, id, Replay::Event(event), (None, 1))
-        };
-        if wait(db.write(step))??.0 == 0 {
-            return Err(anyhow!("there is no event {name}").into());
+    let events = names.iter().map(event).collect::<Result<Vec<_>, _>>()?;
+    for (event, name) in events.into_iter().zip(names) {
+        if replay(store, id, Replay::Event(event))? == 0 {
+            bail!("there is no event {name}");
         }
     }
     println!("webhook {} is told once more", id.get());
     Ok(())
 }
 
-fn replay(db: &Db, cx: Cx, id: WebhookId, which: Replay) -> Result<(), Failure> {
-    let (mut all, mut after) = (0, None);
+/// Returns how many events were replayed.
+fn replay(store: &Store, id: WebhookId, which: Replay) -> Result<u64> {
+    let (cx, mut count, mut after) = (store.cx, 0, None);
     loop {
-        let step = move |tx: &mut db::Tx<'_>| webhooks::replay(tx, &cx, id, which, (after, PAGE));
-        let (again, next) = wait(db.write(step))??;
-        all += again;
+        let from = (after, PAGE);
+        let (more, next) = store.write(move |tx| webhooks::replay(tx, &cx, id, which, from))?;
+        count += more;
         if next.is_none() {
-            break;
+            return Ok(count);
         }
         after = next;
     }
-    println!("webhook {} is told of {all} events once more", id.get());
-    Ok(())
 }
 
-fn shown(time: Time) -> anyhow::Result<String> {
-    Ok(format!("{:.0}", Timestamp::from_microsecond(time.0)?))
-}
-
-/// A day or a time.
+/// Parses a day, which stands for its beginning in UTC, or a time.
 fn moment(text: &str) -> Result<Time, String> {
     let wrong = "it must look like 2026-11-20 or 2026-11-20T08:00:00Z";
     let day = |date: Date| date.to_zoned(jiff::tz::TimeZone::UTC).map(|day| day.timestamp());

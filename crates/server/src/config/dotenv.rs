@@ -1,24 +1,21 @@
-//! The `.env` of the Django app.
+//! Reads `.env`, as the Django app wrote it.
 
 use std::io::Cursor;
 use std::path::Path;
 
-use super::{Error, Origin, wrong};
+use super::{Error, Layer, wrong};
 
-/// The variables of a file.
-///
-/// # Errors
-/// Where it cannot be read; its lines are not repeated.
+/// Returns the variables of a file.
 pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, Error> {
-    let origin = Origin::File(path.to_path_buf());
-    let text = std::fs::read_to_string(path).map_err(|cause| wrong(&origin, cause.to_string()))?;
+    let layer = Layer::File(path.to_path_buf());
+    let text = std::fs::read_to_string(path).map_err(|cause| wrong(&layer, cause.to_string()))?;
     let entries = dotenvy::from_read_iter(Cursor::new(with_plain_dollars(&text)));
-    // The library's message would show the line, and the line may hold a secret.
-    entries.collect::<Result<_, _>>().map_err(|_line| wrong(&origin, "a line is not NAME=VALUE"))
+    // The library's message quotes the line, which may contain a secret.
+    entries.collect::<Result<_, _>>().map_err(|_line| wrong(&layer, "a line is not NAME=VALUE"))
 }
 
-/// Keeps each `$` what it is: the library would put a variable in the place of what follows, but
-/// Django makes keys that hold it.
+/// Escapes each `$`: the library would expand it as a variable, but keys that Django generates
+/// contain it.
 fn with_plain_dollars(text: &str) -> String {
     let (mut plain, mut before, mut quote) = (String::new(), '\n', None);
     for c in text.chars() {
@@ -35,7 +32,7 @@ fn with_plain_dollars(text: &str) -> String {
     plain
 }
 
-/// Python's names of levels, in any case; others are left for the check.
+/// Translates Python's names of log levels, in any case; other texts are checked later.
 pub(super) fn level(text: &str) -> &str {
     match text.to_ascii_uppercase().as_str() {
         "NOTSET" => "trace",

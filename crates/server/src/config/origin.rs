@@ -1,6 +1,6 @@
-//! The origin of a page: what `public_url` and `cors_origins` name.
+//! Web origins, as in `public_url` and `cors_origins`.
 
-/// Scheme, host and port of a page.
+/// The scheme, host and port of a page's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     https: bool,
@@ -9,7 +9,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Reads `https://host` or `http://host:port`.
+    /// Parses `https://host` or `http://host:port`.
     pub fn parse(text: &str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
         let https = match scheme {
@@ -22,13 +22,13 @@ impl Origin {
         Some(Self { https, host, port })
     }
 
-    /// Whether its pages are served over https.
+    /// Whether the scheme is https.
     pub fn is_https(&self) -> bool {
         self.https
     }
 
-    /// Whether a request to that `Host` goes to this origin. Which scheme the client used is not
-    /// known here, so a host without a port may be either.
+    /// Whether a request with this `Host` header goes to this origin. The scheme that the client
+    /// used is unknown, so a host without a port matches the default port of either.
     pub(crate) fn is_host(&self, host: &str) -> bool {
         split_port(host).is_some_and(|(host, port)| {
             let usual = if self.https { 443 } else { 80 };
@@ -40,7 +40,7 @@ impl Origin {
 /// Splits `host:port`, with the host in lower case.
 fn split_port(authority: &str) -> Option<(String, Option<u16>)> {
     let (host, port) = match authority.rsplit_once(':') {
-        // The colons of an IPv6 address stand in brackets.
+        // The colons of an IPv6 address are in brackets.
         Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok()?)),
         _ => (authority, None),
     };

@@ -1,4 +1,4 @@
-//! Values that must not show themselves.
+//! Values that must not appear in logs and errors.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
 use sha2::Sha256;
 
-/// Text that neither a log nor an error shows.
+/// Text whose `Debug` output hides it.
 #[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -16,15 +16,12 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
-}
 
-impl Secret {
-    /// Hides a text.
     pub(crate) fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// A key of its own for one purpose: what one of them signs says nothing of the others.
+    /// A separate key for each purpose, so that signatures of one cannot be used for another.
     pub(crate) fn derive(&self, purpose: &[u8]) -> Hmac<Sha256> {
         let mut derived = hmac(self.0.as_bytes());
         derived.update(purpose);
@@ -32,8 +29,16 @@ impl Secret {
     }
 }
 
+/// The first `N` bytes of a message's signature, at most 32.
+pub(crate) fn sign<const N: usize>(key: &Hmac<Sha256>, message: &[u8]) -> [u8; N] {
+    let mut mac = key.clone();
+    mac.update(message);
+    let signature = mac.finalize().into_bytes();
+    std::array::from_fn(|at| signature[at])
+}
+
 fn hmac(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("a key of any length will do")
+    Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
 impl fmt::Debug for Secret {

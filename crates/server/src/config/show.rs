@@ -1,17 +1,17 @@
-//! What is shown of the settings.
+//! How `postroom config` prints the settings.
 
 use toml::Value;
 
-use super::{Config, Origin};
+use super::{Config, Layer};
 
-/// Whether the value must not be shown as it is.
+/// Whether the value must not be printed as it is.
 pub(super) fn is_secret(name: &str) -> bool {
     matches!(name, "secret_key" | "database_url" | "database_notices_url" | "smtp_url")
 }
 
 impl Config {
-    /// Each setting as a line of TOML with its origin; secrets are masked.
-    pub fn lines(&self) -> impl Iterator<Item = (String, &Origin)> {
+    /// Each setting as a line of TOML, and where it comes from; secrets are masked.
+    pub fn lines(&self) -> impl Iterator<Item = (String, &Layer)> {
         self.table.iter().map(|(name, value)| {
             let shown = match (name.as_str(), value.as_str()) {
                 ("secret_key", Some(text)) if !text.is_empty() => "\"(hidden)\"".to_owned(),
@@ -20,12 +20,12 @@ impl Config {
                 }
                 _ => value.to_string(),
             };
-            (format!("{name} = {shown}"), &self.origins[name])
+            (format!("{name} = {shown}"), &self.layers[name])
         })
     }
 }
 
-/// An address without its password and its parameters, which may hold one.
+/// Masks the password of an address, and its parameters, which may contain one.
 fn mask_password(url: &str) -> String {
     if url.is_empty() || url.starts_with("sqlite:") {
         return url.to_owned();

@@ -1,7 +1,7 @@
-//! One conversation with the server for e-mail.
+//! One SMTP session with the operator's server.
 //!
-//! Its steps are taken one by one, for what a failure means depends on where it comes: only after
-//! the text was sent can nobody know whether the mail was taken.
+//! Its steps are taken one by one, because what a failure means depends on the step: only after the
+//! text was sent can it be unknown whether the e-mail was accepted.
 
 use std::time::Duration;
 
@@ -13,24 +13,49 @@ use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use tokio::time::timeout;
 
-use super::mailer::{Failure, Fate, Mailer};
+use super::mailer::{Failure, FailureKind, Mailer};
 use crate::config::smtp::Tls;
 
-/// "I close this connection": at whatever step, it says nothing of the mail.
+/// "Closing transmission channel": at any step, it says nothing about the e-mail.
 const CLOSING: u16 = 421;
-/// How long a good-bye is waited for.
-const POLITE: Duration = Duration::from_secs(3);
+/// How long QUIT may take.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What a failure of a step means, by the code of the response, if there was one.
+type Meaning = fn(Option<u16>) -> FailureKind;
+
+/// Before the recipient was named.
+fn of_server(_code: Option<u16>) -> FailureKind {
+    FailureKind::ServerUnavailable
+}
+
+/// Before the text was sent.
+fn of_email(code: Option<u16>) -> FailureKind {
+    match code {
+        None | Some(CLOSING) => FailureKind::ServerUnavailable,
+        Some(400..=499) => FailureKind::Temporary,
+        Some(_) => FailureKind::Permanent,
+    }
+}
+
+/// After the text was sent.
+fn of_text(code: Option<u16>) -> FailureKind {
+    match code {
+        None => FailureKind::Unknown,
+        Some(400..=499) => FailureKind::Temporary,
+        Some(_) => FailureKind::Permanent,
+    }
+}
 
 impl Mailer {
-    /// Sends a mail, as it is on the wire, to one address.
+    /// Sends a message, as it is on the wire, to one address.
     ///
     /// # Errors
-    /// Where the server did not say that it has it.
-    pub(crate) async fn send(&self, to: &Address, mail: &[u8]) -> Result<(), Failure> {
-        let mut line = self.connect().await?;
-        let sent = self.converse(&mut line, to, mail).await;
-        // Whether it says good-bye changes nothing.
-        drop(timeout(POLITE, line.abort()).await);
+    /// If the server did not confirm that it accepted it.
+    pub(crate) async fn send(&self, to: &Address, email: &[u8]) -> Result<(), Failure> {
+        let mut smtp = self.connect().await?;
+        let sent = self.transfer(&mut smtp, to, email).await;
+        drop(timeout(QUIT_TIMEOUT, smtp.abort()).await);
         sent
     }
 
@@ -40,114 +65,69 @@ impl Mailer {
             _ => ClientId::default(),
         };
         let target = &self.target;
-        let at_once = self.tls.clone().filter(|_| target.tls == Tls::Implicit);
+        let implicit = self.tls.clone().filter(|_| target.tls == Tls::Implicit);
         let server = (target.host.as_str(), target.port);
-        let opened = AsyncSmtpConnection::connect_tokio1(server, None, &me, at_once, None);
-        let mut line = self.step("connecting", opened).await.map_err(Trouble::of_server)?;
+        let connected = AsyncSmtpConnection::connect_tokio1(server, None, &me, implicit, None);
+        let mut smtp = self.step("connecting", of_server, connected).await?;
         if let Some(tls) = self.tls.clone()
             && target.tls != Tls::Implicit
-            && (target.tls == Tls::Required || line.can_starttls())
+            && (target.tls == Tls::Required || smtp.can_starttls())
         {
-            let secured = self.step("STARTTLS", line.starttls(tls, &me)).await;
-            secured.map_err(Trouble::of_server)?;
+            self.step("STARTTLS", of_server, smtp.starttls(tls, &me)).await?;
         }
         if let Some(credentials) = &target.credentials {
-            let known = [Mechanism::Plain, Mechanism::Login];
-            let logged_in = self.step("AUTH", line.auth(&known, credentials)).await;
-            // What it says of a login may repeat it.
-            logged_in.map_err(|trouble| Trouble { said: String::new(), ..trouble }.of_server())?;
+            let mechanisms = [Mechanism::Plain, Mechanism::Login];
+            let logged_in = self.step("AUTH", of_server, smtp.auth(&mechanisms, credentials)).await;
+            // The response may repeat the password.
+            logged_in.map_err(|failure| Failure { said: String::new(), ..failure })?;
         }
-        Ok(line)
+        Ok(smtp)
     }
 
-    async fn converse(
+    async fn transfer(
         &self,
-        line: &mut AsyncSmtpConnection,
+        smtp: &mut AsyncSmtpConnection,
         to: &Address,
-        mail: &[u8],
+        email: &[u8],
     ) -> Result<(), Failure> {
         let from = self.from.email.clone();
         let mut parameters = vec![];
-        if !mail.is_ascii() {
-            if !line.server_info().supports_feature(Extension::SmtpUtfEight) {
-                let reason = "the server takes no address that is not ASCII".to_owned();
-                return Err(Failure { fate: Fate::Refused, reason, said: String::new() });
+        if !email.is_ascii() {
+            if !smtp.server_info().supports_feature(Extension::SmtpUtfEight) {
+                let reason = "the server accepts only ASCII addresses".to_owned();
+                return Err(Failure { kind: FailureKind::Permanent, reason, said: String::new() });
             }
             parameters.push(MailParameter::SmtpUtfEight);
         }
-        let begun = self.step("MAIL", line.command(Mail::new(Some(from), parameters))).await;
-        begun.map_err(Trouble::of_server)?;
-        let named = self.step("RCPT", line.command(Rcpt::new(to.clone(), vec![]))).await;
-        named.map_err(Trouble::of_mail)?;
-        self.step("DATA", line.command(Data)).await.map_err(Trouble::of_mail)?;
-        let taken = self.step("the text", line.message(mail)).await;
-        taken.map_err(Trouble::of_text)?;
+        self.step("MAIL", of_server, smtp.command(Mail::new(Some(from), parameters))).await?;
+        self.step("RCPT", of_email, smtp.command(Rcpt::new(to.clone(), vec![]))).await?;
+        self.step("DATA", of_email, smtp.command(Data)).await?;
+        self.step("the text", of_text, smtp.message(email)).await?;
         Ok(())
     }
 
-    /// Waits for the answer to one step, no longer than is allowed.
+    /// Waits for the response to one step, within the timeout.
     async fn step<T>(
         &self,
-        name: &'static str,
-        answer: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Trouble> {
-        match timeout(self.patience, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(Trouble::new(name, &error)),
-            Err(_elapsed) => Err(Trouble {
-                code: None,
-                reason: format!("{name}: no answer in time"),
-                said: String::new(),
-            }),
-        }
-    }
-}
-
-/// What went wrong at a step.
-struct Trouble {
-    /// The code, where the server answered with one.
-    code: Option<u16>,
-    reason: String,
-    said: String,
-}
-
-impl Trouble {
-    fn new(step: &str, error: &Error) -> Self {
-        let code = error.status().map(u16::from);
-        let said = error.to_string();
-        let reason = match code {
-            Some(code) => format!("{step}: answered with {code}"),
-            // A part of an answer may name an address.
-            None if error.is_response() => format!("{step}: no answer that can be read"),
-            None => format!("{step}: {said}"),
+        name: &str,
+        meaning: Meaning,
+        response: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Failure> {
+        let failure = |code, problem, said| {
+            Err(Failure { kind: meaning(code), reason: format!("{name}: {problem}"), said })
         };
-        Self { code, reason, said }
-    }
-
-    fn fate(self, fate: Fate) -> Failure {
-        Failure { fate, reason: self.reason, said: self.said }
-    }
-
-    /// Before anything was said of the receiver.
-    fn of_server(self) -> Failure {
-        self.fate(Fate::Down)
-    }
-
-    /// Before the text was sent.
-    fn of_mail(self) -> Failure {
-        match self.code {
-            None | Some(CLOSING) => self.fate(Fate::Down),
-            Some(400..=499) => self.fate(Fate::NotYet),
-            Some(_) => self.fate(Fate::Refused),
-        }
-    }
-
-    /// After the text was sent: without an answer nobody knows.
-    fn of_text(self) -> Failure {
-        match self.code {
-            None => self.fate(Fate::InDoubt),
-            Some(400..=499) => self.fate(Fate::NotYet),
-            Some(_) => self.fate(Fate::Refused),
-        }
+        let error = match timeout(self.timeout, response).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(error)) => error,
+            Err(_elapsed) => return failure(None, "no answer in time".to_owned(), String::new()),
+        };
+        let (code, said) = (error.status().map(u16::from), error.to_string());
+        let problem = match code {
+            Some(code) => format!("answered with {code}"),
+            // A part of a response may contain an address.
+            None if error.is_response() => "the response cannot be parsed".to_owned(),
+            None => said.clone(),
+        };
+        failure(code, problem, said)
     }
 }

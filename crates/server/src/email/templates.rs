@@ -1,23 +1,23 @@
-//! The texts of a reminder: files with places for what differs.
+//! The templates of reminders.
 
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use mail::reminders::{Reminder, Waiting};
+use domain::digests::{Digest, DigestLine};
 
-/// Characters of a subject or of a name that are shown.
-const SHOWN: usize = 150;
-/// What is shown for a subject that is empty.
+use crate::email::template::{Template, escape};
+
+/// Characters of a subject or a name that are shown.
+const SHOWN_CHARS: usize = 150;
 const NO_SUBJECT: &str = "(no subject)";
 
-/// The three texts.
 pub(crate) struct Templates {
     subject: Template,
     text: Template,
     html: Template,
 }
 
-/// A reminder as it is read.
+/// The texts of one reminder.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Rendered {
     pub(crate) subject: String,
@@ -25,51 +25,25 @@ pub(crate) struct Rendered {
     pub(crate) html: String,
 }
 
-/// Text with places in it.
-struct Template(Vec<Part>);
-
-enum Part {
-    Text(String),
-    Value(Value),
-}
-
-/// What may stand in a place.
-#[derive(Clone, Copy)]
-enum Value {
-    Name,
-    Sender,
-    Subject,
-    Unread,
-    Messages,
-    Unsubscribe,
-}
-
-const VALUES: [(&str, Value); 6] = [
-    ("name", Value::Name),
-    ("sender", Value::Sender),
-    ("subject", Value::Subject),
-    ("unread", Value::Unread),
-    ("messages", Value::Messages),
-    ("unsubscribe", Value::Unsubscribe),
-];
+const NAMES: [&str; 6] = ["name", "sender", "subject", "unread", "messages", "unsubscribe"];
 
 impl Templates {
-    /// Reads those that are in a folder, where one is given; the others are the defaults.
+    /// Reads the templates of a folder, if its path is not empty; missing ones are the defaults.
     ///
     /// # Errors
-    /// Where the folder or a file in it cannot be read, or a place in it is none.
+    /// If a file cannot be read, or a placeholder in it is unknown.
     pub(crate) fn load(folder: &Path) -> anyhow::Result<Self> {
         if !folder.as_os_str().is_empty() && !folder.is_dir() {
-            bail!("templates_dir: {} is no folder", folder.display());
+            bail!("templates_dir: {} is not a folder", folder.display());
         }
         let load = |name: &str, default: &str| {
             let path = folder.join(name);
             if folder.as_os_str().is_empty() || !path.exists() {
-                return Template::parse(default);
+                return Template::parse(default, &NAMES);
             }
             let text = std::fs::read_to_string(&path);
             let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-            Template::parse(&text).with_context(|| format!("in {}", path.display()))
+            Template::parse(&text, &NAMES).with_context(|| format!("in {}", path.display()))
         };
         Ok(Self {
             subject: load(
@@ -81,133 +55,92 @@ impl Templates {
         })
     }
 
-    /// A reminder, with the address that ends them.
-    pub(crate) fn render(&self, reminder: &Reminder, unsubscribe: &str) -> Rendered {
-        let content = Content { reminder, unsubscribe };
+    /// Renders a reminder; `unsubscribe` is the URL that ends them.
+    pub(crate) fn render(&self, digest: &Digest, unsubscribe: &str) -> Rendered {
+        let content = Content { digest, unsubscribe };
         Rendered {
-            subject: one_line(&self.subject.fill(|value| content.text(value))),
-            text: self.text.fill(|value| content.text(value)),
-            html: self.html.fill(|value| content.html(value)),
+            subject: one_line(&self.subject.fill(|name| content.text(name))),
+            text: self.text.fill(|name| content.text(name)),
+            html: self.html.fill(|name| content.html(name)),
         }
     }
 }
 
-/// What stands in the places.
+/// The values of the placeholders.
 struct Content<'a> {
-    reminder: &'a Reminder,
+    digest: &'a Digest,
     unsubscribe: &'a str,
 }
 
 impl Content<'_> {
-    fn text(&self, value: Value) -> String {
-        match value {
-            Value::Name => one_line(&self.reminder.name),
-            Value::Sender => self.oldest().0,
-            Value::Subject => self.oldest().1,
-            Value::Unread => self.reminder.unread.to_string(),
-            Value::Messages => self.messages(|sender, subject| format!("  {sender}: {subject}")),
-            Value::Unsubscribe => self.unsubscribe.to_owned(),
+    fn text(&self, name: &str) -> String {
+        match name {
+            "name" => one_line(&self.digest.name),
+            "sender" => self.oldest().0,
+            "subject" => self.oldest().1,
+            "unread" => self.digest.unread.to_string(),
+            "messages" => self.messages(|sender, subject| format!("  {sender}: {subject}")),
+            "unsubscribe" => self.unsubscribe.to_owned(),
+            _ => String::new(),
         }
     }
 
-    fn html(&self, value: Value) -> String {
-        match value {
-            Value::Messages => self.messages(|sender, subject| {
-                format!("<li>{}: {}</li>", escaped(sender), escaped(subject))
+    fn html(&self, name: &str) -> String {
+        match name {
+            "messages" => self.messages(|sender, subject| {
+                format!("<li>{}: {}</li>", escape(sender), escape(subject))
             }),
-            value => escaped(&self.text(value)),
+            name => escape(&self.text(name)),
         }
     }
 
     fn messages(&self, write: impl Fn(&str, &str) -> String) -> String {
-        let shown = self.reminder.messages.iter().map(shown);
+        let shown = self.digest.messages.iter().map(shown);
         shown.map(|(sender, subject)| write(&sender, &subject)).collect::<Vec<_>>().join("\n")
     }
 
     fn oldest(&self) -> (String, String) {
-        self.reminder.messages.first().map(shown).unwrap_or_default()
+        self.digest.messages.first().map(shown).unwrap_or_default()
     }
 }
 
-/// The sender and the subject.
-fn shown(message: &Waiting) -> (String, String) {
+fn shown(message: &DigestLine) -> (String, String) {
     let subject = one_line(&message.subject);
     let subject = if subject.is_empty() { NO_SUBJECT.to_owned() } else { subject };
     (one_line(&message.sender), subject)
 }
 
-impl Template {
-    fn parse(text: &str) -> anyhow::Result<Self> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("{{") {
-            let (name, after) = after.split_once("}}").context("{{ is not followed by }}")?;
-            let name = name.trim();
-            let Some((_, value)) = VALUES.iter().find(|(known, _)| *known == name) else {
-                let known = VALUES.map(|(name, _)| name).join(", ");
-                bail!("{{{{{name}}}}} stands for nothing; there are {known}");
-            };
-            parts.extend([Part::Text(before.to_owned()), Part::Value(*value)]);
-            rest = after;
-        }
-        parts.push(Part::Text(rest.to_owned()));
-        Ok(Self(parts))
-    }
-
-    fn fill(&self, value: impl Fn(Value) -> String) -> String {
-        let parts = self.0.iter().map(|part| match part {
-            Part::Text(text) => text.clone(),
-            Part::Value(name) => value(*name),
-        });
-        parts.collect()
-    }
-}
-
-/// A text of a user as one short line that disturbs nothing around it: no control characters, no
-/// ends of lines, and nothing that turns the direction of what follows.
+/// Makes text of a user one short line that cannot affect what is around it: no control characters,
+/// no line breaks, and nothing that changes the writing direction.
 fn one_line(text: &str) -> String {
-    let turns = |c: &char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_direction = |c: &char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let blank = |c: char| if c.is_control() || c.is_whitespace() { ' ' } else { c };
-    let plain: String = text.chars().filter(|c| !turns(c)).map(blank).collect();
+    let plain: String = text.chars().filter(|c| !is_direction(c)).map(blank).collect();
     let line = plain.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(SHOWN) {
+    match line.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
 }
 
-/// Text as HTML.
-fn escaped(text: &str) -> String {
-    let mut html = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            '\'' => html.push_str("&#39;"),
-            c => html.push(c),
-        }
-    }
-    html
-}
-
 #[cfg(test)]
 mod tests {
-    use mail::{MessageId, Time, UserId};
+    use domain::{MessageId, Time, UserId};
 
     use super::*;
 
-    fn reminder(name: &str, messages: &[(&str, &str)]) -> Reminder {
-        let waiting = |(sender, subject): &(&str, &str)| Waiting {
+    fn digest(name: &str, messages: &[(&str, &str)]) -> Digest {
+        let waiting = |(sender, subject): &(&str, &str)| DigestLine {
             sender: (*sender).to_owned(),
             subject: (*subject).to_owned(),
         };
-        Reminder {
-            owner: UserId::new(1).unwrap(),
-            message: MessageId::new(1).unwrap(),
-            since: Time(0),
-            attempt: 1,
+        Digest {
+            claim: domain::reminders::Claim {
+                owner: UserId::new(1).unwrap(),
+                message: MessageId::new(1).unwrap(),
+                since: Time(0),
+                attempt: 1,
+            },
             email: "bob@example.org".to_owned(),
             name: name.to_owned(),
             unread: 7,
@@ -215,18 +148,18 @@ mod tests {
         }
     }
 
-    fn rendered(template: &str, reminder: &Reminder) -> Rendered {
-        let parsed = || Template::parse(template).unwrap();
+    fn rendered(template: &str, digest: &Digest) -> Rendered {
+        let parsed = || Template::parse(template, &NAMES).unwrap();
         let templates = Templates { subject: parsed(), text: parsed(), html: parsed() };
-        templates.render(reminder, "https://mail.example.org/unsubscribe?token=abc")
+        templates.render(digest, "https://mail.example.org/unsubscribe?token=abc")
     }
 
     #[test]
-    fn each_place_is_filled_and_html_is_escaped() {
-        let reminder = reminder("<Bob>", &[("Ann & \"co\"", "1 < 2"), ("cid", "")]);
+    fn placeholders_are_filled_and_html_is_escaped() {
+        let digest = digest("<Bob>", &[("Ann & \"co\"", "1 < 2"), ("cid", "")]);
         let template = "{{name}}|{{ sender }}|{{subject}}|{{unread}}|{{messages}}|{{unsubscribe}}";
         let link = "https://mail.example.org/unsubscribe?token=abc";
-        let rendered = rendered(template, &reminder);
+        let rendered = rendered(template, &digest);
         let text =
             format!("<Bob>|Ann & \"co\"|1 < 2|7|  Ann & \"co\": 1 < 2\n  cid: (no subject)|{link}");
         assert_eq!(rendered.text, text);
@@ -241,7 +174,7 @@ mod tests {
     #[test]
     fn what_users_write_is_one_short_line() {
         let odd = "a\r\nBcc: x\u{2028}y\u{85}z\u{202e}\t\u{0} {{name}}";
-        let rendered = rendered("{{subject}}", &reminder("bob", &[("ann", odd)]));
+        let rendered = rendered("{{subject}}", &digest("bob", &[("ann", odd)]));
         assert_eq!(rendered.subject, "a Bcc: x y z {{name}}");
         assert_eq!(rendered.text, "a Bcc: x y z {{name}}");
         let long = "ü".repeat(151);
@@ -250,22 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_none_is_told() {
-        let problem = |text| Template::parse(text).err().expect(text).to_string();
-        let names = "name, sender, subject, unread, messages, unsubscribe";
-        assert_eq!(
-            problem("a {{boby}}"),
-            format!("{{{{boby}}}} stands for nothing; there are {names}")
-        );
-        assert_eq!(problem("a {{name"), "{{ is not followed by }}");
-        assert!(Template::parse("body { color: red } }} {").is_ok());
-    }
-
-    #[test]
     fn the_defaults_can_be_used() {
         let templates = Templates::load(Path::new("")).unwrap();
-        let reminder = reminder("bob", &[("ann", "hello")]);
-        let rendered = templates.render(&reminder, "https://mail.example.org/unsubscribe?token=a");
+        let digest = digest("bob", &[("ann", "hello")]);
+        let rendered = templates.render(&digest, "https://mail.example.org/unsubscribe?token=a");
         assert_eq!(rendered.subject, "ann: hello");
         for text in [rendered.text, rendered.html] {
             assert!(text.contains("https://mail.example.org/unsubscribe?token=a"), "{text}");

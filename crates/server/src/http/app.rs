@@ -1,26 +1,25 @@
-//! What handlers share: the node, and what only requests need.
+//! The state that handlers share: the node, and what only requests need.
 
 use std::sync::Arc;
 
-use mail::text::Lengths;
+use domain::text::Lengths;
 
 use super::cors::Cors;
 use super::csrf::Csrf;
 use super::request_ids::RequestIds;
-use super::v1::Answers;
+use super::v1::Idempotency;
 use crate::config::origin::Origin;
 use crate::config::{Settings, Switch};
 use crate::node::Node;
 use crate::runtime::metrics::Routes;
 
-/// What handlers share; a clone is another handle to the same.
+/// The state of one worker; a clone is another handle to it.
 ///
-/// Each worker counts its own handles. Were they counted in one place, the processors would wait
-/// for each other at every request.
+/// Every request clones a handle. Each worker has a reference count of its own for that, so that
+/// the processors do not contend for one.
 #[derive(Clone)]
 pub struct App(pub(super) Arc<Local>);
 
-/// What a worker has for itself.
 pub(super) struct Local {
     parts: Arc<Parts>,
     pub(super) request_ids: RequestIds,
@@ -34,7 +33,7 @@ impl App {
         Self(Arc::new(Local { parts, request_ids, routes }))
     }
 
-    /// The same for another worker.
+    /// A state for another worker.
     pub(crate) fn for_worker(&self) -> Self {
         Self::new(Arc::clone(&self.0.parts))
     }
@@ -48,14 +47,14 @@ impl std::ops::Deref for App {
     }
 }
 
-/// The node, with what only requests need.
+/// What all workers share: the node, and what only requests need.
 pub struct Parts {
     pub(crate) node: Arc<Node>,
     pub(crate) limits: Limits,
     pub(crate) csrf: Csrf,
     pub(crate) cors: Cors,
     pub(crate) public: Option<Origin>,
-    pub(crate) answers: Answers,
+    pub(crate) idempotency: Idempotency,
 }
 
 impl std::ops::Deref for Parts {
@@ -66,20 +65,12 @@ impl std::ops::Deref for Parts {
     }
 }
 
-impl Parts {
-    /// The origin whose pages are ours, where it is known.
-    pub(super) fn origin(&self) -> Option<&Origin> {
-        self.public.as_ref()
-    }
-}
-
-/// Bounds that follow from the settings.
+/// Limits that follow from the settings.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(super) texts: Lengths,
-    /// How much a user may send, where that is limited.
-    pub(super) sends: Option<mail::quotas::Limits>,
-    /// Bytes of a request's body.
+    /// `None` if rate limits are off.
+    pub(super) sends: Option<domain::quotas::SendLimits>,
     pub(super) request_bytes: usize,
 }
 
@@ -89,19 +80,18 @@ impl Limits {
             subject_chars: settings.subject_max_chars,
             body_bytes: settings.body_max_bytes,
         };
-        // JSON may write each byte of a body as \u00xx, each character of a subject as two of
-        // these; the rest is numbers and space.
-        // The rest of /v1 is the metadata and a hundred names.
-        let metadata = 6 * mail::sending::Metadata::BYTES;
-        let names = 12 * mail::text::USERNAME_CHARS * mail::sending::RECEIVERS;
+        // JSON may escape each byte of a body as \u00xx, and each character of a subject as two of
+        // these. /v1 adds metadata and names of recipients; the rest is numbers and whitespace.
+        let metadata = 6 * domain::sending::Metadata::BYTES;
+        let names = 12 * domain::text::USERNAME_CHARS * domain::sending::MAX_RECIPIENTS;
         let texts_bytes = 6 * texts.body_bytes + 12 * texts.subject_chars;
         let request_bytes = texts_bytes + metadata + names + 8192;
-        let sends = mail::quotas::Limits {
+        let sends = domain::quotas::SendLimits {
             sends_per_hour: settings.sends_per_hour.into(),
             sends_per_day: settings.sends_per_day.into(),
             contacts_per_hour: settings.contacts_per_hour.into(),
             contacts_per_day: settings.contacts_per_day.into(),
-            young_for: i64::from(settings.young_account_days) * mail::Time::DAY,
+            young_for: i64::from(settings.young_account_days) * domain::Time::DAY,
             young_divisor: settings.young_account_divisor.into(),
         };
         let sends = (settings.rate_limits == Switch::On).then_some(sends);

@@ -1,60 +1,53 @@
-//! Who calls: a handler that names one of these cannot run without it.
+//! Extractors for the caller: a handler that takes one of these cannot run without it.
 
 use std::marker::PhantomData;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
-use mail::UserId;
-use mail::key::Key;
-use mail::tokens::{self, Scopes};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use domain::UserId;
+use domain::credential::Credential;
+use domain::tokens::{self, Scopes};
 
+use super::code::Code;
 use super::{Error, cookies, cors, origin};
 use crate::http::App;
 
-/// Anybody, from a page of ours: what may be done without a login. It has the CSRF token.
+/// Anyone with a CSRF token, from a page of this site: signs in or registers.
 pub(super) struct Visitor {
-    /// The sessions that the client's cookies name; they need not hold.
-    pub session: Option<Key>,
+    /// The session of the client's cookie, not checked.
+    pub session: Option<Credential>,
 }
 
-/// Anybody, from a page of ours or of an origin that is let in: a call of /v1 without a login.
+/// Anyone, from a page of this site or of an allowed origin: a call of /v1 without a credential.
 pub(super) struct Stranger {
-    /// The session that the client's cookies name; it need not hold.
-    pub session: Option<Key>,
+    /// The session of the client's cookie, not checked.
+    pub session: Option<Credential>,
 }
 
-/// A user who is logged in by a session, or by a token that allows what `S` says. Where something
-/// changes and a cookie logs him in, the CSRF token is there as well.
+/// A user with a session, or with a token that has the scope `S`. A request that changes something
+/// by a session has the CSRF token as well.
 pub(super) struct Caller<S> {
-    /// Who it is.
     pub user: UserId,
-    /// The session or the token.
-    pub key: Key,
-    /// All that it allows.
+    pub key: Credential,
     pub scopes: Scopes,
-    /// Whether a page of another site caused the request.
+    /// Whether a page of another site made the request.
     pub cross_site: bool,
     scope: PhantomData<S>,
 }
 
-/// A user who is logged in by a session.
+/// A user with a session; tokens do not count.
 pub(super) struct InSession {
-    /// Who it is.
     pub user: UserId,
 }
 
-/// What a token must allow.
+/// The scope that a call needs, as a type.
 pub(super) trait Scope {
-    /// Which scope it is.
     const SCOPE: tokens::Scope;
 }
 
-/// To read messages.
 pub(super) struct Read;
-/// To write messages, and to change the state of those that are there.
 pub(super) struct Write;
-/// To change the account.
 pub(super) struct Account;
 
 impl Scope for Read {
@@ -73,7 +66,8 @@ impl FromRequestParts<App> for Visitor {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        prove(app, parts)?;
+        check_origin(app, parts)?;
+        check_csrf(app, parts)?;
         Ok(Self { session: sessions(&parts.headers).next() })
     }
 }
@@ -82,9 +76,7 @@ impl FromRequestParts<App> for Stranger {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        if is_foreign(app, parts) {
-            return Err(Error::foreign());
-        }
+        check_origin(app, parts)?;
         Ok(Self { session: sessions(&parts.headers).next() })
     }
 }
@@ -114,27 +106,33 @@ impl FromRequestParts<App> for InSession {
     }
 }
 
-/// The token of a program: no browser sends it by itself, so it needs no further proof.
+/// The token of the request. No browser sends it by itself, so it needs no CSRF token.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked("bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
-async fn by_token(app: &App, token: &[u8]) -> Result<(Key, Scopes), Error> {
-    let key = std::str::from_utf8(token).ok().and_then(Key::parse_token);
-    let key = key.ok_or_else(Error::bad_token)?;
+async fn by_token(app: &App, token: &[u8]) -> Result<(Credential, Scopes), Error> {
+    let invalid = || {
+        let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+        Error::new(Code::Unauthenticated, "the token is wrong, revoked or expired")
+            .header(header::WWW_AUTHENTICATE, challenge)
+    };
+    let key = std::str::from_utf8(token).ok().and_then(Credential::parse_token);
+    let key = key.ok_or_else(invalid)?;
     let scopes = app.sessions.scopes(&app.db, &app.clock.cx(), &key).await?;
-    Ok((key, scopes.ok_or_else(Error::bad_token)?))
+    Ok((key, scopes.ok_or_else(invalid)?))
 }
 
-async fn by_cookie(app: &App, parts: &Parts) -> Result<(Key, Scopes), Error> {
+async fn by_cookie(app: &App, parts: &Parts) -> Result<(Credential, Scopes), Error> {
     let headers = &parts.headers;
-    // Without any cookie there is nothing that a foreign page could misuse: only no login.
-    if !matches!(parts.method, Method::GET | Method::HEAD)
-        && (headers.contains_key(header::COOKIE) || is_foreign(app, parts))
-    {
-        prove(app, parts)?;
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        check_origin(app, parts)?;
+        // Without cookies there is no session to misuse: the answer is that there is none.
+        if headers.contains_key(header::COOKIE) {
+            check_csrf(app, parts)?;
+        }
     }
     let cx = app.clock.cx();
     for session in sessions(headers) {
@@ -145,23 +143,25 @@ async fn by_cookie(app: &App, parts: &Parts) -> Result<(Key, Scopes), Error> {
     Err(Error::not_logged_in())
 }
 
-fn prove(app: &App, parts: &Parts) -> Result<(), Error> {
-    if is_foreign(app, parts) {
-        return Err(Error::foreign());
-    }
-    if !app.csrf.is_proven(&parts.headers) {
-        return Err(Error::no_csrf_token());
+/// Refuses pages of other sites whose origin is not allowed.
+fn check_origin(app: &App, parts: &Parts) -> Result<(), Error> {
+    let allowed = cors::covers(parts.uri.path()) && app.cors.origin(&parts.headers).is_some();
+    if !allowed && origin::is_foreign(&parts.headers, app.public.as_ref()) {
+        return Err(Error::new(Code::ForeignOrigin, "the request comes from another site"));
     }
     Ok(())
 }
 
-/// Whether a page of somebody else made the request, and of none that is let in.
-fn is_foreign(app: &App, parts: &Parts) -> bool {
-    let let_in = cors::covers(parts.uri.path()) && app.cors.lets_in(&parts.headers);
-    !let_in && origin::is_foreign(&parts.headers, app.origin())
+fn check_csrf(app: &App, parts: &Parts) -> Result<(), Error> {
+    if app.csrf.is_proven(&parts.headers) {
+        return Ok(());
+    }
+    let text = "CSRF: send the token from GET /users/token in the header X-CSRFToken and in the \
+                cookie csrftoken";
+    Err(Error::new(Code::Csrf, text))
 }
 
-/// The sessions that the cookies name; they need not hold.
-pub(super) fn sessions(headers: &HeaderMap) -> impl Iterator<Item = Key> {
-    cookies::values(headers, cookies::SESSION).filter_map(Key::parse)
+/// The sessions of the cookies, not checked.
+pub(super) fn sessions(headers: &HeaderMap) -> impl Iterator<Item = Credential> {
+    cookies::values(headers, cookies::SESSION).filter_map(Credential::parse)
 }

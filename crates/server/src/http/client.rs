@@ -1,4 +1,4 @@
-//! Who is at the other end: the address, as far as it can be believed.
+//! The client: its address, as far as it can be trusted, and its program.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use axum::extract::FromRequestParts;
 use axum::http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use axum::http::request::Parts;
+use domain::sessions;
 use ipnet::IpNet;
-use mail::sessions;
 
 use crate::config::origin::Origin;
 use crate::http::App;
 
-/// The address of the connection. It may be that of a proxy.
+/// The remote address of the connection; it may be a proxy.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
@@ -25,9 +25,9 @@ impl Peer {
         proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// The client's address: behind trusted proxies the last one in `X-Forwarded-For` that is
-    /// not itself a proxy. What stands left of it anybody may have written.
-    pub fn client(self, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+    /// The client's address: behind trusted proxies the last one in `X-Forwarded-For` that is not
+    /// a proxy itself. Clients can write whatever they like to the left of it.
+    fn client(self, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
         let mut client = self;
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
         let hops = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.rsplit(','));
@@ -41,18 +41,16 @@ impl Peer {
         client.0.to_canonical()
     }
 
-    /// Whether a trusted proxy says that the client speaks https.
-    pub fn says_https(self, headers: &HeaderMap, proxies: &[IpNet]) -> bool {
+    /// Whether a trusted proxy says that the client uses https.
+    fn says_https(self, headers: &HeaderMap, proxies: &[IpNet]) -> bool {
         self.is_proxy(proxies)
             && headers.get(FORWARDED_PROTO).is_some_and(|proto| proto.as_bytes() == b"https")
     }
 }
 
-/// What is known of the client's machine and of its way here.
 pub(super) struct Device {
-    /// The client's address.
     pub(super) address: IpAddr,
-    /// Whether it speaks https, so that cookies may be kept to it.
+    /// Whether it uses https, so that cookies can be limited to that.
     pub(super) secure: bool,
     user_agent: String,
 }
@@ -62,11 +60,11 @@ impl FromRequestParts<App> for Device {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
         let headers = &parts.headers;
-        let peer = *parts.extensions.get::<Peer>().expect("the edge has put it there");
+        let peer = *parts.extensions.get::<Peer>().expect("every request has one");
         let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
         Ok(Self {
             address: peer.client(headers, &app.settings.trusted_proxies),
-            secure: app.origin().is_some_and(Origin::is_https)
+            secure: app.public.as_ref().is_some_and(Origin::is_https)
                 || peer.says_https(headers, &app.settings.trusted_proxies),
             user_agent: String::from_utf8_lossy(user_agent).into_owned(),
         })
@@ -74,13 +72,12 @@ impl FromRequestParts<App> for Device {
 }
 
 impl Device {
-    /// As its owner sees it in the list of sessions.
+    /// As the list of sessions shows it.
     pub(super) fn client(&self) -> sessions::Client {
         sessions::Client::new(Some(self.address), &self.user_agent)
     }
 
-    /// The address as far as it tells anything: where all clients are programs of this machine,
-    /// they share one.
+    /// The address, unless it is this machine's, which many clients may share.
     pub(super) fn public_address(&self) -> Option<IpAddr> {
         Some(self.address).filter(|address| !address.is_loopback())
     }
@@ -100,14 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trusted_proxy_is_believed() {
+    fn only_a_trusted_proxy_can_forward_an_address() {
         assert_eq!(client("203.0.113.5", &["198.51.100.1"]), "203.0.113.5");
         assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
     }
 
     #[test]
-    fn what_the_client_wrote_itself_does_not_count() {
+    fn addresses_written_by_the_client_do_not_count() {
         assert_eq!(client("10.0.0.1", &["127.0.0.1, 198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &["127.0.0.1", "198.51.100.1, 10.0.0.2"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &["127.0.0.1, unknown"]), "10.0.0.1");

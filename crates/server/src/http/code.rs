@@ -1,27 +1,22 @@
-//! The codes of errors: what a program can tell one error from another by.
-//!
-//! They are explained to people in `docs/errors.md`, which a test holds equal to this table.
+//! Error codes. `docs/errors.md` explains them; a test compares it with this table.
 
 use axum::http::StatusCode;
 
-/// What a code stands for.
+/// The texts and statuses of a code.
 pub(super) struct Facts {
-    /// The code itself; it never changes.
+    /// The code on the wire; it never changes.
     pub(super) slug: &'static str,
-    /// The status on /v1.
     pub(super) status: StatusCode,
     /// The status in the classic API, which has fewer.
     pub(super) classic: StatusCode,
-    /// A few words, the same for each error of this code.
     pub(super) title: &'static str,
-    /// One sentence that says more.
+    /// One sentence.
     pub(super) meaning: &'static str,
 }
 
 macro_rules! codes {
     ($($name:ident, $slug:literal, $status:ident / $classic:ident, $title:literal,
        $meaning:literal;)*) => {
-        /// The code of an error.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(super) enum Code {
             $(#[doc = $meaning] $name,)*
@@ -31,7 +26,6 @@ macro_rules! codes {
             /// All codes, by status.
             pub(super) const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// What the code stands for.
             pub(super) fn facts(self) -> &'static Facts {
                 match self {
                     $(Self::$name => &Facts {
@@ -49,73 +43,73 @@ macro_rules! codes {
 
 codes! {
     MalformedJson, "malformed_json", BAD_REQUEST / BAD_REQUEST, "Malformed JSON",
-        "The body is not JSON, or could not be read.";
+        "The body is not valid JSON, or could not be read.";
     BadRequest, "bad_request", BAD_REQUEST / BAD_REQUEST, "Bad request",
-        "A header or the query string is not what it must be.";
+        "A header or the query string is malformed.";
     Unauthenticated, "unauthenticated", UNAUTHORIZED / UNAUTHORIZED, "Login needed",
-        "There is no token and no session, or the one that was sent does not hold.";
+        "There is no token and no session, or the one that was sent is not valid.";
     AuthenticationFailed, "authentication_failed", UNAUTHORIZED / UNAUTHORIZED,
         "Authentication failed",
-        "The name or the password is wrong; which of them is not told.";
+        "The username or the password is wrong.";
     ForeignOrigin, "forbidden_origin", FORBIDDEN / FORBIDDEN, "Forbidden origin",
         "The request was made by a page of another site.";
     Csrf, "csrf", FORBIDDEN / FORBIDDEN, "CSRF token needed",
-        "A request with the session cookie needs the CSRF token in its header as well.";
+        "A request with the session cookie needs the CSRF token in a header as well.";
     InsufficientScope, "insufficient_scope", FORBIDDEN / FORBIDDEN, "Insufficient scope",
-        "The token holds, but not for this.";
+        "The token is valid, but lacks the scope that this call needs.";
     RegistrationClosed, "registration_closed", FORBIDDEN / FORBIDDEN, "Registration is closed",
-        "On this server only the operator makes accounts.";
+        "On this server, only the operator creates accounts.";
     RecipientUnavailable, "recipient_unavailable", FORBIDDEN / FORBIDDEN, "Recipient unavailable",
-        "No recipient takes messages from the caller.";
+        "No recipient accepts messages from the caller.";
     NotTheSender, "not_the_sender", FORBIDDEN / FORBIDDEN, "Not the sender",
         "Only the sender of a message can do this.";
     NotFound, "not_found", NOT_FOUND / NOT_FOUND, "Not found",
-        "There is no such thing, or none that is the caller's.";
+        "There is no such object, or it is not the caller's.";
     MethodNotAllowed, "method_not_allowed", METHOD_NOT_ALLOWED / METHOD_NOT_ALLOWED,
         "Method not allowed",
-        "The path has no such method; Allow names those that it has.";
+        "The path does not support this method; Allow lists the methods that it does.";
     RequestTimeout, "request_timeout", REQUEST_TIMEOUT / REQUEST_TIMEOUT, "Request timeout",
         "The body did not arrive in time.";
     UsernameTaken, "username_taken", CONFLICT / BAD_REQUEST, "Username taken",
-        "Another user has that name, in whatever case.";
+        "Another user has that name; upper and lower case are the same.";
     RequestInProgress, "request_in_progress", CONFLICT / CONFLICT, "Request in progress",
-        "The first request with this Idempotency-Key has not been answered yet.";
+        "The first request with this Idempotency-Key is still being processed.";
     CannotCalculateChanges, "cannot_calculate_changes", GONE / GONE, "Cannot calculate changes",
-        "What changed since that state is no longer known.";
+        "The server no longer knows what has changed since that state.";
     PreconditionFailed, "precondition_failed", PRECONDITION_FAILED / PRECONDITION_FAILED,
         "Precondition failed",
-        "The thing has changed since the ETag that If-Match names.";
+        "The object has changed since the ETag in If-Match.";
     BodyTooLarge, "body_too_large", PAYLOAD_TOO_LARGE / PAYLOAD_TOO_LARGE, "Body too large",
-        "The body is larger than any that could be accepted.";
+        "The body is larger than the server accepts.";
     UnsupportedMediaType, "unsupported_media_type",
         UNSUPPORTED_MEDIA_TYPE / UNSUPPORTED_MEDIA_TYPE, "Unsupported media type",
-        "The body is not declared as JSON.";
+        "The Content-Type is not JSON.";
     Invalid, "invalid", UNPROCESSABLE_ENTITY / BAD_REQUEST, "Invalid input",
-        "Fields or parameters cannot be used; each is named with its reason.";
+        "Fields or parameters cannot be used; each is listed with the reason.";
     UnknownRecipient, "unknown_recipient", UNPROCESSABLE_ENTITY / NOT_FOUND, "Unknown recipient",
         "There is no such recipient.";
     KeyReused, "idempotency_key_reused", UNPROCESSABLE_ENTITY / UNPROCESSABLE_ENTITY,
         "Idempotency-Key reused",
-        "The Idempotency-Key was sent before, with another body.";
+        "The Idempotency-Key was already used with a different body.";
     TooManyTokens, "too_many_tokens", UNPROCESSABLE_ENTITY / UNPROCESSABLE_ENTITY,
         "Too many tokens",
-        "The account has as many tokens as it may have.";
+        "The account has the maximum number of tokens.";
     RateLimited, "rate_limited", TOO_MANY_REQUESTS / TOO_MANY_REQUESTS, "Rate limited",
-        "There were too many attempts at this account or from this address.";
+        "There were too many attempts for this account or from this address.";
     QuotaExceeded, "quota_exceeded", TOO_MANY_REQUESTS / TOO_MANY_REQUESTS, "Quota exceeded",
         "The caller has sent as much as is allowed for now.";
     TooManyStreams, "too_many_streams", TOO_MANY_REQUESTS / TOO_MANY_REQUESTS, "Too many streams",
-        "The user has as many open streams on this node as one may have.";
+        "The user has the maximum number of open streams on this node.";
     Internal, "internal", INTERNAL_SERVER_ERROR / INTERNAL_SERVER_ERROR, "Internal error",
-        "Something went wrong in the server; its log names it under the request id.";
+        "The server failed; its log has the cause under the request id.";
     Unavailable, "unavailable", SERVICE_UNAVAILABLE / SERVICE_UNAVAILABLE, "Unavailable",
-        "The server is busy or stopping.";
+        "The server is busy or stopping, or its database cannot be reached.";
     StorageFull, "storage_full", INSUFFICIENT_STORAGE / INSUFFICIENT_STORAGE, "Storage full",
-        "The server has no space left; what is there can be read.";
+        "The server has no space left; reading still works.";
 }
 
 impl Code {
-    /// The URI that identifies the kind of problem: where it is explained.
+    /// The `type` of the problem: a URI that leads to an explanation.
     pub(super) fn uri(self) -> String {
         match self {
             Self::QuotaExceeded => {
@@ -131,10 +125,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_document_says_the_same_as_the_table() {
+    fn the_document_matches_the_table() {
         let document = include_str!("../../../../docs/errors.md");
         let rows = document.lines().filter(|line| line.starts_with("| `"));
-        let told: Vec<Vec<_>> = rows
+        let documented: Vec<Vec<_>> = rows
             .map(|row| row.trim_matches('|').split('|').take(4).map(str::trim).collect())
             .collect();
         let known = Code::ALL.iter().map(|code| {
@@ -142,7 +136,7 @@ mod tests {
             let slug = format!("`{}`", facts.slug);
             vec![slug, facts.status.as_str().to_owned(), facts.title.into(), facts.meaning.into()]
         });
-        assert_eq!(told, known.collect::<Vec<_>>());
+        assert_eq!(documented, known.collect::<Vec<_>>());
     }
 
     #[test]
@@ -155,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_is_another() {
+    fn codes_are_unique() {
         let mut slugs: Vec<_> = Code::ALL.iter().map(|code| code.facts().slug).collect();
         slugs.sort_unstable();
         slugs.dedup();

@@ -1,15 +1,20 @@
-//! `/docs`: the API as pages to read, and an inbox as an example. They name no other host, and hold
-//! no code of others.
+//! `/docs`: the API as pages, and an inbox as an example. They load nothing from other hosts.
 
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
+use std::sync::LazyLock;
+
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get};
 
 use super::code::Code;
+use crate::email::template::{self, escape};
+use crate::http::App;
 
 /// Pages run their own script and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Makes the page of the calls from `/openapi.json`.
 const SCRIPT: &str = concat!(
     include_str!("docs/schemas.js"),
     include_str!("docs/elements.js"),
@@ -17,84 +22,60 @@ const SCRIPT: &str = concat!(
     include_str!("docs/page.js"),
 );
 
-/// What to do about each error: the last column of its table.
+/// The last column of its table says what to do about each error.
 const ERRORS: &str = include_str!("../../../../docs/errors.md");
 
-/// `GET /docs`: all calls. The script makes the page from `/openapi.json`.
-pub(super) async fn calls() -> impl IntoResponse {
-    page(include_str!("docs/page.html"))
+static ERROR_PAGE: LazyLock<String> = LazyLock::new(|| {
+    let codes = Code::ALL.iter().copied().map(explain).collect();
+    template::page(include_str!("docs/errors.html"), &[("codes", codes)])
+});
+
+pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 8] {
+    [
+        ("/docs", get(async || page(include_str!("docs/page.html")))),
+        ("/docs/errors", get(async || page(&ERROR_PAGE))),
+        ("/docs/style.css", css(include_str!("docs/style.css"))),
+        ("/docs/script.js", javascript(SCRIPT)),
+        ("/docs/inbox", get(async || page(include_str!("../../../../examples/inbox/index.html")))),
+        ("/docs/inbox.css", css(include_str!("../../../../examples/inbox/style.css"))),
+        ("/docs/inbox.js", javascript(include_str!("../../../../examples/inbox/inbox.js"))),
+        ("/docs/postroom.js", javascript(include_str!("../../../../clients/js/postroom.js"))),
+    ]
 }
 
-/// `GET /docs/errors`: where the `type` of a problem leads.
-pub(super) async fn errors() -> impl IntoResponse {
-    let codes: String = Code::ALL.iter().copied().map(explain).collect();
-    page(include_str!("docs/errors.html").replace("<!-- the codes -->", &codes))
+fn css(text: &'static str) -> MethodRouter<App> {
+    get(([(CONTENT_TYPE, "text/css; charset=utf-8")], text))
 }
 
-/// `GET /docs/style.css`.
-pub(super) async fn style() -> impl IntoResponse {
-    css(include_str!("docs/style.css"))
+fn javascript(text: &'static str) -> MethodRouter<App> {
+    get(([(CONTENT_TYPE, "text/javascript; charset=utf-8")], text))
 }
 
-/// `GET /docs/script.js`.
-pub(super) async fn script() -> impl IntoResponse {
-    javascript(SCRIPT)
+fn page(html: &'static str) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, POLICY)], html)
 }
 
-/// `GET /docs/inbox`: the example of `examples/inbox`, on the server whose API it calls.
-pub(super) async fn inbox() -> impl IntoResponse {
-    page(include_str!("../../../../examples/inbox/index.html"))
-}
-
-/// `GET /docs/inbox.css`.
-pub(super) async fn inbox_style() -> impl IntoResponse {
-    css(include_str!("../../../../examples/inbox/style.css"))
-}
-
-/// `GET /docs/inbox.js`.
-pub(super) async fn inbox_script() -> impl IntoResponse {
-    javascript(include_str!("../../../../examples/inbox/inbox.js"))
-}
-
-/// `GET /docs/postroom.js`: the client for browsers.
-pub(super) async fn client() -> impl IntoResponse {
-    javascript(include_str!("../../../../clients/js/postroom.js"))
-}
-
-fn css(text: &'static str) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/css; charset=utf-8")], text)
-}
-
-fn javascript(text: &'static str) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], text)
-}
-
-fn page(html: impl Into<String>) -> impl IntoResponse {
-    let headers: [(HeaderName, &str); 2] =
-        [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, POLICY)];
-    (headers, html.into())
-}
-
-/// A part of the page, under the anchor that the `type` of the problem names.
+/// A section of the page of errors, under the anchor that the `type` of the problem names.
 fn explain(code: Code) -> String {
     let facts = code.facts();
-    let (slug, status) = (facts.slug, facts.status.as_u16());
-    let (title, meaning) = (prose(facts.title), prose(facts.meaning));
+    let slug = facts.slug;
     let start = format!("| `{slug}` |");
     let row = ERRORS.lines().find(|line| line.starts_with(&start)).unwrap_or_default();
-    let advice = prose(row.trim_end_matches('|').rsplit('|').next().unwrap_or_default().trim());
-    format!(
-        "<section class=\"problem\" id=\"{slug}\">\n\
-         <h2><a href=\"#{slug}\">{title}</a></h2>\n\
-         <p class=\"quiet\"><code>{slug}</code> · {status}</p>\n\
-         <p>{meaning}</p>\n<p>{advice}</p>\n</section>\n"
-    )
+    let advice = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default().trim();
+    let values = [
+        ("slug", escape(slug)),
+        ("status", facts.status.as_u16().to_string()),
+        ("title", prose(facts.title)),
+        ("meaning", prose(facts.meaning)),
+        ("advice", prose(advice)),
+    ];
+    template::page(include_str!("docs/error.html"), &values)
 }
 
-/// Text as HTML, in which `this` is code.
+/// Escapes text for HTML; what stands between backquotes becomes code.
 fn prose(text: &str) -> String {
     let parts = text.split('`').enumerate().map(|(at, part)| {
-        let part = part.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let part = escape(part);
         if at % 2 == 1 { format!("<code>{part}</code>") } else { part }
     });
     parts.collect()

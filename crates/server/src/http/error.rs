@@ -1,23 +1,22 @@
-//! What is answered when something was not done: the one match from the domain to a code.
+//! Errors of both APIs, and how an error of the domain becomes one.
 
 use std::borrow::Cow;
 
 use axum::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use mail::Over;
+use domain::{Exceeded, Missing};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::code::Code;
 
-/// What is left of limits, and the limits (draft-ietf-httpapi-ratelimit-headers).
+/// The limits, and what is left of them (draft-ietf-httpapi-ratelimit-headers).
 pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// An answer that says what is wrong. [`super::handle`] writes it in the shape of the API that was
-/// asked.
+/// An error response. [`super::handle`] writes it in the shape of the API that was called.
 #[derive(Debug)]
 pub struct Error(Box<Fault>);
 
@@ -25,48 +24,41 @@ pub struct Error(Box<Fault>);
 #[derive(Debug, Clone)]
 pub(super) struct Fault {
     pub(super) code: Code,
-    /// What the client is told.
+    /// The text for the author of the request.
     pub(super) detail: Cow<'static, str>,
-    /// What is wrong with the input, each with its place.
     pub(super) fields: Vec<FieldError>,
-    /// Further members of the problem.
+    /// Further members of the problem; the classic API has none.
     pub(super) members: Map<String, Value>,
     headers: HeaderMap,
-    /// What the log is told.
+    /// For the log alone.
     pub(super) cause: Option<db::Error>,
 }
 
 /// One thing that is wrong with the input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct FieldError {
-    /// Where in the body, as a JSON Pointer.
+    /// The place in the body, as a JSON Pointer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "#/to/0", nullable = false)]
     pub(super) pointer: Option<String>,
-    /// Which parameter of the query string.
+    /// The parameter of the query string.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) parameter: Option<String>,
     /// A sentence for the author of the request.
     #[schema(example = "it is missing")]
     pub(super) detail: Cow<'static, str>,
-    /// What a program can tell it by.
+    /// A fixed word for programs.
     #[schema(example = "missing")]
     pub(super) code: &'static str,
 }
 
 impl FieldError {
-    /// An error at a field of the body's object.
-    pub(super) fn field(
-        name: &str,
-        code: &'static str,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    fn field(name: &str, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         let pointer = Some(format!("#/{name}"));
         Self { pointer, parameter: None, detail: detail.into(), code }
     }
 
-    /// The place as a person names it.
     fn place(&self) -> &str {
         let pointer = self.pointer.as_deref().map(|pointer| pointer.trim_start_matches("#/"));
         pointer.or(self.parameter.as_deref()).unwrap_or_default()
@@ -74,7 +66,7 @@ impl FieldError {
 }
 
 impl Error {
-    /// An error of that code; the text is for the author of the request.
+    /// An error with a text for the author of the request.
     pub(super) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Fault {
             code,
@@ -86,7 +78,7 @@ impl Error {
         }))
     }
 
-    /// The input cannot be used, for all these reasons.
+    /// Invalid input, with everything that is wrong with it.
     pub(super) fn invalid(fields: Vec<FieldError>) -> Self {
         let detail = match fields.as_slice() {
             [one] => format!("{}: {}", one.place(), one.detail),
@@ -100,160 +92,132 @@ impl Error {
         self
     }
 
-    /// With the number of seconds after which trying again makes sense.
+    /// An error of the domain whose fields are parameters of the path.
+    pub(super) fn in_path(error: domain::Error) -> Self {
+        let mut error = Self::from(error);
+        for field in &mut error.0.fields {
+            field.parameter = Some(field.place().to_owned());
+            field.pointer = None;
+        }
+        error
+    }
+
+    /// Adds the number of seconds after which trying again makes sense.
     pub(super) fn retry_after(self, seconds: i64) -> Self {
         self.header(RETRY_AFTER, HeaderValue::from(seconds)).member("retry_after", seconds)
     }
 
-    /// With the limit that allows no more.
-    fn over(self, over: &Over) -> Self {
-        let policy = format!("\"{}\";q={};w={}", over.name, over.limit, over.window_seconds);
-        let left = format!("\"{}\";r=0;t={}", over.name, over.retry_after);
+    fn exceeded(self, limit: &Exceeded) -> Self {
+        let policy = format!("\"{}\";q={};w={}", limit.name, limit.limit, limit.window_seconds);
+        let left = format!("\"{}\";r=0;t={}", limit.name, limit.retry_after);
         let value = |text| HeaderValue::try_from(text).expect("names of limits are letters");
-        self.retry_after(over.retry_after)
+        self.retry_after(limit.retry_after)
             .header(RATE_LIMIT_POLICY, value(policy))
             .header(RATE_LIMIT, value(left))
-            .member("violated-policies", [over.name].as_slice())
+            .member("violated-policies", [limit.name].as_slice())
     }
 
-    /// With a header.
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.insert(name, value);
         self
     }
 
-    /// With a further member of the problem; the classic API has none.
     pub(super) fn member(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.0.members.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The login is missing.
+    /// The request has no valid session and no token.
     pub(super) fn not_logged_in() -> Self {
-        Self::new(Code::Unauthenticated, "login first")
+        Self::new(Code::Unauthenticated, "log in first")
     }
 
-    /// The token of a program does not hold.
-    pub(super) fn bad_token() -> Self {
-        let detail = "the token is wrong, revoked or expired";
-        let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-        Self::new(Code::Unauthenticated, detail).header(WWW_AUTHENTICATE, challenge)
-    }
-
-    /// The token of a program does not hold for this.
     pub(super) fn insufficient_scope(scope: &str) -> Self {
         let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
-        let challenge = HeaderValue::try_from(challenge).expect("a scope is letters and a colon");
+        let challenge = HeaderValue::try_from(challenge).expect("scopes are ASCII");
         Self::new(Code::InsufficientScope, format!("the token needs the scope {scope}"))
             .header(WWW_AUTHENTICATE, challenge)
     }
 
-    /// The request comes from a page of another site.
-    pub(super) fn foreign() -> Self {
-        Self::new(Code::ForeignOrigin, "the request comes from another site")
-    }
-
-    /// The CSRF token is missing or wrong.
-    pub(super) fn no_csrf_token() -> Self {
-        let text = "CSRF: send the token of GET /users/token in the header X-CSRFToken and in the \
-                    cookie csrftoken";
-        Self::new(Code::Csrf, text)
-    }
-
-    /// Nobody may register.
-    pub(super) fn registration_closed() -> Self {
-        Self::new(Code::RegistrationClosed, "registration is closed")
-    }
-
-    /// The body cannot be read, or is not JSON.
+    /// The body cannot be read, or is not the JSON that it must be.
     pub(super) fn malformed(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::MalformedJson, text)
     }
-
-    /// The body is larger than any that could be accepted.
-    pub(super) fn body_too_large(max: usize) -> Self {
-        let text = format!("body: the request must have at most {max} bytes");
-        Self::new(Code::BodyTooLarge, text)
-    }
-
-    /// The body did not come in time.
-    pub(super) fn body_too_slow() -> Self {
-        Self::new(Code::RequestTimeout, "body: it did not arrive in time")
-    }
-
-    /// The server is not ready.
-    pub(super) fn not_ready(text: &'static str) -> Self {
-        Self::new(Code::Unavailable, text)
-    }
-
-    fn storage(cause: db::Error) -> Self {
-        let (code, text, retry_after) = match &cause {
-            db::Error::Busy => (Code::Unavailable, "the server is busy, try again", Some(1)),
-            db::Error::Full => (Code::StorageFull, "the server has no space left", Some(60)),
-            db::Error::Unavailable(_) => {
-                (Code::Unavailable, "the database is not available, try again", Some(1))
-            }
-            db::Error::Unknown => (
-                Code::Unavailable,
-                "whether it was done is not known: try again, with the same Idempotency-Key",
-                Some(1),
-            ),
-            db::Error::Failed(_) | db::Error::Closed => {
-                (Code::Unavailable, "the server is stopping", Some(5))
-            }
-            _ => (Code::Internal, "internal error", None),
-        };
-        let mut error = Self::new(code, text);
-        error.0.cause = Some(cause);
-        retry_after.into_iter().fold(error, Self::retry_after)
-    }
 }
 
-impl From<mail::Invalid> for Error {
-    fn from(invalid: mail::Invalid) -> Self {
+impl From<domain::Invalid> for Error {
+    fn from(invalid: domain::Invalid) -> Self {
         Self::invalid(vec![FieldError::field(invalid.field, "invalid", invalid.problem)])
     }
 }
 
 impl From<db::Error> for Error {
-    fn from(error: db::Error) -> Self {
-        Self::storage(error)
+    fn from(cause: db::Error) -> Self {
+        let (code, text, retry_after) = match &cause {
+            db::Error::Busy => (Code::Unavailable, "the server is busy, try again", 1),
+            db::Error::Full => (Code::StorageFull, "the server has no space left", 60),
+            db::Error::Unavailable(_) => {
+                (Code::Unavailable, "the database is not available, try again", 1)
+            }
+            db::Error::Unknown => {
+                let text = "it is not known whether the request took effect: \
+                            try again with the same Idempotency-Key";
+                (Code::Unavailable, text, 1)
+            }
+            db::Error::Failed(_) | db::Error::Closed => {
+                (Code::Unavailable, "the server is stopping", 5)
+            }
+            _ => (Code::Internal, "internal error", 0),
+        };
+        let mut error = Self::new(code, text);
+        error.0.cause = Some(cause);
+        if retry_after > 0 { error.retry_after(retry_after) } else { error }
     }
 }
 
-impl From<mail::Error> for Error {
+impl From<domain::Error> for Error {
     #[deny(clippy::wildcard_enum_match_arm)]
-    fn from(error: mail::Error) -> Self {
-        let code = match &error {
-            mail::Error::Invalid(invalid) => return Self::from(invalid.clone()),
-            mail::Error::Db(cause) => return Self::storage(cause.clone()),
-            mail::Error::NameTaken => {
+    fn from(error: domain::Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            domain::Error::Invalid(invalid) => Self::from(invalid),
+            domain::Error::Db(cause) => Self::from(cause),
+            domain::Error::NameTaken => {
                 let taken = FieldError::field("username", "taken", "it is taken");
-                return Self::new(Code::UsernameTaken, error.to_string()).with_fields(vec![taken]);
+                Self::new(Code::UsernameTaken, detail).with_fields(vec![taken])
             }
-            mail::Error::Throttled(over) | mail::Error::TooManyRegistrations(over) => {
-                return Self::new(Code::RateLimited, error.to_string()).over(over);
+            domain::Error::Throttled(limit) | domain::Error::TooManyRegistrations(limit) => {
+                Self::new(Code::RateLimited, detail).exceeded(&limit)
             }
-            mail::Error::QuotaExceeded(over) => {
-                return Self::new(Code::QuotaExceeded, error.to_string()).over(over);
+            domain::Error::QuotaExceeded(limit) => {
+                Self::new(Code::QuotaExceeded, detail).exceeded(&limit)
             }
-            mail::Error::TooManyTokens => Code::TooManyTokens,
-            mail::Error::KeyReused => Code::KeyReused,
-            mail::Error::NotLoggedIn => Code::Unauthenticated,
-            mail::Error::AuthenticationFailed => Code::AuthenticationFailed,
-            mail::Error::ReceiverUnavailable => Code::RecipientUnavailable,
-            mail::Error::UnknownReceiver => Code::UnknownRecipient,
-            mail::Error::NotTheSender => Code::NotTheSender,
-            mail::Error::ChangesForgotten => Code::CannotCalculateChanges,
-            mail::Error::StaleTag => Code::PreconditionFailed,
-            mail::Error::NotFound | mail::Error::UnknownUser => Code::NotFound,
-        };
-        Self::new(code, error.to_string())
+            domain::Error::TooManyTokens => Self::new(Code::TooManyTokens, detail),
+            domain::Error::KeyReused => {
+                let detail = "the Idempotency-Key was already used for another request";
+                Self::new(Code::KeyReused, detail)
+            }
+            domain::Error::NotLoggedIn => Self::not_logged_in(),
+            domain::Error::AuthenticationFailed => Self::new(Code::AuthenticationFailed, detail),
+            // These two name the field of the classic API; /v1 sends the meaning of the code.
+            domain::Error::RecipientUnavailable => {
+                let detail = "receiver_id: this user does not accept messages from you";
+                Self::new(Code::RecipientUnavailable, detail)
+            }
+            domain::Error::UnknownRecipient => {
+                Self::new(Code::UnknownRecipient, "receiver_id: there is no such user")
+            }
+            domain::Error::NotTheSender => Self::new(Code::NotTheSender, detail),
+            domain::Error::ChangesForgotten => Self::new(Code::CannotCalculateChanges, detail),
+            domain::Error::StaleTag => Self::new(Code::PreconditionFailed, detail),
+            domain::Error::NotFound(_) => Self::new(Code::NotFound, detail),
+            domain::Error::UnknownUser => Self::from(domain::Error::NotFound(Missing::User)),
+        }
     }
 }
 
 impl IntoResponse for Error {
-    /// An answer without a body yet: only the edge knows which shape it must have.
+    /// The body is added in `problem.rs`, which knows the shape.
     fn into_response(self) -> Response {
         let mut fault = self.0;
         let headers = std::mem::take(&mut fault.headers);
@@ -265,19 +229,21 @@ impl IntoResponse for Error {
 }
 
 impl Fault {
-    /// What is said of an answer that failed without saying why.
+    /// The error of a response that failed without saying why.
     pub(super) fn unknown(status: StatusCode) -> Self {
         let known = Code::ALL.iter().find(|code| code.facts().status == status);
         *Error::new(*known.unwrap_or(&Code::Internal), "internal error").0
     }
 }
 
-/// Answers for a path that is none.
 pub(super) async fn no_such_path(uri: Uri) -> Error {
     Error::new(Code::NotFound, format!("there is nothing at {}", uri.path()))
 }
 
-/// Answers for a method that a path does not have; the router adds `Allow`.
+/// Refuses a method that the path does not support; the router adds `Allow`.
 pub(super) async fn wrong_method(method: Method) -> Error {
-    Error::new(Code::MethodNotAllowed, format!("{method} is not possible here"))
+    Error::new(
+        Code::MethodNotAllowed,
+        format!("{method} is not allowed here: the header Allow lists what is"),
+    )
 }

@@ -1,30 +1,31 @@
-//! Logging in and registering, as both APIs do it: limits, passwords, and what is told of them.
+//! What both APIs share of signing in and registering: limits, passwords, log and metrics.
 
 use std::net::IpAddr;
 
 use db::Tx;
-use mail::text::{self, Password, Username};
-use mail::throttle;
-use mail::users::{self, Credentials};
-use mail::{Cx, UserId, passwords};
+use domain::passwords::Password;
+use domain::text::{self, Username};
+use domain::throttle;
+use domain::users::{self, StoredPassword};
+use domain::{Cx, UserId, passwords};
 
 use super::Error;
 use super::client::Device;
+use super::code::Code;
 use crate::config::{Registration, Switch};
 use crate::http::App;
 
-/// An attempt to log in, counted before the password is looked at.
+/// An attempt to sign in, counted before the password is checked.
 #[derive(Clone)]
 pub(super) struct Attempt {
     name: String,
     address: IpAddr,
-    counted: Option<throttle::Attempt>,
+    /// `None` if rate limits are off.
+    counted: Option<throttle::SignInAttempt>,
 }
 
-/// Begins an attempt to log in with that name.
-///
 /// # Errors
-/// Where there were too many failures.
+/// If there were too many failures.
 pub(super) async fn begin(
     app: &App,
     cx: &Cx,
@@ -35,80 +36,78 @@ pub(super) async fn begin(
     if app.settings.rate_limits == Switch::Off {
         return Ok(Attempt { name, address, counted: None });
     }
-    let (cx, attempt) = (*cx, throttle::Attempt::new(&name, device.public_address()));
+    let (cx, attempt) = (*cx, throttle::SignInAttempt::new(&name, device.public_address()));
     let counted = app.db.write(move |tx| throttle::count(tx, &cx, &attempt)).await;
-    if let Err(mail::Error::Throttled(_)) = &counted {
+    if let Err(domain::Error::Throttled(_)) = &counted {
         app.metrics.logins.throttled.inc();
-        tracing::info!(client = %address, "login held up after too many failures");
+        tracing::info!(client = %address, "login throttled after too many failures");
     }
     counted?;
     Ok(Attempt { name, address, counted: Some(attempt) })
 }
 
-/// The name as it is compared. One that nobody can have is still counted, at bounded length.
+/// The name as it is compared. An invalid name counts as well, at bounded length.
 fn login_name(name: &str) -> String {
     let start: String = name.chars().take(text::USERNAME_CHARS + 1).collect();
     Username::parse(&start).map_or_else(|_| text::fold(&start), |name| name.folded().to_owned())
 }
 
 impl Attempt {
-    /// Whose name and password these are. An unknown name costs the same work as a known one.
+    /// Checks the password. An unknown name costs as much work as a known one.
     ///
     /// # Errors
-    /// Where they are nobody's.
-    pub(super) async fn check(&self, app: &App, password: String) -> Result<Credentials, Error> {
+    /// If the name or the password is wrong.
+    pub(super) async fn check(&self, app: &App, password: String) -> Result<StoredPassword, Error> {
         let name = self.name.clone();
-        let known = app.db.read(move |tx| users::credentials(tx, &name)).await?;
-        let hash = known.as_ref().map(|known| known.password_hash.clone());
+        let known = app.db.read(move |tx| users::password(tx, &name)).await?;
+        let hash = known.as_ref().map(|known| known.hash.clone());
         let verify = move || passwords::verify(password.as_bytes(), hash.as_deref());
         let fits = app.passwords.run(verify).await?;
         known.filter(|_| fits).ok_or_else(|| {
             app.metrics.logins.refused.inc();
             tracing::info!(client = %self.address, "login refused");
-            mail::Error::AuthenticationFailed.into()
+            domain::Error::AuthenticationFailed.into()
         })
     }
 
-    /// Gives the attempt back, in the transaction of what it led to.
-    pub(super) fn forgive(&self, tx: &mut Tx<'_>) -> mail::Result<()> {
+    /// Uncounts a successful attempt, in the transaction of the sign-in.
+    pub(super) fn forgive(&self, tx: &mut Tx<'_>) -> domain::Result<()> {
         self.counted.as_ref().map_or(Ok(()), |attempt| throttle::forgive(tx, attempt))
     }
 
-    /// Tells the metrics and the log that the attempt was right.
     pub(super) fn succeeded(&self, app: &App, user: UserId) {
         app.metrics.logins.accepted.inc();
         tracing::info!(client = %self.address, user = user.get(), "logged in");
     }
 }
 
-/// Hashes a new password.
-///
 /// # Errors
-/// Where too many wait for the same.
+/// If too many requests wait for a hash.
 pub(super) async fn hash(app: &App, cx: &Cx, password: Password) -> Result<String, Error> {
     let salt = cx.random();
     Ok(app.passwords.run(move || passwords::hash(&password, salt)).await?)
 }
 
-/// Refuses where nobody may register.
-///
 /// # Errors
-/// Where that is so.
+/// If registration is closed.
 pub(super) fn registration_is_open(app: &App) -> Result<(), Error> {
     match app.settings.registration {
         Registration::Open => Ok(()),
-        Registration::Closed => Err(Error::registration_closed()),
+        Registration::Closed => {
+            let detail = "registration is closed: ask the operator for an account";
+            Err(Error::new(Code::RegistrationClosed, detail))
+        }
     }
 }
 
-/// The limit on registrations, for one address.
+/// The limit on registrations from one address.
 #[derive(Clone, Copy)]
 pub(super) struct Registrations {
+    /// `None` if there is no limit.
     address: Option<IpAddr>,
     per_hour: i64,
 }
 
-/// The limit on registrations from that device.
 pub(super) fn registrations(app: &App, device: &Device) -> Registrations {
     let limited = app.settings.rate_limits == Switch::On;
     Registrations {
@@ -118,11 +117,11 @@ pub(super) fn registrations(app: &App, device: &Device) -> Registrations {
 }
 
 impl Registrations {
-    /// Counts one, in the transaction that makes the account.
+    /// Counts a registration, in the transaction that creates the account.
     ///
     /// # Errors
-    /// Where there were too many.
-    pub(super) fn count(self, tx: &mut Tx<'_>, cx: &Cx) -> mail::Result<()> {
+    /// If there were too many.
+    pub(super) fn count(self, tx: &mut Tx<'_>, cx: &Cx) -> domain::Result<()> {
         match self.address {
             Some(address) => throttle::count_registration(tx, cx, address, self.per_hour),
             None => Ok(()),

@@ -1,4 +1,7 @@
-//! Where a request was made: the two headers that a page cannot forge.
+//! Which page made a request, by the two headers that a page cannot forge.
+//!
+//! Not `url::Origin`, which accepts more than browsers send: to it `http://evil@host`, `http:host`
+//! and `http://host/path` have the origin `http://host`; here they have none.
 
 use axum::http::header::{HOST, HeaderName, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue};
@@ -7,10 +10,10 @@ use crate::config::origin::Origin;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether the browser says that the request comes from a page of somebody else.
+/// Whether the browser says that a page of another origin made the request.
 ///
-/// An `Origin` must be the host that was asked, or the public one. Programs send neither header.
-pub fn is_foreign(headers: &HeaderMap, public: Option<&Origin>) -> bool {
+/// An `Origin` must be that of the `Host`, or the public one. Programs send neither header.
+pub(super) fn is_foreign(headers: &HeaderMap, public: Option<&Origin>) -> bool {
     if is_cross_site(headers) {
         return true;
     }
@@ -24,8 +27,8 @@ pub fn is_foreign(headers: &HeaderMap, public: Option<&Origin>) -> bool {
     origins.next().is_some() || own(origin) != Some(true)
 }
 
-/// Whether the browser says that another site made the request.
-pub fn is_cross_site(headers: &HeaderMap) -> bool {
+/// Whether the browser says that a page of another site made the request.
+pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
     headers.get_all(SEC_FETCH_SITE).iter().any(|site| site.as_bytes() == b"cross-site")
 }
 
@@ -41,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_and_the_public_origin_are_our_own() {
+    fn the_host_and_the_public_origin_are_not_foreign() {
         assert!(!foreign("127.0.0.1:8000", "http://127.0.0.1:8000"));
         assert!(!foreign("App.Example", "https://app.example"));
         assert!(!foreign("app.example:443", "https://app.example"));

@@ -1,24 +1,20 @@
-//! The ids of requests.
+//! Request ids.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use axum::http::header::HeaderValue;
-
-/// The ids of a worker's requests: unique over workers and restarts, told to the client and the
-/// log.
+/// The request ids of a worker: unique among workers and restarts.
 pub(super) struct RequestIds {
     start: u32,
     count: AtomicU64,
 }
 
 impl RequestIds {
-    /// Begins with 32 random bits for this worker and this run of the server.
+    /// Begins with 32 random bits.
     pub(super) fn new(start: [u8; 4]) -> Self {
         Self { start: u32::from_be_bytes(start), count: AtomicU64::new(0) }
     }
 
-    pub(super) fn next(&self) -> HeaderValue {
-        let count = self.count.fetch_add(1, Relaxed);
-        HeaderValue::try_from(format!("{:08x}{count:08x}", self.start)).expect("it is hexadecimal")
+    pub(super) fn next(&self) -> String {
+        format!("{:08x}{:08x}", self.start, self.count.fetch_add(1, Relaxed))
     }
 }

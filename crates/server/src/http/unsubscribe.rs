@@ -1,35 +1,34 @@
-//! `/unsubscribe`: the end of reminders by e-mail, for whoever has the link of one.
+//! `/unsubscribe`: ends reminders by e-mail, for anyone who has the link of one.
 //!
-//! A mail program, or the server of a mail provider, posts to it without a cookie, an `Origin` or a
-//! login (RFC 8058): the token says all. Only a POST does something, for scanners of mail follow
-//! links.
+//! Mail programs and providers post to it without a cookie, an `Origin` or a session (RFC 8058):
+//! the token is enough. Only a POST has an effect, because mail scanners follow links.
 
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use mail::reminders;
+use domain::users;
 
 use super::Error;
+use crate::email::template::{self, escape};
 use crate::http::App;
 
 /// The page has a form and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; \
      form-action 'self'; frame-ancestors 'none'";
 
-/// `GET /unsubscribe`: a page with a button. It changes nothing, and looks nothing up.
-pub(super) async fn ask(RawQuery(query): RawQuery) -> Response {
+const FORM: &str = r#"<p>Do you want to stop the e-mails that remind you of unread messages?</p>
+<form method="post" action="/unsubscribe?token={{token}}"><button>Unsubscribe</button></form>"#;
+
+/// `GET /unsubscribe`: a page with a button. It neither reads nor changes the database.
+pub(super) async fn form(RawQuery(query): RawQuery) -> Response {
     let Some(token) = token(query.as_deref()) else { return unknown() };
-    let form = format!(
-        "<p>Do you want no more mails that remind you of unread messages?</p>\n\
-         <form method=\"post\" action=\"/unsubscribe?token={token}\">\
-         <button>No more reminders</button></form>"
-    );
-    page(StatusCode::OK, "Reminders", &form)
+    let form = template::page(FORM, &[("token", escape(token))]);
+    page(StatusCode::OK, "Reminders", form)
 }
 
-/// `POST /unsubscribe`: switches them off. It may be repeated.
-pub(super) async fn act(
+/// `POST /unsubscribe`: switches reminders off. It can be repeated.
+pub(super) async fn submit(
     State(app): State<App>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
@@ -37,34 +36,27 @@ pub(super) async fn act(
         return Ok(unknown());
     };
     let cx = app.clock.cx();
-    app.db.write(move |tx| reminders::switch(tx, &cx, user, false)).await?;
-    let text = "<p>You will get no more mails that remind you of unread messages.</p>";
-    Ok(page(StatusCode::OK, "No more reminders", text))
+    app.db.write(move |tx| users::set_reminders(tx, &cx, user, false)).await?;
+    let text = "<p>You will not get any more e-mails about unread messages.</p>";
+    Ok(page(StatusCode::OK, "Unsubscribed", text.to_owned()))
 }
 
-/// The token of the query, if it could be one: letters that may stand in a page as they are.
+/// The token of the query string, if it has the form of one.
 fn token(query: Option<&str>) -> Option<&str> {
     let mut pairs = query.unwrap_or_default().split('&');
     let token = pairs.find_map(|pair| pair.strip_prefix("token="))?;
-    let known = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
-    (!token.is_empty() && token.len() <= 64 && token.bytes().all(known)).then_some(token)
+    let is_base64 = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
+    (!token.is_empty() && token.len() <= 64 && token.bytes().all(is_base64)).then_some(token)
 }
 
 fn unknown() -> Response {
-    let text = "<p>This is not a link of ours, or it was cut short. Nothing has changed.</p>";
-    page(StatusCode::NOT_FOUND, "An unknown link", text)
+    let text = "<p>This link is not valid; perhaps it was cut short. Nothing has been changed.</p>";
+    page(StatusCode::NOT_FOUND, "Invalid link", text.to_owned())
 }
 
-fn page(status: StatusCode, title: &str, content: &str) -> Response {
-    let html = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <meta name=\"robots\" content=\"noindex\">\n\
-         <title>{title}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
-         <link rel=\"stylesheet\" href=\"/docs/style.css\">\n</head>\n<body>\n\
-         <main class=\"alone\">\n<h1>{title}</h1>\n{content}\n</main>\n</body>\n</html>\n"
-    );
+fn page(status: StatusCode, title: &str, content: String) -> Response {
+    let html = include_str!("unsubscribe.html");
+    let html = template::page(html, &[("title", escape(title)), ("content", content)]);
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, POLICY)];
     (status, headers, html).into_response()
 }

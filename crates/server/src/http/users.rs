@@ -1,25 +1,20 @@
-//! `/users`: the CSRF token, registering, logging in and out.
+//! `/users` of the classic API: the CSRF token, registration, login and logout.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::SET_COOKIE;
 use axum::response::IntoResponse;
-use mail::text::{Email, Password, Username};
-use mail::{sessions, users};
-use serde::Serialize;
+use domain::passwords::Password;
+use domain::text::{Email, Username};
+use domain::{UserId, sessions, users};
+use serde_json::{Value, json};
 
 use super::auth::{self, InSession, Visitor};
+use super::classic_body::Input;
 use super::client::Device;
-use super::fields::Input;
 use super::{Error, cookies, login};
 use crate::http::App;
-
-#[derive(Serialize)]
-struct Token {
-    #[serde(rename = "csrfToken")]
-    csrf_token: String,
-}
 
 /// `GET /users/token`
 pub(super) async fn token(
@@ -27,22 +22,13 @@ pub(super) async fn token(
     headers: HeaderMap,
     device: Device,
 ) -> impl IntoResponse {
-    let csrf_token = app.csrf.token(&app.clock.cx(), &headers);
-    let cookie = cookies::csrf(&csrf_token, device.secure);
-    ([(SET_COOKIE, cookie)], Json(Token { csrf_token }))
+    let token = app.csrf.token(&app.clock.cx(), &headers);
+    let cookie = cookies::csrf(&token, device.secure);
+    ([(SET_COOKIE, cookie)], Json(json!({ "csrfToken": token })))
 }
 
-#[derive(Serialize)]
-struct Done {
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: Option<i64>,
-}
-
-impl Done {
-    fn user(id: mail::UserId) -> Json<Self> {
-        Json(Self { status: "success", user_id: Some(id.get()) })
-    }
+fn success(user: UserId) -> Json<Value> {
+    Json(json!({ "status": "success", "user_id": user.get() }))
 }
 
 /// `POST /users/register`
@@ -54,9 +40,9 @@ pub(super) async fn register(
 ) -> Result<impl IntoResponse, Error> {
     login::registration_is_open(&app)?;
     let fields = input.fields()?;
-    let name = Username::parse(fields.username.text("username")?)?;
-    let email = Email::parse(fields.email.text("email")?)?;
-    let password = Password::parse(fields.password.text("password")?, &name, email.as_str())?;
+    let name = Username::parse(&fields.username.text("username")?)?;
+    let email = Email::parse(&fields.email.text("email")?)?;
+    let password = Password::parse(&fields.password.text("password")?, &name, email.as_str())?;
 
     let cx = app.clock.cx();
     let hash = login::hash(&app, &cx, password).await?;
@@ -67,7 +53,7 @@ pub(super) async fn register(
     });
     let id = made.await?;
     tracing::info!(user = id.get(), "registered");
-    Ok(Done::user(id))
+    Ok(success(id))
 }
 
 /// `POST /users/login`
@@ -79,9 +65,9 @@ pub(super) async fn login(
 ) -> Result<impl IntoResponse, Error> {
     let fields = input.fields()?;
     let name = fields.username.text("username")?;
-    let password = fields.password.text("password")?.to_owned();
+    let password = fields.password.text("password")?;
     let cx = app.clock.cx();
-    let attempt = login::begin(&app, &cx, name, &device).await?;
+    let attempt = login::begin(&app, &cx, &name, &device).await?;
     let credentials = attempt.check(&app, password).await?;
 
     let (user, replaced, secret) = (credentials.user, visitor.session, cx.random());
@@ -89,7 +75,7 @@ pub(super) async fn login(
     let started = app.db.write(move |tx| {
         let token = sessions::start(tx, &cx, &credentials, &secret, &client, replaced.as_ref())?;
         forgiven.forgive(tx)?;
-        Ok::<_, mail::Error>(token)
+        Ok::<_, domain::Error>(token)
     });
     let token = started.await?;
     if let Some(replaced) = replaced {
@@ -97,7 +83,7 @@ pub(super) async fn login(
     }
     attempt.succeeded(&app, user);
     let cookie = cookies::session(&token, device.secure);
-    Ok(([(SET_COOKIE, cookie)], Done::user(user)))
+    Ok(([(SET_COOKIE, cookie)], success(user)))
 }
 
 /// `POST /users/logout`
@@ -107,7 +93,7 @@ pub(super) async fn logout(
     device: Device,
     caller: InSession,
 ) -> Result<impl IntoResponse, Error> {
-    // All that the client sends: it must not stay logged in by another one.
+    // All sessions that the client sends, so that it does not stay logged in by another one.
     let ended: Vec<_> = auth::sessions(&headers).collect();
     let end = ended.clone();
     app.db.write(move |tx| end.iter().try_for_each(|session| sessions::end(tx, session))).await?;
@@ -116,5 +102,5 @@ pub(super) async fn logout(
     }
     tracing::info!(user = caller.user.get(), "logged out");
     let cookie = cookies::no_session(device.secure);
-    Ok(([(SET_COOKIE, cookie)], Json(Done { status: "success", user_id: None })))
+    Ok(([(SET_COOKIE, cookie)], Json(json!({ "status": "success" }))))
 }

@@ -1,34 +1,37 @@
 //! /v1: every operation, with its route and its documentation.
 
-mod answers;
 mod batch;
 mod blocks;
 mod changes;
 mod conversations;
+mod declare;
 mod document;
 mod events;
-mod fields;
-mod filter;
+mod extract;
+mod field_types;
 mod idempotency;
-mod input;
+mod idempotency_keys;
 mod messages;
 mod operation;
 mod page;
+mod preconditions;
+mod prelude;
+mod reader;
 mod sessions;
-mod tags;
 mod tokens;
 mod users;
 mod view;
 
 use axum::Router;
 
-pub(crate) use answers::Answers;
+pub(crate) use idempotency_keys::Idempotency;
 
 use crate::http::App;
+use document::Document;
 use operation::Api;
 
-/// All operations, in the order of the documentation.
-fn api() -> Api {
+/// Adds all operations, in the order of the document.
+fn add_operations(api: Api) -> Api {
     let parts = [
         messages::api,
         batch::api,
@@ -40,29 +43,29 @@ fn api() -> Api {
         tokens::api,
         blocks::api,
     ];
-    parts.into_iter().fold(Api::default(), |api, part| part(api))
+    parts.into_iter().fold(api, |api, part| part(api))
 }
 
-/// The routes.
 pub(super) fn router() -> Router<App> {
-    api().router
+    add_operations(Api::default()).router
 }
 
-/// The paths of the routes, with `{}` around what differs.
+/// The paths of the routes, with parameters as `{name}`.
 pub(crate) fn paths() -> Vec<&'static str> {
-    let mut paths: Vec<_> = api().operations.iter().map(|operation| operation.path).collect();
+    let mut paths = add_operations(Api::default()).paths;
     paths.sort_unstable();
     paths.dedup();
     paths
 }
 
-/// The OpenAPI document, as it is served. It is the one of the tree: to make it is most of the
-/// work of a start, and of its memory.
+/// The OpenAPI document as it is served. It comes from the repository, because writing it would be
+/// most of the time and memory of a start.
 pub(crate) const DOCUMENT: &str = include_str!("../../../../docs/openapi.json");
 
-/// The OpenAPI document, as the operations say it and `postroom openapi` prints it.
+/// The OpenAPI document, written from the operations, as `postroom openapi` prints it.
 pub(crate) fn document() -> String {
-    let document = document::of(&api().operations);
+    let api = add_operations(Api { document: Some(Document::default()), ..Api::default() });
+    let document = api.document.map(Document::finish);
     let mut text = serde_json::to_string_pretty(&document).expect("a document is JSON");
     text.push('\n');
     text
@@ -73,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_document_that_is_served_says_what_the_operations_say() {
+    fn the_served_document_is_the_generated_one() {
         assert!(DOCUMENT == document(), "run `postroom openapi > docs/openapi.json`");
     }
 }

@@ -1,8 +1,8 @@
-//! The open streams of this node: who is woken when a mailbox moves.
+//! The open streams of this node, to be woken when a mailbox changes.
 //!
-//! A stream never asks by itself whether something is new. The thread that committed wakes it, or
-//! the bus that brings what another node did; and since either may be lost, a keeper looks at the
-//! counters of all open streams every few seconds, and whether their sessions still hold.
+//! A stream does not poll. It is woken by the thread that commits, or by the notice of a commit on
+//! another node. As either may be lost, a background task compares all open streams with the
+//! database every few seconds.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -10,43 +10,50 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mail::key::Key;
+use domain::credential::Credential;
 use tokio::sync::{Notify, Semaphore};
 
-use super::pace::Pace;
+use super::pacing::Pacing;
 
-/// Parts of the list, each with a lock of its own: those who commit must not wait for each other.
+/// Parts of the registry, each with its own lock, so that committing threads do not wait for each
+/// other.
 const SHARDS: usize = 64;
-/// Streams that read at the same time: of the database's connections most are for requests.
+/// Streams that read at the same time: most database connections are for requests.
 const READERS: usize = 8;
 
-type Shard = HashMap<i64, Vec<Arc<Line>>>;
+/// Subscriptions by the user whose mailbox they follow; no entry is empty.
+type Shard = HashMap<i64, Vec<Arc<Subscription>>>;
 
-/// All open streams, by the user whose mailbox they follow.
 pub(crate) struct Streams {
+    /// The number of subscriptions, so that commits look no further where there are none.
     open: AtomicUsize,
+    /// A user's subscriptions are in one shard; a lock is held for a look-up only.
     shards: [Mutex<Shard>; SHARDS],
-    pub(super) missed: Notify,
-    pace: Pace,
-    /// Turns for those who read.
+    /// Notices were lost: any stream may be behind.
+    pub(crate) missed: Notify,
+    pacing: Pacing,
+    /// Permits for streams that read.
     pub(crate) turns: Semaphore,
 }
 
-/// What others know of an open stream.
-pub(crate) struct Line {
-    /// The session or the token that it was opened with.
-    pub(super) key: Key,
-    pub(super) wake: Notify,
-    /// The number up to which all was sent.
-    pub(super) sent: AtomicI64,
+/// An open stream as the registry knows it. Any thread may set its fields; only its stream waits
+/// for `wake`.
+pub(crate) struct Subscription {
+    /// The session or token that opened the stream.
+    pub(crate) key: Credential,
+    pub(crate) wake: Notify,
+    /// The modseq up to which everything was sent.
+    pub(crate) sent: AtomicI64,
+    /// The stream must check its session or token before it sends more.
     doubted: AtomicBool,
+    /// The session or token has ended, and with it the stream.
     ended: AtomicBool,
 }
 
-/// An open stream; it is one until it is dropped.
+/// An open stream; dropping it takes it out of the registry.
 pub(crate) struct Stream {
     streams: Arc<Streams>,
-    line: Arc<Line>,
+    subscription: Arc<Subscription>,
 }
 
 impl Default for Streams {
@@ -55,67 +62,58 @@ impl Default for Streams {
             open: AtomicUsize::new(0),
             shards: std::array::from_fn(|_| Mutex::default()),
             missed: Notify::new(),
-            pace: Pace::default(),
+            pacing: Pacing::default(),
             turns: Semaphore::new(READERS),
         }
     }
 }
 
 impl Streams {
-    /// Opens one more stream, if the user has fewer than `most` on this node. Whatever is
-    /// committed after this wakes it.
-    pub(crate) fn open(self: &Arc<Self>, key: Key, most: usize) -> Option<Stream> {
-        let line = Arc::new(Line {
+    /// Opens a stream, if the user has fewer than `most` on this node. Every later commit in the
+    /// mailbox wakes it.
+    pub(crate) fn open(self: &Arc<Self>, key: Credential, most: usize) -> Option<Stream> {
+        let subscription = Arc::new(Subscription {
             key,
             wake: Notify::new(),
             sent: AtomicI64::new(0),
-            // It may have ended just before others could tell this stream.
+            // The session may have ended just before this stream was registered.
             doubted: AtomicBool::new(true),
             ended: AtomicBool::new(false),
         });
         let mut shard = self.shard(key.user.get());
-        let lines = shard.entry(key.user.get()).or_default();
-        if lines.len() >= most {
+        let subscriptions = shard.entry(key.user.get()).or_default();
+        if subscriptions.len() >= most {
             return None;
         }
-        lines.push(Arc::clone(&line));
+        subscriptions.push(Arc::clone(&subscription));
         self.open.fetch_add(1, SeqCst);
-        Some(Stream { streams: Arc::clone(self), line })
+        Some(Stream { streams: Arc::clone(self), subscription })
     }
 
-    /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.open.load(SeqCst)
     }
 
-    /// Something happened in the mailbox of this user.
-    pub(crate) fn moved(&self, user: i64) {
-        self.tell(user, |line| line.wake.notify_one());
+    /// Wakes a user's streams: their mailbox has changed.
+    pub(crate) fn changed(&self, user: i64) {
+        self.each_of(user, |subscription| subscription.wake.notify_one());
     }
 
-    /// Sessions or tokens of this user have ended.
-    pub(crate) fn doubted(&self, user: i64) {
-        self.tell(user, Line::doubt);
+    /// Makes a user's streams check whether their session or token has ended.
+    pub(crate) fn doubt(&self, user: i64) {
+        self.each_of(user, |subscription| {
+            subscription.doubted.store(true, SeqCst);
+            subscription.wake.notify_one();
+        });
     }
 
-    fn tell(&self, user: i64, tell: impl Fn(&Line)) {
-        if self.count() == 0 {
-            return;
-        }
-        if let Some(lines) = self.shard(user).get(&user) {
-            for line in lines {
-                tell(line);
-            }
+    fn each_of(&self, user: i64, act: impl Fn(&Subscription)) {
+        if self.count() > 0 {
+            self.shard(user).get(&user).into_iter().flatten().for_each(|one| act(one));
         }
     }
 
-    /// Notices were lost.
-    pub(crate) fn missed(&self) {
-        self.missed.notify_one();
-    }
-
-    /// Every stream there is.
-    pub(super) fn all(&self) -> Vec<Arc<Line>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Subscription>> {
         let mut all = Vec::with_capacity(self.count());
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,58 +128,51 @@ impl Streams {
     }
 }
 
-impl Line {
-    fn doubt(&self) {
-        self.doubted.store(true, SeqCst);
-        self.wake.notify_one();
-    }
-
-    pub(super) fn end(&self) {
+impl Subscription {
+    pub(crate) fn end(&self) {
         self.ended.store(true, SeqCst);
         self.wake.notify_one();
     }
 }
 
 impl Stream {
-    /// The session or the token that it was opened with.
-    pub(crate) fn key(&self) -> Key {
-        self.line.key
+    pub(crate) fn key(&self) -> Credential {
+        self.subscription.key
     }
 
-    /// Waits until it is woken; at once where it was since the last time.
+    /// Waits until the stream is woken; returns at once where that happened since the last time.
     pub(crate) async fn woken(&self) {
-        self.line.wake.notified().await;
+        self.subscription.wake.notified().await;
     }
 
-    /// Forgets that it was woken: what was committed until now is about to be read.
+    /// Discards a wake-up: the caller is about to read all that is committed.
     pub(crate) fn forget_wakes(&self) {
-        pin!(self.line.wake.notified()).enable();
+        pin!(self.subscription.wake.notified()).enable();
     }
 
-    /// All up to this number was sent; how long it rests now.
-    pub(crate) fn has_sent(&self, number: i64) -> Duration {
-        self.line.sent.store(number, SeqCst);
-        self.streams.pace.rest()
+    /// Records that everything up to this modseq was sent; returns how long to pause now.
+    pub(crate) fn has_sent(&self, modseq: i64) -> Duration {
+        self.subscription.sent.store(modseq, SeqCst);
+        self.streams.pacing.pause()
     }
 
-    /// Whether its session may have ended since the last time that this was asked.
+    /// Whether the session or token may have ended since this was last called.
     pub(crate) fn is_doubted(&self) -> bool {
-        self.line.doubted.swap(false, SeqCst)
+        self.subscription.doubted.swap(false, SeqCst)
     }
 
-    /// Whether its session has ended.
     pub(crate) fn has_ended(&self) -> bool {
-        self.line.ended.load(SeqCst)
+        self.subscription.ended.load(SeqCst)
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let user = self.line.key.user.get();
+        let user = self.subscription.key.user.get();
         let mut shard = self.streams.shard(user);
-        if let Some(lines) = shard.get_mut(&user) {
-            lines.retain(|line| !Arc::ptr_eq(line, &self.line));
-            if lines.is_empty() {
+        if let Some(subscriptions) = shard.get_mut(&user) {
+            subscriptions.retain(|one| !Arc::ptr_eq(one, &self.subscription));
+            if subscriptions.is_empty() {
                 shard.remove(&user);
             }
         }

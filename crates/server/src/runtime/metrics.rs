@@ -1,34 +1,45 @@
-//! Figures for the operator: how many, how long, how full.
+//! The metrics of the server.
 
 mod routes;
+mod tasks;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use mail::webhooks::Outcome;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
+use domain::webhooks::Outcome;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Metric, Registry};
 
 pub(crate) use routes::Routes;
 use routes::Workers;
+use tasks::Tasks;
 
-/// How logins ended.
-#[derive(Default)]
-pub(crate) struct Logins {
-    pub accepted: Counter,
-    pub refused: Counter,
-    pub throttled: Counter,
+const PREFIX: &str = "postroom";
+
+/// Declares a struct with one counter for each value of the label `result`.
+macro_rules! by_result {
+    ($type:ident, $name:literal, $help:literal, $($result:ident),+) => {
+        pub(crate) struct $type {
+            $(pub $result: Counter),+
+        }
+
+        impl $type {
+            fn register(registry: &mut Registry) -> Self {
+                let family = Family::<[(&str, &str); 1], Counter>::default();
+                registry.register($name, $help, family.clone());
+                let counter = |result| family.get_or_create_owned(&[("result", result)]);
+                Self { $($result: counter(stringify!($result))),+ }
+            }
+        }
+    };
 }
 
-/// How attempts to tell a webhook of an event ended.
-#[derive(Default)]
-pub(crate) struct Webhooks {
-    delivered: Counter,
-    failed: Counter,
-}
+by_result!(Logins, "logins", "Logins by result", accepted, refused, throttled);
+by_result!(Webhooks, "webhook_attempts", "Attempts to deliver events by result", delivered, failed);
+by_result!(Mails, "mails", "E-mails by result", sent, put_off, refused, in_doubt);
 
 impl Webhooks {
     pub(crate) fn count(&self, outcome: Outcome) {
@@ -36,112 +47,18 @@ impl Webhooks {
     }
 }
 
-/// What became of mails that were sent.
-#[derive(Default)]
-pub(crate) struct Mails {
-    pub sent: Counter,
-    pub put_off: Counter,
-    pub refused: Counter,
-    pub in_doubt: Counter,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Of {
-    result: &'static str,
-}
-
-/// All figures.
+/// All metrics, except those of the database, which keeps its own.
 pub(crate) struct Metrics {
-    registry: Registry,
     workers: Workers,
-    /// Logins by their result.
     pub logins: Logins,
-    /// Attempts to tell webhooks by their result.
     pub webhooks: Webhooks,
-    /// Mails by what became of them.
     pub mails: Mails,
-    /// Open connections.
+    pub tasks: Tasks,
     pub connections: Gauge,
-    /// Events that streams have sent.
     pub stream_events: Counter,
-    streams: Gauge,
-    queued: Gauge,
-    writes: Counter,
-    commits: Counter,
-    log_bytes: Gauge,
-    db_connections: Gauge,
-    db_waiting: Gauge,
-    db_retries: Counter,
-    db_left: Counter,
+    registry: Registry,
 }
 
-impl Metrics {
-    /// Figures of the routes, of which /v1 has these.
-    pub(crate) fn new(v1: Vec<&'static str>) -> Self {
-        let mut registry = Registry::with_prefix("postroom");
-        let logins = Family::<Of, Counter>::default();
-        let workers = Workers::new(v1);
-        registry.register_collector(Box::new(workers.clone()));
-        registry.register("logins", "Logins by result", logins.clone());
-        let login = |result| logins.get_or_create_owned(&Of { result });
-        let logins = Logins {
-            accepted: login("accepted"),
-            refused: login("refused"),
-            throttled: login("throttled"),
-        };
-        let told = Family::<Of, Counter>::default();
-        registry.register("webhook_attempts", "Attempts to tell webhooks by result", told.clone());
-        let told = |result| told.get_or_create_owned(&Of { result });
-        let webhooks = Webhooks { delivered: told("delivered"), failed: told("failed") };
-        let mails = Family::<Of, Counter>::default();
-        registry.register("mails", "E-mails by result", mails.clone());
-        let mail = |result| mails.get_or_create_owned(&Of { result });
-        let mails = Mails {
-            sent: mail("sent"),
-            put_off: mail("put_off"),
-            refused: mail("refused"),
-            in_doubt: mail("in_doubt"),
-        };
-        let all = &mut registry;
-        let metrics = Self {
-            registry: Registry::default(),
-            workers,
-            logins,
-            webhooks,
-            mails,
-            connections: registered(all, "connections", "Open connections"),
-            stream_events: registered(all, "stream_events", "Events that streams have sent"),
-            streams: registered(all, "streams", "Open streams of events"),
-            queued: registered(all, "db_queued", "Work that waits for the database"),
-            writes: registered(all, "db_writes", "Committed writes"),
-            commits: registered(all, "db_commits", "Commits that held them"),
-            log_bytes: registered(all, "db_log_bytes", "Length of the database's log"),
-            db_connections: registered(
-                all,
-                "db_connections",
-                "Connections to the database's server",
-            ),
-            db_waiting: registered(
-                all,
-                "db_waiting_commits",
-                "Commits that wait for a standby after their request was refused",
-            ),
-            db_retries: registered(
-                all,
-                "db_retries",
-                "Work begun again after others were in its way or a connection was lost",
-            ),
-            db_left: registered(
-                all,
-                "db_servers_left",
-                "Times that all connections were given up at once",
-            ),
-        };
-        Self { registry, ..metrics }
-    }
-}
-
-/// A figure that is shown under a name.
 fn registered<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
     let metric = M::default();
     registry.register(name, help, metric.clone());
@@ -149,24 +66,85 @@ fn registered<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, 
 }
 
 impl Metrics {
-    /// Where one more worker counts its answers.
+    /// Metrics of these routes, and of the server as a whole.
+    pub(crate) fn new(routes: impl Iterator<Item = &'static str>) -> Self {
+        let (mut registry, workers) = (Registry::with_prefix(PREFIX), Workers::new(routes));
+        registry.register_collector(Box::new(workers.clone()));
+        Self {
+            workers,
+            logins: Logins::register(&mut registry),
+            webhooks: Webhooks::register(&mut registry),
+            mails: Mails::register(&mut registry),
+            tasks: Tasks::register(&mut registry),
+            connections: registered(&mut registry, "connections", "Open connections"),
+            stream_events: registered(&mut registry, "stream_events", "Events sent on streams"),
+            registry,
+        }
+    }
+
+    /// The metrics of one more worker thread, which counts its responses there.
     pub(crate) fn worker(&self) -> Arc<Routes> {
         self.workers.add()
     }
 
-    /// All figures as text, with those of the database and the open streams as they are now.
-    pub(crate) fn render(&self, stats: &db::Stats, streams: usize) -> String {
-        self.streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
-        self.queued.set(i64::try_from(stats.queued).unwrap_or(i64::MAX));
-        self.writes.inner().store(stats.writes, std::sync::atomic::Ordering::Relaxed);
-        self.commits.inner().store(stats.commits, std::sync::atomic::Ordering::Relaxed);
-        self.log_bytes.set(stats.log_pages.saturating_mul(4096));
-        self.db_connections.set(i64::try_from(stats.connections).unwrap_or(i64::MAX));
-        self.db_waiting.set(i64::try_from(stats.waiting).unwrap_or(i64::MAX));
-        self.db_retries.inner().store(stats.retries, std::sync::atomic::Ordering::Relaxed);
-        self.db_left.inner().store(stats.left, std::sync::atomic::Ordering::Relaxed);
+    pub(crate) fn open_metrics(&self, stats: &db::Stats, streams: usize) -> String {
+        let mut current = Registry::with_prefix(PREFIX);
+        let log_bytes = stats.log_pages.saturating_mul(4096);
+        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        for (name, help, value) in [
+            ("streams", "Open event streams", gauge(streams)),
+            ("db_queued", "Work that waits for the database or runs there", gauge(stats.queued)),
+            ("db_log_bytes", "Length of the embedded database's write-ahead log", log_bytes),
+            ("db_connections", "Open connections to PostgreSQL", gauge(stats.connections)),
+            ("db_waiting_commits", "Refused commits that wait for a standby", gauge(stats.waiting)),
+        ] {
+            current.register(name, help, ConstGauge::new(value));
+        }
+        for (name, help, value) in [
+            ("db_writes", "Committed writes", stats.writes),
+            ("db_commits", "Commits that contained them", stats.commits),
+            ("db_retries", "Work run again after a conflict or a lost connection", stats.retries),
+            ("db_servers_left", "Times that all connections were given up at once", stats.left),
+        ] {
+            current.register(name, help, ConstCounter::new(value));
+        }
         let mut text = String::new();
-        encode(&mut text, &self.registry).expect("writing to a string succeeds");
+        let encoded = encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, &current))
+            .and_then(|()| encode_eof(&mut text));
+        encoded.expect("writing to a string succeeds");
         text
+    }
+}
+
+/// Converts `OpenMetrics`, the only format of prometheus-client, to the older text format of
+/// Prometheus: there `# HELP` and `# TYPE` name a counter with `_total`, and no `# EOF` follows.
+pub(crate) fn prometheus_text(open_metrics: &str) -> String {
+    let types = open_metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let counters: HashSet<_> = types.filter_map(|kind| kind.strip_suffix(" counter")).collect();
+    let mut text = String::with_capacity(open_metrics.len());
+    for line in open_metrics.lines().filter(|line| *line != "# EOF") {
+        let rest = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE "));
+        let name = rest.and_then(|rest| rest.split(' ').next());
+        match name.filter(|name| counters.contains(name)) {
+            Some(name) => text.push_str(&line.replacen(name, &format!("{name}_total"), 1)),
+            None => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_format_calls_a_counter_by_its_sample() {
+        let open = "# HELP a_b Bees.\n# TYPE a_b counter\na_b_total{x=\"# TYPE c counter\"} 1\n\
+             # HELP c Cats.\n# TYPE c gauge\nc 2\n# EOF\n";
+        let text = "# HELP a_b_total Bees.\n# TYPE a_b_total counter\n\
+             a_b_total{x=\"# TYPE c counter\"} 1\n# HELP c Cats.\n# TYPE c gauge\nc 2\n";
+        assert_eq!(prometheus_text(open), text);
     }
 }

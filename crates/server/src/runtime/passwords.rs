@@ -1,28 +1,25 @@
-//! The bounded pool that hashes passwords, so that sign-ins never hold up letters.
+//! The threads that hash passwords, so that sign-ins do not delay other requests.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// Sign-ins that may wait: at 25 ms each the last one waits 1.6 s on one thread; more is `Busy`.
+/// Sign-ins that may wait for a thread: at 25 ms each, the last one waits 1.6 s.
 const QUEUE: usize = 64;
-/// The lowest priority: whoever only reads or writes goes first.
+/// The lowest priority: other threads go first.
 const NICE: i32 = 19;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads that hash; clones share them.
+/// A pool of threads, which its clones share.
 #[derive(Clone)]
 pub(crate) struct Pool {
     sender: SyncSender<Job>,
 }
 
 impl Pool {
-    /// Starts so many threads. They end with the last clone of the pool.
-    ///
-    /// # Errors
-    /// Where the system gives no thread.
+    /// Starts the threads, which end when the last clone of the pool is dropped.
     pub(crate) fn start(threads: usize) -> std::io::Result<Self> {
         let (sender, jobs) = sync_channel::<Job>(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
@@ -34,17 +31,17 @@ impl Pool {
         Ok(Self { sender })
     }
 
-    /// Runs some work on the pool.
+    /// Runs `work` on the pool.
     ///
     /// # Errors
-    /// [`db::Error::Busy`] where too many wait.
+    /// [`db::Error::Busy`] if the queue is full.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, db::Error> {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(move || {
-            // Whoever has gone away needs no hash.
+            // The client may be gone.
             if !reply.is_closed() {
                 drop(reply.send(work()));
             }
@@ -58,9 +55,9 @@ impl Pool {
 }
 
 fn work(jobs: &Mutex<Receiver<Job>>) {
-    // On Linux the priority belongs to the thread that asks.
+    // On Linux this sets the priority of the calling thread only.
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!(%error, "the priority of a password thread stays as it is");
+        tracing::debug!(%error, "cannot lower the priority of a password thread");
     }
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();

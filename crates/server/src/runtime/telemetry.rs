@@ -1,18 +1,17 @@
-//! Logs: one line an event, with the id of the request and without secrets.
+//! The log: one line for each event, with the id of the request and without secrets.
 
-use crate::config::log::filter;
 use crate::config::{LogFormat, Settings};
 
-/// Starts logging to standard error, for the whole process.
+/// Starts the log of the process, on standard error.
 ///
 /// # Errors
-/// Where the filter is wrong or logging has been started before.
+/// If the filter is invalid or the log was started before.
 pub(crate) fn start(settings: &Settings) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(&settings.log)?)
+        .with_env_filter(settings.log_filter()?)
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        // A line that cannot be written is lost; to complain of it would be a panic.
+        // A line that cannot be written is lost; reporting that on standard error would panic.
         .log_internal_errors(false)
         .with_target(false);
     let started = match settings.log_format {

@@ -1,9 +1,7 @@
-//! The accept loop: axum's own has no timers, so a client could hold a connection for ever.
+//! The accept loop: axum's own has no timeouts, so a client could hold a connection for ever.
 //!
-//! One thread accepts and hands each connection to the worker that has the fewest. A worker is a
-//! thread with a runtime of its own, so that a request never moves between processors.
-
-mod patience;
+//! One thread accepts connections and gives each to the worker that has the fewest. A worker is a
+//! thread with its own runtime, so that a request never moves between processors.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -21,20 +19,21 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutWriter;
 
 use crate::http::{self, App, Peer};
-use patience::Patient;
+use crate::node::or_processors;
 
-/// Connections that the kernel keeps until they are accepted.
+/// Connections that the kernel queues until they are accepted.
 const BACKLOG: u32 = 4096;
-/// Headers of a request, in number and in bytes; beyond it is 431.
+/// Headers of a request, in number and in bytes; a request with more gets 431.
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// Listens on an address.
 ///
 /// # Errors
-/// Where it is taken, or not ours.
+/// Where it is in use, or not an address of this machine.
 pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = match address.ip() {
         IpAddr::V4(_) => TcpSocket::new_v4(),
@@ -45,118 +44,105 @@ pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// The address at which a connection came in.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Door {
-    /// That of everybody.
+/// The listening socket that a connection came from.
+#[derive(Clone, Copy)]
+pub(crate) enum Socket {
     Main,
-    /// That of the metrics, where it is another one.
+    /// The one of `metrics_listen`.
     Metrics,
 }
 
-/// A thread that serves connections.
-pub(crate) struct Worker {
-    sender: mpsc::UnboundedSender<(TcpStream, Door)>,
+pub(crate) struct Workers {
+    app: App,
+    all: Vec<Worker>,
+    /// Notified of each connection that ends, because that makes room for another.
+    closed: Arc<Notify>,
+}
+
+struct Worker {
+    sender: mpsc::UnboundedSender<(TcpStream, Socket)>,
+    /// Connections of this worker: the accept loops count up, the worker down.
     open: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
 
-impl Worker {
-    /// Starts a worker. It ends when the app is stopping and its connections are done.
+impl Workers {
+    /// Starts the workers, which run until the server stops and their connections have ended.
     ///
     /// # Errors
-    /// Where the system gives no thread or no runtime.
-    pub(crate) fn start(app: &App, number: usize, closed: Arc<Notify>) -> std::io::Result<Self> {
-        let (sender, connections) = mpsc::unbounded_channel();
-        let open = Arc::new(AtomicUsize::new(0));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let work = work(app.for_worker(), connections, Arc::clone(&open), closed);
-        let builder = std::thread::Builder::new().name(format!("worker-{number}"));
-        let thread = builder.spawn(move || runtime.block_on(work))?;
-        Ok(Self { sender, open, thread })
+    /// Where the system cannot start a thread.
+    pub(crate) fn start(app: App) -> std::io::Result<Self> {
+        let closed = Arc::new(Notify::new());
+        let workers = (0..or_processors(app.settings.workers)).map(|number| {
+            let (sender, connections) = mpsc::unbounded_channel();
+            let open = Arc::new(AtomicUsize::new(0));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let closed = Arc::clone(&closed);
+            let work = work(app.for_worker(), connections, Arc::clone(&open), closed);
+            let builder = std::thread::Builder::new().name(format!("worker-{number}"));
+            let thread = builder.spawn(move || runtime.block_on(work))?;
+            Ok(Worker { sender, open, thread })
+        });
+        Ok(Self { all: workers.collect::<std::io::Result<_>>()?, app, closed })
     }
 
-    /// Waits for its end.
-    pub(crate) fn join(self) {
-        drop(self.sender);
-        if self.thread.join().is_err() {
-            tracing::error!("a worker had panicked");
-        }
-    }
-}
-
-/// Accepts connections at a door until the app is stopping.
-pub(crate) async fn accept(
-    app: App,
-    listener: TcpListener,
-    door: Door,
-    workers: Arc<Vec<Worker>>,
-    closed: Arc<Notify>,
-) {
-    let stopping = app.stopping.wait();
-    tokio::pin!(stopping);
-    loop {
-        let stream = tokio::select! {
-            () = &mut stopping => break,
-            stream = next(&app, &listener, &workers, &closed) => stream,
+    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, socket: Socket) {
+        let accept = async {
+            loop {
+                // The client is gone already, or the open file limit is reached.
+                if let Err(error) = self.next(&listener, socket).await {
+                    tracing::debug!(%error, "a connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
         };
-        if !hand_over(&app, &workers, door, stream) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        self.app.stopping.run_until_cancelled(accept).await;
+        // What the kernel has queued already gets one response each, and is closed then.
+        let queued = || poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
+        while let Poll::Ready(Ok((stream, _address))) = queued().await {
+            drop(self.hand_over(stream, socket));
         }
     }
-    // Whom the system has let in already gets one answer, and then has to go elsewhere.
-    let waiting = || poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
-    while let Poll::Ready(Ok((stream, _address))) = waiting().await {
-        hand_over(&app, &workers, door, Ok(stream));
-    }
-}
 
-/// Gives a connection to the worker with the fewest; whether there was one to give.
-fn hand_over(
-    app: &App,
-    workers: &[Worker],
-    door: Door,
-    stream: std::io::Result<tokio::net::TcpStream>,
-) -> bool {
-    let stream = stream.and_then(|stream| {
+    /// Accepts the next connection once there are fewer than `max_connections`.
+    async fn next(&self, listener: &TcpListener, socket: Socket) -> std::io::Result<()> {
+        let open = || self.all.iter().map(|worker| worker.open.load(Relaxed)).sum::<usize>();
+        while open() >= self.app.settings.max_connections {
+            self.closed.notified().await;
+        }
+        let (stream, _address) = listener.accept().await?;
+        self.hand_over(stream, socket)
+    }
+
+    /// Gives a connection to the worker with the fewest.
+    fn hand_over(&self, stream: tokio::net::TcpStream, socket: Socket) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
-        stream.into_std()
-    });
-    let stream = match stream {
-        Ok(stream) => stream,
-        // The client has gone already, or no descriptor is free: neither ends the loop.
-        Err(error) => {
-            tracing::debug!(%error, "a connection was not accepted");
-            return false;
+        let stream = stream.into_std()?;
+        if let Some(worker) = self.all.iter().min_by_key(|worker| worker.open.load(Relaxed)) {
+            worker.open.fetch_add(1, Relaxed);
+            self.app.metrics.connections.inc();
+            // A worker that has ended drops the connection; the server is stopping.
+            drop(worker.sender.send((stream, socket)));
         }
-    };
-    let worker = workers.iter().min_by_key(|worker| worker.open.load(Relaxed));
-    if let Some(worker) = worker {
-        worker.open.fetch_add(1, Relaxed);
-        app.metrics.connections.inc();
-        // A worker that has ended drops the connection: the server is stopping.
-        drop(worker.sender.send((stream, door)));
+        Ok(())
     }
-    true
-}
 
-/// The next connection, as soon as there is room for it.
-async fn next(
-    app: &App,
-    listener: &TcpListener,
-    workers: &[Worker],
-    closed: &Notify,
-) -> std::io::Result<tokio::net::TcpStream> {
-    let open = || workers.iter().map(|worker| worker.open.load(Relaxed)).sum::<usize>();
-    while open() >= app.settings.max_connections {
-        closed.notified().await;
+    pub(crate) fn join(self) {
+        // Without senders, all workers end at the same time.
+        let (senders, threads): (Vec<_>, Vec<_>) =
+            self.all.into_iter().map(|worker| (worker.sender, worker.thread)).unzip();
+        drop(senders);
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
+        }
     }
-    listener.accept().await.map(|(stream, _address)| stream)
 }
 
 async fn work(
     app: App,
-    mut connections: mpsc::UnboundedReceiver<(TcpStream, Door)>,
+    mut connections: mpsc::UnboundedReceiver<(TcpStream, Socket)>,
     open: Arc<AtomicUsize>,
     closed: Arc<Notify>,
 ) {
@@ -165,14 +151,14 @@ async fn work(
     loop {
         tokio::select! {
             connection = connections.recv() => match connection {
-                Some((stream, door)) => {
-                    let router = match door {
-                        Door::Main => main.clone(),
-                        Door::Metrics => metrics.clone(),
+                Some((stream, socket)) => {
+                    let router = match socket {
+                        Socket::Main => main.clone(),
+                        Socket::Metrics => metrics.clone(),
                     };
                     tasks.spawn(serve(App::clone(&app), stream, router));
                 }
-                // The server stops, and nobody will come any more.
+                // The server stops.
                 None => break,
             },
             Some(_ended) = tasks.join_next() => {
@@ -182,35 +168,39 @@ async fn work(
             }
         }
     }
-    // Told to stop, each connection ends after the request that it is in.
+    // Each connection ends after its current request.
     while tasks.join_next().await.is_some() {}
 }
 
 async fn serve(app: App, stream: TcpStream, router: Router) {
     let (peer, stream) = match (stream.peer_addr(), tokio::net::TcpStream::from_std(stream)) {
         (Ok(address), Ok(stream)) => (Peer(address.ip()), stream),
-        // It has gone already.
+        // The client is gone already.
         _ => return,
     };
     let service = service_fn(|request| {
         let (app, router) = (App::clone(&app), router.clone());
         async move { Ok::<_, Infallible>(http::handle(app, router, peer, request).await) }
     });
-    let patience = Duration::from_secs(app.settings.body_timeout_seconds);
+    // Nothing else would ever close the connection of a client that does not read.
+    let write_timeout = Duration::from_secs(app.settings.body_timeout_seconds);
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(write_timeout));
+    tokio::pin!(stream);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(app.settings.header_timeout_seconds))
         .max_headers(MAX_HEADERS)
-        // Whoever has no more to ask still wants the answer.
+        // A client that has closed its side still waits for its response.
         .half_close(true)
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(MAX_HEADER_BYTES)
-        // One buffer, one write. `pipeline_flush` would make one of them as well, but keeps an
-        // answer back while anything of a next request is there, be it an empty line.
+        // One buffer, one write. So does `pipeline_flush`, but it holds a response back while any
+        // byte of a next request is there, even an empty line.
         .writev(false)
-        .serve_connection(Patient::new(TokioIo::new(stream), patience), service);
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let stopping = app.stopping.wait();
+    let stopping = app.stopping.cancelled();
     tokio::pin!(stopping);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -8,8 +8,8 @@ mod numbers;
 mod texts;
 
 use serde_json::{Value, json};
+use testing::{Client, Response};
 
-use crate::client::{Answer, Browser};
 use crate::harness::PASSWORD;
 use crate::user::User;
 
@@ -39,11 +39,11 @@ const CALLS: [Call; 5] = [REGISTER, LOGIN, WRITE, READ, DELETE];
 
 impl Call {
     /// Makes the call with any body.
-    async fn with(self, browser: &Browser, body: impl Into<bytes::Bytes>) -> Answer {
-        browser.ask(self.method, self.path).body(body).go().await
+    async fn with(self, client: &Client, body: impl Into<bytes::Bytes>) -> Response {
+        client.request(self.method, self.path).body(body).send().await
     }
 
-    /// A body that the user could send: it names the user himself, and the message.
+    /// A body that the user could send: it names this user, and the message.
     fn good_body(self, user: &User, message: i64) -> Value {
         let mut body = json!({
             "username": "newcomer",

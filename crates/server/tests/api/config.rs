@@ -64,8 +64,8 @@ impl Place {
         for name in named {
             assert!(text.contains(name), "{name} is not in: {text}");
         }
-        for told in [&text, &format!("{error:?}")] {
-            assert!(!told.contains("TELLTALE"), "{told}");
+        for reported in [&text, &format!("{error:?}")] {
+            assert!(!reported.contains("TELLTALE"), "{reported}");
         }
         text
     }
@@ -236,6 +236,27 @@ fn a_secret_is_in_no_error() {
 }
 
 #[test]
+fn an_invalid_address_of_the_mail_server_is_refused_and_not_repeated() {
+    for text in [
+        "mail.example.org",
+        "http://mail.example.org",
+        "smtp://",
+        "smtp:mail.example.org",
+        "smtp://mail.example.org/a/path",
+        "smtp://mail.example.org#here",
+        "smtp://mail.example.org?tls=maybe",
+        "smtps://mail.example.org?tls=none",
+        "smtp://mail.example.org?secret=TELLTALE",
+        "smtp://TELLTALE@mail.example.org",
+        "smtp://:TELLTALE@mail.example.org",
+        "smtp://TELLTALE:%ff@mail.example.org",
+        "smtp://ann:TELLTALE@mail.example.org:port",
+    ] {
+        Place::new().flag("smtp_url", text).refused(&["command line", "smtp_url: "]);
+    }
+}
+
+#[test]
 fn a_secret_is_neither_shown_nor_debugged() {
     let url = format!("postgres://ann:{KEY}@db.example/mail");
     for place in [
@@ -252,8 +273,9 @@ fn a_secret_is_neither_shown_nor_debugged() {
         let config = place.loads();
         let lines: Vec<_> =
             config.lines().map(|(line, origin)| format!("{line} {origin}")).collect();
-        for told in [lines.join("\n"), format!("{config:?}"), format!("{:#?}", config.settings)] {
-            assert!(!told.contains("TELLTALE"), "{told}");
+        for reported in [lines.join("\n"), format!("{config:?}"), format!("{:#?}", config.settings)]
+        {
+            assert!(!reported.contains("TELLTALE"), "{reported}");
         }
     }
     let config = Place::new().flag("secret_key", KEY).flag("database_url", &url).loads();

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use hyper::Method;
 use jsonschema::Validator;
 use serde_json::{Value, json};
-
-use crate::client::{Answer, EVENTS};
+use testing::{EVENT_STREAM, Response};
 
 /// Headers that need not be promised: they are on every answer, or a matter of HTTP itself.
 const USUAL: [&str; 14] = [
@@ -38,7 +37,7 @@ pub(crate) fn document() -> &'static Value {
 
 /// Holds an answer to what the document promises.
 #[track_caller]
-pub(crate) fn check(method: &Method, path: &str, answer: &Answer) {
+pub(crate) fn check(method: &Method, path: &str, answer: &Response) {
     if method == Method::OPTIONS && answer.status == 204 {
         return;
     }
@@ -63,8 +62,9 @@ pub(crate) fn check(method: &Method, path: &str, answer: &Answer) {
         assert!(answer.body.is_empty(), "{method} {path}: {answer:?}");
         return assert_eq!(answer.header("content-type"), None, "{method} {path}: {answer:?}");
     };
-    if kind == EVENTS {
-        return assert_eq!(answer.header("content-type"), Some(EVENTS), "{answer:?}");
+    if kind == EVENT_STREAM {
+        assert_eq!(answer.header("x-accel-buffering"), Some("no"), "{answer:?}");
+        return assert_eq!(answer.header("content-type"), Some(EVENT_STREAM), "{answer:?}");
     }
     let schema = content["schema"]["$ref"].as_str().expect("each schema has a name");
     check_body(method, kind, schema.rsplit('/').next().expect("a path has an end"), answer);
@@ -84,7 +84,7 @@ fn operations(path: &str) -> Option<&'static Value> {
 }
 
 #[track_caller]
-fn check_headers(method: &Method, path: &str, promised: &'static Value, answer: &Answer) {
+fn check_headers(method: &Method, path: &str, promised: &'static Value, answer: &Response) {
     let promised = promised["headers"].as_object().expect("there is one at least");
     for (name, header) in promised {
         let header = resolve(header);
@@ -106,7 +106,7 @@ pub(crate) fn resolve(value: &'static Value) -> &'static Value {
 }
 
 #[track_caller]
-fn check_body(method: &Method, kind: &str, schema: &str, answer: &Answer) {
+fn check_body(method: &Method, kind: &str, schema: &str, answer: &Response) {
     assert_eq!(answer.header("content-type"), Some(kind), "{answer:?}");
     if method == Method::HEAD {
         return assert!(answer.body.is_empty(), "{answer:?}");

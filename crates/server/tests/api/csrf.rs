@@ -3,10 +3,10 @@
 //! The matrix is every call that changes something, with every token, origin and site there can
 //! be. What must happen is computed from the contract by [`Cell::may_pass`], not by the server.
 
-use mail::{sessions, users};
+use domain::{sessions, users};
 use serde_json::json;
+use testing::{Client, Request, Response};
 
-use crate::client::{Answer, Ask, Browser};
 use crate::harness::{PASSWORD, TestApp};
 use crate::user::User;
 
@@ -109,12 +109,12 @@ struct Tokens {
 
 impl Tokens {
     async fn new(app: &TestApp) -> Self {
-        let (own, others) = (app.browser().token().await, app.browser().token().await);
+        let (own, others) = (app.client().csrf_token().await, app.client().csrf_token().await);
         Self { host: app.address().host(), own, others }
     }
 
     /// A request as that cell of the matrix has it.
-    fn put<'b>(&self, ask: Ask<'b>, cell: Cell, session: Option<&str>) -> Ask<'b> {
+    fn put<'b>(&self, request: Request<'b>, cell: Cell, session: Option<&str>) -> Request<'b> {
         let (own, others) = (self.own.as_str(), self.others.as_str());
         // The last character holds bits of the signature; so does every one of the last 21.
         let mut altered = own.to_owned();
@@ -133,11 +133,13 @@ impl Tokens {
             Token::FirstOfTwo => (Some(own), vec![own, others]),
             Token::AnotherVisitors => (Some(others), vec![others]),
         };
-        let ask = if let Some(token) = header { ask.token(token) } else { ask.no_token() };
+        let request =
+            if let Some(token) = header { request.csrf(token) } else { request.without_csrf() };
         let cookies = kept.iter().map(|token| format!("csrftoken={token}"));
         let cookies = cookies.chain(session.map(|session| format!("sessionid={session}")));
         let cookies = cookies.collect::<Vec<_>>().join("; ");
-        let ask = if cookies.is_empty() { ask.no_cookies() } else { ask.cookies(&cookies) };
+        let request =
+            if cookies.is_empty() { request.without_cookies() } else { request.cookies(&cookies) };
         let origin = match cell.origin {
             Origin::Absent => None,
             Origin::Host => Some(format!("http://{}", self.host)),
@@ -147,13 +149,14 @@ impl Tokens {
             Origin::Public => Some(PUBLIC.to_owned()),
             Origin::HttpsOfHost => Some(format!("https://{}", self.host)),
         };
-        let ask = if let Some(origin) = origin { ask.header("origin", origin) } else { ask };
-        if let Some(site) = cell.site { ask.header("sec-fetch-site", site) } else { ask }
+        let request =
+            if let Some(origin) = origin { request.header("origin", origin) } else { request };
+        if let Some(site) = cell.site { request.header("sec-fetch-site", site) } else { request }
     }
 }
 
 /// Holds the answer to the rule; `before` is what the database held before it.
-async fn hold(app: &TestApp, cell: Cell, answer: &Answer, before: &[String]) {
+async fn hold(app: &TestApp, cell: Cell, answer: &Response, before: &[String]) {
     let changed = app.dump().await != before;
     if cell.may_pass() {
         assert_eq!(answer.status, 200, "{cell:?}: {answer:?}");
@@ -173,13 +176,13 @@ async fn start() -> TestApp {
 async fn login_is_guarded() {
     let app = start().await;
     app.account("ann").await;
-    let (browser, tokens) = (app.browser(), Tokens::new(&app).await);
+    let (client, tokens) = (app.client(), Tokens::new(&app).await);
 
     for cell in Cell::all() {
         let before = app.dump().await;
         let body = json!({ "username": "ann", "password": PASSWORD });
-        let ask = browser.ask("POST", "/users/login").json(&body);
-        let answer = tokens.put(ask, cell, None).go().await;
+        let request = client.request("POST", "/users/login").json(&body);
+        let answer = tokens.put(request, cell, None).send().await;
         hold(&app, cell, &answer, &before).await;
     }
 }
@@ -187,14 +190,14 @@ async fn login_is_guarded() {
 #[tokio::test]
 async fn registration_is_guarded() {
     let app = start().await;
-    let (browser, tokens) = (app.browser(), Tokens::new(&app).await);
+    let (client, tokens) = (app.client(), Tokens::new(&app).await);
 
     for (number, cell) in Cell::all().enumerate() {
         let before = app.dump().await;
         let name = format!("user{number}");
         let body = json!({ "username": name, "email": "a@example.org", "password": PASSWORD });
-        let ask = browser.ask("POST", "/users/register").json(&body);
-        let answer = tokens.put(ask, cell, None).go().await;
+        let request = client.request("POST", "/users/register").json(&body);
+        let answer = tokens.put(request, cell, None).send().await;
         hold(&app, cell, &answer, &before).await;
     }
 }
@@ -203,7 +206,7 @@ async fn registration_is_guarded() {
 async fn session(app: &TestApp, user: &User) -> String {
     let (cx, name) = (app.clock().cx(), user.name.clone());
     let start = app.write(move |tx| {
-        let credentials = users::credentials(tx, &name)?.expect("the user is there");
+        let credentials = users::password(tx, &name)?.expect("the user is there");
         sessions::start(tx, &cx, &credentials, &cx.random(), &sessions::Client::default(), None)
     });
     start.await
@@ -217,8 +220,8 @@ async fn logout_is_guarded() {
     for cell in Cell::all() {
         let session = session(&app, &ann).await;
         let before = app.dump().await;
-        let ask = ann.ask("POST", "/users/logout");
-        let answer = tokens.put(ask, cell, Some(&session)).go().await;
+        let request = ann.request("POST", "/users/logout");
+        let answer = tokens.put(request, cell, Some(&session)).send().await;
         hold(&app, cell, &answer, &before).await;
     }
 }
@@ -227,13 +230,13 @@ async fn logout_is_guarded() {
 async fn writing_is_guarded() {
     let app = start().await;
     let (ann, tokens) = (app.user("ann").await, Tokens::new(&app).await);
-    let session = ann.browser.session();
+    let session = ann.client.session();
 
     for cell in Cell::all() {
         let before = app.dump().await;
         let body = json!({ "receiver_id": ann.id.get(), "subject": "", "body": "" });
-        let ask = ann.ask("POST", "/messages/write_message").json(&body);
-        let answer = tokens.put(ask, cell, Some(&session)).go().await;
+        let request = ann.request("POST", "/messages/write_message").json(&body);
+        let answer = tokens.put(request, cell, Some(&session)).send().await;
         hold(&app, cell, &answer, &before).await;
     }
 }
@@ -242,15 +245,15 @@ async fn writing_is_guarded() {
 async fn deleting_is_guarded() {
     let app = start().await;
     let (ann, tokens) = (app.user("ann").await, Tokens::new(&app).await);
-    let session = ann.browser.session();
+    let session = ann.client.session();
     let passing = Cell::all().filter(|cell| cell.may_pass()).count();
     let mut messages = app.send_many(&ann, &ann, passing).await;
 
     for cell in Cell::all() {
         let before = app.dump().await;
         let body = json!({ "message_id": messages.last().copied().unwrap_or(1) });
-        let ask = ann.ask("DELETE", "/messages/delete_message").json(&body);
-        let answer = tokens.put(ask, cell, Some(&session)).go().await;
+        let request = ann.request("DELETE", "/messages/delete_message").json(&body);
+        let answer = tokens.put(request, cell, Some(&session)).send().await;
         hold(&app, cell, &answer, &before).await;
         if cell.may_pass() {
             messages.pop();
@@ -260,13 +263,13 @@ async fn deleting_is_guarded() {
 }
 
 /// The same request with other headers than the matrix has.
-async fn write_with(user: &User, headers: &[(&str, &str)]) -> Answer {
+async fn write_with(user: &User, headers: &[(&str, &str)]) -> Response {
     let body = json!({ "receiver_id": user.id.get(), "subject": "", "body": "" });
-    let mut ask = user.ask("POST", "/messages/write_message").json(&body);
+    let mut request = user.request("POST", "/messages/write_message").json(&body);
     for (name, value) in headers {
-        ask = ask.header(name, value);
+        request = request.header(name, value);
     }
-    ask.go().await
+    request.send().await
 }
 
 #[tokio::test]
@@ -298,13 +301,13 @@ async fn an_origin_that_only_looks_like_ours_is_foreign() {
         "https://sub.mail.example.org".to_owned(),
         "NULL".to_owned(),
     ] {
-        write_with(&ann, &[("origin", &origin)]).await.refused(403);
+        write_with(&ann, &[("origin", &origin)]).await.error(403);
     }
     let own = format!("http://{host}");
-    write_with(&ann, &[("origin", &own), ("origin", "https://evil.example")]).await.refused(403);
-    write_with(&ann, &[("origin", "https://evil.example"), ("origin", &own)]).await.refused(403);
+    write_with(&ann, &[("origin", &own), ("origin", "https://evil.example")]).await.error(403);
+    write_with(&ann, &[("origin", "https://evil.example"), ("origin", &own)]).await.error(403);
     let sites = [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")];
-    write_with(&ann, &sites).await.refused(403);
+    write_with(&ann, &sites).await.error(403);
 
     assert_eq!(app.dump().await, before);
     write_with(&ann, &[("origin", &own)]).await.ok();
@@ -314,38 +317,38 @@ async fn an_origin_that_only_looks_like_ours_is_foreign() {
 async fn a_token_from_before_the_login_stays_good_after_it() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.browser();
-    let token = browser.token().await;
+    let client = app.client();
+    let token = client.csrf_token().await;
 
-    let answer = browser.try_login("ann", PASSWORD).await;
+    let answer = client.try_login("ann", PASSWORD).await;
 
     assert_eq!(answer.cookie().name, "sessionid", "the login does not replace the token");
-    browser.ask("POST", "/users/logout").token(&token).go().await.ok();
-    assert_eq!(browser.token().await, token);
+    client.request("POST", "/users/logout").csrf(&token).send().await.ok();
+    assert_eq!(client.csrf_token().await, token);
 }
 
 #[tokio::test]
 async fn no_part_of_a_token_can_be_altered() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
-    let token = ann.browser.token().await;
-    let session = ann.browser.session();
+    let token = ann.client.csrf_token().await;
+    let session = ann.client.session();
     let try_token = async |token: &str| {
-        let ask = ann.ask("POST", "/messages/write_message").token(token);
+        let request = ann.request("POST", "/messages/write_message").csrf(token);
         let body = json!({ "receiver_id": ann.id.get(), "subject": "", "body": "" });
-        ask.cookies(&format!("csrftoken={token}; sessionid={session}")).json(&body).go().await
+        request.cookies(&format!("csrftoken={token}; sessionid={session}")).json(&body).send().await
     };
     try_token(&token).await.ok();
 
     for at in 0..token.len() {
         let mut altered = token.clone().into_bytes();
         altered[at] = if altered[at] == b'x' { b'y' } else { b'x' };
-        try_token(&String::from_utf8(altered).expect("it is text")).await.refused(403);
-        try_token(&token[..at]).await.refused(403);
+        try_token(&String::from_utf8(altered).expect("it is text")).await.error(403);
+        try_token(&token[..at]).await.error(403);
     }
     for altered in [format!("{token}A"), format!("{token}="), format!("A{token}"), token.repeat(2)]
     {
-        try_token(&altered).await.refused(403);
+        try_token(&altered).await.error(403);
     }
 }
 
@@ -353,10 +356,10 @@ async fn no_part_of_a_token_can_be_altered() {
 async fn a_token_of_another_server_is_none() {
     let (app, other) = (TestApp::start().await, TestApp::start().await);
     app.account("ann").await;
-    let browser = app.browser();
-    browser.keep("csrftoken", &other.browser().token().await);
+    let client = app.client();
+    client.set_cookie("csrftoken", &other.client().csrf_token().await);
 
-    browser.try_login("ann", PASSWORD).await.refused(403);
+    client.try_login("ann", PASSWORD).await.error(403);
 }
 
 #[tokio::test]
@@ -367,14 +370,14 @@ async fn a_page_of_another_site_cannot_mark_a_message_as_read() {
     let before = app.dump().await;
     let path = format!("/messages/read_message?message_id={id}");
 
-    bob.ask("GET", &path).header("sec-fetch-site", "cross-site").go().await.ok();
+    bob.request("GET", &path).header("sec-fetch-site", "cross-site").send().await.ok();
     assert_eq!(app.dump().await, before);
     assert_eq!(bob.unread().await, [id]);
 
     for (site, number) in [("same-origin", 0), ("same-site", 0), ("none", 0)] {
         let id = ann.send(&bob, site, "").await;
         let path = format!("/messages/read_message?message_id={id}");
-        bob.ask("GET", &path).header("sec-fetch-site", site).go().await.ok();
+        bob.request("GET", &path).header("sec-fetch-site", site).send().await.ok();
         assert_eq!(bob.unread().await.iter().filter(|unread| **unread == id).count(), number);
     }
 }
@@ -389,23 +392,23 @@ async fn without_any_cookie_a_change_lacks_only_the_login() {
         ("DELETE", "/messages/delete_message"),
     ];
     for (method, path) in calls {
-        let bare = || ann.ask(method, path).no_cookies().no_token();
-        bare().go().await.refused(401);
-        bare().header("origin", "https://evil.example").go().await.refused(403);
+        let bare = || ann.request(method, path).without_cookies().without_csrf();
+        bare().send().await.error(401);
+        bare().header("origin", "https://evil.example").send().await.error(403);
         // With a cookie, whosever it is, it is a browser.
-        ann.ask(method, path).cookies("theme=dark").no_token().go().await.refused(403);
+        ann.request(method, path).cookies("theme=dark").without_csrf().send().await.error(403);
     }
     for path in ["/users/login", "/users/register"] {
-        ann.ask("POST", path).no_cookies().no_token().go().await.refused(403);
+        ann.request("POST", path).without_cookies().without_csrf().send().await.error(403);
     }
 }
 
 #[tokio::test]
 async fn the_refusal_says_what_to_do() {
     let app = TestApp::start().await;
-    let browser: Browser = app.browser();
+    let client: Client = app.client();
 
-    let error = browser.try_login("ann", PASSWORD).await.refused(403);
+    let error = client.try_login("ann", PASSWORD).await.error(403);
 
     for word in ["CSRF", "X-CSRFToken", "csrftoken", "/users/token"] {
         assert!(error.contains(word), "{error}");

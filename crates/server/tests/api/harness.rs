@@ -2,25 +2,26 @@
 
 use std::future::pending;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use db::{Db, Tx, params};
-use mail::sending::{self, Draft};
-use mail::text::{Body, Email, Lengths, Password, Subject, Username};
-use mail::{UserId, passwords, users};
+use domain::passwords::Password;
+use domain::sending::{self, Draft};
+use domain::text::{Body, Email, Lengths, Subject, Username};
+use domain::{UserId, passwords, users};
 use server::config::{Config, Settings, Sources};
 use server::{Clock, Server};
 use tempfile::TempDir;
-use testing::{Database, Engine, engine};
+use testing::{Address, Client, Database, Engine, engine};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 
-use crate::client::Browser;
+use crate::checks;
 use crate::user::User;
 
 /// The password of every user that [`TestApp::user`] makes.
@@ -29,21 +30,6 @@ pub(crate) const PASSWORD: &str = "a fine password 7";
 const KEY: &str = "the key of all nodes that share ";
 /// A password that is nobody's.
 pub(crate) const WRONG: &str = "not the password";
-
-/// Where a server is: 127.0.0.1, and a port that changes with a restart.
-#[derive(Clone)]
-pub(crate) struct Address(Arc<AtomicU16>);
-
-impl Address {
-    /// The address as `Host` names it.
-    pub(crate) fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.0.load(Relaxed))
-    }
-
-    pub(crate) fn socket(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.0.load(Relaxed)).into()
-    }
-}
 
 /// A running server with an empty database.
 ///
@@ -76,6 +62,7 @@ impl TestApp {
     /// Starts a server with these settings over the default ones.
     #[expect(clippy::unused_async, reason = "every test awaits its server, however it starts")]
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+        crate::plans::watch();
         let folder = tempfile::tempdir().expect("a folder can be made");
         let data = folder.path().join("data");
         let database = match engine() {
@@ -108,7 +95,7 @@ impl TestApp {
             folder,
             flags,
             clock: Clock::default(),
-            address: Address(Arc::default()),
+            address: Address::default(),
             failures: AtomicU64::new(0),
             running: None,
             database,
@@ -128,7 +115,7 @@ impl TestApp {
 
     fn run(&mut self) {
         let (settings, clock) = (self.settings(), self.clock.clone());
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tx, rx) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -136,18 +123,18 @@ impl TestApp {
                 let url = settings.database().expect("it is an address");
                 let started = server::start(settings, clock).await;
                 let server = started.map_err(|error| format!("{error:#}"))?;
-                let begun = tell.send((server.address(), server.db().clone()));
+                let begun = tx.send((server.address(), server.db().clone()));
                 begun.expect("the test waits for it");
                 // Told to stop, or left alone by a test that has ended.
                 drop(stopped.await);
                 end(server, &url).await
             })
         });
-        let Ok((address, db)) = told.recv() else {
+        let Ok((address, db)) = rx.recv() else {
             let refused = thread.join().expect("the start does not panic");
             panic!("the server does not start: {refused:?}");
         };
-        self.address.0.store(address.port(), Relaxed);
+        self.address.set(address);
         self.running = Some(Running { db, stop, thread });
     }
 
@@ -239,7 +226,7 @@ impl TestApp {
     /// Changes the database below the server, as the command line does.
     pub(crate) async fn write<T, F>(&self, f: F) -> T
     where
-        F: FnMut(&mut Tx<'_>) -> mail::Result<T> + Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> domain::Result<T> + Send + 'static,
         T: Send + 'static,
     {
         self.db().write(f).await.expect("the database can be written")
@@ -258,7 +245,7 @@ impl TestApp {
     pub(crate) async fn raw(&self, request: &[u8]) -> String {
         let stream = tokio::net::TcpStream::connect(self.address.socket()).await;
         let mut stream = stream.expect("the server listens");
-        // Who is refused early may find the door shut while he still speaks.
+        // An early refusal may close the connection before all is sent.
         let _cut = stream.write_all(request).await;
         let mut answer = Vec::new();
         while stream.read_buf(&mut answer).await.is_ok_and(|read| read > 0) {}
@@ -283,15 +270,15 @@ impl TestApp {
     }
 
     /// A client that has no cookie yet.
-    pub(crate) fn browser(&self) -> Browser {
-        Browser::new(self.address())
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address()).with_check(checks::check)
     }
 
     /// A client that has fetched its CSRF token.
-    pub(crate) async fn visitor(&self) -> Browser {
-        let browser = self.browser();
-        browser.token().await;
-        browser
+    pub(crate) async fn visitor(&self) -> Client {
+        let client = self.client();
+        client.csrf_token().await;
+        client
     }
 
     /// A user who is logged in. The account is made as `postroom user add` makes it.
@@ -365,7 +352,7 @@ impl Drop for TestApp {
 /// Brings the schema of a new database up to date, and adds what [`TABLES`] needs and SQLite has.
 fn prepare(url: &str) {
     let place = db::Url::parse(url, Path::new("")).expect("it is an address");
-    Db::migrate(&place, mail::SCHEMA, 0).expect("the schema can be made");
+    Db::migrate(&place, domain::SCHEMA, 0).expect("the schema can be made");
     let quote = "
         CREATE FUNCTION quote(text) RETURNS text LANGUAGE sql AS 'SELECT quote_nullable($1)';
         CREATE FUNCTION quote(bigint) RETURNS text LANGUAGE sql
@@ -379,7 +366,7 @@ fn prepare(url: &str) {
 const TABLES: [&str; 19] = [
     "SELECT 'webhook ' || id || ' ' || quote(url) || ' ' || kinds || ' ' || secret_version || ' '
          || quote(disabled_at) FROM webhooks ORDER BY id",
-    "SELECT 'event ' || id || ' ' || kind || ' ' || waits FROM webhook_events ORDER BY id",
+    "SELECT 'event ' || id || ' ' || kind || ' ' || pending FROM webhook_events ORDER BY id",
     "SELECT 'delivery ' || event_id || ' ' || webhook_id || ' ' || attempts || ' '
          || quote(due_at) || ' ' || quote(outcome)
      FROM webhook_deliveries ORDER BY event_id, webhook_id",
@@ -397,35 +384,36 @@ const TABLES: [&str; 19] = [
      FROM tokens ORDER BY user_id, token_hash",
     "SELECT 'block ' || owner_id || ' ' || blocked_id || ' ' || created_at
      FROM blocks ORDER BY owner_id, blocked_id",
-    "SELECT 'answer ' || owner_id || ' ' || quote(key_hash) || ' ' || quote(request_hash) || ' '
-         || quote(nonce) || ' ' || quote(answer) || ' ' || over_at
-     FROM kept_answers ORDER BY owner_id, key_hash",
+    "SELECT 'response ' || owner_id || ' ' || quote(key_hash) || ' ' || quote(request_hash) || ' '
+         || quote(nonce) || ' ' || quote(response) || ' ' || expires_at
+     FROM stored_responses ORDER BY owner_id, key_hash",
     "SELECT 'throttle ' || quote(subject) || ' ' || failures || ' ' || window_started_at || ' '
          || blocked_until FROM throttles ORDER BY subject",
     "SELECT 'quota ' || owner_id || ' ' || kind || ' ' || used || ' ' || window_started_at
      FROM quotas ORDER BY owner_id, kind",
-    "SELECT 'mailbox ' || owner_id || ' ' || counter || ' ' || quote(closed_at) || ' ' || unread
+    "SELECT 'mailbox ' || owner_id || ' ' || modseq || ' ' || quote(closed_at) || ' ' || unread
          || ' ' || unread_conversations || ' ' || accept_from || ' ' || blocks || ' '
-         || forgotten_seq FROM mailboxes ORDER BY owner_id",
+         || purged_modseq FROM mailboxes ORDER BY owner_id",
     "SELECT 'contact ' || owner_id || ' ' || peer_id || ' ' || first_at
      FROM contacts ORDER BY owner_id, peer_id",
-    "SELECT 'reminder ' || owner_id || ' ' || message_id || ' ' || quote(waits_since)
+    "SELECT 'reminder ' || owner_id || ' ' || message_id || ' ' || quote(waiting_since)
          || ' ' || tries FROM reminders ORDER BY owner_id",
     "SELECT 'erasure ' || owner_id FROM erasures ORDER BY owner_id",
-    "SELECT 'message ' || id || ' ' || sender_id || ' ' || receiver_id || ' ' || quote(others)
+    "SELECT 'message ' || id || ' ' || sender_id || ' ' || recipient_id || ' '
+         || quote(other_recipients)
          || ' ' || quote(conversation_id) || ' ' || quote(in_reply_to) || ' ' || quote(subject)
          || ' ' || quote(body) || ' ' || quote(client_id) || ' ' || quote(metadata) || ' '
-         || sent_at || ' ' || holders FROM messages ORDER BY id",
+         || sent_at || ' ' || mailbox_count FROM messages ORDER BY id",
     "SELECT 'entry ' || owner_id || ' ' || message_id || ' ' || place || ' ' || role
          || ' ' || quote(conversation_id) || ' ' || quote(peer_id)
          || ' ' || quote(read_at) || ' ' || quote(starred_at) || ' ' || quote(archived_at)
-         || ' ' || quote(trashed_at) || ' ' || created_seq || ' ' || quote(changed_seq)
+         || ' ' || quote(trashed_at) || ' ' || created_modseq || ' ' || quote(changed_modseq)
      FROM entries ORDER BY owner_id, message_id",
-    "SELECT 'thread ' || owner_id || ' ' || conversation_id || ' ' || quote(last_message_id)
+    "SELECT 'conversation ' || owner_id || ' ' || conversation_id || ' ' || quote(last_message_id)
          || ' ' || unread || ' ' || quote(subject) || ' ' || participants || ' ' || quote(muted_at)
-     FROM threads ORDER BY owner_id, conversation_id",
-    "SELECT 'tombstone ' || owner_id || ' ' || seq || ' ' || message_id
-     FROM tombstones ORDER BY owner_id, seq, message_id",
+     FROM conversations ORDER BY owner_id, conversation_id",
+    "SELECT 'tombstone ' || owner_id || ' ' || modseq || ' ' || message_id
+     FROM tombstones ORDER BY owner_id, modseq, message_id",
 ];
 
 fn hash(password: &str) -> String {
@@ -436,10 +424,10 @@ fn hash(password: &str) -> String {
 
 /// Ends a server, and looks at what it leaves.
 async fn end(server: Server, url: &db::Url) -> Result<(), String> {
-    match server.db().scan(mail::check::run).await {
+    match server.db().scan(domain::check::run).await {
         Ok(problems) if problems.is_empty() => {}
         // A test has closed it.
-        Err(mail::Error::Db(db::Error::Closed)) => {}
+        Err(domain::Error::Db(db::Error::Closed)) => {}
         problems => return Err(format!("the database makes no sense: {problems:?}")),
     }
     if !server.stop(pending()).await {

@@ -1,16 +1,15 @@
 //! The server as its clients see it: each test starts a real one, on a real socket, with a
 //! database of its own and a clock that is moved by hand; and all of it again over PostgreSQL.
 
+mod checks;
 mod classic;
-mod client;
 mod config;
 mod contract;
 mod csrf;
 mod docs;
-mod feed;
+mod email;
 mod harness;
 mod operations;
-mod post;
 mod reminders;
 mod sessions;
 mod strangers;
@@ -19,9 +18,8 @@ mod user;
 mod v1;
 mod webhooks;
 
-#[path = "../process/receiver.rs"]
-#[expect(dead_code, reason = "the tests of one process use the rest of it")]
-mod receiver;
+#[path = "../../../domain/tests/it/plans/judge.rs"]
+mod plans;
 
 #[test]
 fn everything_again_on_postgresql() {

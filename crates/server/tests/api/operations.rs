@@ -1,6 +1,8 @@
 //! What an operator's machines ask: whether the server lives, is ready, and how it does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{ErrorKind, Write as _};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -9,15 +11,15 @@ use crate::harness::{PASSWORD, TestApp, WRONG};
 #[tokio::test]
 async fn the_server_says_that_it_lives_and_is_ready_without_a_login() {
     let app = TestApp::start().await;
-    let browser = app.browser();
+    let client = app.client();
 
-    assert_eq!(browser.ask("GET", "/healthz").go().await.ok(), json!({ "status": "alive" }));
-    assert_eq!(browser.ask("GET", "/readyz").go().await.ok(), json!({ "status": "ready" }));
+    assert_eq!(client.request("GET", "/healthz").send().await.ok(), json!({ "status": "alive" }));
+    assert_eq!(client.request("GET", "/readyz").send().await.ok(), json!({ "status": "ready" }));
     for path in ["/healthz", "/readyz", "/metrics"] {
-        assert_eq!(browser.ask("HEAD", path).go().await.status, 200);
+        assert_eq!(client.request("HEAD", path).send().await.status, 200);
         for method in ["POST", "PUT", "DELETE"] {
-            let answer = browser.ask(method, path).go().await;
-            answer.refused(405);
+            let answer = client.request(method, path).send().await;
+            answer.error(405);
             assert_eq!(answer.header("allow"), Some("GET,HEAD"), "{method} {path}");
         }
     }
@@ -29,8 +31,8 @@ async fn a_failure_tells_the_client_an_id_and_when_to_come_back() {
     let ann = app.user("ann").await;
     app.close_database(2);
 
-    for answer in [ann.try_send(&ann, "", "").await, ann.browser.try_login("ann", WRONG).await] {
-        assert_eq!(answer.refused(503), "the server is stopping");
+    for answer in [ann.try_send(&ann, "", "").await, ann.client.try_login("ann", WRONG).await] {
+        assert_eq!(answer.error(503), "the server is stopping");
         assert_eq!(answer.header("retry-after"), Some("5"));
     }
 }
@@ -74,12 +76,74 @@ fn parse(text: &str) -> Figures {
     figures
 }
 
-async fn figures(app: &TestApp) -> Figures {
-    let answer = app.browser().ask("GET", "/metrics").go().await;
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The metrics for a client that accepts this, and the type that they came as.
+async fn scrape(app: &TestApp, accept: &str) -> (String, String) {
+    let answer = app.client().request("GET", "/metrics").header("Accept", accept).send().await;
     assert_eq!(answer.status, 200);
-    let kind = answer.header("content-type").expect("it has a type");
-    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
-    parse(std::str::from_utf8(&answer.body).expect("it is text"))
+    let kind = answer.header("content-type").expect("it has a type").to_owned();
+    (kind, String::from_utf8(answer.body.to_vec()).expect("it is text"))
+}
+
+async fn figures(app: &TestApp) -> Figures {
+    let (kind, text) = scrape(app, "application/openmetrics-text").await;
+    assert_eq!(kind, OPEN_METRICS);
+    parse(&text)
+}
+
+#[tokio::test]
+async fn the_metrics_are_in_the_format_that_the_scraper_accepts() {
+    let app = TestApp::start().await;
+    let of_a_server = "application/openmetrics-text;version=1.0.0;q=0.5,\
+         application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    for (accept, expected) in [
+        ("", PROMETHEUS),
+        ("*/*", PROMETHEUS),
+        ("text/html, */*;q=0.8", PROMETHEUS),
+        ("text/plain", PROMETHEUS),
+        ("text/plain, application/openmetrics-text; q=0.9", PROMETHEUS),
+        ("application/openmetrics-text;q=0, text/plain;q=0", PROMETHEUS),
+        ("application/openmetrics-text;q=much", PROMETHEUS),
+        ("application/openmetrics-text", OPEN_METRICS),
+        ("Application/OpenMetrics-Text; version=1.0.0", OPEN_METRICS),
+        (of_a_server, OPEN_METRICS),
+    ] {
+        assert_eq!(scrape(&app, accept).await.0, expected, "{accept}");
+    }
+    let answer = app.client().request("GET", "/metrics").send().await;
+    assert_eq!(answer.header("content-type"), Some(PROMETHEUS));
+}
+
+#[expect(clippy::disallowed_methods, reason = "it says nothing of the server")]
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
+#[tokio::test]
+async fn prometheus_itself_finds_nothing_wrong_with_the_metrics() {
+    let app = TestApp::start().await;
+    app.user("ann").await.inbox().await;
+    let (_, text) = scrape(&app, "text/plain").await;
+    assert!(text.contains("\n# TYPE postroom_http_requests_total counter\n"), "{text}");
+
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = match promtool.spawn() {
+        Err(error) if error.kind() == ErrorKind::NotFound && !is_ci() => {
+            let skipped = "skipped: promtool (Debian package prometheus) is not installed";
+            drop(writeln!(std::io::stderr(), "{skipped}"));
+            return;
+        }
+        spawned => spawned.expect("promtool can be run"),
+    };
+    let mut input = promtool.stdin.take().expect("it has one");
+    input.write_all(text.as_bytes()).expect("it reads");
+    drop(input);
+    let checked = promtool.wait_with_output().expect("it ends");
+    let problems = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && problems.is_empty(), "{problems}");
 }
 
 fn answers(route: &str, status: &str) -> String {
@@ -95,10 +159,10 @@ async fn the_metrics_count_answers_by_route_and_status() {
     for _ in 0..3 {
         ann.inbox().await;
     }
-    ann.try_read(77).await.refused(404);
-    ann.ask("GET", "/nothing/at/all?with=a-query").go().await.refused(404);
-    ann.ask("GET", "/nothing-else").go().await.refused(404);
-    ann.ask("PUT", "/users/token").go().await.refused(405);
+    ann.try_read(77).await.error(404);
+    ann.request("GET", "/nothing/at/all?with=a-query").send().await.error(404);
+    ann.request("GET", "/nothing-else").send().await.error(404);
+    ann.request("PUT", "/users/token").send().await.error(405);
 
     let after = figures(&app).await;
     let grown = |name: &str| after[name] - before[name];
@@ -118,15 +182,15 @@ async fn the_metrics_count_answers_by_route_and_status() {
 async fn the_metrics_count_logins_writes_and_connections() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.visitor().await;
+    let client = app.visitor().await;
     let before = figures(&app).await;
 
-    browser.try_login("ann", PASSWORD).await.ok();
+    client.try_login("ann", PASSWORD).await.ok();
     for _ in 0..10 {
-        browser.try_login("ann", WRONG).await.refused(401);
+        client.try_login("ann", WRONG).await.error(401);
     }
     for _ in 0..2 {
-        browser.try_login("ann", PASSWORD).await.refused(429);
+        client.try_login("ann", PASSWORD).await.error(429);
     }
 
     let after = figures(&app).await;
@@ -172,10 +236,10 @@ async fn the_metrics_tell_nobodys_secrets() {
     let (ann, bob) = app.pair("somebody-ann", "somebody-bob").await;
     ann.send(&bob, "a private subject", "a private body").await;
 
-    let text = app.browser().ask("GET", "/metrics").go().await.body;
+    let text = app.client().request("GET", "/metrics").send().await.body;
 
     let text = std::str::from_utf8(&text).expect("it is text");
-    for secret in ["somebody", "private", "example.org", &ann.browser.session()] {
+    for secret in ["somebody", "private", "example.org", &ann.client.session()] {
         assert!(!text.contains(secret), "{secret}");
     }
 }
@@ -186,15 +250,18 @@ async fn the_metrics_can_be_on_another_address_and_only_there() {
     let address = free.local_addr().expect("it has one").to_string();
     drop(free);
     let app = TestApp::with(&[("metrics_listen", &address)]).await;
-    let browser = app.browser();
+    let client = app.client();
 
-    browser.ask("GET", "/metrics").go().await.refused(404);
-    browser.ask("GET", "/healthz").go().await.ok();
+    client.request("GET", "/metrics").send().await.error(404);
+    client.request("GET", "/healthz").send().await.ok();
 
     let get = async |path: &str| {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nAccept: application/openmetrics-text\r\n\
+             Connection: close\r\n\r\n"
+        );
         let stream = std::net::TcpStream::connect(&address).expect("it listens there");
-        std::io::Write::write_all(&mut &stream, request.as_bytes()).expect("it reads");
+        (&stream).write_all(request.as_bytes()).expect("it reads");
         std::io::read_to_string(stream).expect("it answers")
     };
     let metrics = get("/metrics").await;

@@ -6,31 +6,31 @@ use serde_json::json;
 use server::config::{Config, Sources};
 use testing::smtp::{self, Smtp, Turn};
 
-use crate::post::{FROM, Mail, Post};
+use crate::email::{EmailApp, FROM, Mail};
 use crate::user::User;
 
-/// Ann writes to bob, who is away for longer than he has patience.
-async fn forgotten(post: &Post) -> (User, User) {
-    let (ann, bob) = post.app.pair("ann", "bob").await;
-    post.wait(5);
+/// Ann writes to bob, who is away for longer than the time until a reminder.
+async fn forgotten(email_app: &EmailApp) -> (User, User) {
+    let (ann, bob) = email_app.app.pair("ann", "bob").await;
+    email_app.wait(5);
     ann.send(&bob, "hello", "canary-body").await;
-    post.wait(60);
+    email_app.wait(60);
     (ann, bob)
 }
 
 #[tokio::test]
 async fn a_mail_says_who_wrote_and_what_about_and_nothing_of_the_letter() {
-    let post = Post::start().await;
-    let (ann, bob) = post.app.pair("ann", "bob").await;
+    let email_app = EmailApp::start().await;
+    let (ann, bob) = email_app.app.pair("ann", "bob").await;
     let name = json!({ "display_name": "Ann <b>Ü \"x\", y@evil.example" });
-    ann.ask("PATCH", "/v1/users/me").json(&name).go().await.ok();
-    post.wait(5);
+    ann.request("PATCH", "/v1/users/me").json(&name).send().await.ok();
+    email_app.wait(5);
     let subject = "Grüße, 李\r\nBcc: victim@evil.example\r\n\r\n<script>alert(1)</script>";
     ann.send(&bob, subject, "canary-body").await;
     ann.send(&bob, "", "canary-body").await;
-    post.wait(60);
+    email_app.wait(60);
 
-    let mail = post.mail();
+    let mail = email_app.mail();
 
     assert_eq!(mail.to, "bob@example.org");
     assert_eq!(mail.header("From"), "Post & Co <noreply@example.org>");
@@ -62,7 +62,7 @@ async fn a_mail_says_who_wrote_and_what_about_and_nothing_of_the_letter() {
 
     let lines = [&format!("  {sender}: {shown}"), &format!("  {sender}: (no subject)")];
     for line in lines {
-        assert!(mail.plain.lines().any(|told| told == line), "{}", mail.plain);
+        assert!(mail.plain.lines().any(|reported| reported == line), "{}", mail.plain);
     }
     assert!(
         mail.plain.contains("unread messages: 2.") && mail.html.contains("unread messages: 2.")
@@ -74,102 +74,102 @@ async fn a_mail_says_who_wrote_and_what_about_and_nothing_of_the_letter() {
 }
 
 #[tokio::test]
-async fn there_is_none_again_until_he_has_been_back() {
-    let post = Post::start().await;
-    let (ann, bob) = forgotten(&post).await;
-    assert_eq!(post.mail().to, "bob@example.org");
+async fn there_is_none_again_until_the_user_has_been_back() {
+    let email_app = EmailApp::start().await;
+    let (ann, bob) = forgotten(&email_app).await;
+    assert_eq!(email_app.mail().to, "bob@example.org");
     for _ in 0..2 {
         ann.send(&bob, "another", "").await;
-        assert_eq!(post.reminded(&ann).await, [""; 0]);
+        assert_eq!(email_app.reminded(&ann).await, [""; 0]);
     }
-    bob.ask("GET", "/v1/messages").go().await.ok();
-    post.app.settle().await;
-    post.wait(5);
-    ann.send(&bob, "since he was back", "").await;
-    assert_eq!(post.reminded(&ann).await, ["bob@example.org"]);
+    bob.request("GET", "/v1/messages").send().await.ok();
+    email_app.app.settle().await;
+    email_app.wait(5);
+    ann.send(&bob, "after bob was back", "").await;
+    assert_eq!(email_app.reminded(&ann).await, ["bob@example.org"]);
 }
 
 #[tokio::test]
 async fn who_reads_or_is_seen_gets_none() {
-    let post = Post::start().await;
-    let (ann, bob) = post.app.pair("ann", "bob").await;
-    let (cid, dot) = post.app.pair("cid", "dot").await;
-    post.wait(5);
+    let email_app = EmailApp::start().await;
+    let (ann, bob) = email_app.app.pair("ann", "bob").await;
+    let (cid, dot) = email_app.app.pair("cid", "dot").await;
+    email_app.wait(5);
     let read = ann.send(&bob, "read", "").await;
     for other in [&cid, &dot] {
         ann.send(other, "seen", "").await;
     }
-    post.wait(30);
+    email_app.wait(30);
     bob.read(read).await;
     cid.unread().await;
     dot.logout().await;
     dot.login().await;
-    post.app.settle().await;
-    assert_eq!(post.reminded(&ann).await, [""; 0]);
+    email_app.app.settle().await;
+    assert_eq!(email_app.reminded(&ann).await, [""; 0]);
 }
 
 #[tokio::test]
-async fn who_listens_gets_none_until_he_has_left() {
-    let post = Post::start().await;
-    let (ann, bob) = post.app.pair("ann", "bob").await;
-    let mut feed = bob.ask("GET", "/v1/events").listen().await;
-    post.wait(5);
-    ann.send(&bob, "heard", "").await;
-    feed.next_message().await;
+async fn a_user_with_an_open_stream_gets_none_until_it_is_closed() {
+    let email_app = EmailApp::start().await;
+    let (ann, bob) = email_app.app.pair("ann", "bob").await;
+    let mut stream = bob.request("GET", "/v1/events").events().await;
+    email_app.wait(5);
+    ann.send(&bob, "streamed", "").await;
+    stream.next_message().await;
     // The open stream is noted as a use of the session.
-    post.nobody_is_waited_for().await;
-    assert_eq!(post.reminded(&ann).await, [""; 0]);
-    drop(feed);
-    post.nobody_listens().await;
-    post.wait(5);
-    ann.send(&bob, "not heard", "").await;
-    assert_eq!(post.reminded(&ann).await, ["bob@example.org"]);
+    email_app.nobody_is_waited_for().await;
+    assert_eq!(email_app.reminded(&ann).await, [""; 0]);
+    drop(stream);
+    email_app.nobody_listens().await;
+    email_app.wait(5);
+    ann.send(&bob, "not streamed", "").await;
+    assert_eq!(email_app.reminded(&ann).await, ["bob@example.org"]);
 }
 
 #[tokio::test]
 async fn who_wants_none_says_so_in_the_account() {
-    let post = Post::start().await;
-    let (ann, bob) = post.app.pair("ann", "bob").await;
-    assert_eq!(bob.ask("GET", "/v1/users/me").go().await.ok()["reminders"], true);
+    let email_app = EmailApp::start().await;
+    let (ann, bob) = email_app.app.pair("ann", "bob").await;
+    assert_eq!(bob.request("GET", "/v1/users/me").send().await.ok()["reminders"], true);
     let off = json!({ "reminders": false });
-    let account = bob.ask("PATCH", "/v1/users/me").json(&off).go().await.ok();
+    let account = bob.request("PATCH", "/v1/users/me").json(&off).send().await.ok();
     assert_eq!(account["reminders"], false);
-    assert_eq!(bob.ask("GET", "/v1/users/me").go().await.ok()["reminders"], false);
+    assert_eq!(bob.request("GET", "/v1/users/me").send().await.ok()["reminders"], false);
     for wrong in [json!({ "reminders": null }), json!({ "reminders": "no" })] {
-        let refused = bob.ask("PATCH", "/v1/users/me").json(&wrong).go().await;
+        let refused = bob.request("PATCH", "/v1/users/me").json(&wrong).send().await;
         assert_eq!(refused.invalid(), ["#/reminders wrong_type"]);
     }
-    post.wait(5);
+    email_app.wait(5);
     ann.send(&bob, "hello", "").await;
-    assert_eq!(post.reminded(&ann).await, [""; 0]);
+    assert_eq!(email_app.reminded(&ann).await, [""; 0]);
     let on = json!({ "reminders": true });
-    assert_eq!(bob.ask("PATCH", "/v1/users/me").json(&on).go().await.ok()["reminders"], true);
-    post.app.settle().await;
-    post.wait(5);
+    assert_eq!(bob.request("PATCH", "/v1/users/me").json(&on).send().await.ok()["reminders"], true);
+    email_app.app.settle().await;
+    email_app.wait(5);
     ann.send(&bob, "hello", "").await;
-    assert_eq!(post.reminded(&ann).await, ["bob@example.org"]);
+    assert_eq!(email_app.reminded(&ann).await, ["bob@example.org"]);
 }
 
 /// A request as somebody makes it who has nothing but the link.
-async fn follow(post: &Post, method: &str, link: &str, more: &str) -> String {
+async fn follow(email_app: &EmailApp, method: &str, link: &str, more: &str) -> String {
     let body = if method == "POST" { "List-Unsubscribe=One-Click" } else { "" };
     let request = format!(
         "{method} {link} HTTP/1.1\r\nHost: p.example\r\nConnection: close\r\n{more}\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    post.app.raw(request.as_bytes()).await
+    email_app.app.raw(request.as_bytes()).await
 }
 
 #[tokio::test]
 async fn one_post_to_the_link_ends_them_and_to_look_at_it_changes_nothing() {
-    let post = Post::start().await;
-    let (_, bob) = forgotten(&post).await;
-    let link = post.mail().link();
-    let wants = async || bob.ask("GET", "/v1/users/me").go().await.ok()["reminders"].clone();
+    let email_app = EmailApp::start().await;
+    let (_, bob) = forgotten(&email_app).await;
+    let link = email_app.mail().link();
+    let wants = async || bob.request("GET", "/v1/users/me").send().await.ok()["reminders"].clone();
 
     for method in ["GET", "HEAD"] {
-        let page = follow(&post, method, &link, "").await;
+        let page = follow(&email_app, method, &link, "").await;
         assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
         assert!(page.contains("form-action 'self'") && page.contains("text/html"), "{page}");
         assert_eq!(
@@ -179,7 +179,7 @@ async fn one_post_to_the_link_ends_them_and_to_look_at_it_changes_nothing() {
     }
     assert_eq!(wants().await, true);
     for method in ["PUT", "DELETE", "PATCH"] {
-        let refused = follow(&post, method, &link, "").await;
+        let refused = follow(&email_app, method, &link, "").await;
         assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
     }
 
@@ -191,11 +191,11 @@ async fn one_post_to_the_link_ends_them_and_to_look_at_it_changes_nothing() {
     );
     for more in [form, &foreign, "Content-Type: multipart/form-data; boundary=a\r\n", ""] {
         let on = json!({ "reminders": true });
-        bob.ask("PATCH", "/v1/users/me").json(&on).go().await.ok();
+        bob.request("PATCH", "/v1/users/me").json(&on).send().await.ok();
         for _ in 0..2 {
-            let done = follow(&post, "POST", &link, more).await;
+            let done = follow(&email_app, "POST", &link, more).await;
             assert!(done.starts_with("HTTP/1.1 200 "), "{done}");
-            assert!(done.contains("no more mails") && !done.contains("bob"), "{done}");
+            assert!(done.contains("not get any more e-mails") && !done.contains("bob"), "{done}");
             assert!(!done.to_ascii_lowercase().contains("set-cookie"), "{done}");
         }
         assert_eq!(wants().await, false);
@@ -204,12 +204,12 @@ async fn one_post_to_the_link_ends_them_and_to_look_at_it_changes_nothing() {
 
 #[tokio::test]
 async fn a_link_that_is_none_changes_nothing_and_tells_nothing() {
-    let post = Post::start().await;
-    let (ann, bob) = forgotten(&post).await;
-    let link = post.mail().link();
+    let email_app = EmailApp::start().await;
+    let (ann, bob) = forgotten(&email_app).await;
+    let link = email_app.mail().link();
     let (start, last) = link.split_at(link.len() - 1);
     let turned = format!("{start}{}", if last == "A" { "B" } else { "A" });
-    let before = post.app.dump().await;
+    let before = email_app.app.dump().await;
     for link in [
         &*turned,
         start,
@@ -220,42 +220,42 @@ async fn a_link_that_is_none_changes_nothing_and_tells_nothing() {
         "/unsubscribe?token=%22%3E%3Cscript%3E",
         "/unsubscribe?other=1",
     ] {
-        let refused = follow(&post, "POST", link, "").await;
+        let refused = follow(&email_app, "POST", link, "").await;
         assert!(refused.starts_with("HTTP/1.1 404 "), "{link}: {refused}");
         assert!(!refused.contains("script>"), "{refused}");
     }
-    assert_eq!(post.app.dump().await, before);
+    assert_eq!(email_app.app.dump().await, before);
     for user in [ann, bob] {
-        assert_eq!(user.ask("GET", "/v1/users/me").go().await.ok()["reminders"], true);
+        assert_eq!(user.request("GET", "/v1/users/me").send().await.ok()["reminders"], true);
     }
 }
 
 #[tokio::test]
 async fn a_mail_that_is_not_taken_is_tried_again_and_one_that_never_will_be_is_not() {
-    let post = Post::start().await;
-    post.smtp.plan(&[Turn::Answer("RCPT", "451 later"), Turn::Answer(".", "452 no room")]);
-    let (ann, _bob) = forgotten(&post).await;
-    let tried = post.put_off().await;
+    let email_app = EmailApp::start().await;
+    email_app.smtp.plan(&[Turn::Answer("RCPT", "451 later"), Turn::Answer(".", "452 no room")]);
+    let (ann, _bob) = forgotten(&email_app).await;
+    let tried = email_app.put_off().await;
     assert!(tried.text.is_none(), "{tried:?}");
-    post.wait(5);
-    let again = post.put_off().await;
+    email_app.wait(5);
+    let again = email_app.put_off().await;
     assert!(again.text.is_some(), "{again:?}");
-    post.wait(20);
-    let mail = post.mail();
+    email_app.wait(20);
+    let mail = email_app.mail();
     assert_eq!(mail.header("Message-ID"), Mail::of(&again).header("Message-ID"));
 
     for turn in [Turn::Answer("RCPT", "550 who?"), Turn::Answer(".", "554 spam")] {
-        let eve = post.app.user("eve").await;
-        post.wait(5);
+        let eve = email_app.app.user("eve").await;
+        email_app.wait(5);
         ann.send(&eve, "hello", "").await;
-        post.smtp.plan(&[turn]);
-        post.wait(60);
-        assert!(!post.smtp.next().taken);
-        post.wait(24 * 60);
-        assert_eq!(post.reminded(&ann).await, [""; 0]);
-        eve.ask("DELETE", "/v1/users/me").go().await.is(204);
+        email_app.smtp.plan(&[turn]);
+        email_app.wait(60);
+        assert!(!email_app.smtp.next().accepted);
+        email_app.wait(24 * 60);
+        assert_eq!(email_app.reminded(&ann).await, [""; 0]);
+        eve.request("DELETE", "/v1/users/me").send().await.expect(204);
     }
-    let metrics = post.app.browser().ask("GET", "/metrics").go().await;
+    let metrics = email_app.app.client().request("GET", "/metrics").send().await;
     let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
     for figure in ["sent\"} 3", "put_off\"} 2", "refused\"} 2", "in_doubt\"} 0"] {
         let line = format!("postroom_mails_total{{result=\"{figure}\n");
@@ -265,16 +265,16 @@ async fn a_mail_that_is_not_taken_is_tried_again_and_one_that_never_will_be_is_n
 
 #[tokio::test]
 async fn where_nobody_knows_whether_it_was_taken_the_same_mail_comes_once_more() {
-    let post = Post::start().await;
-    post.smtp.plan(&[Turn::CloseAfterText, Turn::CloseAfterText]);
-    let (ann, _bob) = forgotten(&post).await;
-    let first = Mail::of(&post.put_off().await);
-    post.wait(5);
-    let second = Mail::of(&post.smtp.next());
+    let email_app = EmailApp::start().await;
+    email_app.smtp.plan(&[Turn::CloseAfterText, Turn::CloseAfterText]);
+    let (ann, _bob) = forgotten(&email_app).await;
+    let first = Mail::of(&email_app.put_off().await);
+    email_app.wait(5);
+    let second = Mail::of(&email_app.smtp.next());
     assert_eq!(second.header("Message-ID"), first.header("Message-ID"));
     for _ in 0..2 {
-        post.wait(24 * 60);
-        assert_eq!(post.reminded(&ann).await, [""; 0]);
+        email_app.wait(24 * 60);
+        assert_eq!(email_app.reminded(&ann).await, [""; 0]);
     }
 }
 
@@ -282,7 +282,8 @@ async fn where_nobody_knows_whether_it_was_taken_the_same_mail_comes_once_more()
 async fn a_server_that_cannot_be_used_costs_no_try() {
     let smtp = Smtp::start();
     let url = format!("smtp://ann:canary@{}", smtp.address());
-    let post = Post::with(smtp, &[("smtp_url", &url), ("smtp_timeout_seconds", "1")]).await;
+    let email_app =
+        EmailApp::with(smtp, &[("smtp_url", &url), ("smtp_timeout_seconds", "1")]).await;
     let down = [
         Turn::Close,
         Turn::Hang,
@@ -293,26 +294,27 @@ async fn a_server_that_cannot_be_used_costs_no_try() {
         Turn::Answer("DATA", "421 too many"),
         Turn::Close,
     ];
-    post.smtp.plan(&down);
-    forgotten(&post).await;
+    email_app.smtp.plan(&down);
+    forgotten(&email_app).await;
     for turn in down {
-        let tried = post.put_off().await;
+        let tried = email_app.put_off().await;
         assert!(tried.text.is_none(), "{turn:?}: {tried:?}");
-        post.wait(30);
+        email_app.wait(30);
     }
-    assert_eq!(post.mail().to, "bob@example.org");
+    assert_eq!(email_app.mail().to, "bob@example.org");
 }
 
 #[tokio::test]
 async fn an_answer_that_never_comes_is_a_doubt() {
     let smtp = Smtp::start();
     let url = format!("smtp://{}", smtp.address());
-    let post = Post::with(smtp, &[("smtp_url", &url), ("smtp_timeout_seconds", "1")]).await;
-    post.smtp.plan(&[Turn::HangAfterText]);
-    forgotten(&post).await;
-    post.put_off().await;
-    post.wait(5);
-    assert_eq!(post.mail().to, "bob@example.org");
+    let email_app =
+        EmailApp::with(smtp, &[("smtp_url", &url), ("smtp_timeout_seconds", "1")]).await;
+    email_app.smtp.plan(&[Turn::HangAfterText]);
+    forgotten(&email_app).await;
+    email_app.put_off().await;
+    email_app.wait(5);
+    assert_eq!(email_app.mail().to, "bob@example.org");
 }
 
 #[tokio::test]
@@ -324,29 +326,29 @@ async fn the_way_is_secret_where_it_has_to_be_and_only_to_whom_it_should_be() {
         let scheme = if at_once { "smtps" } else { "smtp" };
         let at = format!("{scheme}://us%40er:pass@localhost:{}", smtp.address().port());
         let url = format!("{at}?tls=required&ca={}", ours.display());
-        let post = Post::with(smtp, &[("smtp_url", &url)]).await;
-        forgotten(&post).await;
-        let heard = post.smtp.next();
-        assert!(heard.taken && heard.secret, "{heard:?}");
-        let login = heard.login.expect("it logs in");
+        let email_app = EmailApp::with(smtp, &[("smtp_url", &url)]).await;
+        forgotten(&email_app).await;
+        let session = email_app.smtp.next();
+        assert!(session.accepted && session.encrypted, "{session:?}");
+        let login = session.login.expect("it logs in");
         assert_eq!(login, "PLAIN AHVzQGVyAHBhc3M=");
-        assert!(heard.commands.iter().any(|c| c == &format!("MAIL FROM:<{FROM}>")));
+        assert!(session.commands.iter().any(|c| c == &format!("MAIL FROM:<{FROM}>")));
 
         // Nobody whom we trust says that it is the server.
         let smtp = Smtp::secret(folder.path(), at_once);
         let at = format!("{scheme}://us%40er:pass@localhost:{}", smtp.address().port());
-        let post = Post::with(smtp, &[("smtp_url", &format!("{at}?tls=required"))]).await;
-        forgotten(&post).await;
-        let heard = post.smtp.next();
-        assert!(heard.login.is_none() && heard.text.is_none(), "{heard:?}");
+        let email_app = EmailApp::with(smtp, &[("smtp_url", &format!("{at}?tls=required"))]).await;
+        forgotten(&email_app).await;
+        let session = email_app.smtp.next();
+        assert!(session.login.is_none() && session.text.is_none(), "{session:?}");
     }
     // A server that offers no secret way where there has to be one.
     let smtp = Smtp::start();
     let at = format!("smtp://user:pass@{}?tls=required", smtp.address());
-    let post = Post::with(smtp, &[("smtp_url", &at)]).await;
-    forgotten(&post).await;
-    let heard = post.smtp.next();
-    assert!(heard.login.is_none() && heard.text.is_none(), "{heard:?}");
+    let email_app = EmailApp::with(smtp, &[("smtp_url", &at)]).await;
+    forgotten(&email_app).await;
+    let session = email_app.smtp.next();
+    assert!(session.login.is_none() && session.text.is_none(), "{session:?}");
 }
 
 #[tokio::test]
@@ -360,9 +362,9 @@ async fn the_texts_can_be_others_and_the_address_can_be_in_a_file() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (file, templates) = (path("address"), path(""));
     let settings = [("smtp_url_file", &*file), ("templates_dir", &templates)];
-    let post = Post::with(smtp, &settings).await;
-    forgotten(&post).await;
-    let mail = post.mail();
+    let email_app = EmailApp::with(smtp, &settings).await;
+    forgotten(&email_app).await;
+    let mail = email_app.mail();
     assert_eq!(mail.header("Subject"), "1 für bob");
     assert_eq!(mail.html.trim_end(), format!("<p>ann &amp; https://p.example{}", mail.link()));
     assert!(mail.plain.starts_with("Hello bob,"), "{}", mail.plain);
@@ -442,8 +444,8 @@ async fn a_start_with_texts_that_cannot_be_filled_says_which() {
             server::start(config.expect("it is right").settings, server::Clock::default());
         format!("{:#}", started.await.err().expect("it does not start"))
     };
-    let told = start(folder.path()).await;
-    assert!(told.contains("reminder.txt: {{nobody}} stands for nothing"), "{told}");
-    let told = start(Path::new("/nowhere/at/all")).await;
-    assert!(told.contains("templates_dir: /nowhere/at/all is no folder"), "{told}");
+    let reported = start(folder.path()).await;
+    assert!(reported.contains("reminder.txt: {{nobody}} is unknown"), "{reported}");
+    let reported = start(Path::new("/nowhere/at/all")).await;
+    assert!(reported.contains("templates_dir: /nowhere/at/all is not a folder"), "{reported}");
 }

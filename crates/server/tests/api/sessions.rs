@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mail::Time;
-use mail::sessions::{ABSOLUTE, IDLE};
+use domain::Time;
+use domain::sessions::{ABSOLUTE, IDLE};
 use serde_json::json;
+use testing::{Client, Response};
 
-use crate::client::{Answer, Browser};
 use crate::harness::{PASSWORD, TestApp};
 use crate::user::User;
 
@@ -18,9 +18,9 @@ const SOON: i64 = 5 * Time::SECOND;
 
 /// Whether the session opens the mailbox, in a client that has nothing else.
 async fn opens(app: &TestApp, session: &str) -> bool {
-    let browser = app.browser();
+    let client = app.client();
     let cookie = format!("sessionid={session}");
-    let answer = browser.ask("GET", LIST).cookies(&cookie).go().await;
+    let answer = client.request("GET", LIST).cookies(&cookie).send().await;
     assert!([200, 401].contains(&answer.status), "{answer:?}");
     answer.status == 200
 }
@@ -29,16 +29,16 @@ async fn opens(app: &TestApp, session: &str) -> bool {
 async fn after_logout_the_session_is_dead_on_the_server() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
-    let session = ann.browser.session();
+    let session = ann.client.session();
     assert!(opens(&app, &session).await);
 
     ann.logout().await;
 
     assert!(!opens(&app, &session).await);
-    ann.browser.keep("sessionid", &session);
-    ann.try_inbox().await.refused(401);
-    ann.try_send(&ann, "", "").await.refused(401);
-    ann.try_logout().await.refused(401);
+    ann.client.set_cookie("sessionid", &session);
+    ann.try_inbox().await.error(401);
+    ann.try_send(&ann, "", "").await.error(401);
+    ann.try_logout().await.error(401);
     app.advance(SOON);
     assert!(!opens(&app, &session).await);
 }
@@ -62,12 +62,12 @@ async fn each_login_begins_a_new_session_and_ends_the_one_that_the_client_had() 
     let ann = app.user("ann").await;
     let elsewhere = User::new(ann.id, "ann", app.visitor().await);
     elsewhere.login().await;
-    let mut sessions = vec![ann.browser.session()];
+    let mut sessions = vec![ann.client.session()];
 
     for _ in 0..3 {
         ann.inbox().await;
         ann.login().await;
-        sessions.push(ann.browser.session());
+        sessions.push(ann.client.session());
     }
 
     let last = sessions.pop().expect("there are four");
@@ -84,12 +84,12 @@ async fn logging_in_as_somebody_else_ends_the_session_of_the_first() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
     app.account("bob").await;
-    let session = ann.browser.session();
+    let session = ann.client.session();
 
-    ann.browser.try_login("bob", PASSWORD).await.ok();
+    ann.client.try_login("bob", PASSWORD).await.ok();
 
     assert!(!opens(&app, &session).await);
-    let id = ann.browser.try_login("ann", PASSWORD).await.ok()["user_id"].clone();
+    let id = ann.client.try_login("ann", PASSWORD).await.ok()["user_id"].clone();
     assert_eq!(id, ann.id.get());
 }
 
@@ -98,15 +98,15 @@ async fn a_session_that_somebody_chose_is_not_taken() {
     let app = TestApp::start().await;
     let id = app.account("ann").await.get();
     for chosen in ["attackers".to_owned(), format!("{id}.{}", "A".repeat(43)), String::new()] {
-        let browser = app.visitor().await;
-        browser.keep("sessionid", &chosen);
+        let client = app.visitor().await;
+        client.set_cookie("sessionid", &chosen);
         assert!(!opens(&app, &chosen).await);
 
-        browser.try_login("ann", PASSWORD).await.ok();
+        client.try_login("ann", PASSWORD).await.ok();
 
-        assert_ne!(browser.session(), chosen);
+        assert_ne!(client.session(), chosen);
         assert!(!opens(&app, &chosen).await);
-        assert!(opens(&app, &browser.session()).await);
+        assert!(opens(&app, &client.session()).await);
     }
 }
 
@@ -115,13 +115,13 @@ async fn the_session_that_an_attacker_planted_does_not_become_the_victims() {
     let app = TestApp::start().await;
     let (eve, victim) = (app.user("eve").await, app.visitor().await);
     app.account("ann").await;
-    let planted = eve.browser.session();
-    victim.keep("sessionid", &planted);
+    let planted = eve.client.session();
+    victim.set_cookie("sessionid", &planted);
 
     victim.try_login("ann", PASSWORD).await.ok();
 
     assert_ne!(victim.session(), planted);
-    eve.try_inbox().await.refused(401);
+    eve.try_inbox().await.error(401);
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn a_session_ends_after_14_days_without_use() {
 
     ann.login().await;
     app.advance(IDLE);
-    ann.try_inbox().await.refused(401);
+    ann.try_inbox().await.error(401);
     assert_eq!(IDLE, 14 * Time::DAY);
 }
 
@@ -159,7 +159,7 @@ async fn a_session_ends_after_30_days_however_it_is_used() {
     ann.try_inbox().await;
     app.advance(3 * Time::SECOND);
 
-    ann.try_inbox().await.refused(401);
+    ann.try_inbox().await.error(401);
     assert_eq!(ABSOLUTE, 30 * Time::DAY);
     ann.login().await;
     ann.inbox().await;
@@ -170,7 +170,7 @@ async fn the_cookie_lasts_as_long_as_the_session_can() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
 
-    let cookie = ann.browser.try_login("ann", PASSWORD).await.cookie();
+    let cookie = ann.client.try_login("ann", PASSWORD).await.cookie();
 
     assert!(cookie.attributes.contains("Max-Age=2592000"), "{cookie:?}");
 }
@@ -187,10 +187,10 @@ async fn another_password_ends_all_sessions_within_5_seconds() {
     app.set_password(&ann, "another password 8").await;
     app.advance(SOON);
 
-    ann.try_inbox().await.refused(401);
-    at_home.try_inbox().await.refused(401);
-    ann.browser.try_login("ann", PASSWORD).await.refused(401);
-    ann.browser.try_login("ann", "another password 8").await.ok();
+    ann.try_inbox().await.error(401);
+    at_home.try_inbox().await.error(401);
+    ann.client.try_login("ann", PASSWORD).await.error(401);
+    ann.client.try_login("ann", "another password 8").await.ok();
     bob.inbox().await;
 }
 
@@ -203,11 +203,11 @@ async fn who_is_disabled_is_out_within_5_seconds() {
     app.disable(&ann).await;
     app.advance(SOON);
 
-    ann.try_inbox().await.refused(401);
-    ann.browser.try_login("ann", PASSWORD).await.refused(401);
+    ann.try_inbox().await.error(401);
+    ann.client.try_login("ann", PASSWORD).await.error(401);
     let id = ann.id;
-    app.write(move |tx| mail::users::enable(tx, id)).await;
-    ann.try_inbox().await.refused(401);
+    app.write(move |tx| domain::users::enable(tx, id)).await;
+    ann.try_inbox().await.error(401);
     ann.login().await;
 }
 
@@ -216,7 +216,7 @@ async fn sessions_and_tokens_live_through_a_restart_and_what_was_ended_stays_so(
     let mut app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let id = ann.send(&bob, "hi", "").await;
-    let ended = bob.browser.session();
+    let ended = bob.client.session();
     bob.logout().await;
     bob.login().await;
 
@@ -232,11 +232,11 @@ async fn sessions_and_tokens_live_through_a_restart_and_what_was_ended_stays_so(
 }
 
 /// The attributes of both cookies, and whether browsers are told to use https only.
-async fn secure(browser: &Browser) -> (bool, bool, bool, bool) {
-    let token = browser.ask("GET", "/users/token").go().await;
-    let login = browser.try_login("ann", PASSWORD).await;
-    let logout = browser.ask("POST", "/users/logout").go().await;
-    let is_secure = |answer: &Answer| answer.cookie().attributes.contains("Secure");
+async fn secure(client: &Client) -> (bool, bool, bool, bool) {
+    let token = client.request("GET", "/users/token").send().await;
+    let login = client.try_login("ann", PASSWORD).await;
+    let logout = client.request("POST", "/users/logout").send().await;
+    let is_secure = |answer: &Response| answer.cookie().attributes.contains("Secure");
     let strict = token.header("strict-transport-security").is_some();
     (is_secure(&token), is_secure(&login), is_secure(&logout), strict)
 }
@@ -246,7 +246,7 @@ async fn cookies_are_kept_to_https_where_the_public_address_has_it() {
     let app = TestApp::with(&[("public_url", "https://mail.example.org")]).await;
     app.account("ann").await;
 
-    assert_eq!(secure(&app.browser()).await, (true, true, true, true));
+    assert_eq!(secure(&app.client()).await, (true, true, true, true));
 }
 
 #[tokio::test]
@@ -255,9 +255,9 @@ async fn cookies_are_kept_to_https_where_a_trusted_proxy_says_so() {
     app.account("ann").await;
     let proto = "x-forwarded-proto";
 
-    let https = app.browser().always(proto, "https");
+    let https = app.client().with_header(proto, "https");
     assert_eq!(secure(&https).await, (true, true, true, false));
-    let http = app.browser().always(proto, "http");
+    let http = app.client().with_header(proto, "http");
     assert_eq!(secure(&http).await, (false, false, false, false));
 }
 
@@ -267,32 +267,32 @@ async fn cookies_are_for_http_too_where_nobody_speaks_of_https() {
     app.account("ann").await;
 
     let all_false = (false, false, false, false);
-    assert_eq!(secure(&app.browser()).await, all_false);
+    assert_eq!(secure(&app.client()).await, all_false);
     // Nobody trusts this one.
-    assert_eq!(secure(&app.browser().always("x-forwarded-proto", "https")).await, all_false);
+    assert_eq!(secure(&app.client().with_header("x-forwarded-proto", "https")).await, all_false);
 }
 
 #[tokio::test]
 async fn of_two_sessions_that_a_client_sends_one_that_holds_is_enough() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
-    let (good, token) = (ann.browser.session(), ann.browser.token().await);
+    let (good, token) = (ann.client.session(), ann.client.csrf_token().await);
     let bad = format!("{}.{}", ann.id.get(), "A".repeat(43));
     let lines = |lines: &[String]| {
-        let list = ann.ask("GET", LIST);
-        lines.iter().fold(list, |ask, line| ask.cookies(line)).go()
+        let list = ann.request("GET", LIST);
+        lines.iter().fold(list, |request, line| request.cookies(line)).send()
     };
 
     lines(&[format!("sessionid={bad}; sessionid={good}")]).await.ok();
     lines(&[format!("sessionid={good}; sessionid={bad}")]).await.ok();
     lines(&[format!("sessionid={bad}"), format!("sessionid={good}")]).await.ok();
     lines(&[format!("a=b;sessionid=\"{good}\" ;c")]).await.ok();
-    lines(&[format!("sessionid={bad}; sessionid={bad}")]).await.refused(401);
-    lines(&[format!("SESSIONID={good}; xsessionid={good}; sessionid.={good}")]).await.refused(401);
+    lines(&[format!("sessionid={bad}; sessionid={bad}")]).await.error(401);
+    lines(&[format!("SESSIONID={good}; xsessionid={good}; sessionid.={good}")]).await.error(401);
     let draft = json!({ "receiver_id": ann.id.get(), "subject": "", "body": "" });
-    let ask = ann.ask("POST", "/messages/write_message").json(&draft);
+    let request = ann.request("POST", "/messages/write_message").json(&draft);
     let cookies = format!("csrftoken={token}; sessionid={bad}; sessionid={good}");
-    ask.cookies(&cookies).go().await.ok();
+    request.cookies(&cookies).send().await.ok();
 }
 
 #[tokio::test]
@@ -301,11 +301,11 @@ async fn logging_out_ends_every_session_that_the_client_sends() {
     let ann = app.user("ann").await;
     let twice = User::new(ann.id, "ann", app.visitor().await);
     twice.login().await;
-    let (one, other) = (ann.browser.session(), twice.browser.session());
-    let token = ann.browser.token().await;
+    let (one, other) = (ann.client.session(), twice.client.session());
+    let token = ann.client.csrf_token().await;
 
     let cookies = format!("csrftoken={token}; sessionid={one}; sessionid={other}");
-    ann.ask("POST", "/users/logout").cookies(&cookies).go().await.ok();
+    ann.request("POST", "/users/logout").cookies(&cookies).send().await.ok();
 
     assert!(!opens(&app, &one).await);
     assert!(!opens(&app, &other).await, "the client would still be logged in");
@@ -315,22 +315,22 @@ async fn logging_out_ends_every_session_that_the_client_sends() {
 async fn a_cookie_of_somebody_else_does_not_hide_the_session() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
-    let session = ann.browser.session();
+    let session = ann.client.session();
 
     for others in ["theme=dark", "name=Zoë", "a", "=", "==", ";;;", "json={\"a\": \"b=c\"}"] {
         let line = format!("{others}; sessionid={session}; {others}");
-        ann.ask("GET", LIST).cookies(&line).go().await.ok();
+        ann.request("GET", LIST).cookies(&line).send().await.ok();
     }
     let mut latin = b"name=Zo\xeb; sessionid=".to_vec();
     latin.extend(session.as_bytes());
-    ann.ask("GET", LIST).no_cookies().header("cookie", latin).go().await.ok();
+    ann.request("GET", LIST).without_cookies().header("cookie", latin).send().await.ok();
 }
 
 #[tokio::test]
 async fn the_database_does_not_hold_what_a_session_is_opened_with() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
-    let session = ann.browser.session();
+    let session = ann.client.session();
     let (_, secret) = session.split_once('.').expect("the id stands before the secret");
     let bytes = URL_SAFE_NO_PAD.decode(secret).expect("the secret is bytes");
     app.settle().await;

@@ -1,8 +1,8 @@
-//! Yours alone: nobody sees, counts, changes or learns of what is not his.
+//! Users see, count, change and learn of their own messages alone.
 
 use serde_json::json;
+use testing::Response;
 
-use crate::client::Answer;
 use crate::harness::TestApp;
 use crate::user::User;
 
@@ -17,19 +17,19 @@ const WAYS: [(&str, &str, bool); 4] = [
     ("DELETE", "/messages/delete_message", false),
 ];
 
-async fn ask(user: &User, (method, path, in_query): (&str, &str, bool), id: i64) -> Answer {
+async fn request(user: &User, (method, path, in_query): (&str, &str, bool), id: i64) -> Response {
     if in_query {
-        return user.ask(method, &format!("{path}?message_id={id}")).go().await;
+        return user.request(method, &format!("{path}?message_id={id}")).send().await;
     }
-    user.ask(method, path).json(&json!({ "message_id": id.to_string() })).go().await
+    user.request(method, path).json(&json!({ "message_id": id.to_string() })).send().await
 }
 
 /// Holds that the message is, for that user, the same as one that never was.
 async fn is_nothing_to(app: &TestApp, user: &User, id: i64) {
     let before = app.dump().await;
     for way in WAYS {
-        let (there, never) = (ask(user, way, id).await, ask(user, way, NEVER).await);
-        assert_eq!(there.told(), never.told(), "{way:?} tells {} of {id}", user.name);
+        let (there, never) = (request(user, way, id).await, request(user, way, NEVER).await);
+        assert_eq!(there.comparable(), never.comparable(), "{way:?} tells {} of {id}", user.name);
         assert!([401, 404].contains(&there.status), "{there:?}");
     }
     assert_eq!(app.dump().await, before, "{} changed something", user.name);
@@ -92,7 +92,7 @@ async fn who_is_not_logged_in_learns_nothing() {
     let id = ann.send(&bob, "between us", "a secret").await;
     bob.logout().await;
     let visitor = User::new(bob.id, "a visitor", app.visitor().await);
-    let nobody = User::new(bob.id, "nobody", app.browser());
+    let nobody = User::new(bob.id, "nobody", app.client());
 
     for user in [&bob, &visitor, &nobody] {
         is_nothing_to(&app, user, id).await;
@@ -100,23 +100,23 @@ async fn who_is_not_logged_in_learns_nothing() {
 }
 
 #[tokio::test]
-async fn who_is_disabled_can_do_nothing_and_keeps_what_he_has() {
+async fn disabled_users_can_do_nothing_and_keep_what_they_have() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let received = ann.send(&bob, "to bob", "").await;
     let sent = bob.send(&ann, "to ann", "").await;
     app.disable(&bob).await;
-    app.advance(5 * mail::Time::SECOND);
+    app.advance(5 * domain::Time::SECOND);
 
     is_nothing_to(&app, &bob, received).await;
     is_nothing_to(&app, &bob, sent).await;
-    bob.try_inbox().await.refused(401);
-    bob.try_send(&ann, "hi", "").await.refused(401);
+    bob.try_inbox().await.error(401);
+    bob.try_send(&ann, "hi", "").await.error(401);
 
-    assert_eq!(ann.read(sent).await["subject"], "to ann", "what he sent stays");
+    assert_eq!(ann.read(sent).await["subject"], "to ann", "what was sent stays");
     assert_eq!(ann.read(received).await["subject"], "to bob");
     let id = bob.id;
-    app.write(move |tx| mail::users::enable(tx, id)).await;
+    app.write(move |tx| domain::users::enable(tx, id)).await;
     bob.login().await;
     assert_eq!(bob.inbox().await, [received]);
 }
@@ -129,7 +129,7 @@ async fn a_disabled_sender_is_stopped_at_once() {
     bob.inbox().await;
     app.disable(&bob).await;
 
-    bob.try_send(&ann, "one last word", "").await.refused(401);
+    bob.try_send(&ann, "one last word", "").await.error(401);
 
     assert!(ann.inbox().await.is_empty());
 }
@@ -157,13 +157,13 @@ async fn lists_hold_what_one_received_and_nothing_else() {
     for (index, user) in all.iter().enumerate() {
         for (other, list) in received.iter().enumerate() {
             for (number, id) in list.iter().enumerate() {
-                // The sender of every third message is the user, and he reads his own.
+                // The sender of every third message is the user, and senders read their own.
                 let own = other == index || number % 3 == index;
                 assert_eq!(user.try_read(*id).await.status, if own { 200 } else { 404 });
             }
         }
         let left = user.unread().await;
-        assert!(left.is_empty(), "{} read all of his own", user.name);
+        assert!(left.is_empty(), "{} read all of their own", user.name);
         if index == 0 {
             assert_eq!(bob.unread().await, received[1], "and nobody else's");
         }
@@ -175,12 +175,12 @@ async fn the_sender_cannot_tell_whether_a_message_was_read_or_deleted() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let id = ann.send(&bob, "hi", "").await;
-    let unread = ann.try_read(id).await.told();
+    let unread = ann.try_read(id).await.comparable();
 
     bob.read(id).await;
-    assert_eq!(ann.try_read(id).await.told(), unread);
+    assert_eq!(ann.try_read(id).await.comparable(), unread);
     bob.delete(id).await;
-    assert_eq!(ann.try_read(id).await.told(), unread);
+    assert_eq!(ann.try_read(id).await.comparable(), unread);
 }
 
 #[tokio::test]
@@ -188,13 +188,13 @@ async fn the_session_of_one_user_is_no_session_of_another() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     ann.send(&bob, "to bob", "").await;
-    let secret = ann.browser.session();
+    let secret = ann.client.session();
     let (_, secret) = secret.split_once('.').expect("the id stands before the secret");
-    let (token, id) = (ann.browser.token().await, bob.id.get());
+    let (token, id) = (ann.client.csrf_token().await, bob.id.get());
 
     for forged in [format!("{id}.{secret}"), format!("0{id}.{secret}"), format!("+{id}.{secret}")] {
         let cookies = format!("csrftoken={token}; sessionid={forged}");
-        let ask = ann.ask("GET", "/messages/messages_per_receiver").cookies(&cookies);
-        ask.go().await.refused(401);
+        let request = ann.request("GET", "/messages/messages_per_receiver").cookies(&cookies);
+        request.send().await.error(401);
     }
 }

@@ -1,10 +1,10 @@
 //! Failed logins are held up, for an account and for an address; nobody is locked out for good.
 
-use mail::Time;
-use mail::throttle::{self, Attempt};
+use domain::Time;
+use domain::throttle::{self, SignInAttempt};
+use testing::{Client, Response};
 use tokio::task::JoinSet;
 
-use crate::client::{Answer, Browser};
 use crate::harness::{PASSWORD, TestApp, WRONG};
 
 /// Failures that an account has free.
@@ -13,16 +13,16 @@ const FREE: usize = 10;
 const SLACK: i64 = 10;
 
 /// Fails to log in so many times.
-async fn fail(browser: &Browser, name: &str, times: usize) {
+async fn fail(client: &Client, name: &str, times: usize) {
     for _ in 0..times {
-        browser.try_login(name, WRONG).await.refused(401);
+        client.try_login(name, WRONG).await.error(401);
     }
 }
 
 /// The seconds that a throttled answer asks to wait for.
 #[track_caller]
-fn wait(answer: &Answer) -> i64 {
-    let error = answer.refused(429);
+fn wait(answer: &Response) -> i64 {
+    let error = answer.error(429);
     let seconds = answer.header("retry-after").expect("it says how long");
     assert!(error.contains(seconds), "{error}");
     seconds.parse().expect("it is a number of seconds")
@@ -32,77 +32,77 @@ fn wait(answer: &Answer) -> i64 {
 async fn after_ten_wrong_passwords_even_the_right_one_has_to_wait() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.visitor().await;
-    fail(&browser, "ann", FREE).await;
+    let client = app.visitor().await;
+    fail(&client, "ann", FREE).await;
 
-    let wrong = browser.try_login("ann", WRONG).await;
-    let right = browser.try_login("ann", PASSWORD).await;
+    let wrong = client.try_login("ann", WRONG).await;
+    let right = client.try_login("ann", PASSWORD).await;
 
     for answer in [&wrong, &right] {
         assert!((30 - SLACK..=30).contains(&wait(answer)), "{answer:?}");
         assert!(answer.cookies().is_empty());
     }
     app.advance((30 + SLACK) * Time::SECOND);
-    browser.try_login("ann", PASSWORD).await.ok();
+    client.try_login("ann", PASSWORD).await.ok();
 }
 
 #[tokio::test]
 async fn the_wait_is_over_when_it_is_over_and_not_before() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.visitor().await;
-    fail(&browser, "ann", FREE).await;
+    let client = app.visitor().await;
+    fail(&client, "ann", FREE).await;
 
     app.advance((30 - SLACK) * Time::SECOND);
-    wait(&browser.try_login("ann", PASSWORD).await);
+    wait(&client.try_login("ann", PASSWORD).await);
     app.advance(SLACK * Time::SECOND);
-    browser.try_login("ann", PASSWORD).await.ok();
+    client.try_login("ann", PASSWORD).await.ok();
 }
 
 #[tokio::test]
 async fn who_asks_again_too_early_does_not_wait_longer() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.visitor().await;
-    fail(&browser, "ann", FREE).await;
+    let client = app.visitor().await;
+    fail(&client, "ann", FREE).await;
 
     for _ in 0..50 {
-        wait(&browser.try_login("ann", WRONG).await);
+        wait(&client.try_login("ann", WRONG).await);
     }
 
     app.advance(30 * Time::SECOND);
-    browser.try_login("ann", PASSWORD).await.ok();
+    client.try_login("ann", PASSWORD).await.ok();
 }
 
 #[tokio::test]
 async fn waits_grow_up_to_a_quarter_of_an_hour() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.visitor().await;
-    fail(&browser, "ann", FREE - 1).await;
+    let client = app.visitor().await;
+    fail(&client, "ann", FREE - 1).await;
 
     for expected in [30, 60, 120, 240, 480, 900, 900, 900] {
-        fail(&browser, "ann", 1).await;
-        let wait = wait(&browser.try_login("ann", WRONG).await);
+        fail(&client, "ann", 1).await;
+        let wait = wait(&client.try_login("ann", WRONG).await);
         assert!((expected - SLACK..=expected).contains(&wait), "{wait} s, not {expected}");
         app.advance(wait * Time::SECOND);
     }
 
-    browser.try_login("ann", PASSWORD).await.ok();
-    fail(&browser, "ann", FREE).await;
+    client.try_login("ann", PASSWORD).await.ok();
+    fail(&client, "ann", FREE).await;
 }
 
 #[tokio::test]
 async fn failures_are_forgotten_after_a_day() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.visitor().await;
+    let client = app.visitor().await;
 
-    fail(&browser, "ann", FREE - 1).await;
+    fail(&client, "ann", FREE - 1).await;
     app.advance(Time::DAY);
-    fail(&browser, "ann", FREE - 1).await;
+    fail(&client, "ann", FREE - 1).await;
 
-    browser.try_login("ann", PASSWORD).await.ok();
+    client.try_login("ann", PASSWORD).await.ok();
 }
 
 #[tokio::test]
@@ -110,29 +110,29 @@ async fn a_restart_forgets_no_failure() {
     let mut app = TestApp::start().await;
     app.account("ann").await;
     app.account("bob").await;
-    let browser = app.visitor().await;
-    fail(&browser, "ann", FREE).await;
-    fail(&browser, "bob", FREE - 1).await;
+    let client = app.visitor().await;
+    fail(&client, "ann", FREE).await;
+    fail(&client, "bob", FREE - 1).await;
 
     app.restart();
 
-    wait(&browser.try_login("ann", PASSWORD).await);
-    fail(&browser, "bob", 1).await;
-    wait(&browser.try_login("bob", PASSWORD).await);
+    wait(&client.try_login("ann", PASSWORD).await);
+    fail(&client, "bob", 1).await;
+    wait(&client.try_login("bob", PASSWORD).await);
 }
 
 #[tokio::test]
 async fn the_right_password_forgives_the_failures() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.visitor().await;
+    let client = app.visitor().await;
 
     for _ in 0..2 {
-        fail(&browser, "ann", FREE - 1).await;
-        browser.try_login("ann", PASSWORD).await.ok();
+        fail(&client, "ann", FREE - 1).await;
+        client.try_login("ann", PASSWORD).await.ok();
     }
     for _ in 0..2 * FREE {
-        browser.try_login("ann", PASSWORD).await.ok();
+        client.try_login("ann", PASSWORD).await.ok();
     }
 }
 
@@ -140,12 +140,12 @@ async fn the_right_password_forgives_the_failures() {
 async fn other_accounts_are_not_held_up() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
-    let browser = app.visitor().await;
-    fail(&browser, "ann", FREE).await;
-    wait(&browser.try_login("ann", PASSWORD).await);
+    let client = app.visitor().await;
+    fail(&client, "ann", FREE).await;
+    wait(&client.try_login("ann", PASSWORD).await);
 
-    browser.try_login("bob", PASSWORD).await.ok();
-    fail(&browser, "bob", 1).await;
+    client.try_login("bob", PASSWORD).await.ok();
+    fail(&client, "bob", 1).await;
     // Nor is anybody who is logged in already.
     ann.send(&bob, "I am still here", "").await;
 }
@@ -154,14 +154,14 @@ async fn other_accounts_are_not_held_up() {
 async fn the_case_of_a_name_does_not_make_another_account_of_it() {
     let app = TestApp::start().await;
     app.account("Ann").await;
-    let browser = app.visitor().await;
+    let client = app.visitor().await;
 
     for name in ["ann", "Ann", "ANN", "aNN", "ａｎｎ"] {
-        fail(&browser, name, 2).await;
+        fail(&client, name, 2).await;
     }
 
-    wait(&browser.try_login("ann", PASSWORD).await);
-    wait(&browser.try_login("ＡＮＮ", PASSWORD).await);
+    wait(&client.try_login("ann", PASSWORD).await);
+    wait(&client.try_login("ＡＮＮ", PASSWORD).await);
 }
 
 #[tokio::test]
@@ -170,14 +170,14 @@ async fn an_unknown_name_is_counted_like_a_known_one() {
     let ann = app.user("ann").await;
     app.account("carl").await;
     app.disable(&app.user("dora").await).await;
-    let browser = app.visitor().await;
+    let client = app.visitor().await;
     let long = "n".repeat(100_000);
     let mut seen = Vec::new();
 
     for name in ["carl", "nobody", "dora", "no name\0", "", &long] {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for _ in 0..=FREE {
-            let mut answer = browser.try_login(name, WRONG).await;
+            let mut answer = client.try_login(name, WRONG).await;
             // The seconds depend on how fast the machine is.
             answer.headers.remove("retry-after");
             answer.headers.remove("ratelimit");
@@ -185,14 +185,14 @@ async fn an_unknown_name_is_counted_like_a_known_one() {
             body.retain(|byte| !byte.is_ascii_digit());
             answer.body = body.into();
             answer.headers.remove("content-length");
-            told.push(answer.told());
+            reported.push(answer.comparable());
         }
-        seen.push(told);
+        seen.push(reported);
     }
 
     assert_eq!(seen[0][FREE].0, 429);
-    for told in &seen {
-        assert_eq!(*told, seen[0]);
+    for reported in &seen {
+        assert_eq!(*reported, seen[0]);
     }
     ann.login().await;
 }
@@ -201,13 +201,13 @@ async fn an_unknown_name_is_counted_like_a_known_one() {
 async fn fifty_at_once_get_no_more_than_ten_tries() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let token = app.browser().token().await;
+    let token = app.client().csrf_token().await;
     let mut tries = JoinSet::new();
 
     for _ in 0..50 {
-        let browser = app.browser();
-        browser.keep("csrftoken", &token);
-        tries.spawn(async move { browser.try_login("ann", WRONG).await.status });
+        let client = app.client();
+        client.set_cookie("csrftoken", &token);
+        tries.spawn(async move { client.try_login("ann", WRONG).await.status });
     }
     let statuses = tries.join_all().await;
 
@@ -219,14 +219,14 @@ async fn fifty_at_once_get_no_more_than_ten_tries() {
 async fn rate_limits_can_be_switched_off() {
     let app = TestApp::with(&[("rate_limits", "off"), ("trusted_proxies", "127.0.0.1")]).await;
     app.account("ann").await;
-    let browser = app.visitor().await.always("x-forwarded-for", "198.51.100.7");
+    let client = app.visitor().await.with_header("x-forwarded-for", "198.51.100.7");
 
-    fail(&browser, "ann", 2 * FREE).await;
+    fail(&client, "ann", 2 * FREE).await;
     for number in 0..12 {
-        fail(&browser, &format!("nobody{number}"), 1).await;
+        fail(&client, &format!("nobody{number}"), 1).await;
     }
 
-    browser.try_login("ann", PASSWORD).await.ok();
+    client.try_login("ann", PASSWORD).await.ok();
 }
 
 /// A server behind a proxy on the same machine.
@@ -235,8 +235,8 @@ async fn behind_a_proxy() -> TestApp {
 }
 
 /// A client whose requests come from there, as the proxy says.
-async fn from(app: &TestApp, forwarded: &str) -> Browser {
-    app.visitor().await.always("x-forwarded-for", forwarded)
+async fn from(app: &TestApp, forwarded: &str) -> Client {
+    app.visitor().await.with_header("x-forwarded-for", forwarded)
 }
 
 /// Counts failures from an address, each at another account, without a password for each.
@@ -244,7 +244,11 @@ async fn count(app: &TestApp, address: &str, times: usize) {
     let (cx, address) = (app.clock().cx(), address.parse().expect("it is an address"));
     let count = move |tx: &mut db::Tx<'_>| {
         for number in 0..times {
-            throttle::count(tx, &cx, &Attempt::new(&format!("counted {number}"), Some(address)))?;
+            throttle::count(
+                tx,
+                &cx,
+                &SignInAttempt::new(&format!("counted {number}"), Some(address)),
+            )?;
         }
         Ok(())
     };
@@ -255,33 +259,33 @@ async fn count(app: &TestApp, address: &str, times: usize) {
 async fn an_address_has_thirty_failures_a_minute() {
     let app = behind_a_proxy().await;
     app.account("ann").await;
-    let browser = from(&app, "198.51.100.7").await;
+    let client = from(&app, "198.51.100.7").await;
 
     for number in 0..30 {
-        fail(&browser, &format!("nobody{number}"), 1).await;
+        fail(&client, &format!("nobody{number}"), 1).await;
     }
 
-    let throttled = browser.try_login("ann", PASSWORD).await;
+    let throttled = client.try_login("ann", PASSWORD).await;
     assert!((60 - SLACK..=60).contains(&wait(&throttled)), "{throttled:?}");
     from(&app, "198.51.100.8").await.try_login("ann", PASSWORD).await.ok();
     app.visitor().await.try_login("ann", PASSWORD).await.ok();
     app.advance(Time::MINUTE);
-    browser.try_login("ann", PASSWORD).await.ok();
+    client.try_login("ann", PASSWORD).await.ok();
 }
 
 #[tokio::test]
 async fn right_passwords_cost_an_address_nothing() {
     let app = behind_a_proxy().await;
     app.account("ann").await;
-    let browser = from(&app, "198.51.100.7").await;
+    let client = from(&app, "198.51.100.7").await;
     count(&app, "198.51.100.7", 28).await;
 
     for _ in 0..5 {
-        browser.try_login("ann", PASSWORD).await.ok();
+        client.try_login("ann", PASSWORD).await.ok();
     }
 
-    fail(&browser, "ann", 2).await;
-    wait(&browser.try_login("ann", PASSWORD).await);
+    fail(&client, "ann", 2).await;
+    wait(&client.try_login("ann", PASSWORD).await);
 }
 
 #[tokio::test]
@@ -299,8 +303,8 @@ async fn what_a_client_writes_into_the_header_itself_does_not_hide_it() {
     ] {
         wait(&from(&app, forwarded).await.try_login("nobody", WRONG).await);
     }
-    from(&app, "198.51.100.7, 203.0.113.1").await.try_login("nobody", WRONG).await.refused(401);
-    let two = from(&app, "203.0.113.1").await.always("x-forwarded-for", "198.51.100.7");
+    from(&app, "198.51.100.7, 203.0.113.1").await.try_login("nobody", WRONG).await.error(401);
+    let two = from(&app, "203.0.113.1").await.with_header("x-forwarded-for", "198.51.100.7");
     wait(&two.try_login("nobody", WRONG).await);
 }
 
@@ -310,7 +314,7 @@ async fn an_ipv6_network_counts_as_one_address() {
     count(&app, "2001:db8:1:2::1", 30).await;
 
     wait(&from(&app, "2001:db8:1:2:ffff:ffff:ffff:ffff").await.try_login("nobody", WRONG).await);
-    from(&app, "2001:db8:1:3::1").await.try_login("nobody", WRONG).await.refused(401);
+    from(&app, "2001:db8:1:3::1").await.try_login("nobody", WRONG).await.error(401);
 }
 
 #[tokio::test]
@@ -320,9 +324,9 @@ async fn without_a_trusted_proxy_the_header_is_not_believed() {
     count(&app, "198.51.100.7", 30).await;
 
     // It would be held up, were it believed; and it would be free of the account's count.
-    let browser = from(&app, "198.51.100.7").await;
-    browser.try_login("nobody", WRONG).await.refused(401);
-    fail(&browser, "ann", FREE).await;
+    let client = from(&app, "198.51.100.7").await;
+    client.try_login("nobody", WRONG).await.error(401);
+    fail(&client, "ann", FREE).await;
     wait(&from(&app, "203.0.113.1").await.try_login("ann", PASSWORD).await);
 }
 
@@ -330,28 +334,28 @@ async fn without_a_trusted_proxy_the_header_is_not_believed() {
 async fn programs_of_this_machine_are_counted_by_account_only() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.visitor().await;
+    let client = app.visitor().await;
 
     for number in 0..35 {
-        fail(&browser, &format!("nobody{number}"), 1).await;
+        fail(&client, &format!("nobody{number}"), 1).await;
     }
 
-    browser.try_login("ann", PASSWORD).await.ok();
+    client.try_login("ann", PASSWORD).await.ok();
 }
 
 #[tokio::test]
 async fn what_is_refused_for_another_reason_is_no_failure() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.visitor().await;
-    let ask = || browser.ask("POST", "/users/login");
+    let client = app.visitor().await;
+    let request = || client.request("POST", "/users/login");
     let body = serde_json::json!({ "username": "ann", "password": WRONG });
 
     for _ in 0..2 * FREE {
-        ask().json(&body).no_token().go().await.refused(403);
-        ask().json(&body).header("origin", "https://evil.example").go().await.refused(403);
-        ask().body(r#"{"username": "ann"}"#).go().await.refused(400);
+        request().json(&body).without_csrf().send().await.error(403);
+        request().json(&body).header("origin", "https://evil.example").send().await.error(403);
+        request().body(r#"{"username": "ann"}"#).send().await.error(400);
     }
 
-    browser.try_login("ann", PASSWORD).await.ok();
+    client.try_login("ann", PASSWORD).await.ok();
 }

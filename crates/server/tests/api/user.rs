@@ -1,38 +1,38 @@
 //! A user, with the verbs of one.
 
-use mail::UserId;
+use domain::UserId;
 use serde_json::{Value, json};
+use testing::{Client, Request, Response};
 
-use crate::client::{Answer, Ask, Browser};
 use crate::harness::PASSWORD;
 
 /// Somebody with an account and a browser.
 pub(crate) struct User {
     pub id: UserId,
     pub name: String,
-    pub browser: Browser,
+    pub client: Client,
 }
 
 impl User {
-    pub(crate) fn new(id: UserId, name: &str, browser: Browser) -> Self {
-        Self { id, name: name.to_owned(), browser }
+    pub(crate) fn new(id: UserId, name: &str, client: Client) -> Self {
+        Self { id, name: name.to_owned(), client }
     }
 
     /// Begins a request of this user.
-    pub(crate) fn ask(&self, method: &str, path: &str) -> Ask<'_> {
-        self.browser.ask(method, path)
+    pub(crate) fn request(&self, method: &str, path: &str) -> Request<'_> {
+        self.client.request(method, path)
     }
 
     pub(crate) async fn login(&self) {
-        self.browser.try_login(&self.name, PASSWORD).await.ok();
+        self.client.try_login(&self.name, PASSWORD).await.ok();
     }
 
     pub(crate) async fn logout(&self) {
         self.try_logout().await.ok();
     }
 
-    pub(crate) async fn try_logout(&self) -> Answer {
-        self.ask("POST", "/users/logout").go().await
+    pub(crate) async fn try_logout(&self) -> Response {
+        self.request("POST", "/users/logout").send().await
     }
 
     /// Sends a message and returns its id.
@@ -40,9 +40,9 @@ impl User {
         number(&self.try_send(to, subject, body).await.ok()["message_id"])
     }
 
-    pub(crate) async fn try_send(&self, to: &User, subject: &str, body: &str) -> Answer {
+    pub(crate) async fn try_send(&self, to: &User, subject: &str, body: &str) -> Response {
         let draft = json!({ "receiver_id": to.id.get(), "subject": subject, "body": body });
-        self.ask("POST", "/messages/write_message").json(&draft).go().await
+        self.request("POST", "/messages/write_message").json(&draft).send().await
     }
 
     /// The ids of all that was received and not deleted.
@@ -50,13 +50,13 @@ impl User {
         ids(&self.try_inbox().await.ok())
     }
 
-    pub(crate) async fn try_inbox(&self) -> Answer {
-        self.ask("GET", "/messages/messages_per_receiver").go().await
+    pub(crate) async fn try_inbox(&self) -> Response {
+        self.request("GET", "/messages/messages_per_receiver").send().await
     }
 
     /// The ids of what is unread.
     pub(crate) async fn unread(&self) -> Vec<i64> {
-        ids(&self.ask("GET", "/messages/unread_per_receiver").go().await.ok())
+        ids(&self.request("GET", "/messages/unread_per_receiver").send().await.ok())
     }
 
     /// Reads a message.
@@ -64,9 +64,9 @@ impl User {
         self.try_read(id).await.ok()
     }
 
-    pub(crate) async fn try_read(&self, id: i64) -> Answer {
+    pub(crate) async fn try_read(&self, id: i64) -> Response {
         let body = json!({ "message_id": id });
-        self.ask("GET", "/messages/read_message").json(&body).go().await
+        self.request("GET", "/messages/read_message").json(&body).send().await
     }
 
     /// Deletes a message.
@@ -74,9 +74,9 @@ impl User {
         self.try_delete(id).await.ok();
     }
 
-    pub(crate) async fn try_delete(&self, id: i64) -> Answer {
+    pub(crate) async fn try_delete(&self, id: i64) -> Response {
         let body = json!({ "message_id": id });
-        self.ask("DELETE", "/messages/delete_message").json(&body).go().await
+        self.request("DELETE", "/messages/delete_message").json(&body).send().await
     }
 }
 

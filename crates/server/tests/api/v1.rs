@@ -24,10 +24,10 @@ mod unread;
 mod users;
 mod verbs;
 
-use mail::Time;
+use domain::Time;
 use serde_json::{Value, json};
+use testing::Response;
 
-use crate::client::Answer;
 use crate::harness::PASSWORD;
 use crate::user::User;
 
@@ -47,13 +47,13 @@ impl User {
         if let Some(scopes) = scopes {
             body["scopes"] = json!(scopes);
         }
-        let answer = self.ask("POST", "/v1/tokens").json(&body).go().await;
-        text(&answer.is(201)["token"])
+        let answer = self.request("POST", "/v1/tokens").json(&body).send().await;
+        text(&answer.expect(201)["token"])
     }
 
     /// Asks without a body.
-    async fn call(&self, method: &str, path: &str) -> Answer {
-        self.ask(method, path).go().await
+    async fn call(&self, method: &str, path: &str) -> Response {
+        self.request(method, path).send().await
     }
 }
 

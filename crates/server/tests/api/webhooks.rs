@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use mail::Time;
-use mail::webhooks::{self, Delivery, Endpoint, Kind, Kinds, RETRIES, Standing};
+use domain::Time;
+use domain::webhooks::{self, Delivery, DeliveryStatus, Endpoint, EventKind, EventKinds, RETRIES};
 use serde_json::json;
+use testing::{Reply, TestEndpoint, WebhookRequest};
 
 use crate::harness::{PASSWORD, TestApp};
-use crate::receiver::{Heard, Receiver, Reply};
 
 /// A server that may tell whoever listens on this machine.
 async fn start() -> TestApp {
@@ -16,9 +16,9 @@ async fn start() -> TestApp {
 
 impl TestApp {
     /// Adds a webhook, and waits until the server knows.
-    async fn hook(&self, url: &str, kinds: &[Kind]) -> Endpoint {
+    async fn hook(&self, url: &str, kinds: &[EventKind]) -> Endpoint {
         let (cx, url) = (self.clock().cx(), url.to_owned());
-        let kinds: Kinds = kinds.iter().copied().collect();
+        let kinds: EventKinds = kinds.iter().copied().collect();
         let added = self.write(move |tx| webhooks::add(tx, &cx, &url, kinds)).await;
         let known = |app: &Self| app.clock().cx().wanted.webhooks;
         until("the server knows", async || kinds.iter().all(|kind| known(self).has(kind))).await;
@@ -26,21 +26,22 @@ impl TestApp {
     }
 
     /// What was told, the newest first.
-    async fn told(&self) -> Vec<Delivery> {
+    async fn deliveries(&self) -> Vec<Delivery> {
         self.write(|tx| webhooks::log(tx, None, false, 1000)).await
     }
 
     /// Waits until all that was to be told was tried, and answers how it stands.
     async fn tried(&self, deliveries: usize, attempts: i64) -> Vec<Delivery> {
         let all = async |app: &Self| {
-            let told = app.told().await;
-            let tried = told.iter().all(|told| {
-                told.attempts >= attempts || matches!(told.standing, Standing::Delivered(_))
+            let delivered = app.deliveries().await;
+            let tried = delivered.iter().all(|delivered| {
+                delivered.attempts >= attempts
+                    || matches!(delivered.status, DeliveryStatus::Delivered(_))
             });
-            tried && told.len() == deliveries
+            tried && delivered.len() == deliveries
         };
         until("all of it was tried", async || all(self).await).await;
-        self.told().await
+        self.deliveries().await
     }
 }
 
@@ -63,10 +64,10 @@ fn words(delivery: &Delivery) -> &str {
 #[tokio::test]
 async fn the_app_is_told_who_wrote_to_whom_and_nothing_of_what() {
     let app = start().await;
-    let receiver = Receiver::start();
-    app.hook(&receiver.url(), &Kind::ALL).await;
+    let endpoint = TestEndpoint::start();
+    app.hook(&endpoint.url(), &EventKind::ALL).await;
     let (ann, bob) = app.pair("ann", "bob").await;
-    let users = [receiver.hears(), receiver.hears()].map(|heard| heard.body());
+    let users = [endpoint.next_request(), endpoint.next_request()].map(|request| request.body());
     let mut users = users.map(|user| (user["type"].clone(), user["data"].clone()));
     users.sort_by_key(|(_, data)| data["user_id"].as_i64());
     let (ann_id, bob_id) = (ann.id.get(), bob.id.get());
@@ -75,61 +76,64 @@ async fn the_app_is_told_who_wrote_to_whom_and_nothing_of_what() {
 
     let body = json!({ "to": [bob_id], "subject": "canary", "body": "canary", "client_id": "\"7\"",
                        "metadata": { "a": "canary" } });
-    let sent = ann.ask("POST", "/v1/messages").json(&body).go().await.is(201);
-    let heard = receiver.hears();
-    assert_eq!(heard.line, "POST /hook?from=postroom HTTP/1.1");
-    assert_eq!(heard.headers["host"], receiver.address.to_string());
-    assert_eq!(heard.headers["content-type"], "application/json");
-    assert!(heard.headers["user-agent"].starts_with("Postroom/"), "{:?}", heard.headers);
-    assert!(!heard.text.contains("canary"), "{}", heard.text);
+    let sent = ann.request("POST", "/v1/messages").json(&body).send().await.expect(201);
+    let request = endpoint.next_request();
+    assert_eq!(request.line, "POST /hook?from=postroom HTTP/1.1");
+    assert_eq!(request.headers["host"], endpoint.address.to_string());
+    assert_eq!(request.headers["content-type"], "application/json");
+    assert!(request.headers["user-agent"].starts_with("Postroom/"), "{:?}", request.headers);
+    assert!(!request.text.contains("canary"), "{}", request.text);
     let expected = json!({
         "type": "message.created",
         "timestamp": sent["sent_at"],
         "data": { "message_id": sent["id"], "conversation_id": sent["conversation_id"],
                   "from": ann_id, "to": [bob_id], "client_id": "\"7\"" },
     });
-    assert_eq!(heard.body(), expected);
+    assert_eq!(request.body(), expected);
 
     let id = sent["id"].as_i64().expect("it has one");
     bob.read(id).await;
     let data = json!({ "message_id": id, "conversation_id": id, "from": ann_id,
                        "user_id": bob_id });
-    let what = |heard: &Heard| (heard.body()["type"].clone(), heard.body()["data"].clone());
-    assert_eq!(what(&receiver.hears()), (json!("message.read"), data.clone()));
+    let what =
+        |request: &WebhookRequest| (request.body()["type"].clone(), request.body()["data"].clone());
+    assert_eq!(what(&endpoint.next_request()), (json!("message.read"), data.clone()));
     bob.delete(id).await;
-    assert_eq!(what(&receiver.hears()), (json!("message.destroyed"), data));
-    let erased = bob.ask("DELETE", "/v1/users/me").json(&json!({ "password": PASSWORD }));
-    assert_eq!(erased.go().await.status, 204);
+    assert_eq!(what(&endpoint.next_request()), (json!("message.destroyed"), data));
+    let erased = bob.request("DELETE", "/v1/users/me").json(&json!({ "password": PASSWORD }));
+    assert_eq!(erased.send().await.status, 204);
     let data = json!({ "user_id": bob_id });
-    assert_eq!(what(&receiver.hears()), (json!("user.erased"), data));
+    assert_eq!(what(&endpoint.next_request()), (json!("user.erased"), data));
 }
 
 #[tokio::test]
 async fn an_event_that_fails_comes_back_under_its_id_for_days_and_then_no_more() {
     let app = start().await;
-    let receiver = Receiver::start();
-    receiver.always(Reply::status(500));
-    app.hook(&receiver.url(), &[Kind::UserCreated]).await;
+    let endpoint = TestEndpoint::start();
+    endpoint.always(Reply::status(500));
+    app.hook(&endpoint.url(), &[EventKind::UserCreated]).await;
     app.account("ann").await;
-    let first = receiver.hears();
+    let first = endpoint.next_request();
     let mut last = first.clone();
     for (attempts, wait) in (1..).zip(RETRIES) {
         let tried = app.tried(1, attempts).await;
-        let Standing::Due(next) = tried[0].standing else { panic!("it is tried again: {tried:?}") };
+        let DeliveryStatus::Due(next) = tried[0].status else {
+            panic!("it is tried again: {tried:?}")
+        };
         let now = app.clock().now();
         assert!(next.0 - now.0 <= wait + wait / 10, "{next:?} at {now:?}");
         app.advance(next.0 - now.0);
-        let again = receiver.hears();
+        let again = endpoint.next_request();
         assert_eq!((again.id(), &again.text), (first.id(), &first.text));
-        let moment = |heard: &Heard| heard.headers["webhook-timestamp"].parse::<i64>();
+        let moment = |request: &WebhookRequest| request.headers["webhook-timestamp"].parse::<i64>();
         let (then, now) = (moment(&last).expect("a number"), moment(&again).expect("a number"));
         assert!(now - then >= wait / Time::SECOND, "{then} {now}");
         assert_ne!(again.headers["webhook-signature"], last.headers["webhook-signature"]);
         last = again;
     }
     let tried = app.tried(1, 10).await;
-    assert_eq!((tried[0].standing, words(&tried[0])), (Standing::GivenUp, "500"));
-    assert_eq!(receiver.heard().len(), 0);
+    assert_eq!((tried[0].status, words(&tried[0])), (DeliveryStatus::GivenUp, "500"));
+    assert_eq!(endpoint.requests().len(), 0);
 }
 
 #[tokio::test]
@@ -137,7 +141,7 @@ async fn only_an_answer_of_2xx_is_one() {
     let app =
         TestApp::with(&[("webhook_allow_hosts", "127.0.0.0/8"), ("webhook_timeout_seconds", "1")])
             .await;
-    let (receiver, elsewhere) = (Receiver::start(), Receiver::start());
+    let (endpoint, elsewhere) = (TestEndpoint::start(), TestEndpoint::start());
     let redirect = |status| {
         let status = format!("{status} Elsewhere\r\nLocation: {}\r\n", elsewhere.url());
         (Reply::Says(status), "a redirect is not followed")
@@ -156,14 +160,14 @@ async fn only_an_answer_of_2xx_is_one() {
         (Reply::HalfCloses, "no answer"),
         (Reply::Hangs, "no answer in 1 s"),
     ];
-    app.hook(&receiver.url(), &[Kind::UserCreated]).await;
+    app.hook(&endpoint.url(), &[EventKind::UserCreated]).await;
     for (number, (reply, expected)) in failures.into_iter().enumerate() {
-        receiver.next([reply.clone()]);
+        endpoint.next([reply.clone()]);
         app.account(&format!("user{number}")).await;
-        receiver.hears();
+        endpoint.next_request();
         let tried = app.tried(number + 1, 1).await;
         assert!(words(&tried[0]).contains(expected), "{reply:?}: {tried:?}");
-        assert!(matches!(tried[0].standing, Standing::Due(_)), "{tried:?}");
+        assert!(matches!(tried[0].status, DeliveryStatus::Due(_)), "{tried:?}");
     }
     assert_eq!(elsewhere.connections(), 0);
 }
@@ -173,67 +177,72 @@ async fn whatever_else_an_answer_of_2xx_is_it_is_one() {
     let app =
         TestApp::with(&[("webhook_allow_hosts", "127.0.0.1"), ("webhook_timeout_seconds", "1")])
             .await;
-    let receiver = Receiver::start();
-    app.hook(&receiver.url(), &[Kind::UserCreated]).await;
+    let endpoint = TestEndpoint::start();
+    app.hook(&endpoint.url(), &[EventKind::UserCreated]).await;
     let replies = [Reply::status(200), Reply::status(204), Reply::SaysMuch(1 << 20), Reply::Drips];
     for (number, reply) in replies.into_iter().enumerate() {
-        receiver.next([reply.clone()]);
+        endpoint.next([reply.clone()]);
         app.account(&format!("user{number}")).await;
-        receiver.hears();
+        endpoint.next_request();
         let tried = app.tried(number + 1, 1).await;
-        assert!(matches!(tried[0].standing, Standing::Delivered(_)), "{reply:?}: {tried:?}");
+        assert!(matches!(tried[0].status, DeliveryStatus::Delivered(_)), "{reply:?}: {tried:?}");
     }
 }
 
 #[tokio::test]
 async fn one_that_hangs_delays_no_other() {
     let app = start().await;
-    let (slow, quick) = (Receiver::start(), Receiver::start());
+    let (slow, quick) = (TestEndpoint::start(), TestEndpoint::start());
     slow.always(Reply::Hangs);
-    app.hook(&slow.url(), &[Kind::MessageCreated]).await;
-    app.hook(&quick.url(), &[Kind::MessageCreated]).await;
+    app.hook(&slow.url(), &[EventKind::MessageCreated]).await;
+    app.hook(&quick.url(), &[EventKind::MessageCreated]).await;
     let (ann, bob) = app.pair("ann", "bob").await;
     // Far more than it is told at once.
     let ids = app.send_many(&ann, &bob, 60).await;
-    let mut told: Vec<_> =
-        ids.iter().map(|_| quick.hears().body()["data"]["message_id"].as_i64()).collect();
-    told.sort();
-    assert_eq!(told, ids.into_iter().map(Some).collect::<Vec<_>>());
+    let mut delivered: Vec<_> =
+        ids.iter().map(|_| quick.next_request().body()["data"]["message_id"].as_i64()).collect();
+    delivered.sort();
+    assert_eq!(delivered, ids.into_iter().map(Some).collect::<Vec<_>>());
     // They hang for ten seconds, and it took nobody so long.
-    assert!(slow.heard().len() <= 32);
-    assert!(app.told().await.iter().all(|told| told.webhook.get() != 1 || told.attempts == 0));
+    assert!(slow.requests().len() <= 32);
+    assert!(
+        app.deliveries()
+            .await
+            .iter()
+            .all(|delivered| delivered.webhook.get() != 1 || delivered.attempts == 0)
+    );
 }
 
 #[tokio::test]
 async fn one_that_is_gone_is_told_nothing_more() {
     let app = start().await;
-    let receiver = Receiver::start();
-    receiver.always(Reply::status(410));
-    let endpoint = app.hook(&receiver.url(), &[Kind::UserCreated]).await;
+    let endpoint = TestEndpoint::start();
+    endpoint.always(Reply::status(410));
+    let webhook = app.hook(&endpoint.url(), &[EventKind::UserCreated]).await;
     app.account("ann").await;
-    receiver.hears();
+    endpoint.next_request();
     let tried = app.tried(1, 1).await;
-    assert_eq!((tried[0].standing, words(&tried[0])), (Standing::GivenUp, "410"));
-    until("the server knows", async || app.clock().cx().wanted == mail::Wanted::default()).await;
+    assert_eq!((tried[0].status, words(&tried[0])), (DeliveryStatus::GivenUp, "410"));
+    until("the server knows", async || app.clock().cx().wanted == domain::Wanted::default()).await;
     app.account("bob").await;
     let listed = app.write(webhooks::list).await;
     let (_, why) = listed[0].disabled.clone().expect("it is disabled");
     assert_eq!(why, "it answered 410 Gone");
 
-    receiver.always(Reply::status(200));
-    let id = endpoint.id;
+    endpoint.always(Reply::status(200));
+    let id = webhook.id;
     assert!(app.write(move |tx| webhooks::enable(tx, id)).await);
-    until("the server knows", async || app.clock().cx().wanted != mail::Wanted::default()).await;
+    until("the server knows", async || app.clock().cx().wanted != domain::Wanted::default()).await;
     app.account("cid").await;
-    assert_eq!(receiver.hears().body()["data"]["user_id"], 3);
-    assert_eq!(receiver.heard().len(), 0);
+    assert_eq!(endpoint.next_request().body()["data"]["user_id"], 3);
+    assert_eq!(endpoint.requests().len(), 0);
 }
 
 #[tokio::test]
 async fn one_that_asks_for_patience_is_left_alone() {
     let app = start().await;
-    let receiver = Receiver::start();
-    app.hook(&receiver.url(), &[Kind::UserCreated]).await;
+    let endpoint = TestEndpoint::start();
+    app.hook(&endpoint.url(), &[EventKind::UserCreated]).await;
     for (number, (status, asked, least)) in [
         (429, "3600", Time::HOUR),
         (503, "7200", 2 * Time::HOUR),
@@ -244,12 +253,12 @@ async fn one_that_asks_for_patience_is_left_alone() {
     .into_iter()
     .enumerate()
     {
-        receiver.next([Reply::Says(format!("{status} Later\r\nRetry-After: {asked}\r\n"))]);
+        endpoint.next([Reply::Says(format!("{status} Later\r\nRetry-After: {asked}\r\n"))]);
         app.account(&format!("user{number}")).await;
         let before = app.clock().now();
-        receiver.hears();
+        endpoint.next_request();
         let tried = app.tried(number + 1, 1).await;
-        let Standing::Due(next) = tried[0].standing else { panic!("it is tried again") };
+        let DeliveryStatus::Due(next) = tried[0].status else { panic!("it is tried again") };
         let waits = next.0 - before.0;
         let most = least + least / 10 + Time::MINUTE;
         assert!((least..most).contains(&waits), "{status} {asked}: {waits}");
@@ -259,7 +268,7 @@ async fn one_that_asks_for_patience_is_left_alone() {
 #[tokio::test]
 async fn nothing_that_is_not_public_is_connected_to() {
     let app = TestApp::with(&[("webhook_timeout_seconds", "5")]).await;
-    let trap = Receiver::start();
+    let trap = TestEndpoint::start();
     let port = trap.address.port();
     // However it is written, and whoever has put it into the database.
     let hosts = [
@@ -284,13 +293,13 @@ async fn nothing_that_is_not_public_is_connected_to() {
     let mut number = 0;
     for scheme in ["http", "https"] {
         for host in hosts {
-            app.hook(&format!("{scheme}://{host}:{port}/"), &[Kind::UserCreated]).await;
+            app.hook(&format!("{scheme}://{host}:{port}/"), &[EventKind::UserCreated]).await;
             number += 1;
         }
     }
     app.account("ann").await;
     for delivery in app.tried(number, 1).await {
-        let refused = ["it must be https", "is no public address", "there is no host"];
+        let refused = ["it must be https", "is not a public address", "there is no host"];
         let words = words(&delivery);
         assert!(refused.iter().any(|refused| words.contains(refused)), "{words}");
     }
@@ -300,14 +309,14 @@ async fn nothing_that_is_not_public_is_connected_to() {
 #[tokio::test]
 async fn a_server_that_stops_lets_what_it_tells_end_or_tells_it_again() {
     let mut app = start().await;
-    let receiver = Receiver::start();
-    receiver.always(Reply::Hangs);
-    app.hook(&receiver.url(), &[Kind::UserCreated]).await;
+    let endpoint = TestEndpoint::start();
+    endpoint.always(Reply::Hangs);
+    app.hook(&endpoint.url(), &[EventKind::UserCreated]).await;
     app.account("ann").await;
-    let first = receiver.hears();
+    let first = endpoint.next_request();
     app.restart();
-    receiver.always(Reply::status(200));
-    let again = receiver.hears();
+    endpoint.always(Reply::status(200));
+    let again = endpoint.next_request();
     assert_eq!(first.id(), again.id());
     let tried = app.tried(1, 1).await;
     assert_eq!((tried[0].attempts, words(&tried[0])), (1, "200"));
@@ -316,14 +325,14 @@ async fn a_server_that_stops_lets_what_it_tells_end_or_tells_it_again() {
 #[tokio::test]
 async fn attempts_are_counted() {
     let app = start().await;
-    let receiver = Receiver::start();
-    app.hook(&receiver.url(), &[Kind::UserCreated]).await;
-    receiver.next([Reply::status(500), Reply::status(200)]);
+    let endpoint = TestEndpoint::start();
+    app.hook(&endpoint.url(), &[EventKind::UserCreated]).await;
+    endpoint.next([Reply::status(500), Reply::status(200)]);
     for (number, name) in ["ann", "bob"].into_iter().enumerate() {
         app.account(name).await;
         app.tried(number + 1, 1).await;
     }
-    let metrics = app.browser().ask("GET", "/metrics").go().await;
+    let metrics = app.client().request("GET", "/metrics").send().await;
     let text = String::from_utf8_lossy(&metrics.body);
     for result in ["delivered", "failed"] {
         let line = format!("postroom_webhook_attempts_total{{result=\"{result}\"}} 1\n");

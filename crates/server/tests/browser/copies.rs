@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use testing::{PASSWORD, User};
 
-use crate::client::{PASSWORD, User};
 use crate::driver::{Browser, LONG, Tab};
 use crate::support::{Place, Server, until};
 
@@ -15,13 +15,13 @@ const PAGE: &str = "/docs/errors";
 
 const OPEN: &str = r#"
     const { Postroom } = await import("/docs/postroom.js");
-    const [token, username, password, box] = args;
+    const [token, username, password, folder] = args;
     window.client = new Postroom(token ? { token } : {});
     if (username) await client.login(username, password);
-    window.box = box;
-    window.states = [];
-    window.mailbox = await client.mailbox({ box, limit: 20 });
-    mailbox.addEventListener("state", ({ detail }) => states.push(detail));
+    window.folder = folder;
+    window.statuses = [];
+    window.mailbox = await client.openMailbox({ folder, limit: 20 });
+    mailbox.addEventListener("status", ({ detail }) => statuses.push(detail));
 "#;
 
 /// How the copy differs from what the server lists; nothing where it does not.
@@ -30,20 +30,21 @@ const DIFFERS: &str = r#"
     const list = [];
     try {
         for (let cursor; list.length < mailbox.messages.length || !list.length; ) {
-            const page = await client.list({ box, limit: 100, ...(cursor && { cursor }) });
+            const query = { folder, limit: 100, ...(cursor && { cursor }) };
+            const page = await client.listMessages(query);
             list.push(...page.data);
             cursor = page.next_cursor;
             if (!cursor) break;
         }
-        const { messages, conversations } = await client.unread();
+        const { messages, conversations } = await client.getUnread();
         const counts = JSON.stringify({ messages, conversations });
         const shown = flat(mailbox.messages);
-        const wanted = flat(mailbox.complete ? list : list.slice(0, shown.length));
-        if (mailbox.state !== "live") return `it is ${mailbox.state}`;
+        const wanted = flat(mailbox.hasMore ? list.slice(0, shown.length) : list);
+        if (mailbox.status !== "live") return `it is ${mailbox.status}`;
         if (JSON.stringify(mailbox.unread) !== counts) return "the counts differ";
         const only = (some, others) => some.filter((one) => !others.includes(one)).join(", ");
         if (shown.join() === wanted.join()) return null;
-        return `${box}: ${only(shown, wanted)} is ${only(wanted, shown)}, at ${mailbox.cursor}`;
+        return `${folder}: ${only(shown, wanted)} is ${only(wanted, shown)}, at ${mailbox.state}`;
     } catch (error) {
         return String(error);
     }
@@ -59,18 +60,18 @@ pub(crate) enum By<'a> {
     Token(&'a str),
 }
 
-/// A folder for a server on which whoever waits for a browser keeps his connection meanwhile.
+/// A folder for a server that keeps idle connections open while a test waits for the browser.
 pub(crate) fn place() -> Place {
     Place::new().with("POSTROOM_HEADER_TIMEOUT_SECONDS", "120")
 }
 
-/// Opens a tab with a copy of a box.
+/// Opens a tab with a copy of a folder.
 #[track_caller]
 pub(crate) fn copy<'b>(
     browser: &'b Browser,
     server: SocketAddr,
     by: &By<'_>,
-    shelf: &str,
+    folder: &str,
 ) -> Tab<'b> {
     let tab = browser.open(server, PAGE);
     let (token, name) = match by {
@@ -78,7 +79,7 @@ pub(crate) fn copy<'b>(
         By::Cookie => (Value::Null, Value::Null),
         By::Token(token) => (json!(token), Value::Null),
     };
-    tab.run(OPEN, &[token, name, json!(PASSWORD), json!(shelf)]);
+    tab.run(OPEN, &[token, name, json!(PASSWORD), json!(folder)]);
     tab
 }
 

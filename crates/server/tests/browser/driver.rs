@@ -1,13 +1,13 @@
 //! Chromium, driven by the protocol of `WebDriver`.
 
-use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
+use std::io::{self, BufRead as _, BufReader, ErrorKind};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use testing::Client;
 
-use crate::client::{Wire, request};
 use crate::support::until;
 
 /// Longer than anything takes in a browser, on a machine with other work.
@@ -24,7 +24,7 @@ const RUN: &str = "const done = arguments[arguments.length - 1];
 /// A browser with a profile of its own, which ends with the value.
 pub(crate) struct Browser {
     driver: Child,
-    address: SocketAddr,
+    client: Client,
     session: String,
     /// The window that it has from its start.
     window: Value,
@@ -41,14 +41,17 @@ impl Browser {
     pub(crate) fn start() -> Option<Self> {
         let started = match launch() {
             Ok(started) => started,
-            Err(error) if error.kind() == ErrorKind::NotFound => return skipped("its driver"),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                testing::skip("the driver of Chromium");
+                return None;
+            }
             Err(error) => panic!("the driver of Chromium does not start: {error}"),
         };
         // The port that it found free may be taken when it comes to the other family of addresses.
         let mut again = (0..5).filter_map(|_| launch().ok().flatten());
         let (driver, port) = started.or_else(|| again.next()).expect("its driver listens");
-        let address = ([127, 0, 0, 1], port).into();
-        let mut browser = Self { driver, address, session: String::new(), window: Value::Null };
+        let client = Client::new(SocketAddr::from(([127, 0, 0, 1], port)));
+        let mut browser = Self { driver, client, session: String::new(), window: Value::Null };
         // In a container there is nothing to build a sandbox of, and little of /dev/shm. The pipe
         // ends the browser where its driver is killed.
         let arguments = [
@@ -67,8 +70,11 @@ impl Browser {
             Ok(made) => {
                 made["sessionId"].as_str().expect("it is text").clone_into(&mut browser.session);
             }
-            Err(told) if told.contains("binary") => return skipped("itself"),
-            Err(told) => panic!("Chromium does not start: {told}"),
+            Err(error) if error.contains("binary") => {
+                testing::skip("Chromium");
+                return None;
+            }
+            Err(error) => panic!("Chromium does not start: {error}"),
         }
         browser.window = browser.must("GET", "/window", &Value::Null);
         Some(browser)
@@ -78,19 +84,18 @@ impl Browser {
     fn command(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let mut path = format!("/session/{}{path}", self.session);
         path.truncate(path.trim_end_matches('/').len());
-        let body = if method == "POST" { body.to_string() } else { String::new() };
-        // It listens to those only who call it by an address of this machine.
-        let text = request(method, &path, &[], &body).replace("Host: postroom", "Host: 127.0.0.1");
-        let mut wire = Wire::open(self.address);
-        wire.wait_up_to(2 * LONG);
-        let answer = wire.ask(text).unwrap_or_else(|end| panic!("{method} {path}: {end:?}"));
-        let mut told = answer.json();
-        if answer.status == 200 { Ok(told["value"].take()) } else { Err(told.to_string()) }
+        let mut request = self.client.request(method, &path).timeout(2 * LONG);
+        if method == "POST" {
+            request = request.json(body);
+        }
+        let answer = request.wait().unwrap_or_else(|why| panic!("{method} {path}: {why:?}"));
+        let mut json = answer.json();
+        if answer.status == 200 { Ok(json["value"].take()) } else { Err(json.to_string()) }
     }
 
     #[track_caller]
     fn must(&self, method: &str, path: &str, body: &Value) -> Value {
-        self.command(method, path, body).unwrap_or_else(|told| panic!("{method} {path}: {told}"))
+        self.command(method, path, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     /// Opens a tab with a page.
@@ -204,16 +209,4 @@ fn launch() -> io::Result<Option<(Child, u16)>> {
         driver.wait()?;
     }
     Ok(port.map(|port| (driver, port)))
-}
-
-/// Says what is missing, to those who look at the tests of this machine.
-fn skipped(missing: &str) -> Option<Browser> {
-    assert!(!is_ci(), "CI has no Chromium: {missing} is missing");
-    drop(writeln!(io::stderr(), "skipped: Chromium is not installed: {missing} is missing"));
-    None
-}
-
-#[expect(clippy::disallowed_methods, reason = "the settings of tests have no file and no flags")]
-fn is_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| !value.is_empty())
 }

@@ -10,8 +10,8 @@ use crate::support::Server;
 #[track_caller]
 fn is_over(tabs: &[Tab<'_>], server: &Server) {
     for tab in tabs {
-        tab.shows("mailbox.state === 'ended' && states.at(-1) === 'ended'");
-        assert_eq!(tab.run("return states.filter((state) => state === 'ended').length;", &[]), 1);
+        tab.shows("mailbox.status === 'ended' && statuses.at(-1) === 'ended'");
+        assert_eq!(tab.run("return statuses.filter((one) => one === 'ended').length;", &[]), 1);
     }
     has_streams(server, 0);
     let refused = || server.figure("postroom_http_requests_total", "status=\"4xx\"");
@@ -60,7 +60,7 @@ fn a_token_that_is_revoked_ends_what_it_opened() {
     let server = place.serve();
     let (mut ann, mut bob) = (server.user("ann"), server.user("bob"));
     let tabs = [copy(&browser, server.address, &By::Token(&token(&mut ann)), "all")];
-    bob.sends(ann.id, "a letter", "");
+    bob.send_message(ann.id, "a letter", "");
     are_eager(&tabs);
     let listed = ann.v1("GET", "/tokens", "", &Value::Null).json();
     let path = format!("/tokens/{}", listed["data"][0]["id"]);
@@ -70,12 +70,12 @@ fn a_token_that_is_revoked_ends_what_it_opened() {
 }
 
 #[test]
-fn who_logs_out_is_told_at_once_and_the_next_user_sees_his_own() {
+fn who_logs_out_is_told_at_once_and_the_next_user_sees_their_own() {
     let Some(browser) = Browser::start() else { return };
     let place = place();
     let server = place.serve();
     let (ann, mut bob) = (server.user("ann"), server.user("bob"));
-    bob.sends(ann.id, "for ann", "");
+    bob.send_message(ann.id, "for ann", "");
     let tabs = [
         copy(&browser, server.address, &By::Login(&ann), "inbox"),
         copy(&browser, server.address, &By::Cookie, "inbox"),
@@ -84,12 +84,12 @@ fn who_logs_out_is_told_at_once_and_the_next_user_sees_his_own() {
     tabs[1].run("await client.logout();", &[]);
     is_over(&tabs, &server);
     let login = "await client.login(args[0], args[1]);
-        window.mailbox = await client.mailbox();
+        window.mailbox = await client.openMailbox();
         return mailbox.messages.length;";
-    let password = json!(crate::client::PASSWORD);
+    let password = json!(testing::PASSWORD);
     assert_eq!(tabs[1].run(login, &[json!("bob"), password]), 0);
     is_in_step(&tabs[1]);
-    tabs[0].shows("mailbox.state === 'ended'");
+    tabs[0].shows("mailbox.status === 'ended'");
     server.is_unharmed();
 }
 
@@ -99,13 +99,13 @@ fn a_copy_is_never_mixed_with_the_mailbox_of_who_logged_in_after() {
     let place = place();
     let server = place.serve();
     let (mut ann, mut bob) = (server.user("ann"), server.user("bob"));
-    bob.sends(ann.id, "for ann", "");
+    bob.send_message(ann.id, "for ann", "");
     let tab = copy(&browser, server.address, &By::Login(&ann), "inbox");
     is_in_step(&tab);
     // Another tab logs in as another user: the browser has one cookie, and the old session ends.
     let other = copy(&browser, server.address, &By::Login(&bob), "inbox");
-    tab.shows("mailbox.state === 'ended'");
-    ann.sends(bob.id, "for bob", "");
+    tab.shows("mailbox.status === 'ended'");
+    ann.send_message(bob.id, "for bob", "");
     is_in_step(&other);
     assert_eq!(
         tab.run("return mailbox.messages.map(({ subject }) => subject);", &[]),

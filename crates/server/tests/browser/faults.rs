@@ -29,12 +29,12 @@ fn a_copy_outlives_a_server_that_is_killed_while_letters_arrive() {
         copy(&browser, address, &By::Cookie, "all"),
     ];
     let stop = Arc::new(AtomicBool::new(false));
-    let (stopped, receiver) = (Arc::clone(&stop), ann.id);
+    let (stopped, recipient) = (Arc::clone(&stop), ann.id);
     let letters = thread::spawn(move || {
         let mut sent = 0;
         while !stopped.load(Relaxed) {
             // What gets no answer is sent again, under its key.
-            let answer = bob.send_keyed(receiver, &sent.to_string());
+            let answer = bob.send_keyed(recipient, &sent.to_string());
             sent += usize::from(answer.is_ok_and(|answer| answer.status == 201));
         }
         sent
@@ -43,16 +43,16 @@ fn a_copy_outlives_a_server_that_is_killed_while_letters_arrive() {
         let before = ids(&tabs[0]).len();
         until(LONG, "letters come", || ids(&tabs[0]).len() > before);
         server.kill();
-        tabs[0].shows("['connecting', 'offline'].includes(mailbox.state)");
+        tabs[0].shows("['connecting', 'offline'].includes(mailbox.status)");
         server = place.serve();
         for tab in &tabs {
-            tab.shows("mailbox.state === 'live'");
+            tab.shows("mailbox.status === 'live'");
         }
     }
     stop.store(true, Relaxed);
     let sent = letters.join().expect("they are sent");
     tabs.iter().for_each(is_in_step);
-    tabs[0].run("while (!mailbox.complete) await mailbox.more();", &[]);
+    tabs[0].run("while (mailbox.hasMore) await mailbox.loadMore();", &[]);
     is_in_step(&tabs[0]);
     assert_eq!(ids(&tabs[0]).len(), sent);
     has_streams(&server, 1);
@@ -80,17 +80,17 @@ fn a_copy_whose_state_the_server_does_not_know_is_loaded_anew() {
     let server = place.serve();
     let (mut ann, mut bob) = (server.user("ann"), server.user("bob"));
     for text in 0..50 {
-        bob.sends(ann.id, "a letter", &text.to_string());
+        bob.send_message(ann.id, "a letter", &text.to_string());
     }
     let tab = copy(&browser, server.address, &By::Token(&token(&mut ann)), "inbox");
-    tab.run("await mailbox.more(); await mailbox.more();", &[]);
+    tab.run("await mailbox.loadMore(); await mailbox.loadMore();", &[]);
     is_in_step(&tab);
     assert_eq!(ids(&tab).len(), 50);
     tab.run(FORGET, &[]);
     // The list was loaded after 410, and again after `reset`: its first page and the one below, for
     // what was shown stays there.
-    tab.shows("listed === 4 && mailbox.state === 'live'");
-    bob.sends(ann.id, "another letter", "");
+    tab.shows("listed === 4 && mailbox.status === 'live'");
+    bob.send_message(ann.id, "another letter", "");
     is_in_step(&tab);
     assert_eq!(ids(&tab).len(), 51);
     server.is_unharmed();
@@ -108,10 +108,10 @@ fn a_connection_that_says_nothing_is_made_anew() {
     let tab = copy(&browser, address, &By::Token(&token), "inbox");
     is_in_step(&tab);
     proxy.black_hole(true);
-    bob.sends(ann.id, "into the hole", "");
+    bob.send_message(ann.id, "into the hole", "");
     // Time passes for the page; it looks every few seconds whether the server is still there.
     tab.run("const now = Date.now; Date.now = () => now() + 60_000;", &[]);
-    tab.shows("states.includes('connecting')");
+    tab.shows("statuses.includes('connecting')");
     proxy.cut();
     proxy.black_hole(false);
     is_in_step(&tab);
@@ -130,9 +130,9 @@ fn a_page_that_is_back_on_the_network_does_not_wait() {
     // Pauses do not end by themselves.
     tab.run("Math.random = () => 1000;", &[]);
     for _ in 0..3 {
-        tab.run("states.length = 0; dispatchEvent(new Event('online'));", &[]);
-        tab.shows("states.includes('connecting')");
-        bob.sends(ann.id, "meanwhile", "");
+        tab.run("statuses.length = 0; dispatchEvent(new Event('online'));", &[]);
+        tab.shows("statuses.includes('connecting')");
+        bob.send_message(ann.id, "meanwhile", "");
         tab.run("dispatchEvent(new Event('online'));", &[]);
         is_in_step(&tab);
     }

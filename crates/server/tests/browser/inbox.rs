@@ -1,23 +1,23 @@
 //! The inbox at `/docs/inbox`, as its users see it.
 
 use serde_json::{Value, json};
+use testing::{PASSWORD, User};
 
-use crate::client::{PASSWORD, User};
 use crate::copies::place;
 use crate::driver::{Browser, Tab};
 
 const PAGE: &str = "/docs/inbox";
 
 fn sign_in(tab: &Tab<'_>, user: &User) {
-    tab.shows("!document.querySelector('#enter').hidden");
+    tab.shows("!document.querySelector('#sign-in').hidden");
     tab.type_in("#username", &user.name);
     tab.type_in("#password", PASSWORD);
-    tab.click("#enter button");
+    tab.click("#sign-in button");
     lives(tab);
 }
 
 fn lives(tab: &Tab<'_>) {
-    tab.shows("document.querySelector('#state').textContent === 'Live'");
+    tab.shows("document.querySelector('#status').textContent === 'Live'");
 }
 
 fn counts(tab: &Tab<'_>, unread: usize, messages: usize) {
@@ -41,29 +41,29 @@ fn a_message_appears_in_all_tabs_with_nothing_loaded_anew_and_so_does_all_that_i
     let first = browser.open(server.address, PAGE);
     sign_in(&first, &ann);
     counts(&first, 0, 0);
-    assert_eq!(first.text("#none"), "Nothing here yet. What somebody sends appears by itself.");
+    assert_eq!(first.text("#empty"), "No messages yet. New messages appear here by themselves.");
     let second = browser.open(server.address, PAGE);
     lives(&second);
     for tab in [&first, &second] {
         tab.run("window.same = true;", &[]);
     }
 
-    bob.sends(ann.id, "Lunch", "At the corner, at noon?");
+    bob.send_message(ann.id, "Lunch", "At the corner, at noon?");
     for tab in [&first, &second] {
         counts(tab, 1, 1);
         assert_eq!(tab.text(".row .subject"), "Lunch");
         assert_eq!(tab.text(".row .snippet"), "At the corner, at noon?");
-        tab.shows("document.querySelector('#told').textContent === 'New message from bob'");
+        tab.shows("document.querySelector('#announcement').textContent === 'New message from bob'");
     }
     second.click(".row");
     second.shows("document.querySelector('#body').textContent === 'At the corner, at noon?'");
     for tab in [&first, &second] {
         counts(tab, 0, 1);
     }
-    second.click("#answer");
-    second.type_in("#letter-body", "Gladly.");
-    second.click("#letter .first");
-    second.shows("document.querySelector('#told').textContent === 'Sent'");
+    second.click("#reply");
+    second.type_in("#editor-body", "Gladly.");
+    second.click("#editor .primary");
+    second.shows("document.querySelector('#announcement').textContent === 'Sent'");
     let answer = bob.v1("GET", "/messages", "", &Value::Null).json()["data"][0].take();
     assert_eq!((&answer["subject"], &answer["snippet"]), (&json!("Re: Lunch"), &json!("Gladly.")));
     second.click("#unread");
@@ -87,22 +87,24 @@ fn somebody_new_makes_an_account_and_learns_what_is_wrong_with_it() {
     let place = place();
     let server = place.serve();
     let tab = browser.open(server.address, PAGE);
-    tab.shows("!document.querySelector('#enter').hidden");
+    tab.shows("!document.querySelector('#sign-in').hidden");
     tab.click("#new");
     tab.type_in("#username", "a b");
     tab.type_in("#password", "short");
     tab.type_in("#email", "ann@example.org");
-    tab.click("#enter button");
-    let wrong = "document.querySelector('#enter .wrong').textContent";
+    tab.click("#sign-in button");
+    let wrong = "document.querySelector('#sign-in .error').textContent";
     tab.shows(&format!("{wrong}.includes('username: ') && {wrong}.includes('password: ')"));
     tab.type_in("#username", "ann");
     tab.type_in("#password", PASSWORD);
-    tab.click("#enter button");
+    tab.click("#sign-in button");
     lives(&tab);
-    assert_eq!(tab.text("#who"), "ann");
-    tab.click("#leave");
-    tab.shows("!document.querySelector('#enter').hidden && document.querySelector('#mail').hidden");
-    assert_eq!(tab.text("#who"), "");
+    assert_eq!(tab.text("#user"), "ann");
+    tab.click("#sign-out");
+    tab.shows(
+        "!document.querySelector('#sign-in').hidden && document.querySelector('#mail').hidden",
+    );
+    assert_eq!(tab.text("#user"), "");
     assert_eq!(browser.complaints(), [""; 0]);
     server.is_unharmed();
 }
@@ -125,7 +127,7 @@ fn what_users_write_is_text_and_never_markup() {
     let tab = browser.open(server.address, PAGE);
     sign_in(&tab, &ann);
     for (at, text) in HOSTILE.iter().enumerate() {
-        bob.sends(ann.id, text, text);
+        bob.send_message(ann.id, text, text);
         counts(&tab, 1, at + 1);
         let shown = "return document.querySelector(args[0]).textContent;";
         assert_eq!(tab.run(shown, &[json!(".row .subject")]), *text);

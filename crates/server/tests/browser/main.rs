@@ -14,9 +14,6 @@ mod parser;
 mod random;
 mod tabs;
 
-#[path = "../process/client.rs"]
-#[expect(dead_code, reason = "the tests of one process use the rest of it")]
-mod client;
 #[path = "../process/support.rs"]
 #[expect(dead_code, reason = "the tests of one process use the rest of it")]
 mod support;

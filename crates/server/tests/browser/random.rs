@@ -3,22 +3,21 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
-use testing::Proxy;
+use testing::{Proxy, User};
 
-use crate::client::User;
 use crate::copies::{By, copy, is_in_step, place};
 use crate::driver::{Browser, Tab};
 use crate::support::Random;
 
-const SHELVES: [&str; 5] = ["inbox", "sent", "archive", "trash", "all"];
+const FOLDERS: [&str; 5] = ["inbox", "sent", "archive", "trash", "all"];
 
 /// Something that users do to their messages.
 fn step(random: &mut Random, ann: &mut User, bob: &mut User, messages: &mut Vec<i64>) {
     let id = if messages.is_empty() { 1 } else { *random.pick(messages) };
     match random.below(10) {
-        0..4 => messages.push(bob.sends(ann.id, "from bob", "some text")),
-        4 => messages.push(ann.sends(bob.id, "from ann", "some text")),
-        5 => messages.push(ann.sends(ann.id, "from ann to ann", "some text")),
+        0..4 => messages.push(bob.send_message(ann.id, "from bob", "some text")),
+        4 => messages.push(ann.send_message(bob.id, "from ann", "some text")),
+        5 => messages.push(ann.send_message(ann.id, "from ann to ann", "some text")),
         6 => {
             let ids: Vec<_> = messages.iter().filter(|_| random.below(4) == 0).take(8).collect();
             let marks = json!({ "ids": ids, "set": { "read": random.below(2) == 0 } });
@@ -39,10 +38,10 @@ fn trouble<'b>(random: &mut Random, browser: &'b Browser, proxy: &Proxy, tabs: &
     match random.below(12) {
         0 | 1 => proxy.cut(),
         2 if tabs.len() < 4 => {
-            tabs.push(copy(browser, address, &By::Cookie, random.pick::<&str>(&SHELVES)));
+            tabs.push(copy(browser, address, &By::Cookie, random.pick::<&str>(&FOLDERS)));
         }
         3 if tabs.len() > 1 => tabs.remove(random.below(tabs.len())).close(),
-        4 => drop(random.pick(tabs).run("mailbox.more().catch(() => {});", &[])),
+        4 => drop(random.pick(tabs).run("mailbox.loadMore().catch(() => {});", &[])),
         5 => drop(random.pick(tabs).run(
             "const found = mailbox.messages[Math.floor(Math.random() * mailbox.messages.length)];
              if (found) mailbox.mark(found.id, { starred: !found.starred_at }).catch(() => {});",
@@ -64,7 +63,7 @@ fn copies_are_what_the_server_lists_after_any_history() {
         let mut random = Random::new(seed);
         let mut messages = Vec::new();
         let mut tabs =
-            vec![copy(&browser, address, &By::Login(&ann), random.pick::<&str>(&SHELVES))];
+            vec![copy(&browser, address, &By::Login(&ann), random.pick::<&str>(&FOLDERS))];
         for _ in 0..60 {
             for _ in 0..random.below(6) {
                 step(&mut random, &mut ann, &mut bob, &mut messages);

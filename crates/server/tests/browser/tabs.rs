@@ -11,14 +11,14 @@ fn three_tabs_have_one_stream_and_another_goes_on_with_it_where_the_first_is_clo
     let server = place.serve();
     let (ann, mut bob) = (server.user("ann"), server.user("bob"));
     let mut tabs = vec![copy(&browser, server.address, &By::Login(&ann), "inbox")];
-    for shelf in ["all", "inbox"] {
-        tabs.push(copy(&browser, server.address, &By::Cookie, shelf));
+    for folder in ["all", "inbox"] {
+        tabs.push(copy(&browser, server.address, &By::Cookie, folder));
     }
     let mut letters = 0;
     let mut send = |number: usize| {
         for _ in 0..number {
             letters += 1;
-            bob.sends(ann.id, "a letter", &letters.to_string());
+            bob.send_message(ann.id, "a letter", &letters.to_string());
         }
         letters
     };
@@ -70,27 +70,27 @@ fn a_tab_that_leads_and_says_nothing_loses_the_lead() {
     tabs[1].run(SILENT, &[]);
     tabs[1].shows("window.leads");
     until(LONG, "there is one stream", || {
-        bob.sends(ann.id, "a letter", "");
+        bob.send_message(ann.id, "a letter", "");
         streams(&server) == 1
     });
     tabs.iter().for_each(is_in_step);
     // The first waits for its turn again.
     let [first, second] = tabs;
     second.close();
-    bob.sends(ann.id, "a letter", "");
+    bob.send_message(ann.id, "a letter", "");
     is_in_step(&first);
     server.is_unharmed();
 }
 
 #[test]
-fn two_boxes_of_one_client_share_its_stream() {
+fn two_folders_of_one_client_share_its_stream() {
     let Some(browser) = Browser::start() else { return };
     let place = place();
     let server = place.serve();
     let (mut ann, mut bob) = (server.user("ann"), server.user("bob"));
-    let id = bob.sends(ann.id, "a letter", "to be put aside");
+    let id = bob.send_message(ann.id, "a letter", "to be put aside");
     let tab = copy(&browser, server.address, &By::Token(&token(&mut ann)), "inbox");
-    tab.run("window.archive = await client.mailbox({ box: 'archive' });", &[]);
+    tab.run("window.archive = await client.openMailbox({ folder: 'archive' });", &[]);
     let put = "mailbox.mark(args[0], { archived: args[1] });";
     for aside in [true, false] {
         tab.run(put, &[id.into(), aside.into()]);
@@ -116,8 +116,8 @@ fn users_in_one_browser_hear_nothing_of_each_other() {
         copy(&browser, server.address, &By::Login(&ann), "inbox"),
     ];
     has_streams(&server, 3);
-    let to_ann = bob.sends(ann.id, "for ann", "");
-    let to_bob = ann.sends(bob.id, "for bob", "");
+    let to_ann = bob.send_message(ann.id, "for ann", "");
+    let to_bob = ann.send_message(bob.id, "for bob", "");
     for (tab, wanted) in tabs.iter().zip([to_ann, to_bob, to_ann]) {
         is_in_step(tab);
         assert_eq!(ids(tab), [wanted]);

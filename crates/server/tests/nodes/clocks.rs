@@ -4,10 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use testing::Cluster;
+use testing::{Cluster, User};
 
-use crate::client::User;
-use crate::letters::{list, send_keyed};
+use crate::letters::list;
 use crate::nodes::{DATABASE, Nodes, cluster, place, poll, url};
 use crate::support::{Place, Server};
 
@@ -63,12 +62,12 @@ fn the_clock_of_a_node_ends_no_session_too_early_and_none_too_late() {
         for asked in 0..nodes.number() {
             let mut user = nodes.user(made, &format!("ann-{made}-{asked}"));
             was_seen(&cluster, &user, HOUR / 2);
-            user.at(nodes.address(asked));
+            user.connect_to(nodes.address(asked));
             assert!(user.is_logged_in(), "made at {made}, it is not over at {asked}");
             let mut user = nodes.user(made, &format!("bob-{made}-{asked}"));
             was_seen(&cluster, &user, -HOUR / 2);
             if made != asked {
-                user.at(nodes.address(asked));
+                user.connect_to(nodes.address(asked));
                 assert!(!user.is_logged_in(), "made at {made}, it is over at {asked}");
             }
         }
@@ -81,17 +80,17 @@ fn messages_of_nodes_with_different_clocks_are_in_order_and_dated_alike() {
     let Some(cluster) = cluster() else { return };
     let nodes = nodes(&cluster, |place| place);
     let mut ann = nodes.user(0, "ann");
-    let receiver = ann.id;
+    let recipient = ann.id;
     let mut sent = Vec::new();
     for number in 0..9 {
-        ann.at(nodes.address(number % nodes.number()));
-        let answer = send_keyed(&mut ann, &format!("{number}"), receiver).expect("an answer");
+        ann.connect_to(nodes.address(number % nodes.number()));
+        let answer = ann.send_keyed(recipient, &format!("{number}")).expect("an answer");
         assert_eq!(answer.status, 201, "{}", answer.text());
         sent.push(answer.json()["id"].as_i64().expect("an id"));
     }
     assert!(sent.is_sorted());
     for node in 0..nodes.number() {
-        ann.at(nodes.address(node));
+        ann.connect_to(nodes.address(node));
         let found: Vec<_> = list(&mut ann, "inbox").into_iter().map(|(id, ..)| id).collect();
         assert_eq!(found, sent, "at node {node}");
     }
@@ -115,10 +114,10 @@ fn a_limit_of_an_hour_is_not_over_where_the_clock_is_an_hour_ahead() {
             .with("POSTROOM_YOUNG_ACCOUNT_DIVISOR", "1")
     });
     let mut ann = nodes.user(0, "ann");
-    let receiver = ann.id;
+    let recipient = ann.id;
     for number in 0..12 {
-        ann.at(nodes.address(number % nodes.number()));
-        let answer = send_keyed(&mut ann, &format!("{number}"), receiver).expect("an answer");
+        ann.connect_to(nodes.address(number % nodes.number()));
+        let answer = ann.send_keyed(recipient, &format!("{number}")).expect("an answer");
         let expected = if number < 3 { 201 } else { 429 };
         assert_eq!(answer.status, expected, "{number}: {}", answer.text());
     }

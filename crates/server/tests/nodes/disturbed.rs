@@ -3,10 +3,9 @@
 
 use std::thread;
 
-use testing::Cluster;
+use testing::{Cluster, User};
 
-use crate::client::User;
-use crate::letters::{Office, is_a_refusal, list, send_keyed};
+use crate::letters::{Office, is_a_refusal, list};
 use crate::nodes::{DATABASE, Nodes, cluster, poll, url};
 
 /// What an operator does to all sessions of the nodes.
@@ -60,7 +59,7 @@ fn a_commit_that_no_standby_has_confirmed_is_not_acknowledged_when_its_wait_is_c
     let Some(cluster) = cluster() else { return };
     let nodes = Nodes::start(1, &url(&[cluster.port()]));
     let mut ann = nodes.user(0, "ann");
-    let receiver = ann.id;
+    let recipient = ann.id;
     // There is none of this name: every commit waits for it.
     cluster.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
     cluster.sql("postgres", "SELECT pg_reload_conf()");
@@ -68,7 +67,7 @@ fn a_commit_that_no_standby_has_confirmed_is_not_acknowledged_when_its_wait_is_c
         "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
          WHERE datname = '{DATABASE}' AND wait_event = 'SyncRep'"
     );
-    let ask = |user: &mut User| send_keyed(user, "unconfirmed", receiver).expect("an answer");
+    let ask = |user: &mut User| user.send_keyed(recipient, "unconfirmed").expect("an answer");
     // The first time it is done; the second time it is found.
     for _ in 0..2 {
         thread::scope(|scope| {

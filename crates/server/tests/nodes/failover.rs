@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use testing::Cluster;
 
-use crate::letters::{Office, send_keyed};
+use crate::letters::Office;
 use crate::nodes::{DATABASE, Nodes, cluster, poll, readiness, sessions, url};
 use crate::support::until;
 
@@ -46,8 +46,8 @@ fn a_promoted_standby_has_all_that_was_acknowledged_and_every_node_goes_on_with_
         standby.make_synchronous(&[]);
         for (node, probe) in probes.iter_mut().enumerate() {
             until(BACK.saturating_sub(promoted.elapsed()), "a node writes again", || {
-                let receiver = probe.id;
-                let sent = send_keyed(probe, &format!("probe-{node}"), receiver);
+                let recipient = probe.id;
+                let sent = probe.send_keyed(recipient, &format!("probe-{node}"));
                 sent.expect("an answer").status == 201
             });
         }
@@ -78,7 +78,7 @@ fn a_server_that_is_made_read_only_is_left_by_those_who_do_nothing_as_well() {
     let Some(cluster) = cluster() else { return };
     let nodes = Nodes::start(2, &url(&[cluster.port()]));
     let mut ann = nodes.user(0, "ann");
-    let receiver = ann.id;
+    let recipient = ann.id;
     assert!(nodes_on(&cluster) > 0);
     cluster.sql("postgres", "ALTER SYSTEM SET default_transaction_read_only = on");
     cluster.sql("postgres", "SELECT pg_reload_conf()");
@@ -95,9 +95,9 @@ fn a_server_that_is_made_read_only_is_left_by_those_who_do_nothing_as_well() {
     }
     cluster.sql("postgres", "SELECT pg_reload_conf()");
     for node in 0..nodes.number() {
-        ann.at(nodes.address(node));
+        ann.connect_to(nodes.address(node));
         poll("it can be written to again", || {
-            let sent = send_keyed(&mut ann, &format!("again-{node}"), receiver);
+            let sent = ann.send_keyed(recipient, &format!("again-{node}"));
             sent.expect("an answer").status == 201
         });
     }

@@ -5,10 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testing::Proxy;
+use testing::{PASSWORD, Proxy, Response, User};
 
-use crate::client::{Answer, PASSWORD, User};
-use crate::letters::{is_a_refusal, list, send_keyed};
+use crate::letters::{is_a_refusal, list};
 use crate::nodes::{CONNECTIONS, Nodes, all_slots_work, cluster, poll, readiness, url};
 
 /// The longest that any request may take.
@@ -19,7 +18,7 @@ const ROUNDS: usize = 2;
 
 /// Asserts that a request is refused, and in time.
 #[track_caller]
-fn is_refused_in_time(what: &str, ask: impl FnOnce() -> Answer) {
+fn is_refused_in_time(what: &str, ask: impl FnOnce() -> Response) {
     let begun = Instant::now();
     let answer = ask();
     let time = begun.elapsed();
@@ -29,7 +28,7 @@ fn is_refused_in_time(what: &str, ask: impl FnOnce() -> Answer) {
 }
 
 /// On a connection of its own: an idle one is closed after a while.
-fn login(address: SocketAddr) -> Answer {
+fn login(address: SocketAddr) -> Response {
     let mut visitor = User::visitor(address, "reader");
     visitor.try_login(PASSWORD)
 }
@@ -43,7 +42,7 @@ fn a_connection_in_which_all_is_lost_keeps_no_request_waiting() {
     let mut writers: Vec<_> =
         (0..WRITERS).map(|number| nodes.user(0, &format!("writer-{number}"))).collect();
     let mut reader = nodes.user(0, "reader");
-    let receiver = reader.id;
+    let recipient = reader.id;
 
     proxy.black_hole(true);
     thread::scope(|scope| {
@@ -53,9 +52,9 @@ fn a_connection_in_which_all_is_lost_keeps_no_request_waiting() {
                     // Not all at once: some find all connections taken.
                     thread::sleep(Duration::from_millis(100) * u32::try_from(number).unwrap_or(0));
                     let key = format!("{number}-{round}");
-                    writer.at(address);
+                    writer.connect_to(address);
                     is_refused_in_time("a send", || {
-                        send_keyed(writer, &key, receiver).expect("an answer")
+                        writer.send_keyed(recipient, &key).expect("an answer")
                     });
                 }
             });
@@ -70,23 +69,23 @@ fn a_connection_in_which_all_is_lost_keeps_no_request_waiting() {
         scope.spawn(|| is_refused_in_time("a login", || login(address)));
         scope.spawn(|| is_refused_in_time("/readyz", || readiness(address)));
     });
-    assert_eq!(crate::client::get(address, "/healthz").status, 200);
+    assert_eq!(testing::get(address, "/healthz").status, 200);
 
     proxy.black_hole(false);
     poll("it is ready again", || readiness(address).status == 200);
     for (number, writer) in writers.iter_mut().enumerate() {
         for round in 0..ROUNDS {
             let key = format!("{number}-{round}");
-            writer.at(address);
-            let answer = send_keyed(writer, &key, receiver).expect("an answer");
+            writer.connect_to(address);
+            let answer = writer.send_keyed(recipient, &key).expect("an answer");
             assert_eq!(answer.status, 201, "{}", answer.text());
         }
     }
-    reader.at(address);
+    reader.connect_to(address);
     assert_eq!(list(&mut reader, "inbox").len(), WRITERS * ROUNDS, "each is there once");
     assert_eq!(login(address).status, 200);
     let mut writers: Vec<_> = writers.iter_mut().collect();
-    all_slots_work(&cluster, address, &mut writers, receiver);
+    all_slots_work(&cluster, address, &mut writers, recipient);
     nodes.are_well();
 }
 

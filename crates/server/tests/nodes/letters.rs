@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use testing::Cluster;
+use serde_json::Value;
+use testing::{Cluster, Failure, Response, User};
 
-use crate::client::{Answer, End, User};
 use crate::nodes::{LONG, Nodes, all_slots_work, poll};
 
 /// How many messages a sender has acknowledged at most: no load is without an end.
@@ -26,7 +25,7 @@ pub(crate) struct Sender {
     pub refused: usize,
     /// How often there was none: the connection was refused or closed before it.
     pub moved: usize,
-    receivers: Vec<i64>,
+    recipients: Vec<i64>,
     node: usize,
 }
 
@@ -35,14 +34,14 @@ impl Sender {
     pub(crate) fn send(&mut self, nodes: &Nodes) {
         let number = self.kept.len();
         let key = format!("{}-{number:05}", self.user.name);
-        let receiver = self.receivers[number % self.receivers.len()];
+        let recipient = self.recipients[number % self.recipients.len()];
         let begun = Instant::now();
         loop {
             assert!(begun.elapsed() < LONG, "{key} is not acknowledged by anybody");
-            match self.ask(nodes, &key, receiver) {
+            match self.ask(nodes, &key, recipient) {
                 Ok(answer) if answer.status == 201 => {
                     let id = answer.json()["id"].as_i64().expect("an id");
-                    self.kept.insert(key, (receiver, id));
+                    self.kept.insert(key, (recipient, id));
                     return;
                 }
                 Ok(answer) => {
@@ -50,18 +49,18 @@ impl Sender {
                     self.refused += 1;
                 }
                 // Half an answer tells nothing, and the key makes another try harmless.
-                Err(End::Closed | End::Refused | End::Cut) => self.moved += 1,
-                Err(End::Silent) => panic!("{key}: no answer"),
+                Err(Failure::Closed | Failure::Refused | Failure::Truncated) => self.moved += 1,
+                Err(Failure::TimedOut) => panic!("{key}: no answer"),
             }
             self.move_on(nodes);
             thread::sleep(PAUSE);
         }
     }
 
-    fn ask(&mut self, nodes: &Nodes, key: &str, receiver: i64) -> Result<Answer, End> {
-        let address = nodes.try_address(self.node).ok_or(End::Refused)?;
-        self.user.is_at(address);
-        send_keyed(&mut self.user, key, receiver)
+    fn ask(&mut self, nodes: &Nodes, key: &str, recipient: i64) -> Result<Response, Failure> {
+        let address = nodes.try_address(self.node).ok_or(Failure::Refused)?;
+        self.user.stay_at(address);
+        self.user.send_keyed(recipient, key)
     }
 
     fn move_on(&mut self, nodes: &Nodes) {
@@ -69,49 +68,41 @@ impl Sender {
     }
 }
 
-/// Sends one message under a key, which is also its subject and the sender's own name for it.
-pub(crate) fn send_keyed(user: &mut User, key: &str, receiver: i64) -> Result<Answer, End> {
-    let draft = json!({ "to": [receiver], "subject": key, "body": key, "client_id": key });
-    let headers = [("Content-Type", "application/json"), ("Idempotency-Key", key)];
-    let request = user.request_with(&headers, "POST", "/v1/messages", &draft.to_string());
-    user.exchange(&request)
-}
-
 /// Asserts that nothing was done, and that the client is told to try again.
 #[track_caller]
-pub(crate) fn is_a_refusal(answer: &Answer) {
+pub(crate) fn is_a_refusal(answer: &Response) {
     let in_progress = answer.status == 409 && answer.json()["code"] == "request_in_progress";
     assert!(answer.status == 503 || in_progress, "{} {}", answer.status, answer.text());
     assert!(answer.header("retry-after").is_some(), "{:?}", answer.headers);
 }
 
-/// People at work: senders on one thread each, and receivers who look at their lists.
+/// People at work: senders on one thread each, and recipients who look at their lists.
 pub(crate) struct Office<'n> {
     pub nodes: &'n Nodes,
     pub senders: Vec<Sender>,
-    pub receivers: Vec<User>,
+    pub recipients: Vec<User>,
     /// Whether a refusal is an answer that may be given.
     pub may_refuse: bool,
 }
 
 impl<'n> Office<'n> {
     /// So many of each, registered and logged in, the senders at one node after the other.
-    pub(crate) fn open(nodes: &'n Nodes, senders: usize, receivers: usize) -> Self {
+    pub(crate) fn open(nodes: &'n Nodes, senders: usize, recipients: usize) -> Self {
         let user = |role: &str, number: usize| {
             nodes.user(number % nodes.number(), &format!("{role}-{number}"))
         };
-        let receivers: Vec<_> = (0..receivers).map(|number| user("receiver", number)).collect();
-        let ids: Vec<_> = receivers.iter().map(|receiver| receiver.id).collect();
+        let recipients: Vec<_> = (0..recipients).map(|number| user("recipient", number)).collect();
+        let ids: Vec<_> = recipients.iter().map(|recipient| recipient.id).collect();
         let sender = |number: usize| Sender {
             user: user("sender", number),
             kept: BTreeMap::new(),
             refused: 0,
             moved: 0,
-            receivers: ids.clone(),
+            recipients: ids.clone(),
             node: number % nodes.number(),
         };
         let senders = (0..senders).map(sender).collect();
-        Self { nodes, senders, receivers, may_refuse: true }
+        Self { nodes, senders, recipients, may_refuse: true }
     }
 
     /// Has everybody work while `meanwhile` runs, which is given what tells it of the progress.
@@ -128,13 +119,13 @@ impl<'n> Office<'n> {
                     }
                 });
             }
-            for (number, receiver) in self.receivers.iter_mut().enumerate() {
+            for (number, recipient) in self.recipients.iter_mut().enumerate() {
                 let progress = &progress;
                 scope.spawn(move || {
                     let _end = progress.here();
                     let mut node = number;
                     while progress.goes_on() {
-                        look(nodes, receiver, node % nodes.number(), may_refuse);
+                        look(nodes, recipient, node % nodes.number(), may_refuse);
                         node += 1;
                         thread::sleep(PAUSE);
                     }
@@ -151,26 +142,27 @@ impl<'n> Office<'n> {
     pub(crate) fn is_in_order(&mut self) -> String {
         let address = self.nodes.address(0);
         let mut there = BTreeMap::new();
-        for receiver in &mut self.receivers {
-            receiver.at(address);
-            let box_ = list(receiver, "inbox");
+        for recipient in &mut self.recipients {
+            recipient.connect_to(address);
+            let box_ = list(recipient, "inbox");
             assert!(box_.is_sorted_by(|one, next| one.0 < next.0), "newest first, without end");
             let mut last = BTreeMap::new();
             for (id, key, _) in box_ {
                 let sender = key.rsplit_once('-').expect("it is a key").0.to_owned();
                 let before = last.insert(sender, key.clone());
                 assert!(before < Some(key.clone()), "{key} is out of order or twice: {before:?}");
-                let twice = there.insert(key.clone(), (receiver.id, id));
+                let twice = there.insert(key.clone(), (recipient.id, id));
                 assert_eq!(twice, None, "{key} is there twice");
             }
         }
-        let told: BTreeMap<_, _> =
+        let acknowledged: BTreeMap<_, _> =
             self.senders.iter().flat_map(|sender| sender.kept.clone()).collect();
-        let lost: Vec<_> = told.iter().filter(|(key, at)| there.get(*key) != Some(at)).collect();
+        let lost: Vec<_> =
+            acknowledged.iter().filter(|(key, at)| there.get(*key) != Some(at)).collect();
         assert!(lost.is_empty(), "lost, or elsewhere: {lost:?}");
-        assert_eq!(there.len(), told.len(), "nothing else is there");
+        assert_eq!(there.len(), acknowledged.len(), "nothing else is there");
         for sender in &mut self.senders {
-            sender.user.at(address);
+            sender.user.connect_to(address);
             let sent = list(&mut sender.user, "sent");
             let names: BTreeSet<_> = sent.iter().map(|(_, _, name)| name.clone()).collect();
             assert_eq!(names.len(), sent.len(), "a client_id is there twice");
@@ -178,16 +170,16 @@ impl<'n> Office<'n> {
         }
         let sum = |count: fn(&Sender) -> usize| self.senders.iter().map(count).sum::<usize>();
         let (refused, moved) = (sum(|sender| sender.refused), sum(|sender| sender.moved));
-        format!("{} acknowledged; refused {refused}, unanswered {moved} times", told.len())
+        format!("{} acknowledged; refused {refused}, unanswered {moved} times", acknowledged.len())
     }
 
     /// Asserts that no fault has cost any node a connection.
     #[track_caller]
     pub(crate) fn has_all_connections(&mut self, cluster: &Cluster) {
-        let receiver = self.receivers[0].id;
+        let recipient = self.recipients[0].id;
         let mut senders: Vec<_> = self.senders.iter_mut().map(|sender| &mut sender.user).collect();
         for node in 0..self.nodes.number() {
-            all_slots_work(cluster, self.nodes.address(node), &mut senders, receiver);
+            all_slots_work(cluster, self.nodes.address(node), &mut senders, recipient);
         }
     }
 
@@ -201,25 +193,25 @@ impl<'n> Office<'n> {
 #[track_caller]
 fn look(nodes: &Nodes, user: &mut User, node: usize, may_refuse: bool) {
     let Some(address) = nodes.try_address(node) else { return };
-    user.is_at(address);
+    user.stay_at(address);
     for path in ["/v1/messages?limit=10", "/v1/unread"] {
         match user.call("GET", path, &Value::Null) {
             Ok(answer) if answer.status == 200 => {}
             Ok(answer) if may_refuse => is_a_refusal(&answer),
             Ok(answer) => panic!("{path}: {} {}", answer.status, answer.text()),
-            Err(End::Closed | End::Refused) => {}
-            Err(End::Cut) if may_refuse => {}
+            Err(Failure::Closed | Failure::Refused) => {}
+            Err(Failure::Truncated) if may_refuse => {}
             Err(end) => panic!("{path}: {end:?}"),
         }
     }
 }
 
-/// A box of a mailbox, the oldest message first: ids, subjects and the sender's own names.
+/// A folder of a mailbox, the oldest message first: ids, subjects and the sender's own names.
 #[track_caller]
 pub(crate) fn list(user: &mut User, name: &str) -> Vec<(i64, String, String)> {
     let (mut found, mut cursor) = (Vec::new(), String::new());
     loop {
-        let path = format!("/v1/messages?box={name}&limit=100{cursor}");
+        let path = format!("/v1/messages?folder={name}&limit=100{cursor}");
         let page = user.call("GET", &path, &Value::Null).expect("an answer").ok();
         for item in page["data"].as_array().expect("a list") {
             let text = |field: &str| item[field].as_str().unwrap_or_default().to_owned();

@@ -17,15 +17,6 @@ mod restarts;
 mod streams;
 mod webhooks;
 
-#[path = "../process/follower.rs"]
-mod follower;
-
-#[path = "../process/client.rs"]
-#[expect(dead_code, reason = "the tests of one process use the rest of it")]
-mod client;
-#[path = "../process/receiver.rs"]
-#[expect(dead_code, reason = "the tests of one process use the rest of it")]
-mod receiver;
 #[path = "../process/support.rs"]
 #[expect(dead_code, reason = "the tests of one process use the rest of it")]
 mod support;

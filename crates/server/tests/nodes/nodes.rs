@@ -1,14 +1,12 @@
 //! Servers of PostgreSQL, and nodes over them that can be stopped and started.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use testing::Cluster;
+use testing::{Cluster, Response, User, get};
 
-use crate::client::{Answer, User, get};
 use crate::support::{Place, Server};
 
 /// The database that the nodes share.
@@ -24,18 +22,12 @@ const SECRET_KEY: &str = "the same on every node, as the manual says";
 /// not installed.
 pub(crate) fn cluster() -> Option<Cluster> {
     if testing::binaries().is_none() {
-        assert!(!is_ci(), "CI has no PostgreSQL");
-        drop(writeln!(std::io::stderr(), "skipped: PostgreSQL is not installed"));
+        testing::skip("PostgreSQL");
         return None;
     }
     let cluster = Cluster::start(&[("fsync", "on")]);
     cluster.sql("postgres", &format!("CREATE DATABASE {DATABASE}"));
     Some(cluster)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the settings of tests have no file and no flags")]
-fn is_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| !value.is_empty())
 }
 
 /// The address of the database, on the first of these ports where it can be written to.
@@ -53,7 +45,7 @@ pub(crate) fn place(url: &str) -> Place {
         .with("POSTROOM_DATABASE_URL", url)
         .with("POSTROOM_DATABASE_CONNECTIONS", &CONNECTIONS.to_string())
         .with("POSTROOM_DATABASE_LOCK_TIMEOUT_SECONDS", "4")
-        // Whoever waits for a fault to end keeps his connection meanwhile.
+        // Connections stay open while a test waits for a fault to end.
         .with("POSTROOM_HEADER_TIMEOUT_SECONDS", "120")
         .with("POSTROOM_RATE_LIMITS", "off")
 }
@@ -148,7 +140,7 @@ impl Nodes {
 }
 
 /// `/readyz` of a node.
-pub(crate) fn readiness(address: SocketAddr) -> Answer {
+pub(crate) fn readiness(address: SocketAddr) -> Response {
     get(address, "/readyz")
 }
 
@@ -159,14 +151,14 @@ pub(crate) fn all_slots_work(
     cluster: &Cluster,
     address: SocketAddr,
     senders: &mut [&mut User],
-    receiver: i64,
+    recipient: i64,
 ) {
-    while_held(cluster, receiver, |give_free| {
+    while_held(cluster, recipient, |give_free| {
         thread::scope(|scope| {
             let mut sends = Vec::new();
             for sender in &mut senders[..CONNECTIONS] {
-                sender.at(address);
-                sends.push(scope.spawn(|| sender.send(receiver, "in a queue", "of locks")));
+                sender.connect_to(address);
+                sends.push(scope.spawn(|| sender.send(recipient, "in a queue", "of locks")));
             }
             poll("all connections wait for it", || waiting(cluster) == CONNECTIONS);
             give_free();
@@ -182,7 +174,7 @@ pub(crate) fn while_held(cluster: &Cluster, owner: i64, meanwhile: impl FnOnce(&
     const HOLDER: &str = "application_name = 'holder'";
     let hold = format!(
         "SET application_name = 'holder'; BEGIN;
-         SELECT counter FROM mailboxes WHERE owner_id = {owner} FOR UPDATE; SELECT pg_sleep(50)"
+         SELECT modseq FROM mailboxes WHERE owner_id = {owner} FOR UPDATE; SELECT pg_sleep(50)"
     );
     let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {HOLDER}");
     thread::scope(|scope| {
@@ -209,19 +201,4 @@ pub(crate) fn sessions(cluster: &Cluster, state: &str) -> usize {
 #[track_caller]
 pub(crate) fn poll(what: &str, holds: impl FnMut() -> bool) {
     crate::support::until(LONG, what, holds);
-}
-
-impl User {
-    /// The same, on the connection that there is where it is that server's.
-    pub(crate) fn is_at(&mut self, address: SocketAddr) {
-        if self.address != address {
-            self.at(address);
-        }
-    }
-
-    /// Another client with the same session, at a server of its own.
-    pub(crate) fn twin(&self, address: SocketAddr) -> Self {
-        let (name, session, token) = (self.name.clone(), self.session.clone(), self.token.clone());
-        Self { name, id: self.id, session, token, address, wire: None }
-    }
 }

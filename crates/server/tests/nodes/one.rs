@@ -6,9 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use testing::{PASSWORD, Response, User};
 
-use crate::client::{Answer, PASSWORD, User};
-use crate::letters::{list, send_keyed};
+use crate::letters::list;
 use crate::nodes::{Nodes, cluster, place, url};
 use crate::support::until;
 
@@ -23,7 +23,7 @@ fn is_refused_everywhere(nodes: &Nodes, users: &mut [User]) {
     until(BELIEVED, "it is refused everywhere", || {
         (0..nodes.number()).all(|node| {
             users.iter_mut().all(|user| {
-                user.at(nodes.address(node));
+                user.connect_to(nodes.address(node));
                 !user.is_logged_in()
             })
         })
@@ -35,7 +35,7 @@ fn is_refused_everywhere(nodes: &Nodes, users: &mut [User]) {
 fn holds_everywhere(nodes: &Nodes, users: &mut [User]) {
     for node in 0..nodes.number() {
         for user in &mut *users {
-            user.at(nodes.address(node));
+            user.connect_to(nodes.address(node));
             assert!(user.is_logged_in(), "{} at node {node}", user.name);
         }
     }
@@ -46,19 +46,19 @@ fn what_is_sent_at_one_node_is_read_at_another_and_deleted_at_a_third() {
     let Some(cluster) = cluster() else { return };
     let nodes = Nodes::start(3, &url(&[cluster.port()]));
     let (mut ann, mut bob) = (nodes.user(A, "ann"), nodes.user(B, "bob"));
-    let id = ann.sends(bob.id, "hello", "from the first");
-    bob.at(nodes.address(B));
+    let id = ann.send_message(bob.id, "hello", "from the first");
+    bob.connect_to(nodes.address(B));
     assert_eq!(bob.unread(), [id]);
     let read = bob.read(id).expect("an answer").ok();
     assert_eq!((&read["subject"], &read["body"]), (&json!("hello"), &json!("from the first")));
     for node in [C, A, B] {
-        bob.at(nodes.address(node));
+        bob.connect_to(nodes.address(node));
         assert_eq!((bob.unread(), bob.inbox()), (vec![], vec![id]), "at node {node}");
     }
-    bob.at(nodes.address(C));
+    bob.connect_to(nodes.address(C));
     bob.delete(id).expect("an answer").ok();
     for node in [A, B, C] {
-        bob.at(nodes.address(node));
+        bob.connect_to(nodes.address(node));
         assert_eq!(bob.inbox(), [0; 0], "at node {node}");
         assert_eq!(bob.read(id).expect("an answer").status, 404);
     }
@@ -71,15 +71,15 @@ fn a_session_holds_at_every_node_and_ends_at_every_node() {
     let nodes = Nodes::start(3, &url(&[cluster.port()]));
     // The CSRF token is of one node, the account of another, the session of a third.
     let mut ann = User::visitor(nodes.address(A), "ann");
-    ann.at(nodes.address(B));
+    ann.connect_to(nodes.address(B));
     let account = json!({ "username": "ann", "email": "ann@example.org", "password": PASSWORD });
     ann.call("POST", "/users/register", &account).expect("an answer").ok();
-    ann.at(nodes.address(C));
+    ann.connect_to(nodes.address(C));
     ann.login(PASSWORD);
     let mut sessions = [ann];
     holds_everywhere(&nodes, &mut sessions);
     let [ann] = &mut sessions;
-    ann.at(nodes.address(B));
+    ann.connect_to(nodes.address(B));
     ann.call("POST", "/users/logout", &Value::Null).expect("an answer").ok();
     is_refused_everywhere(&nodes, &mut sessions);
     nodes.are_well();
@@ -96,12 +96,10 @@ fn another_password_ends_the_other_sessions_at_every_node() {
         other
     });
     holds_everywhere(&nodes, &mut others);
-    ann.at(nodes.address(A));
+    ann.connect_to(nodes.address(A));
     let change = json!({ "current_password": PASSWORD, "new_password": "another-7-ladder" });
-    let json = [("Content-Type", "application/json")];
-    let change = ann.request_with(&json, "POST", "/v1/users/me/password", &change.to_string());
-    let changed = ann.exchange(&change).expect("an answer");
-    assert_eq!(changed.status, 204, "{}", changed.text());
+    let changed = ann.call("POST", "/v1/users/me/password", &change).expect("an answer");
+    changed.expect(204);
     is_refused_everywhere(&nodes, &mut others);
     holds_everywhere(&nodes, &mut [ann]);
     let [mut other, _] = others;
@@ -115,17 +113,17 @@ fn who_is_erased_at_one_node_is_gone_at_all() {
     let Some(cluster) = cluster() else { return };
     let nodes = Nodes::start(3, &url(&[cluster.port()]));
     let (mut ann, mut bob) = (nodes.user(A, "ann"), nodes.user(B, "bob"));
-    ann.sends(bob.id, "hello", "before");
-    let receiver = ann.id;
+    ann.send_message(bob.id, "hello", "before");
+    let recipient = ann.id;
     let mut sessions = [ann];
     holds_everywhere(&nodes, &mut sessions);
     let [ann] = &mut sessions;
-    ann.at(nodes.address(A));
+    ann.connect_to(nodes.address(A));
     let erased = ann.call("DELETE", "/v1/users/me", &Value::Null).expect("an answer");
     assert_eq!(erased.status, 204, "{}", erased.text());
     for node in [B, C, A] {
-        bob.at(nodes.address(node));
-        let refused = send_keyed(&mut bob, "after", receiver).expect("an answer");
+        bob.connect_to(nodes.address(node));
+        let refused = bob.send_keyed(recipient, "after").expect("an answer");
         assert!((400..500).contains(&refused.status), "{}", refused.text());
         assert_eq!(bob.inbox().len(), 1, "what others have stays");
     }
@@ -138,15 +136,15 @@ fn a_key_that_was_used_at_one_node_gives_the_same_answer_at_another() {
     let Some(cluster) = cluster() else { return };
     let nodes = Nodes::start(3, &url(&[cluster.port()]));
     let (mut ann, mut bob) = (nodes.user(A, "ann"), nodes.user(B, "bob"));
-    let first = send_keyed(&mut ann, "once", bob.id).expect("an answer");
+    let first = ann.send_keyed(bob.id, "once").expect("an answer");
     assert_eq!(first.status, 201, "{}", first.text());
     for node in [B, C, A] {
-        ann.at(nodes.address(node));
-        let again = send_keyed(&mut ann, "once", bob.id).expect("an answer");
+        ann.connect_to(nodes.address(node));
+        let again = ann.send_keyed(bob.id, "once").expect("an answer");
         assert_eq!((again.status, &again.body), (201, &first.body), "{}", again.text());
         assert_eq!(again.header("idempotency-replayed"), Some("true"));
-        let receiver = ann.id;
-        let other = send_keyed(&mut ann, "once", receiver).expect("an answer");
+        let recipient = ann.id;
+        let other = ann.send_keyed(recipient, "once").expect("an answer");
         assert_eq!(other.json()["code"], "idempotency_key_reused", "{}", other.text());
     }
     assert_eq!(list(&mut bob, "inbox").len(), 1);
@@ -159,12 +157,12 @@ fn of_two_nodes_that_are_asked_at_once_under_one_key_one_does_it() {
     let Some(cluster) = cluster() else { return };
     let nodes = Nodes::start(2, &url(&[cluster.port()]));
     let (mut ann, mut bob) = (nodes.user(A, "ann"), nodes.user(B, "bob"));
-    let (mut twin, receiver) = (ann.twin(nodes.address(B)), bob.id);
+    let (mut twin, recipient) = (ann.twin(nodes.address(B)), bob.id);
     let barrier = Barrier::new(2);
-    let ask = |user: &mut User| -> Vec<Answer> {
+    let ask = |user: &mut User| -> Vec<Response> {
         let asked = (0..ROUNDS).map(|round| {
             barrier.wait();
-            send_keyed(user, &format!("round-{round}"), receiver).expect("an answer")
+            user.send_keyed(recipient, &format!("round-{round}")).expect("an answer")
         });
         asked.collect()
     };
@@ -174,11 +172,11 @@ fn of_two_nodes_that_are_asked_at_once_under_one_key_one_does_it() {
     });
     for both in one.iter().zip(&other) {
         let both = [both.0, both.1];
-        let told: Vec<_> = both.iter().filter(|answer| answer.status == 201).collect();
-        let bodies: BTreeSet<_> = told.iter().map(|answer| &answer.body).collect();
+        let created: Vec<_> = both.iter().filter(|answer| answer.status == 201).collect();
+        let bodies: BTreeSet<_> = created.iter().map(|answer| &answer.body).collect();
         assert_eq!(bodies.len(), 1, "one answer: {both:?}");
-        let replayed = |answer: &&&&Answer| answer.header("idempotency-replayed").is_some();
-        assert_eq!(told.len() - told.iter().filter(replayed).count(), 1, "{both:?}");
+        let replayed = |answer: &&&&Response| answer.header("idempotency-replayed").is_some();
+        assert_eq!(created.len() - created.iter().filter(replayed).count(), 1, "{both:?}");
         for answer in both.iter().filter(|answer| answer.status != 201) {
             assert_eq!(answer.status, 409, "{}", answer.text());
         }
@@ -200,16 +198,16 @@ fn limits_are_counted_over_all_nodes() {
     let nodes = Nodes::in_places((0..3).map(|_| place()).collect());
     let (mut ann, mut bob) = (nodes.user(A, "ann"), nodes.user(B, "bob"));
     for number in 0..=LIMIT {
-        ann.at(nodes.address(number % nodes.number()));
+        ann.connect_to(nodes.address(number % nodes.number()));
         let answer = ann.send(bob.id, "hello", "again").expect("an answer");
         assert_eq!(answer.status, if number < LIMIT { 200 } else { 429 }, "{}", answer.text());
     }
     // All at once, everywhere.
-    let receiver = ann.id;
+    let recipient = ann.id;
     let mut twins: Vec<_> =
         (0..4 * LIMIT).map(|number| bob.twin(nodes.address(number % nodes.number()))).collect();
     let statuses: Vec<_> = thread::scope(|scope| {
-        let send = |twin: &mut User| twin.send(receiver, "hello", "at once").expect("an answer");
+        let send = |twin: &mut User| twin.send(recipient, "hello", "at once").expect("an answer");
         let sends: Vec<_> =
             twins.iter_mut().map(|twin| scope.spawn(move || send(twin).status)).collect();
         sends.into_iter().map(|send| send.join().expect("it does not panic")).collect()
@@ -217,12 +215,12 @@ fn limits_are_counted_over_all_nodes() {
     let sent = statuses.iter().filter(|status| **status == 200).count();
     assert_eq!(sent, LIMIT, "{statuses:?}");
     assert!(statuses.iter().all(|status| [200, 429].contains(status)), "{statuses:?}");
-    bob.at(nodes.address(C));
+    bob.connect_to(nodes.address(C));
     assert_eq!(bob.inbox().len(), LIMIT);
     // The door as well: wrong passwords count wherever they are tried.
     let mut thief = User::visitor(nodes.address(A), "ann");
     let tries = (0..100).position(|number| {
-        thief.at(nodes.address(number % nodes.number()));
+        thief.connect_to(nodes.address(number % nodes.number()));
         thief.try_login("wrong").status == 429
     });
     assert_eq!(tries, Some(10), "as many as at one node");

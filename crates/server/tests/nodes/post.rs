@@ -3,6 +3,7 @@
 use testing::smtp::{Smtp, Turn};
 
 use crate::nodes::{DATABASE, Nodes, cluster, place, poll, url};
+use crate::support::TWO_HOURS_GO_BY;
 
 /// How many are away.
 const AWAY: usize = 12;
@@ -22,30 +23,26 @@ fn a_reminder_is_sent_by_one_node_and_another_goes_on_when_that_is_killed() {
     let mut ann = nodes.user(0, "ann");
     let away: Vec<_> = (0..AWAY).map(|n| nodes.user(n % 3, &format!("away{n}"))).collect();
     let two_hours_go_by = || {
-        for statement in [
-            "UPDATE messages SET sent_at = sent_at - 7200000000",
-            "UPDATE sessions SET last_seen_at = last_seen_at - 7200000000",
-            "UPDATE reminders SET waits_since = waits_since - 7200000000",
-        ] {
+        for statement in TWO_HOURS_GO_BY {
             cluster.sql(DATABASE, statement);
         }
     };
     for user in &away {
-        ann.sends(user.id, "hello", "");
+        ann.send_message(user.id, "hello", "");
     }
     two_hours_go_by();
-    let receivers = |number: usize| {
-        let mut receivers: Vec<_> = (0..number)
+    let recipients = |number: usize| {
+        let mut recipients: Vec<_> = (0..number)
             .map(|_| {
-                let heard = smtp.next();
-                assert!(heard.taken, "{heard:?}");
-                heard.commands.into_iter().find(|command| command.starts_with("RCPT "))
+                let session = smtp.next();
+                assert!(session.accepted, "{session:?}");
+                session.commands.into_iter().find(|command| command.starts_with("RCPT "))
             })
             .collect();
-        receivers.sort();
-        receivers
+        recipients.sort();
+        recipients
     };
-    let mut all = receivers(AWAY);
+    let mut all = recipients(AWAY);
     all.dedup();
     assert_eq!(all.len(), AWAY, "each once");
 
@@ -53,7 +50,7 @@ fn a_reminder_is_sent_by_one_node_and_another_goes_on_when_that_is_killed() {
     let late = nodes.user(1, "late");
     let other = nodes.user(2, "other");
     smtp.plan(&[Turn::HangAfterText]);
-    ann.sends(late.id, "hello", "");
+    ann.send_message(late.id, "hello", "");
     two_hours_go_by();
     poll("a mail is on its way", || smtp.texts() == AWAY + 1);
     let holder = cluster.sql(DATABASE, "SELECT count(*) FROM leases WHERE name = 'reminders'");
@@ -63,11 +60,11 @@ fn a_reminder_is_sent_by_one_node_and_another_goes_on_when_that_is_killed() {
     }
     nodes.start_again(1);
     cluster.sql(DATABASE, "DELETE FROM leases");
-    ann.at(nodes.address(1));
-    ann.sends(other.id, "hello", "");
+    ann.connect_to(nodes.address(1));
+    ann.send_message(other.id, "hello", "");
     two_hours_go_by();
-    assert!(!smtp.next().taken, "what was on its way is lost: better none than two");
-    assert_eq!(receivers(1), [Some("RCPT TO:<other@example.org>".to_owned())]);
+    assert!(!smtp.next().accepted, "what was on its way is lost: better none than two");
+    assert_eq!(recipients(1), [Some("RCPT TO:<other@example.org>".to_owned())]);
     nodes.are_well();
     assert_eq!(smtp.rest().len(), 0);
 }

@@ -1,9 +1,11 @@
 //! Nodes that are started, stopped and replaced.
 
+use std::net::TcpStream;
 use std::thread;
 
-use crate::client::{User, Wire};
-use crate::letters::{Office, send_keyed};
+use testing::User;
+
+use crate::letters::Office;
 use crate::nodes::{
     CONNECTIONS, DATABASE, Nodes, cluster, poll, readiness, url, waiting, while_held,
 };
@@ -38,10 +40,10 @@ fn nodes_that_start_at_once_over_an_empty_database_all_come_up() {
         let nodes = Nodes::start(4, &url(&[cluster.port()]));
         let mut ann = nodes.user(0, "ann");
         for node in 0..nodes.number() {
-            ann.at(nodes.address(node));
+            ann.connect_to(nodes.address(node));
             assert!(ann.is_logged_in(), "at node {node}");
-            let receiver = ann.id;
-            let sent = send_keyed(&mut ann, &format!("{round}-{node}"), receiver);
+            let recipient = ann.id;
+            let sent = ann.send_keyed(recipient, &format!("{round}-{node}"));
             assert_eq!(sent.expect("an answer").status, 201);
         }
         nodes.are_well();
@@ -56,15 +58,15 @@ fn a_node_that_stops_finishes_what_it_was_asked() {
     let nodes = Nodes::start(1, &url(&[cluster.port()]));
     let mut users: Vec<_> =
         (0..CONNECTIONS).map(|number| nodes.user(0, &format!("user-{number}"))).collect();
-    let (receiver, address) = (users[0].id, nodes.address(0));
-    while_held(&cluster, receiver, |give_free| {
+    let (recipient, address) = (users[0].id, nodes.address(0));
+    while_held(&cluster, recipient, |give_free| {
         thread::scope(|scope| {
-            let send = |user: &mut User| send_keyed(user, "last", receiver);
+            let send = |user: &mut User| user.send_keyed(recipient, "last");
             let sends: Vec<_> =
                 users.iter_mut().map(|user| scope.spawn(move || send(user))).collect();
             poll("they wait", || waiting(&cluster) == CONNECTIONS);
             let stops = scope.spawn(|| nodes.stop(0));
-            poll("it lets nobody in any more", || Wire::try_open(address).is_err());
+            poll("it lets nobody in any more", || TcpStream::connect(address).is_err());
             give_free();
             for send in sends {
                 let answer = send.join().expect("it does not panic").expect("an answer");

@@ -5,10 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testing::Proxy;
+use testing::{EventStream, Failure, Follower, Goal, Proxy, User};
 
-use crate::client::{End, User, Wire};
-use crate::follower::{Follower, Goal};
 use crate::letters::{Office, list};
 use crate::nodes::{Nodes, cluster, place, url};
 use crate::support::until;
@@ -18,48 +16,44 @@ const B: usize = 1;
 /// The longest that something may be late, whatever was lost.
 const LATE: Duration = Duration::from_secs(5);
 
-/// An open stream.
+/// An open stream, and the copy that is kept by it.
 struct Stream {
     follower: Follower,
-    wire: Wire,
-    text: String,
+    events: EventStream,
 }
 
 impl Stream {
-    /// Opens one at a node, and hears its first words.
+    /// Opens one at a node, and reads its first event.
     fn open(nodes: &Nodes, node: usize, user: &User) -> Self {
         let mut follower = Follower::of(user);
         follower.last = None;
-        let wire = follower.open(nodes.address(node)).expect("it is opened");
-        let mut stream = Self { follower, wire, text: String::new() };
-        until(LATE, "it speaks", || !stream.hear().is_empty());
+        let events = follower.open(nodes.address(node)).expect("it is opened");
+        let mut stream = Self { follower, events };
+        until(LATE, "the first event comes", || stream.read().is_ok());
         stream
     }
 
-    /// What is told soon, if anything is.
-    fn hear(&mut self) -> Vec<String> {
-        self.follower.hear(&mut self.wire, &mut self.text).unwrap_or_default()
+    /// Reads the next event, if it comes soon.
+    fn read(&mut self) -> Result<String, Failure> {
+        self.follower.read(&mut self.events)
     }
 
     #[track_caller]
-    fn hears_of(&mut self, id: i64, time: Duration) {
-        until(time, "it is heard of", || {
-            self.hear();
-            self.follower.came.contains(&id)
+    fn has_event_of(&mut self, id: i64, time: Duration) {
+        until(time, "there is an event of it", || {
+            drop(self.read());
+            self.follower.created.contains(&id)
         });
     }
 
     #[track_caller]
     fn ends(&mut self, time: Duration) {
-        until(time, "it ends", || {
-            let heard = self.follower.hear(&mut self.wire, &mut self.text);
-            matches!(heard, Err(End::Closed | End::Cut))
-        });
+        until(time, "it ends", || matches!(self.read(), Err(Failure::Closed | Failure::Truncated)));
     }
 }
 
 fn logout(user: &mut User, nodes: &Nodes, node: usize) {
-    user.at(nodes.address(node));
+    user.connect_to(nodes.address(node));
     user.call("POST", "/users/logout", &Value::Null).expect("an answer").ok();
 }
 
@@ -72,9 +66,9 @@ fn what_is_sent_at_one_node_is_told_at_another_at_once() {
     let mut streams = [A, B].map(|node| Stream::open(&nodes, node, &bob));
     let begun = Instant::now();
     for number in 0..MESSAGES {
-        let id = ann.sends(bob.id, "hello", &format!("number {number}"));
+        let id = ann.send_message(bob.id, "hello", &format!("number {number}"));
         for stream in &mut streams {
-            stream.hears_of(id, LATE);
+            stream.has_event_of(id, LATE);
         }
     }
     // Were they found by looking every few seconds, it would take a minute.
@@ -95,12 +89,12 @@ fn a_word_between_nodes_that_is_lost_costs_five_seconds_and_no_event() {
     let nodes = Nodes::in_places(vec![place(), place()]);
     let (mut ann, mut bob) = (nodes.user(A, "ann"), nodes.user(B, "bob"));
     let mut stream = Stream::open(&nodes, B, &bob);
-    let first = ann.sends(bob.id, "hello", "by the notices");
-    stream.hears_of(first, LATE);
+    let first = ann.send_message(bob.id, "hello", "by the notices");
+    stream.has_event_of(first, LATE);
     proxy.black_hole(true);
     for number in 0..3 {
-        let id = ann.sends(bob.id, "hello", &format!("number {number}"));
-        stream.hears_of(id, LATE);
+        let id = ann.send_message(bob.id, "hello", &format!("number {number}"));
+        stream.has_event_of(id, LATE);
     }
     logout(&mut bob, &nodes, A);
     stream.ends(LATE);
@@ -110,14 +104,14 @@ fn a_word_between_nodes_that_is_lost_costs_five_seconds_and_no_event() {
 
 #[test]
 fn of_two_hundred_streams_none_misses_anything_while_nodes_are_killed() {
-    const RECEIVERS: usize = 20;
+    const RECIPIENTS: usize = 20;
     const STREAMS: usize = 200;
     const KILLS: usize = 8;
     let Some(cluster) = cluster() else { return };
     let nodes = Nodes::start(3, &url(&[cluster.port()]));
-    let mut office = Office::open(&nodes, 6, RECEIVERS);
-    let receivers = office.receivers.iter().cycle().take(STREAMS);
-    let mut followers: Vec<_> = receivers.map(Follower::of).collect();
+    let mut office = Office::open(&nodes, 6, RECIPIENTS);
+    let recipients = office.recipients.iter().cycle().take(STREAMS);
+    let mut followers: Vec<_> = recipients.map(Follower::of).collect();
     let goal = Goal::new();
     thread::scope(|scope| {
         for (number, follower) in followers.iter_mut().enumerate() {
@@ -135,26 +129,24 @@ fn of_two_hundred_streams_none_misses_anything_while_nodes_are_killed() {
             }
             progress.more(40);
         });
-        let states = office.receivers.iter_mut().map(|receiver| {
-            receiver.at(nodes.address(A));
-            let counts = receiver.call("GET", "/v1/unread", &Value::Null).expect("an answer").ok();
-            let state = counts["state"].as_str().and_then(|state| state.parse().ok());
-            (receiver.id, state.expect("a state is a number"))
+        let states = office.recipients.iter_mut().map(|recipient| {
+            recipient.connect_to(nodes.address(A));
+            (recipient.id, recipient.state())
         });
         goal.set(states.collect()).expect("it is set once");
     });
     office.is_in_order();
     let inboxes: BTreeMap<_, Vec<_>> = office
-        .receivers
+        .recipients
         .iter_mut()
         .map(|user| (user.id, list(user, "inbox").into_iter().map(|(id, ..)| id).collect()))
         .collect();
     let opened: usize = followers.iter().map(|follower| follower.opened).sum();
     for follower in &followers {
         // Nothing is missed, nothing is told twice, and the order is that of the mailbox.
-        assert_eq!(follower.came, inboxes[&follower.user], "of {}", follower.user);
+        assert_eq!(follower.created, inboxes[&follower.user], "of {}", follower.user);
         assert_eq!((follower.resets, follower.repeated), (0, 0));
-        assert_eq!(usize::try_from(follower.unread), Ok(follower.came.len()));
+        assert_eq!(usize::try_from(follower.unread), Ok(follower.created.len()));
     }
     assert!(opened > STREAMS, "nobody had to come back");
     nodes.are_well();

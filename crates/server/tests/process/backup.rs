@@ -11,10 +11,9 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use serde_json::Value;
+use testing::{Follower, PASSWORD, Response, TIMEOUT, User};
 
-use crate::client::{Answer, PASSWORD, PATIENCE, User};
 use crate::faults::build_shim;
-use crate::follower::Follower;
 use crate::support::{Place, finish};
 use crate::traffic::{account, people};
 
@@ -30,26 +29,26 @@ fn a_backup_under_load_holds_everything_that_was_acknowledged_before_it() {
     }
     let place = Place::new();
     let server = place.serve();
-    let (mut senders, mut receivers) = people(&server, 8, 2);
+    let (mut senders, mut recipients) = people(&server, 8, 2);
     let before = thread::scope(|scope| {
         // In here, so that a failure ends the senders too.
         let server = server;
-        let (tell, told) = channel();
+        let (tx, rx) = channel();
         for (index, sender) in senders.iter_mut().enumerate() {
-            let tell = tell.clone();
+            let tx = tx.clone();
             scope.spawn(move || {
                 while sender.send().is_ok_and(|answer| answer.status == 200) {
                     let id = sender.kept.last().map(|kept| kept.id);
-                    tell.send((index, id)).unwrap_or_default();
+                    tx.send((index, id)).unwrap_or_default();
                 }
             });
         }
-        let wait = || told.recv_timeout(PATIENCE).expect("messages are acknowledged");
+        let wait = || rx.recv_timeout(TIMEOUT).expect("messages are acknowledged");
         let before: Vec<_> = (0..400).map(|_| wait()).collect();
         let saved = place.run(&["backup", "today.db"]).ok();
         assert!(saved.starts_with("today.db: ") && saved.ends_with(" bytes, checked\n"), "{saved}");
         // It went on meanwhile, and goes on.
-        let meanwhile = told.try_iter().count();
+        let meanwhile = rx.try_iter().count();
         assert!(meanwhile > 0, "nobody could write during the backup");
         for _ in 0..50 {
             wait();
@@ -67,18 +66,18 @@ fn a_backup_under_load_holds_everything_that_was_acknowledged_before_it() {
     assert!(!restored.contains("is kept"), "{restored}");
     other.is_whole();
     let server = other.serve();
-    for user in senders.iter_mut().map(|sender| &mut sender.user).chain(&mut receivers) {
-        user.at(server.address);
+    for user in senders.iter_mut().map(|sender| &mut sender.user).chain(&mut recipients) {
+        user.connect_to(server.address);
         assert!(!user.is_logged_in(), "the session of {} has come back", user.name);
     }
-    for receiver in &mut receivers {
+    for recipient in &mut recipients {
         // The key is not in the backup, and neither are the tokens that it signed.
-        assert_eq!(receiver.try_login(PASSWORD).status, 403);
-        *receiver = User::visitor(server.address, &receiver.name);
-        receiver.login(PASSWORD);
+        assert_eq!(recipient.try_login(PASSWORD).status, 403);
+        *recipient = User::visitor(server.address, &recipient.name);
+        recipient.login(PASSWORD);
     }
     // What came after the backup is not in it; all the rest must be, in its order.
-    let there: BTreeSet<_> = receivers.iter_mut().flat_map(User::inbox).collect();
+    let there: BTreeSet<_> = recipients.iter_mut().flat_map(User::inbox).collect();
     for (index, id) in &before {
         assert!(there.contains(&id.unwrap()), "{id:?} of {index} is not in the backup");
     }
@@ -86,10 +85,10 @@ fn a_backup_under_load_holds_everything_that_was_acknowledged_before_it() {
     for sender in &mut senders {
         sender.kept.retain(|kept| there.contains(&kept.id));
     }
-    account(server.address, &senders, &mut receivers, &BTreeSet::new()).is_balanced();
+    account(server.address, &senders, &mut recipients, &BTreeSet::new()).is_balanced();
     // It works as any other: the next id is above all that were.
-    let (ann, last) = (&mut receivers[0], *there.last().unwrap());
-    assert!(ann.sends(ann.id, "first", "here") > last);
+    let (ann, last) = (&mut recipients[0], *there.last().unwrap());
+    assert!(ann.send_message(ann.id, "first", "here") > last);
     server.is_unharmed();
 }
 
@@ -101,10 +100,10 @@ fn a_restore_keeps_the_database_that_was_there_and_says_where() {
     let place = Place::new();
     let server = place.serve();
     let mut ann = server.user("ann");
-    let first = ann.sends(ann.id, "before", "the backup");
+    let first = ann.send_message(ann.id, "before", "the backup");
     // Under load or not, with a server or without.
     place.run(&["backup", "with.db"]).ok();
-    let second = ann.sends(ann.id, "after", "the backup");
+    let second = ann.send_message(ann.id, "after", "the backup");
     server.stop();
     place.run(&["backup", "without.db"]).ok();
     // Whoever copies a backup about does not always keep its mode.
@@ -120,7 +119,7 @@ fn a_restore_keeps_the_database_that_was_there_and_says_where() {
     assert_eq!(mode(place.path(&kept)), 0o600);
 
     let server = place.serve();
-    ann.at(server.address);
+    ann.connect_to(server.address);
     assert!(!ann.is_logged_in());
     ann.login(PASSWORD);
     assert_eq!(ann.inbox(), [first]);
@@ -132,7 +131,7 @@ fn a_restore_keeps_the_database_that_was_there_and_says_where() {
     let mut command = place.command(&["--set", &url]);
     command.env("POSTROOM_LOG", "warn");
     let server = place.serve_by(command);
-    ann.at(server.address);
+    ann.connect_to(server.address);
     ann.login(PASSWORD);
     assert_eq!(ann.inbox(), [first, second]);
 }
@@ -145,39 +144,37 @@ fn after_a_restore_nobody_goes_on_from_the_history_that_is_gone() {
     let place = Place::new();
     let server = place.serve();
     let mut ann = server.user("ann");
-    ann.sends(ann.id, "before", "the backup");
+    ann.send_message(ann.id, "before", "the backup");
     place.run(&["backup", "today.db"]).ok();
-    let other = ann.sends(ann.id, "after", "the backup");
+    let other = ann.send_message(ann.id, "after", "the backup");
     let known = 2;
-    assert_eq!(ann.changes(known).status, 200);
+    assert_eq!(changes(&mut ann, known).status, 200);
     server.stop();
     place.run(&["restore", "today.db"]).ok();
 
     let server = place.serve();
-    ann.at(server.address);
+    ann.connect_to(server.address);
     ann.login(PASSWORD);
     // The counter has the same value again, and it means something else.
-    let again = ann.sends(ann.id, "another", "message");
+    let again = ann.send_message(ann.id, "another", "message");
     assert_eq!(again, other);
     for state in 0..=known + 1 {
-        assert_eq!(ann.changes(state).json()["code"], "cannot_calculate_changes", "{state}");
+        assert_eq!(changes(&mut ann, state).json()["code"], "cannot_calculate_changes", "{state}");
     }
     let mut follower = Follower::of(&ann);
     follower.last = Some(known);
-    let mut wire = follower.open(server.address).expect("it is opened");
-    let heard = follower.hear(&mut wire, &mut String::new()).expect("it says something");
-    assert_eq!(heard, ["reset", "unread"]);
-    assert_eq!(ann.changes(follower.last.expect("it has one")).status, 200);
-    drop(wire);
+    let mut stream = follower.open(server.address).expect("it is opened");
+    let events = [(); 2].map(|()| follower.read(&mut stream).expect("an event"));
+    assert_eq!(events, ["reset", "unread"]);
+    assert_eq!(changes(&mut ann, follower.last.expect("it has one")).status, 200);
+    drop(stream);
     server.stop();
     place.is_whole();
 }
 
-impl User {
-    fn changes(&mut self, since: i64) -> Answer {
-        let path = format!("/v1/changes?since={since}");
-        self.call("GET", &path, &Value::Null).expect("an answer")
-    }
+fn changes(user: &mut User, since: i64) -> Response {
+    let path = format!("/v1/changes?since={since}");
+    user.call("GET", &path, &Value::Null).expect("an answer")
 }
 
 #[test]
@@ -189,17 +186,17 @@ fn a_restore_while_the_server_runs_is_refused() {
     let server = place.serve();
     let mut ann = server.user("ann");
     place.run(&["backup", "today.db"]).ok();
-    let id = ann.sends(ann.id, "after", "the backup");
+    let id = ann.send_message(ann.id, "after", "the backup");
     let files = place.files();
     let error = place.run(&["restore", "today.db"]).failed(1);
     assert!(error.contains("another server is using data/postroom.db"), "{error}");
     assert_eq!(place.files(), files);
     assert_eq!(ann.inbox(), [id]);
-    ann.sends(ann.id, "and it", "goes on");
+    ann.send_message(ann.id, "and it", "goes on");
     server.is_unharmed();
     server.stop();
     let server = place.serve();
-    ann.at(server.address);
+    ann.connect_to(server.address);
     assert_eq!(ann.inbox().len(), 2);
 }
 
@@ -212,7 +209,7 @@ fn what_is_no_whole_backup_is_refused_and_nothing_changes() {
     let server = place.serve();
     let mut ann = server.user("ann");
     for number in 0..50 {
-        ann.sends(ann.id, "a message", &format!("{number} {}", "text ".repeat(200)));
+        ann.send_message(ann.id, "a message", &format!("{number} {}", "text ".repeat(200)));
     }
     server.stop();
     place.run(&["backup", "good.db"]).ok();
@@ -248,7 +245,7 @@ fn what_is_no_whole_backup_is_refused_and_nothing_changes() {
     assert_eq!(place.files(), files);
 
     let server = place.serve();
-    ann.at(server.address);
+    ann.connect_to(server.address);
     assert_eq!(ann.inbox().len(), 50);
 }
 
@@ -277,7 +274,7 @@ fn a_restore_that_is_killed_leaves_one_of_the_two_databases() {
     let place = Place::new();
     let server = place.serve();
     let mut ann = server.user("ann");
-    let id = ann.sends(ann.id, "before", "the backup");
+    let id = ann.send_message(ann.id, "before", "the backup");
     place.run(&["backup", "today.db"]).ok();
     server.stop();
     let shim = place.path("shim.so");
@@ -289,7 +286,7 @@ fn a_restore_that_is_killed_leaves_one_of_the_two_databases() {
         command.env("LD_PRELOAD", &shim).env("FAULT_KILL_AT_STEP", (steps + 1).to_string());
         let status = command.stdout(Stdio::null()).status().unwrap();
         let server = place.serve();
-        ann.at(server.address);
+        ann.connect_to(server.address);
         ann.login(PASSWORD);
         assert_eq!(ann.inbox(), [id], "killed at step {steps}");
         server.stop();

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use testing::{Client, PASSWORD, TIMEOUT, User, get};
 
-use crate::client::{PASSWORD, PATIENCE, User, Wire, get, request};
 use crate::support::{Place, finish, until};
 
 /// How long an operator's command may take to reach a server that runs.
@@ -129,7 +129,7 @@ fn an_account_is_made_listed_changed_disabled_and_enabled() {
     assert_eq!(ann.send(2, "", "").unwrap().status, 403);
     assert_eq!(place.run(&["user", "enable", "björk"]).ok(), "björk is enabled\n");
     carl.login(PASSWORD);
-    assert_eq!(ann.sends(2, "", ""), 1);
+    assert_eq!(ann.send_message(2, "", ""), 1);
     assert_eq!(carl.inbox(), [1]);
     server.is_unharmed();
 }
@@ -139,7 +139,7 @@ fn a_running_server_follows_the_operator_within_5_seconds() {
     let place = Place::new();
     let server = place.serve();
     let [mut ann, mut bob, mut eve] = ["ann", "bob", "eve"].map(|name| server.user(name));
-    let id = eve.sends(ann.id, "before", "that");
+    let id = eve.send_message(ann.id, "before", "that");
     for user in [&mut ann, &mut bob, &mut eve] {
         assert!(user.is_logged_in());
     }
@@ -174,13 +174,12 @@ fn a_token_is_made_listed_and_revoked() {
     let error = add(&["--scopes", "everything"]).failed(1);
     assert!(error.starts_with("error: scopes: each must be messages:read"), "{error}");
 
-    let bearer = format!("Bearer {token}");
-    let list = "/messages/unread_per_receiver";
-    let asked = || {
-        let asked = request("GET", list, &[("Authorization", &bearer)], "");
-        Wire::open(server.address).ask(asked).expect("an answer").status
+    let client = Client::new(server.address);
+    let status = || {
+        let request = client.request("GET", "/messages/unread_per_receiver").bearer(token);
+        request.wait().expect("an answer").status
     };
-    assert_eq!(asked(), 200);
+    assert_eq!(status(), 200);
     let rows = place.run(&["token", "list", "ann"]).ok();
     let rows: Vec<Vec<_>> = rows.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!(rows.len(), 2, "{rows:?}");
@@ -191,7 +190,7 @@ fn a_token_is_made_listed_and_revoked() {
 
     let revoked = place.run(&["token", "revoke", "ann", rows[1][0]]).ok();
     assert_eq!(revoked, format!("token {} is revoked\n", rows[1][0]));
-    until(REACH, "it holds no more", || asked() == 401);
+    until(REACH, "it holds no more", || status() == 401);
     let error = place.run(&["token", "revoke", "ann", rows[1][0]]).failed(1);
     assert_eq!(error, format!("error: ann has no token {}\n", rows[1][0]));
     for arguments in [&["token", "list", "bob"][..], &["token", "add", "bob", "--name", "a"]] {
@@ -205,7 +204,7 @@ fn an_account_is_erased_only_where_it_is_meant() {
     let place = Place::new();
     let server = place.serve();
     let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name));
-    let id = ann.sends(bob.id, "a farewell", "");
+    let id = ann.send_message(bob.id, "a farewell", "");
 
     let error = place.run(&["user", "erase", "ann"]).failed(2);
     assert_eq!(error, "error: this erases ann for good; add --yes to do it\n");
@@ -240,7 +239,7 @@ fn a_migration_is_done_once_and_can_be_asked_for_again() {
     let server = place.serve();
     let mut ann = server.user("ann");
     assert_eq!(place.run(&["migrate"]).ok(), again);
-    assert_eq!(ann.sends(ann.id, "still", "here"), 1);
+    assert_eq!(ann.send_message(ann.id, "still", "here"), 1);
     assert!(!place.files().iter().any(|name| name.contains("before")), "{:?}", place.files());
     server.is_unharmed();
 }
@@ -257,7 +256,7 @@ fn a_check_finds_what_is_damaged() {
     let server = place.serve();
     let mut ann = server.user("ann");
     for _ in 0..200 {
-        ann.sends(ann.id, "a message", &"text ".repeat(100));
+        ann.send_message(ann.id, "a message", &"text ".repeat(100));
     }
     // Beside a server that runs, too.
     place.is_whole();
@@ -295,7 +294,7 @@ fn what_the_server_keeps_is_for_its_owner_only() {
     command.env("POSTROOM_LISTEN", "127.0.0.1:0").env("POSTROOM_DATA_DIR", "data");
     let server = place.serve_by(command);
     let mut ann = server.user("ann");
-    ann.sends(ann.id, "a", "b");
+    ann.send_message(ann.id, "a", "b");
     let backup = ["-c", "umask 000; exec \"$0\" backup data/copy.db"];
     let mut command = Command::new("/bin/sh");
     command.args(backup).arg(env!("CARGO_BIN_EXE_postroom")).env_clear();
@@ -354,7 +353,7 @@ fn nobody_needs_to_read_what_it_prints() {
         let mut child = Guard(command.spawn().unwrap());
         drop(child.0.stderr.take());
         let id = child.0.id();
-        until(PATIENCE, "it listens", || listening(id).is_some());
+        until(TIMEOUT, "it listens", || listening(id).is_some());
         let address = format!("127.0.0.1:{}", listening(id).unwrap()).parse().unwrap();
         let mut ann = User::visitor(address, &format!("ann-{gone}"));
         let account = serde_json::json!({
@@ -363,7 +362,7 @@ fn nobody_needs_to_read_what_it_prints() {
         ann.call("POST", "/users/register", &account).unwrap().ok();
         assert_eq!(ann.try_login("wrong").status, 401);
         ann.login(PASSWORD);
-        ann.sends(ann.id, "nobody", "reads the log");
+        ann.send_message(ann.id, "nobody", "reads the log");
         assert_eq!(get(address, "/readyz").status, 200);
         let id = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
         rustix::process::kill_process(id, Signal::TERM).unwrap();

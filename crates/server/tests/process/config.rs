@@ -3,8 +3,8 @@
 use std::fs;
 
 use serde_json::Value;
+use testing::get;
 
-use crate::client::get;
 use crate::support::Place;
 
 /// The line of `postroom config` for a setting: its value, and where it comes from.
@@ -160,7 +160,7 @@ fn log(place: &Place) -> String {
     let server = place.serve();
     assert_eq!(get(server.address, "/users/token").status, 200);
     let mut ann = server.user("ann");
-    ann.sends(ann.id, "a", "b");
+    ann.send_message(ann.id, "a", "b");
     server.stop()
 }
 

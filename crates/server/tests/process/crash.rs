@@ -7,7 +7,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use crate::client::{End, PATIENCE, User};
+use testing::{Failure, TIMEOUT, User};
+
 use crate::faults::Faulty;
 use crate::support::{Place, Random, Server};
 use crate::traffic::{account, check, people};
@@ -15,9 +16,9 @@ use crate::traffic::{account, check, people};
 /// How often the server is killed, unless `POSTROOM_TEST_KILLS` says otherwise.
 const KILLS: usize = 10;
 const SENDERS: usize = 16;
-const RECEIVERS: usize = 4;
+const RECIPIENTS: usize = 4;
 
-/// A receiver who reads what comes and deletes some of it, and what was acknowledged of that.
+/// A recipient who reads what comes and deletes some of it, and what was acknowledged of that.
 struct Reader {
     user: User,
     read: BTreeSet<i64>,
@@ -32,7 +33,7 @@ impl Reader {
     }
 
     /// Reads the oldest unread message, and deletes every third, until there is no answer.
-    fn read_on(&mut self) -> Result<(), End> {
+    fn read_on(&mut self) -> Result<(), Failure> {
         loop {
             let Some(id) = self.user.list("/messages/unread_per_receiver")?.first().copied() else {
                 continue;
@@ -49,7 +50,7 @@ impl Reader {
 
     /// Asserts that what was acknowledged before the restart holds.
     fn finds_it_as_it_was(&mut self, address: SocketAddr) {
-        self.user.at(address);
+        self.user.connect_to(address);
         assert!(self.user.is_logged_in(), "the session of {} is gone", self.user.name);
         let there: BTreeSet<_> = self.user.inbox().into_iter().collect();
         // Either way is good, but it stays as it was found.
@@ -68,8 +69,8 @@ fn a_kill_loses_nothing_that_was_acknowledged_and_doubles_nothing() {
     let faulty = Faulty::new();
     let place = &faulty.place;
     let server = place.serve();
-    let (mut senders, receivers) = people(&server, SENDERS, RECEIVERS);
-    let mut readers: Vec<_> = receivers.into_iter().map(Reader::new).collect();
+    let (mut senders, recipients) = people(&server, SENDERS, RECIPIENTS);
+    let mut readers: Vec<_> = recipients.into_iter().map(Reader::new).collect();
     server.stop();
 
     let kills = kills();
@@ -77,7 +78,7 @@ fn a_kill_loses_nothing_that_was_acknowledged_and_doubles_nothing() {
     for number in 0..kills {
         let server = faulty.serve();
         for sender in &mut senders {
-            sender.user.at(server.address);
+            sender.user.connect_to(server.address);
             assert!(sender.user.is_logged_in(), "the session of {} is gone", sender.user.name);
         }
         for reader in &mut readers {
@@ -92,17 +93,17 @@ fn a_kill_loses_nothing_that_was_acknowledged_and_doubles_nothing() {
         let progress = 50 + random.below(400);
         let moment = Duration::from_micros(random.next() % 8000);
         thread::scope(|scope| {
-            let (tell, told) = channel();
+            let (tx, rx) = channel();
             for sender in &mut senders {
-                let tell = tell.clone();
+                let tx = tx.clone();
                 // When the server is dead nobody listens any more.
-                scope.spawn(move || sender.send_on(|| tell.send(()).unwrap_or_default()));
+                scope.spawn(move || sender.send_on(|| tx.send(()).unwrap_or_default()));
             }
             for reader in &mut readers {
                 scope.spawn(|| reader.read_on().expect_err("the server is killed"));
             }
             for _ in 0..progress {
-                told.recv_timeout(PATIENCE).expect("messages are acknowledged");
+                rx.recv_timeout(TIMEOUT).expect("messages are acknowledged");
             }
             // Not to await anything: to fall into any part of a commit.
             thread::sleep(moment);
@@ -120,8 +121,8 @@ fn a_kill_loses_nothing_that_was_acknowledged_and_doubles_nothing() {
     }
     let deleted: BTreeSet<_> = readers.iter().flat_map(|reader| reader.deleted.clone()).collect();
     let read: usize = readers.iter().map(|reader| reader.read.len()).sum();
-    let mut receivers: Vec<_> = readers.into_iter().map(|reader| reader.user).collect();
-    let account = account(server.address, &senders, &mut receivers, &deleted);
+    let mut recipients: Vec<_> = readers.into_iter().map(|reader| reader.user).collect();
+    let account = account(server.address, &senders, &mut recipients, &deleted);
     println!(
         "acknowledged {}, lost {}, twice {}, out of order {}, restarts {kills}; read {read}, \
          deleted {}, there without an answer {}",
@@ -159,9 +160,9 @@ fn a_kill_while_it_starts_leaves_a_folder_in_which_it_starts() {
     let mut ann = server.user("ann");
     server.kill();
     let server = place.serve();
-    ann.at(server.address);
+    ann.connect_to(server.address);
     assert!(ann.is_logged_in());
-    assert_eq!(ann.sends(ann.id, "to myself", "it works"), 1);
+    assert_eq!(ann.send_message(ann.id, "to myself", "it works"), 1);
     server.stop();
     place.is_whole();
 }

@@ -5,8 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
+use testing::{Failure, PASSWORD, User, get};
 
-use crate::client::{End, PASSWORD, User, Wire, get, request};
+use crate::raw::{RawConnection, RequestText as _, request_text};
 use crate::support::{Place, Random};
 
 const THREADS: u64 = 4;
@@ -140,8 +141,8 @@ fn mutate(request: &str, random: &mut Random) -> Vec<u8> {
 /// The right requests of every route; what costs a password hash is rare.
 fn right(address: SocketAddr, user: &mut User, spare: &mut User, number: usize) -> Vec<String> {
     // The connections of the group before may be closed by now.
-    user.at(address);
-    spare.at(address);
+    user.connect_to(address);
+    spare.connect_to(address);
     if !spare.is_logged_in() {
         spare.login(PASSWORD);
     }
@@ -151,27 +152,28 @@ fn right(address: SocketAddr, user: &mut User, spare: &mut User, number: usize) 
     let long = "a long text ".repeat(50);
     let write = "/messages/write_message";
     let mut all = vec![
-        user.request("GET", "/users/token", ""),
-        user.request("GET", "/messages/messages_per_receiver", ""),
-        user.request("GET", "/messages/unread_per_receiver", ""),
-        user.request("POST", write, &draft(user.id, "to myself")),
-        user.request("POST", write, &draft(spare.id, "a body, \"quoted\" \u{1f4ee}")),
-        user.request("POST", write, &draft(user.id, &long)),
-        request("GET", "/healthz", &[], ""),
-        request("GET", "/readyz", &[], ""),
-        request("GET", "/metrics", &[], ""),
-        request("GET", "/none?a=b", &[], ""),
+        user.request_text("GET", "/users/token", ""),
+        user.request_text("GET", "/messages/messages_per_receiver", ""),
+        user.request_text("GET", "/messages/unread_per_receiver", ""),
+        user.request_text("POST", write, &draft(user.id, "to myself")),
+        user.request_text("POST", write, &draft(spare.id, "a body, \"quoted\" \u{1f4ee}")),
+        user.request_text("POST", write, &draft(user.id, &long)),
+        request_text("GET", "/healthz", &[], ""),
+        request_text("GET", "/readyz", &[], ""),
+        request_text("GET", "/metrics", &[], ""),
+        request_text("GET", "/none?a=b", &[], ""),
     ];
     for _ in 0..2 {
-        let id = user.sends(user.id, "to be read", "and deleted");
+        let id = user.send_message(user.id, "to be read", "and deleted");
         let body = json!({ "message_id": id }).to_string();
-        all.push(user.request("GET", "/messages/read_message", &body));
-        all.push(user.request("GET", &format!("/messages/read_message?message_id={id}"), ""));
-        all.push(user.request("DELETE", "/messages/delete_message", &body));
+        all.push(user.request_text("GET", "/messages/read_message", &body));
+        all.push(user.request_text("GET", &format!("/messages/read_message?message_id={id}"), ""));
+        all.push(user.request_text("DELETE", "/messages/delete_message", &body));
     }
     let chunks = "7\r\n{\"recei\r\n1\r\nv\r\n0\r\n\r\n";
-    let chunked =
-        user.request("POST", write, "").replace("Content-Length: 0", "Transfer-Encoding: chunked");
+    let chunked = user
+        .request_text("POST", write, "")
+        .replace("Content-Length: 0", "Transfer-Encoding: chunked");
     all.push(chunked + chunks);
     all.extend(all.clone());
     let name = format!("{}-{number}", user.name);
@@ -181,9 +183,9 @@ fn right(address: SocketAddr, user: &mut User, spare: &mut User, number: usize) 
     let visitor =
         [("Cookie", format!("csrftoken={}", user.token)), ("X-CSRFToken", user.token.clone())];
     let visitor = visitor.each_ref().map(|(name, value)| (*name, value.as_str()));
-    all.push(request("POST", "/users/register", &visitor, &account.to_string()));
-    all.push(request("POST", "/users/login", &visitor, &login.to_string()));
-    all.push(spare.request("POST", "/users/logout", ""));
+    all.push(request_text("POST", "/users/register", &visitor, &account.to_string()));
+    all.push(request_text("POST", "/users/login", &visitor, &login.to_string()));
+    all.push(spare.request_text("POST", "/users/logout", ""));
     all
 }
 
@@ -202,21 +204,21 @@ struct Tally {
 fn attack(address: SocketAddr, seed: u64, user: &mut User, spare: &mut User) -> Tally {
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
-    let after = request("GET", "/healthz", &[("Connection", "close")], "");
+    let after = request_text("GET", "/healthz", &[("Connection", "close")], "");
     for group in 0..GROUPS {
         let all = right(address, user, spare, group);
         for number in 0..GROUP {
             let model: &String = random.pick(&all);
             let mutant = mutate(model, &mut random);
-            let mut wire = Wire::open(address);
-            wire.wait_up_to(HANG);
-            wire.send(&mutant);
-            wire.send(&after);
-            wire.finish();
+            let mut connection = RawConnection::open(address);
+            connection.set_timeout(HANG);
+            connection.send(&mutant);
+            connection.send(&after);
+            connection.shut_down_write();
             let named = || format!("{seed}/{group}/{number}: {}", mutant.escape_ascii());
-            let reply = match wire.rest() {
+            let reply = match connection.read_to_end() {
                 Ok(reply) => String::from_utf8_lossy(&reply).into_owned(),
-                Err(End::Silent) => panic!("it hangs after {}", named()),
+                Err(Failure::TimedOut) => panic!("it hangs after {}", named()),
                 Err(end) => panic!("{end:?} after {}", named()),
             };
             assert!(
@@ -231,7 +233,7 @@ fn attack(address: SocketAddr, seed: u64, user: &mut User, spare: &mut User) -> 
             }
         }
         assert_eq!(get(address, "/healthz").status, 200, "after group {group} of seed {seed}");
-        user.at(address);
+        user.connect_to(address);
         assert!(user.is_logged_in(), "after group {group} of seed {seed}");
     }
     tally
@@ -245,8 +247,9 @@ fn thousands_of_requests_that_are_nearly_right_do_no_harm() {
         .with("POSTROOM_BODY_TIMEOUT_SECONDS", "1");
     let server = place.serve();
     let mut bystander = server.user("bystander");
-    let letters: Vec<_> =
-        (0..3).map(|number| bystander.sends(bystander.id, "mine", &number.to_string())).collect();
+    let letters: Vec<_> = (0..3)
+        .map(|number| bystander.send_message(bystander.id, "mine", &number.to_string()))
+        .collect();
     let address = server.address;
     let total = thread::scope(|scope| {
         #[expect(clippy::needless_collect, reason = "all begin before one is waited for")]
@@ -273,7 +276,7 @@ fn thousands_of_requests_that_are_nearly_right_do_no_harm() {
     assert_eq!(all, usize::try_from(THREADS).unwrap() * GROUPS * GROUP);
     // Too many of one kind would mean that the others were hardly tried.
     assert!([total.done, total.refused, total.garbled].iter().all(|part| part * 10 > all));
-    bystander.at(address);
+    bystander.connect_to(address);
     // They may have written to others, and that is all.
     assert_eq!(bystander.unread()[..3], letters);
     for (number, id) in letters.into_iter().enumerate() {

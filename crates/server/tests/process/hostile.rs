@@ -4,8 +4,9 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use serde_json::json;
+use testing::{TIMEOUT, User};
 
-use crate::client::{PATIENCE, User, Wire, request};
+use crate::raw::{RawConnection, RequestText as _, request_text};
 use crate::support::{Place, Random, Server, until};
 
 /// A request that must never be answered where it is hidden in the body of another.
@@ -14,10 +15,10 @@ const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: postroom\r\n\r\n";
 /// Sends bytes and no more, and returns everything that comes back until the connection ends.
 #[track_caller]
 fn reply(server: &Server, bytes: impl AsRef<[u8]>) -> String {
-    let mut wire = Wire::open(server.address);
-    wire.send(bytes);
-    wire.finish();
-    let reply = wire.rest().expect("the server closes the connection");
+    let mut connection = RawConnection::open(server.address);
+    connection.send(bytes);
+    connection.shut_down_write();
+    let reply = connection.read_to_end().expect("the server closes the connection");
     String::from_utf8(reply).expect("the server speaks UTF-8")
 }
 
@@ -32,7 +33,7 @@ fn a_request_cannot_be_smuggled_in_the_body_of_another() {
     let place = Place::new();
     let server = place.serve();
     let ann = server.user("ann");
-    let begin = ann.request("POST", "/messages/write_message", "");
+    let begin = ann.request_text("POST", "/messages/write_message", "");
     let begin = begin.strip_suffix("Content-Length: 0\r\n\r\n").unwrap();
     let length = HIDDEN.len();
     // How the body is framed, and what of it is there before the hidden request.
@@ -82,7 +83,7 @@ fn a_request_cannot_be_smuggled_in_the_body_of_another() {
     }
     // What reads no body must not take it for the next request.
     for (method, path) in [("GET", "/healthz"), ("POST", "/users/logout"), ("GET", "/none")] {
-        let reply = reply(&server, request(method, path, &[], HIDDEN));
+        let reply = reply(&server, request_text(method, path, &[], HIDDEN));
         assert_eq!(statuses(&reply).len(), 1, "{method} {path}: {reply}");
         assert!(!reply.contains("/hidden"), "{method} {path}: {reply}");
     }
@@ -150,9 +151,9 @@ fn an_old_client_is_answered_in_its_own_way() {
     let answer = reply(&server, format!("{once}{once}"));
     assert_eq!(statuses(&answer), [200], "{answer}");
     let kept = "GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
-    let mut wire = Wire::open(server.address);
-    assert_eq!(wire.ask(kept).unwrap().header("connection"), Some("keep-alive"));
-    assert_eq!(wire.ask(kept).unwrap().ok()["status"], "alive");
+    let mut connection = RawConnection::open(server.address);
+    assert_eq!(connection.exchange(kept).unwrap().header("connection"), Some("keep-alive"));
+    assert_eq!(connection.exchange(kept).unwrap().ok()["status"], "alive");
     let chunked = "POST /users/login HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert_eq!(statuses(&reply(&server, chunked)), [400]);
     server.is_unharmed();
@@ -191,10 +192,11 @@ fn an_odd_path_is_no_other_path() {
         "/messages/read_message/1",
     ];
     for path in none {
-        let answer = Wire::open(server.address).ask(ann.request("GET", path, ""));
+        let answer =
+            RawConnection::open(server.address).exchange(ann.request_text("GET", path, ""));
         let answer = answer.unwrap_or_else(|end| panic!("{path}: {end:?}"));
         assert_eq!(answer.status, 404, "{path}");
-        assert!(answer.error().starts_with("there is nothing at /"), "{path}");
+        assert!(answer.error(404).starts_with("there is nothing at /"), "{path}");
         assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
     }
     for query in [
@@ -215,9 +217,11 @@ fn an_odd_path_is_no_other_path() {
         "message_id=1+1",
     ] {
         let path = format!("/messages/read_message?{query}");
-        let answer = Wire::open(server.address).ask(ann.request("GET", &path, "")).unwrap();
+        let answer = RawConnection::open(server.address)
+            .exchange(ann.request_text("GET", &path, ""))
+            .unwrap();
         assert_eq!(answer.status, 400, "{query}: {}", answer.text());
-        assert!(answer.error().starts_with("message_id: "), "{query}: {}", answer.text());
+        assert!(answer.error(400).starts_with("message_id: "), "{query}: {}", answer.text());
     }
     // Targets that are no path.
     for (target, status) in [
@@ -245,24 +249,24 @@ fn requests_that_are_sent_ahead_are_answered_in_their_order() {
         ahead += &match number % 5 {
             0 => {
                 let login = json!({ "username": "ann", "password": format!("wrong {number}") });
-                ann.request("POST", "/users/login", &login.to_string())
+                ann.request_text("POST", "/users/login", &login.to_string())
             }
             1 | 2 => {
                 let draft = json!({ "receiver_id": ann.id, "subject": "", "body": "" });
-                ann.request("POST", "/messages/write_message", &draft.to_string())
+                ann.request_text("POST", "/messages/write_message", &draft.to_string())
             }
-            _ => ann.request("GET", &format!("/none/{number}"), ""),
+            _ => ann.request_text("GET", &format!("/none/{number}"), ""),
         };
     }
-    let mut wire = Wire::open(server.address);
-    wire.send(&ahead);
+    let mut connection = RawConnection::open(server.address);
+    connection.send(&ahead);
     let mut ids = Vec::new();
     for number in 0..50 {
-        let answer = wire.answer().unwrap_or_else(|end| panic!("answer {number}: {end:?}"));
+        let answer = connection.response().unwrap_or_else(|end| panic!("answer {number}: {end:?}"));
         match number % 5 {
             0 => assert_eq!(answer.status, 401, "{number}"),
             1 | 2 => ids.push(answer.ok()["message_id"].as_i64().unwrap()),
-            _ => assert_eq!(answer.error(), format!("there is nothing at /none/{number}")),
+            _ => assert_eq!(answer.error(404), format!("there is nothing at /none/{number}")),
         }
     }
     assert!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
@@ -276,7 +280,7 @@ fn a_client_that_says_it_is_done_gets_its_answers() {
     let server = place.serve();
     let mut ann = server.user("ann");
     let draft = json!({ "receiver_id": ann.id, "subject": "half", "body": "closed" });
-    let send = ann.request("POST", "/messages/write_message", &draft.to_string());
+    let send = ann.request_text("POST", "/messages/write_message", &draft.to_string());
     for number in 0..20 {
         let reply = reply(&server, format!("{send}{send}"));
         assert_eq!(statuses(&reply), [200, 200], "{number}: {reply}");
@@ -287,7 +291,7 @@ fn a_client_that_says_it_is_done_gets_its_answers() {
     assert!(matches!(statuses(&reply)[..], [] | [400]), "{reply}");
     assert_eq!(ann.inbox().len(), 40);
     drop(ann);
-    until(PATIENCE, "they are gone", || server.figure("postroom_connections", "") == 1);
+    until(TIMEOUT, "they are gone", || server.figure("postroom_connections", "") == 1);
     server.is_unharmed();
 }
 
@@ -299,23 +303,23 @@ fn clients_that_vanish_leave_nothing_behind_but_whole_messages() {
     let mut random = Random::new(5);
     let body = "a message that is long enough to be cut anywhere ".repeat(20);
     let draft = json!({ "receiver_id": ann.id, "subject": "vanished", "body": body });
-    let send = ann.request("POST", "/messages/write_message", &draft.to_string());
+    let send = ann.request_text("POST", "/messages/write_message", &draft.to_string());
     let login = json!({ "username": "ann", "password": "wrong and slow" }).to_string();
-    let login = ann.request("POST", "/users/login", &login);
+    let login = ann.request_text("POST", "/users/login", &login);
     let mut whole = 0;
     for number in 0..400 {
-        let mut wire = Wire::open(server.address);
+        let mut connection = RawConnection::open(server.address);
         // All of it and gone before the answer, or some of it.
         let length = if number % 2 == 0 { send.len() } else { random.below(send.len()) };
-        wire.send(&send.as_bytes()[..length]);
+        connection.send(&send.as_bytes()[..length]);
         whole += usize::from(length == send.len());
         if number % 20 == 0 {
-            Wire::open(server.address).send(&login);
+            RawConnection::open(server.address).send(&login);
         }
     }
-    until(PATIENCE, "they are gone", || server.figure("postroom_connections", "") <= 2);
+    until(TIMEOUT, "they are gone", || server.figure("postroom_connections", "") <= 2);
     // What she had may have been idle for too long.
-    ann.at(server.address);
+    ann.connect_to(server.address);
     let there = ann.inbox();
     assert!(there.len() <= whole, "{} of {whole}", there.len());
     for id in there {
@@ -365,17 +369,20 @@ fn odd_bodies_are_refused_with_a_reason() {
             ("POST", "/users/login"),
         ] {
             let start = &body[..body.len().min(40)];
-            let answer = Wire::open(server.address).ask(ann.request(method, path, body)).unwrap();
+            let answer = RawConnection::open(server.address)
+                .exchange(ann.request_text(method, path, body))
+                .unwrap();
             assert_eq!(answer.status, 400, "{method} {path} {start:?}: {}", answer.text());
-            assert!(!answer.error().is_empty());
+            assert!(!answer.error(400).is_empty());
             assert!(answer.body.len() < 500, "{start:?}: {}", answer.text());
         }
     }
     let raw = [b"{\"subject\":\"\xff\xfe\"}".as_slice(), b"\xff\xfe{\0}\0", b"\x1f\x8b\x08\0\0"];
     for body in raw {
-        let head = ann.request("POST", "/messages/write_message", "");
+        let head = ann.request_text("POST", "/messages/write_message", "");
         let head = head.replace("Content-Length: 0", &format!("Content-Length: {}", body.len()));
-        let answer = Wire::open(server.address).ask([head.as_bytes(), body].concat()).unwrap();
+        let answer =
+            RawConnection::open(server.address).exchange([head.as_bytes(), body].concat()).unwrap();
         assert_eq!(answer.status, 400, "{}", answer.text());
     }
     assert!(ann.inbox().is_empty());
@@ -399,7 +406,7 @@ fn a_login_storm_does_not_hold_up_letters() {
             .collect();
         let mut sent = 0;
         while !storm.iter().all(ScopedJoinHandle::is_finished) {
-            ann.sends(ann.id, "in", "the storm");
+            ann.send_message(ann.id, "in", "the storm");
             sent += 1;
             thread::sleep(Duration::from_millis(1));
         }

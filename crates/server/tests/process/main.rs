@@ -6,18 +6,15 @@
 
 mod backup;
 mod cli;
-mod client;
 mod config;
 mod crash;
 mod faults;
-mod follower;
 mod fuzz;
 mod hostile;
 mod limits;
 mod moving;
 mod post;
-#[expect(dead_code, reason = "the tests of the API use the rest of it")]
-mod receiver;
+mod raw;
 mod retries;
 mod secrets;
 mod shutdown;

@@ -8,9 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testing::{Database, shared};
+use testing::{Client, Database, PASSWORD, Response, User, shared};
 
-use crate::client::{Answer, PASSWORD, User, Wire, request};
 use crate::support::{Place, Ran, Server, finish};
 
 /// A place whose database is a file, whatever the others are tested with.
@@ -67,13 +66,13 @@ fn tables(database: &Database) -> usize {
 }
 
 #[track_caller]
-fn id(answer: &Answer) -> i64 {
+fn id(answer: &Response) -> i64 {
     assert_eq!(answer.status, 201, "{}", answer.text());
     answer.json()["id"].as_i64().expect("it has an id")
 }
 
 #[track_caller]
-fn done(answer: &Answer) {
+fn done(answer: &Response) {
     assert!(answer.status < 300, "{}", answer.text());
 }
 
@@ -105,8 +104,8 @@ fn build(place: &Place, server: &Server) -> Town {
     let first = id(&ann.v1("POST", "/messages", "to-all", &all));
     let reply = json!({ "in_reply_to": first, "body": "And to you." });
     let second = id(&bob.v1("POST", "/messages", "a-reply", &reply));
-    ann.sends(bob.id, "", "");
-    let trashed = ann.sends(cat.id, "to the trash", "soon");
+    ann.send_message(bob.id, "", "");
+    let trashed = ann.send_message(cat.id, "to the trash", "soon");
     cat.read(trashed).expect("an answer").ok();
     let mark = |user: &mut User, id: i64, what: Value| {
         done(&user.v1("PATCH", &format!("/messages/{id}"), "", &what));
@@ -124,10 +123,10 @@ fn build(place: &Place, server: &Server) -> Town {
     ));
     done(&eve.v1("DELETE", "/users/me", "", &Value::Null));
     for number in 0..40 {
-        ann.sends(bob.id, &format!("{number}"), &"text ".repeat(number));
+        ann.send_message(bob.id, &format!("{number}"), &"text ".repeat(number));
     }
     // The newest are gone, and their ids with them.
-    let last = bob.sends(ann.id, "gone", "at once");
+    let last = bob.send_message(ann.id, "gone", "at once");
     bob.delete(last).expect("an answer").ok();
     place.run_with("another-long-password", &["user", "add", "fay", "--email", "f@e.org"]).ok();
     place.run(&["user", "disable", "fay"]).ok();
@@ -139,13 +138,13 @@ impl Town {
     /// All that everybody sees.
     fn views(&mut self, server: &Server) -> Vec<(String, String)> {
         let boxes = ["inbox", "archive", "sent", "trash", "all"];
-        let boxes = boxes.map(|name| format!("/messages?box={name}&limit=100"));
+        let boxes = boxes.map(|name| format!("/messages?folder={name}&limit=100"));
         let others =
             ["/messages?starred=true", "/conversations", "/blocks", "/unread", "/users/me"];
         let paths: Vec<_> = boxes.into_iter().chain(others.map(str::to_owned)).collect();
         let mut views = Vec::new();
         for user in &mut self.people {
-            user.at(server.address);
+            user.connect_to(server.address);
             assert!(user.is_logged_in(), "the session of {} holds", user.name);
             for path in &paths {
                 let seen = user.v1("GET", path, "", &Value::Null);
@@ -162,10 +161,8 @@ impl Town {
 
     /// Whoever lived in the old house goes on in the new one.
     fn goes_on(&mut self, server: &Server) {
-        let bearer = format!("Bearer {}", self.token);
-        let by_token = request("GET", "/v1/unread", &[("Authorization", &bearer)], "");
-        let answer = Wire::open(server.address).ask(by_token).expect("an answer");
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        let client = Client::new(server.address);
+        client.request("GET", "/v1/unread").bearer(&self.token).wait().expect("an answer").ok();
         let [ann, bob, cat, dan] = &mut self.people[..] else { unreachable!() };
         let again = ann.v1("POST", "/tokens", "a-token", &token_request());
         assert_eq!(again.header("idempotency-replayed"), Some("true"));
@@ -181,7 +178,7 @@ impl Town {
         assert_eq!(again.id, cat.id);
         assert_eq!(again.try_login("not the password").status, 401);
         assert_eq!(cat.send(dan.id, "are you", "there?").expect("an answer").status, 403);
-        let next = ann.sends(bob.id, "the next", "id");
+        let next = ann.send_message(bob.id, "the next", "id");
         assert_eq!(next, self.last + 1, "no id is given twice, also where the newest are gone");
         self.last = next;
         let fifth = User::register(server.address, "gil");
@@ -245,7 +242,7 @@ fn a_copy_wants_both_servers_stopped_and_an_empty_place() {
     let error = place.run(&there).failed(1);
     assert!(error.contains("another server is using data/postroom.db"), "{error}");
     assert_eq!(tables(&database), 0);
-    ann.sends(ann.id, "it", "goes on");
+    ann.send_message(ann.id, "it", "goes on");
     server.stop();
     copied(&place.run(&there));
 
@@ -328,7 +325,7 @@ fn large_place() -> Place {
     thread::scope(|scope| {
         for user in &mut users {
             let body = "a long text ".repeat(2000);
-            scope.spawn(move || (0..60).map(|_| user.sends(user.id, "to me", &body)).last());
+            scope.spawn(move || (0..60).map(|_| user.send_message(user.id, "to me", &body)).last());
         }
     });
     server.stop();

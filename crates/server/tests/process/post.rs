@@ -1,10 +1,10 @@
 //! E-mail, as an operator sets it up and reads of it in the log.
 
 use db::Db;
+use testing::User;
 use testing::smtp::{Smtp, Turn};
 
-use crate::client::User;
-use crate::support::Place;
+use crate::support::{Place, TWO_HOURS_GO_BY};
 
 const PASSWORD: &str = "canary-smtp-password";
 
@@ -19,13 +19,9 @@ impl Place {
 
     /// Makes all that has happened two hours older.
     fn two_hours_go_by(&self) {
-        let db = Db::open_beside(&self.url(), mail::SCHEMA).expect("it can be opened");
+        let db = Db::open_beside(&self.url(), domain::SCHEMA).expect("it can be opened");
         let write = db.write(|tx| {
-            for statement in [
-                "UPDATE messages SET sent_at = sent_at - 7200000000",
-                "UPDATE sessions SET last_seen_at = last_seen_at - 7200000000",
-                "UPDATE reminders SET waits_since = waits_since - 7200000000",
-            ] {
+            for statement in TWO_HOURS_GO_BY {
                 tx.execute(statement, &[])?;
             }
             Ok::<_, db::Error>(())
@@ -46,8 +42,8 @@ fn an_operator_can_see_whether_mail_can_be_sent() {
 
     let sent = place.run(&["mail", "test", "ann@example.org"]).ok();
     assert_eq!(sent, "the server for e-mail has taken a mail to ann@example.org\n");
-    let heard = smtp.next();
-    assert!(heard.text.expect("there is one").contains("\r\nSubject: A test of Postroom\r\n"));
+    let session = smtp.next();
+    assert!(session.text.expect("there is one").contains("\r\nSubject: A test of Postroom\r\n"));
 
     smtp.plan(&[
         Turn::Answer("RCPT", "550 5.1.1 nobody of that name"),
@@ -71,10 +67,10 @@ fn the_log_tells_of_each_trouble_once_and_names_nobody() {
     let server = place.serve();
     let mut ann = User::register(server.address, "ann");
     let bob = User::register(server.address, "bob");
-    ann.sends(bob.id, "canary-subject", "canary-body");
+    ann.send_message(bob.id, "canary-subject", "canary-body");
     smtp.plan(&[Turn::Answer("RCPT", "550 5.1.1 <bob@example.org>: canary-answer")]);
     place.two_hours_go_by();
-    assert!(!smtp.next().taken);
+    assert!(!smtp.next().accepted);
 
     let words = server.last_words();
     assert_eq!(words.matches("a reminder was refused").count(), 1, "{words}");
@@ -94,16 +90,16 @@ fn a_mail_that_is_on_its_way_does_not_hold_up_the_end_and_comes_again() {
     let server = place.serve();
     let mut ann = User::register(server.address, "ann");
     let bob = User::register(server.address, "bob");
-    ann.sends(bob.id, "hello", "");
+    ann.send_message(bob.id, "hello", "");
     smtp.plan(&[Turn::HangAfterText]);
     place.two_hours_go_by();
-    crate::support::until(crate::client::PATIENCE, "the mail is on its way", || smtp.texts() == 1);
+    crate::support::until(testing::TIMEOUT, "the mail is on its way", || smtp.texts() == 1);
     let words = server.stop();
     assert!(words.contains("stopped"), "{words}");
-    assert!(!smtp.next().taken);
+    assert!(!smtp.next().accepted);
 
     let server = place.serve();
     place.two_hours_go_by();
-    assert!(smtp.next().taken, "it was in doubt");
+    assert!(smtp.next().accepted, "it was in doubt");
     server.stop();
 }

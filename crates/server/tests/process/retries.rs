@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
+use testing::{Response, TIMEOUT, User};
 
-use crate::client::{Answer, PATIENCE, User};
 use crate::support::{Place, Random};
 
 const KILLS: usize = 5;
@@ -17,7 +17,7 @@ const SENDERS: usize = 4;
 /// Somebody who sends a message under each key until it is acknowledged.
 struct Stubborn {
     user: User,
-    receiver: i64,
+    recipient: i64,
     /// What was acknowledged under each key.
     kept: BTreeMap<String, Value>,
     next: usize,
@@ -25,8 +25,8 @@ struct Stubborn {
 }
 
 impl Stubborn {
-    fn new(user: User, receiver: i64) -> Self {
-        Self { user, receiver, kept: BTreeMap::new(), next: 0, retried: 0 }
+    fn new(user: User, recipient: i64) -> Self {
+        Self { user, recipient, kept: BTreeMap::new(), next: 0, retried: 0 }
     }
 
     fn key(&self, number: usize) -> String {
@@ -37,7 +37,7 @@ impl Stubborn {
     fn send_on(&mut self, mut kept: impl FnMut()) {
         loop {
             let key = self.key(self.next);
-            let Ok(answer) = self.user.send_keyed(self.receiver, &key) else { return };
+            let Ok(answer) = self.user.send_keyed(self.recipient, &key) else { return };
             assert_eq!(answer.status, 201, "{}", answer.text());
             self.kept.insert(key, answer.json());
             self.next += 1;
@@ -47,10 +47,10 @@ impl Stubborn {
 
     /// Asks for everything again: what was acknowledged, and what was not answered.
     fn retries_all(&mut self, address: SocketAddr) {
-        self.user.at(address);
+        self.user.connect_to(address);
         for number in 0..=self.next {
             let key = self.key(number);
-            let answer = self.user.send_keyed(self.receiver, &key).expect("an answer");
+            let answer = self.user.send_keyed(self.recipient, &key).expect("an answer");
             assert_eq!(answer.status, 201, "{}", answer.text());
             if let Some(first) = self.kept.get(&key) {
                 assert!(is_replayed(&answer), "{key} was sent twice");
@@ -65,7 +65,7 @@ impl Stubborn {
     }
 }
 
-fn is_replayed(answer: &Answer) -> bool {
+fn is_replayed(answer: &Response) -> bool {
     answer.header("idempotency-replayed") == Some("true")
 }
 
@@ -73,10 +73,10 @@ fn is_replayed(answer: &Answer) -> bool {
 fn a_send_that_is_asked_for_again_after_a_kill_is_the_same_message() {
     let place = Place::new();
     let server = place.serve();
-    let mut receiver = server.user("receiver");
+    let mut recipient = server.user("recipient");
     let senders = server.users((0..SENDERS).map(|number| format!("sender-{number}")));
     let mut senders: Vec<_> =
-        senders.into_iter().map(|user| Stubborn::new(user, receiver.id)).collect();
+        senders.into_iter().map(|user| Stubborn::new(user, recipient.id)).collect();
     server.stop();
 
     let mut random = Random::new(u64::from(std::process::id()));
@@ -85,15 +85,15 @@ fn a_send_that_is_asked_for_again_after_a_kill_is_the_same_message() {
         let progress = 20 + random.below(60);
         let moment = Duration::from_micros(random.next() % 4000);
         thread::scope(|scope| {
-            let (tell, told) = channel();
+            let (tx, rx) = channel();
             for sender in &mut senders {
-                let tell = tell.clone();
-                sender.user.at(server.address);
+                let tx = tx.clone();
+                sender.user.connect_to(server.address);
                 // When the server is dead nobody listens any more.
-                scope.spawn(move || sender.send_on(|| tell.send(()).unwrap_or_default()));
+                scope.spawn(move || sender.send_on(|| tx.send(()).unwrap_or_default()));
             }
             for _ in 0..progress {
-                told.recv_timeout(PATIENCE).expect("messages are acknowledged");
+                rx.recv_timeout(TIMEOUT).expect("messages are acknowledged");
             }
             // Not to await anything: to fall into any part of a commit.
             thread::sleep(moment);
@@ -107,10 +107,10 @@ fn a_send_that_is_asked_for_again_after_a_kill_is_the_same_message() {
     }
 
     let server = place.serve();
-    receiver.at(server.address);
+    recipient.connect_to(server.address);
     let mut there = BTreeMap::new();
-    for id in receiver.inbox() {
-        let body = receiver.read(id).expect("an answer").ok()["body"].clone();
+    for id in recipient.inbox() {
+        let body = recipient.read(id).expect("an answer").ok()["body"].clone();
         let again = there.insert(body.as_str().expect("it is text").to_owned(), id);
         assert_eq!(again, None, "{body} is there twice");
     }

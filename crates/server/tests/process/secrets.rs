@@ -1,8 +1,9 @@
 //! What must stay secret, through a whole story of requests and mistakes, at the loudest log.
 
 use serde_json::json;
+use testing::{Client, Response, User};
 
-use crate::client::{Answer, User, Wire, request};
+use crate::raw::{RawConnection, RequestText as _, request_text};
 use crate::support::Place;
 
 /// The words that must never show, in the order of the story.
@@ -17,7 +18,7 @@ const QUERY: &str = "canary-query";
 const HEADER: &str = "canary-header";
 
 /// The same on /v1, with keys for retries.
-fn story_of_v1(address: std::net::SocketAddr, broken: &[String]) -> Vec<Answer> {
+fn story_of_v1(address: std::net::SocketAddr, broken: &[String]) -> Vec<Response> {
     let bodies = [
         ("/v1/users", json!({ "username": WRONG.repeat(20), "email": FIRST, "password": WEAK })),
         ("/v1/users", json!({ "username": "e", "email": "e@example.org", "password": [FIRST] })),
@@ -28,19 +29,20 @@ fn story_of_v1(address: std::net::SocketAddr, broken: &[String]) -> Vec<Answer> 
     ];
     let bodies = bodies.map(|(path, body)| (path, body.to_string()));
     let broken = broken.iter().map(|body| ("/v1/sessions", body.clone()));
+    let client = Client::new(address);
     let mut said = Vec::new();
     for (path, body) in bodies.into_iter().chain(broken) {
         for kind in ["application/json", HEADER] {
-            let headers = [("Content-Type", kind), ("Idempotency-Key", "key")];
-            let asked = request("POST", path, &headers, &body);
-            said.push(Wire::open(address).ask(asked).expect("an answer"));
+            let request = client.request("POST", path).without_cookies().without_csrf();
+            let request = request.header("content-type", kind).header("idempotency-key", "key");
+            said.push(request.body(body.clone()).wait().expect("an answer"));
         }
     }
     said
 }
 
 /// Many things that go well, and many that go wrong; what was answered to them.
-fn story(place: &Place, address: std::net::SocketAddr) -> (Vec<Answer>, User) {
+fn story(place: &Place, address: std::net::SocketAddr) -> (Vec<Response>, User) {
     let mut said = Vec::new();
     let mut ann = User::visitor(address, "ann");
     let account = |name: &str, password: &str| {
@@ -63,8 +65,8 @@ fn story(place: &Place, address: std::net::SocketAddr) -> (Vec<Answer>, User) {
         (SUBJECT.to_owned(), BODY.repeat(7000)),
         (format!("{SUBJECT}\0"), BODY.to_owned()),
     ] {
-        for receiver in [ann.id, 999] {
-            said.push(ann.send(receiver, &subject, &body).expect("an answer"));
+        for recipient in [ann.id, 999] {
+            said.push(ann.send(recipient, &subject, &body).expect("an answer"));
         }
     }
     // Not as the API has it, each holding something that was meant to be right.
@@ -84,17 +86,15 @@ fn story(place: &Place, address: std::net::SocketAddr) -> (Vec<Answer>, User) {
             ("GET", "/messages/read_message"),
             ("DELETE", "/messages/delete_message"),
         ] {
-            said.push(Wire::open(address).ask(ann.request(method, path, body)).expect("an answer"));
+            let request = ann.request(method, path).body(body.clone());
+            said.push(request.wait().expect("an answer"));
         }
     }
     said.extend(story_of_v1(address, &broken));
     let query = format!("/messages/read_message?message_id={QUERY}&password={FIRST}");
-    said.push(Wire::open(address).ask(ann.request("GET", &query, "")).expect("an answer"));
-    said.push(
-        Wire::open(address)
-            .ask(ann.request("GET", &format!("/healthz?{QUERY}"), ""))
-            .expect("an answer"),
-    );
+    for path in [query, format!("/healthz?{QUERY}")] {
+        said.push(ann.request("GET", &path).wait().expect("an answer"));
+    }
     let cookies = format!("sessionid={HEADER}; csrftoken={HEADER}");
     for headers in [
         &[("Cookie", cookies.as_str()), ("X-CSRFToken", HEADER)][..],
@@ -107,13 +107,15 @@ fn story(place: &Place, address: std::net::SocketAddr) -> (Vec<Answer>, User) {
     ] {
         for (method, path) in [("GET", "/messages/unread_per_receiver"), ("POST", "/users/login")] {
             said.push(
-                Wire::open(address).ask(request(method, path, headers, "")).expect("an answer"),
+                RawConnection::open(address)
+                    .exchange(request_text(method, path, headers, ""))
+                    .expect("an answer"),
             );
         }
     }
     // Cut off, so that there is nobody to tell.
-    let whole = ann.request("POST", "/users/login", &account("ann", FIRST).to_string());
-    Wire::open(address).send(&whole[..whole.len() - 5]);
+    let whole = ann.request_text("POST", "/users/login", &account("ann", FIRST).to_string());
+    RawConnection::open(address).send(&whole[..whole.len() - 5]);
 
     let input = format!("{SECOND}\n");
     let commands = [
@@ -183,7 +185,7 @@ fn whoever_reads_the_database_cannot_log_in_with_it() {
     let account = json!({ "username": "ann", "email": "ann@example.org", "password": FIRST });
     ann.call("POST", "/users/register", &account).unwrap().ok();
     ann.login(FIRST);
-    let id = ann.sends(ann.id, SUBJECT, BODY);
+    let id = ann.send_message(ann.id, SUBJECT, BODY);
     let secret = ann.session.split_once('.').unwrap().1.to_owned();
     // Letters are there to be read; it is how one sees that this test looks at the right place.
     assert!(is_stored(&place, BODY));

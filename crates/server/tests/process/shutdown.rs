@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
+use testing::{Failure, TIMEOUT, User};
 
-use crate::client::{End, PATIENCE, User, Wire, request};
+use crate::raw::{RawConnection, RequestText as _, request_text};
 use crate::support::{Place, Server, until};
 use crate::traffic::{Sender, account, people};
 
@@ -20,21 +21,21 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 fn a_stop_under_load_answers_whatever_was_begun() {
     let place = Place::new();
     let mut server = place.serve();
-    let (mut senders, mut receivers) = people(&server, 16, 2);
+    let (mut senders, mut recipients) = people(&server, 16, 2);
     for signal in [Signal::TERM, Signal::INT] {
         for sender in &mut senders {
-            sender.user.at(server.address);
+            sender.user.connect_to(server.address);
         }
         thread::scope(|scope| {
             // In here, so that a failure ends the senders too.
             let mut server = server;
-            let (tell, told) = channel();
+            let (tx, rx) = channel();
             for sender in &mut senders {
-                let tell = tell.clone();
-                scope.spawn(move || sender.send_on(|| tell.send(()).unwrap_or_default()));
+                let tx = tx.clone();
+                scope.spawn(move || sender.send_on(|| tx.send(()).unwrap_or_default()));
             }
             for _ in 0..300 {
-                told.recv_timeout(PATIENCE).expect("messages are acknowledged");
+                rx.recv_timeout(TIMEOUT).expect("messages are acknowledged");
             }
             server.signal(signal);
             let status = server.ends_within(Duration::from_secs(12));
@@ -43,9 +44,9 @@ fn a_stop_under_load_answers_whatever_was_begun() {
         server = place.serve();
         for Sender { refused, lost, .. } in &senders {
             assert!(refused.is_empty(), "refused: {refused:?}");
-            assert!(lost.iter().all(|(_, end)| *end != End::Cut), "cut off: {lost:?}");
+            assert!(lost.iter().all(|(_, end)| *end != Failure::Truncated), "cut off: {lost:?}");
         }
-        let account = account(server.address, &senders, &mut receivers, &BTreeSet::new());
+        let account = account(server.address, &senders, &mut recipients, &BTreeSet::new());
         account.is_balanced();
         // What got no answer had not been read.
         assert_eq!(account.unanswered, []);
@@ -55,14 +56,14 @@ fn a_stop_under_load_answers_whatever_was_begun() {
 }
 
 /// A message that the server has begun to take: it has asked for the body.
-fn begin(server: &Server, user: &User) -> (Wire, String) {
+fn begin(server: &Server, user: &User) -> (RawConnection, String) {
     let body = json!({ "receiver_id": user.id, "subject": "begun", "body": "before" }).to_string();
-    let whole = user.request("POST", "/messages/write_message", &body);
+    let whole = user.request_text("POST", "/messages/write_message", &body);
     let head = whole.strip_suffix(&format!("\r\n{body}")).expect("it ends with its body");
-    let mut wire = Wire::open(server.address);
-    let asked = wire.ask(format!("{head}Expect: 100-continue\r\n\r\n"));
+    let mut connection = RawConnection::open(server.address);
+    let asked = connection.exchange(format!("{head}Expect: 100-continue\r\n\r\n"));
     assert_eq!(asked.map(|answer| answer.status), Ok(100));
-    (wire, body)
+    (connection, body)
 }
 
 /// Whether the server has taken everything that was sent to it from this port.
@@ -85,34 +86,34 @@ fn a_stop_waits_for_what_was_begun_and_takes_nothing_new() {
     let (mut begun, body) = begin(&server, &ann);
     let idle: Vec<_> = (0..20)
         .map(|_| {
-            let mut wire = Wire::open(server.address);
-            wire.ask(request("GET", "/healthz", &[], "")).expect("an answer");
-            wire
+            let mut connection = RawConnection::open(server.address);
+            connection.exchange(request_text("GET", "/healthz", &[], "")).expect("an answer");
+            connection
         })
         .collect();
-    let mut half = Wire::open(server.address);
+    let mut half = RawConnection::open(server.address);
     half.send("GET /readyz HTTP/1.1\r\n");
-    until(PATIENCE, "the head is read as far as it goes", || has_read(&server, half.port()));
+    until(TIMEOUT, "the head is read as far as it goes", || has_read(&server, half.port()));
 
     server.signal(Signal::TERM);
-    for mut wire in idle {
-        assert!(wire.is_closed(), "an idle connection stays open");
+    for mut connection in idle {
+        assert!(connection.is_closed(), "an idle connection stays open");
     }
-    until(PATIENCE, "nobody listens", || Wire::try_open(server.address).is_err());
-    let answer = half.ask("Host: postroom\r\n\r\n").unwrap();
-    assert_eq!((answer.status, answer.error()), (503, "the server is stopping".to_owned()));
+    until(TIMEOUT, "nobody listens", || RawConnection::try_open(server.address).is_err());
+    let answer = half.exchange("Host: postroom\r\n\r\n").unwrap();
+    assert_eq!(answer.error(503), "the server is stopping");
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(half.is_closed());
 
     assert!(server.runs());
-    let answer = begun.ask(body).unwrap();
+    let answer = begun.exchange(body).unwrap();
     assert_eq!(answer.header("connection"), Some("close"));
     let id = answer.ok()["message_id"].clone();
     assert!(begun.is_closed());
     assert_eq!(server.ends_within(AT_ONCE).code(), Some(0), "{}", server.log());
 
     let server = place.serve();
-    ann.at(server.address);
+    ann.connect_to(server.address);
     assert_eq!(ann.inbox(), [id.as_i64().unwrap()]);
 }
 
@@ -121,14 +122,17 @@ fn idle_connections_do_not_hold_up_the_stop() {
     let place = Place::new();
     for signal in [Signal::TERM, Signal::INT] {
         let mut server = place.serve();
-        let mut idle: Vec<_> = (0..200).map(|_| Wire::open(server.address)).collect();
+        let mut idle: Vec<_> = (0..200).map(|_| RawConnection::open(server.address)).collect();
         // Half of them have had an answer, half of them have never asked.
-        for wire in &mut idle[..100] {
-            assert_eq!(wire.ask(request("GET", "/healthz", &[], "")).unwrap().status, 200);
+        for connection in &mut idle[..100] {
+            assert_eq!(
+                connection.exchange(request_text("GET", "/healthz", &[], "")).unwrap().status,
+                200
+            );
         }
         server.signal(signal);
         assert_eq!(server.ends_within(AT_ONCE).code(), Some(0), "{}", server.log());
-        assert!(idle.iter_mut().all(Wire::is_closed));
+        assert!(idle.iter_mut().all(RawConnection::is_closed));
         assert!(server.log().contains("stopped"), "{}", server.log());
     }
 }
@@ -140,17 +144,17 @@ fn a_second_signal_ends_it_at_once() {
     let mut ann = server.user("ann");
     let (mut begun, body) = begin(&server, &ann);
     server.signal(Signal::TERM);
-    until(PATIENCE, "it is stopping", || server.log().contains("stopping"));
+    until(TIMEOUT, "it is stopping", || server.log().contains("stopping"));
     assert!(server.runs());
     let asked = Instant::now();
     server.signal(Signal::TERM);
     assert_eq!(server.ends_within(AT_ONCE).code(), Some(1), "{}", server.log());
     assert!(asked.elapsed() < AT_ONCE);
     assert!(server.log().contains("requests in flight were dropped"), "{}", server.log());
-    assert!(begun.ask(body).is_err());
+    assert!(begun.exchange(body).is_err());
 
     let server = place.serve();
-    ann.at(server.address);
+    ann.connect_to(server.address);
     assert!(ann.inbox().is_empty());
 }
 
@@ -166,6 +170,6 @@ fn a_request_that_does_not_end_is_dropped_at_the_deadline() {
     assert!(server.log().contains("requests in flight were dropped"), "{}", server.log());
 
     let server = place.serve();
-    ann.at(server.address);
+    ann.connect_to(server.address);
     assert!(ann.inbox().is_empty());
 }

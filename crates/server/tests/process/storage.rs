@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
+use testing::{PASSWORD, TIMEOUT, User, get};
 
-use crate::client::{PASSWORD, PATIENCE, User, get};
 use crate::faults::Faulty;
 use crate::support::{Place, until};
 use crate::traffic::{Sender, account, people};
@@ -37,7 +37,7 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_the_server_ends() {
     }
     let faulty = Faulty::new();
     let mut server = faulty.serve();
-    let (mut senders, mut receivers) = people(&server, 8, 2);
+    let (mut senders, mut recipients) = people(&server, 8, 2);
     send(&mut senders, 20);
     assert_eq!(kept(&senders), 8 * 20);
 
@@ -56,7 +56,7 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_the_server_ends() {
 
     faulty.heal();
     let server = faulty.serve();
-    let account = account(server.address, &senders, &mut receivers, &BTreeSet::new());
+    let account = account(server.address, &senders, &mut recipients, &BTreeSet::new());
     assert_eq!(account.lost.len() + account.twice.len() + account.disordered.len(), 0);
     assert_eq!(account.acknowledged, 8 * 20);
     server.stop();
@@ -70,17 +70,17 @@ fn a_failed_sync_of_the_database_itself_ends_the_server_too() {
     }
     let faulty = Faulty::new();
     let mut server = faulty.serve();
-    let (mut senders, mut receivers) = people(&server, 2, 1);
+    let (mut senders, mut recipients) = people(&server, 2, 1);
     // What is written back later was acknowledged long ago: it must be in the log still.
     faulty.fail("sync postroom.db");
     send(&mut senders, 5);
-    assert_eq!(server.ends_within(PATIENCE).code(), Some(1));
+    assert_eq!(server.ends_within(TIMEOUT).code(), Some(1));
     let log = server.log();
     assert_eq!(log.matches("disk I/O error").count(), 1, "{log}");
 
     faulty.heal();
     let server = faulty.serve();
-    let account = account(server.address, &senders, &mut receivers, &BTreeSet::new());
+    let account = account(server.address, &senders, &mut recipients, &BTreeSet::new());
     assert_eq!(account.lost.len() + account.twice.len() + account.disordered.len(), 0);
     server.stop();
     faulty.place.is_whole();
@@ -93,10 +93,10 @@ fn a_full_disk_refuses_writes_and_nothing_else_and_passes_by_itself() {
     }
     let faulty = Faulty::new();
     let mut server = faulty.serve();
-    let (mut senders, mut receivers) = people(&server, 4, 2);
+    let (mut senders, mut recipients) = people(&server, 4, 2);
     send(&mut senders, 10);
-    let old = receivers[0].inbox();
-    receivers[0].read(old[0]).unwrap().ok();
+    let old = recipients[0].inbox();
+    recipients[0].read(old[0]).unwrap().ok();
 
     faulty.fail("write -wal write postroom.db");
     send(&mut senders, 5);
@@ -104,19 +104,19 @@ fn a_full_disk_refuses_writes_and_nothing_else_and_passes_by_itself() {
     let answer = senders[0].send().unwrap();
     assert_eq!(answer.status, 507, "{}", answer.text());
     assert!(answer.header("retry-after").is_some_and(|wait| wait.parse::<u32>().is_ok()));
-    assert_eq!(answer.error(), "the server has no space left");
+    assert_eq!(answer.error(507), "the server has no space left");
     assert!(answer.json()["request_id"].is_string());
     for sender in &senders {
         assert!(sender.refused.iter().all(|(_, status)| *status == 507), "{:?}", sender.refused);
         assert!(sender.lost.is_empty(), "{:?}", sender.lost);
     }
     // It cannot be marked as read, but it can be read.
-    assert_eq!(receivers[0].read(old[1]).unwrap().ok()["message_id"], old[1]);
-    assert_eq!(receivers[0].delete(old[1]).unwrap().status, 507);
-    assert_eq!(receivers[0].try_login(PASSWORD).status, 507);
-    assert_eq!(receivers[0].read(old[0]).unwrap().ok()["message_id"], old[0]);
-    assert_eq!(receivers[0].inbox(), old);
-    assert_eq!(receivers[0].unread(), old[1..]);
+    assert_eq!(recipients[0].read(old[1]).unwrap().ok()["message_id"], old[1]);
+    assert_eq!(recipients[0].delete(old[1]).unwrap().status, 507);
+    assert_eq!(recipients[0].try_login(PASSWORD).status, 507);
+    assert_eq!(recipients[0].read(old[0]).unwrap().ok()["message_id"], old[0]);
+    assert_eq!(recipients[0].inbox(), old);
+    assert_eq!(recipients[0].unread(), old[1..]);
     for path in ["/healthz", "/readyz", "/users/token"] {
         assert_eq!(get(server.address, path).status, 200, "{path}");
     }
@@ -128,8 +128,8 @@ fn a_full_disk_refuses_writes_and_nothing_else_and_passes_by_itself() {
     });
     send(&mut senders, 5);
     assert_eq!(kept(&senders), 4 * 10 + 1 + 4 * 5);
-    assert_eq!(receivers[0].read(old[1]).unwrap().ok()["message_id"], old[1]);
-    let account = account(server.address, &senders, &mut receivers, &BTreeSet::new());
+    assert_eq!(recipients[0].read(old[1]).unwrap().ok()["message_id"], old[1]);
+    let account = account(server.address, &senders, &mut recipients, &BTreeSet::new());
     account.is_balanced();
     assert_eq!(account.found, account.acknowledged);
     let log = server.stop();
@@ -147,12 +147,12 @@ fn a_second_server_in_the_same_folder_is_refused_and_the_first_goes_on() {
     let mut ann = server.user("ann");
     let error = place.run(&[]).failed(1);
     assert!(error.contains("another server is using data/postroom.db"), "{error}");
-    assert_eq!(ann.sends(ann.id, "still", "here"), 1);
+    assert_eq!(ann.send_message(ann.id, "still", "here"), 1);
     let log = server.stop();
     assert!(!log.contains("ERROR"), "{log}");
     // Its lock went with it.
     let server = place.serve();
-    ann.at(server.address);
+    ann.connect_to(server.address);
     assert_eq!(ann.inbox(), [1]);
 }
 
@@ -182,7 +182,7 @@ fn an_account_made_beside_a_running_server_can_log_in_there() {
     assert_eq!(robot.id, 4);
     let twice = json!({ "username": "ROBOT", "email": "r@example.org", "password": PASSWORD });
     let answer = robot.call("POST", "/users/register", &twice);
-    assert_eq!(answer.map(|answer| (answer.status, answer.error())), Ok((400, taken())));
+    assert_eq!(answer.expect("an answer").error(400), taken());
     server.is_unharmed();
 }
 

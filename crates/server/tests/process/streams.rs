@@ -8,27 +8,23 @@ use std::thread;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use testing::{Failure, Follower, Goal, TIMEOUT, User};
 
-use crate::client::{End, PATIENCE, User};
-use crate::follower::{Follower, Goal};
 use crate::support::{Place, until};
 
 const KILLS: usize = 5;
 const FOLLOWERS: usize = 4;
 
 /// Sends to bob, and as bob marks and deletes what came, until there is no answer.
-fn work(ann: &mut User, bob: &mut User, done: &AtomicUsize) -> Result<(), End> {
+fn work(ann: &mut User, bob: &mut User, done: &AtomicUsize) -> Result<(), Failure> {
     loop {
         let number = done.fetch_add(1, SeqCst);
         ann.send(bob.id, "hello", &format!("number {number}"))?.ok();
         let inbox = bob.list("/messages/messages_per_receiver")?;
         let Some(id) = inbox.get(number % inbox.len().max(1)) else { continue };
         let path = format!("/v1/messages/{id}");
-        let mut mark = |marks: Value| {
-            let json = [("Content-Type", "application/json")];
-            let request = bob.request_with(&json, "PATCH", &path, &marks.to_string());
-            bob.exchange(&request).map(Answered::ok)
-        };
+        let mut mark =
+            |marks: Value| bob.call("PATCH", &path, &marks).map(|answer| drop(answer.ok()));
         match number % 7 {
             0 | 1 => mark(json!({ "read": true }))?,
             2 => mark(json!({ "starred": true, "read": false }))?,
@@ -43,24 +39,13 @@ fn work(ann: &mut User, bob: &mut User, done: &AtomicUsize) -> Result<(), End> {
     }
 }
 
-/// An answer that has to be a success.
-trait Answered {
-    fn ok(self);
-}
-
-impl Answered for crate::client::Answer {
-    fn ok(self) {
-        assert_eq!(self.status, 200, "{}", self.text());
-    }
-}
-
 /// All that a mailbox holds, as its lists show it.
 fn everything(user: &mut User) -> BTreeMap<i64, Value> {
     let mut all = BTreeMap::new();
     for name in ["all", "trash"] {
         let mut cursor = String::new();
         loop {
-            let path = format!("/v1/messages?box={name}&limit=100{cursor}");
+            let path = format!("/v1/messages?folder={name}&limit=100{cursor}");
             let page = user.call("GET", &path, &Value::Null).expect("an answer");
             let page = page.json();
             for item in page["data"].as_array().expect("a list") {
@@ -83,19 +68,18 @@ fn a_stream_outlives_the_time_that_a_request_has_and_says_that_it_lives() {
     let server = place.serve();
     let ann = server.user("ann");
     let mut follower = Follower::of(&ann);
-    let (mut wire, mut text) =
-        (follower.open(server.address).expect("it is opened"), String::new());
+    let mut stream = follower.open(server.address).expect("it is opened");
     let mut pings = 0;
     while pings < 2 {
-        match follower.hear(&mut wire, &mut text) {
-            Ok(names) => pings += names.iter().filter(|name| *name == "ping").count(),
-            Err(end) => assert_eq!(end, End::Silent),
+        match follower.read(&mut stream) {
+            Ok(name) => pings += usize::from(name == "ping"),
+            Err(failure) => assert_eq!(failure, Failure::TimedOut),
         }
     }
     // To stop, it waits for no stream.
     let begun = Instant::now();
     server.stop();
-    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < TIMEOUT / 2, "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -117,25 +101,23 @@ fn a_copy_that_is_kept_by_events_is_the_mailbox_whatever_is_killed() {
             thread::scope(|round| {
                 let (ann, bob, done) = (&mut ann, &mut bob, &done);
                 round.spawn(move || work(ann, bob, done).expect_err("the server is killed"));
-                until(PATIENCE, "there is progress", || done.load(SeqCst) >= enough);
+                until(TIMEOUT, "there is progress", || done.load(SeqCst) >= enough);
                 *address.lock().expect("nobody panicked") = None;
                 server.take().expect("it runs").kill();
             });
             let again = place.serve();
-            ann.at(again.address);
-            bob.at(again.address);
+            ann.connect_to(again.address);
+            bob.connect_to(again.address);
             *address.lock().expect("nobody panicked") = Some(again.address);
             server = Some(again);
         }
-        let counts = bob.call("GET", "/v1/unread", &Value::Null).expect("an answer").json();
-        let state = counts["state"].as_str().and_then(|state| state.parse().ok());
-        goal.set([(bob.id, state.expect("a state is a number"))].into()).expect("it is set once");
+        goal.set([(bob.id, bob.state())].into()).expect("it is set once");
     });
     let there = everything(&mut bob);
     for follower in &followers {
         assert!(follower.copy == there, "{} and {}", follower.copy.len(), there.len());
         assert_eq!((follower.resets, follower.repeated), (0, 0));
-        assert!(follower.came.is_sorted_by(|one, next| one < next), "twice, or out of order");
+        assert!(follower.created.is_sorted_by(|one, next| one < next), "twice, or out of order");
         assert!(follower.opened > KILLS, "it came back each time");
     }
     server.take().expect("it runs").stop();

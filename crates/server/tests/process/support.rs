@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use testing::{Database, Engine, engine};
-
-use crate::client::{PATIENCE, User, get};
+use testing::{Database, Engine, TIMEOUT, User, engine, get};
 
 /// A folder of its own, with settings of its own.
 pub(crate) struct Place {
@@ -168,7 +166,7 @@ pub(crate) fn finish(command: &mut Command, input: &str) -> Ran {
     drop(stdin);
     let out = text(child.stdout.take().expect("it is a pipe"));
     let err = text(child.stderr.take().expect("it is a pipe"));
-    let (Ok(out), Ok(err)) = (out.recv_timeout(3 * PATIENCE), err.recv_timeout(PATIENCE)) else {
+    let (Ok(out), Ok(err)) = (out.recv_timeout(3 * TIMEOUT), err.recv_timeout(TIMEOUT)) else {
         drop(child.kill());
         panic!("{command:?} does not end");
     };
@@ -178,14 +176,14 @@ pub(crate) fn finish(command: &mut Command, input: &str) -> Ran {
 
 /// Reads to the end on a thread, so that a test can stop waiting for it.
 fn text(mut from: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
+    let (tx, rx) = channel();
     thread::spawn(move || {
         let mut text = String::new();
         drop(from.read_to_string(&mut text));
         // The test may have ended.
-        drop(sender.send(text));
+        drop(tx.send(text));
     });
-    receiver
+    rx
 }
 
 /// A running server.
@@ -213,7 +211,7 @@ impl Server {
             drop(out.read_to_string(&mut text));
             drop(end.send(text));
         });
-        let line = first.recv_timeout(PATIENCE).unwrap_or_default();
+        let line = first.recv_timeout(TIMEOUT).unwrap_or_default();
         let address = line.trim_end().strip_prefix("Postroom 0.1.0 listens on http://");
         if let Some(address) = address.and_then(|address| address.parse().ok()) {
             return Ok(Self { address, child, ended, log: log.to_path_buf() });
@@ -267,14 +265,14 @@ impl Server {
     /// Ends it at once, as a power cut ends a process. The kernel keeps what was written.
     pub(crate) fn kill(mut self) {
         self.signal(Signal::KILL);
-        self.ends_within(PATIENCE);
+        self.ends_within(TIMEOUT);
     }
 
     /// Stops it softly and returns its log.
     #[track_caller]
     pub(crate) fn stop(mut self) -> String {
         self.signal(Signal::TERM);
-        let status = self.ends_within(PATIENCE);
+        let status = self.ends_within(TIMEOUT);
         assert_eq!(status.code(), Some(0), "{}", self.log());
         self.log()
     }
@@ -282,7 +280,7 @@ impl Server {
     /// Stops it softly and returns all that it ever said, on either stream.
     pub(crate) fn last_words(self) -> String {
         self.signal(Signal::TERM);
-        let out = self.ended.recv_timeout(PATIENCE).expect("it ends");
+        let out = self.ended.recv_timeout(TIMEOUT).expect("it ends");
         out + &self.log()
     }
 
@@ -331,6 +329,13 @@ impl Drop for Server {
         drop(self.child.wait());
     }
 }
+
+/// Makes all that has happened two hours older, as far as reminders know.
+pub(crate) const TWO_HOURS_GO_BY: [&str; 3] = [
+    "UPDATE messages SET sent_at = sent_at - 7200000000",
+    "UPDATE sessions SET last_seen_at = last_seen_at - 7200000000",
+    "UPDATE reminders SET waiting_since = waiting_since - 7200000000",
+];
 
 /// Waits until a condition of another process holds, which tells nobody when it does.
 #[track_caller]

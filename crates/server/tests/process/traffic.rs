@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::thread;
 
-use crate::client::{Answer, End, User};
+use testing::{Failure, Response, User};
+
 use crate::support::Server;
 
 /// Somebody who sends numbered messages, one after another, and no number twice.
@@ -15,8 +16,8 @@ pub(crate) struct Sender {
     /// What was answered by an error: the number and the status.
     pub refused: Vec<(u64, u16)>,
     /// What was not answered: the number and how the connection ended.
-    pub lost: Vec<(u64, End)>,
-    receivers: Vec<i64>,
+    pub lost: Vec<(u64, Failure)>,
+    recipients: Vec<i64>,
     next: u64,
 }
 
@@ -24,28 +25,28 @@ pub(crate) struct Sender {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept {
     pub number: u64,
-    pub receiver: i64,
+    pub recipient: i64,
     pub id: i64,
 }
 
 impl Sender {
-    pub(crate) fn new(user: User, receivers: &[User]) -> Self {
-        let receivers = receivers.iter().map(|receiver| receiver.id).collect();
-        Self { user, kept: vec![], refused: vec![], lost: vec![], receivers, next: 0 }
+    pub(crate) fn new(user: User, recipients: &[User]) -> Self {
+        let recipients = recipients.iter().map(|recipient| recipient.id).collect();
+        Self { user, kept: vec![], refused: vec![], lost: vec![], recipients, next: 0 }
     }
 
     /// Sends the next message; the answer, or the way in which there was none.
-    pub(crate) fn send(&mut self) -> Result<Answer, End> {
+    pub(crate) fn send(&mut self) -> Result<Response, Failure> {
         let number = self.next;
         self.next += 1;
-        let turn = usize::try_from(number).expect("it is small") % self.receivers.len();
-        let receiver = self.receivers[turn];
+        let turn = usize::try_from(number).expect("it is small") % self.recipients.len();
+        let recipient = self.recipients[turn];
         let (subject, body) = letter(self.user.id, number);
-        let answer = self.user.send(receiver, &subject, &body);
+        let answer = self.user.send(recipient, &subject, &body);
         match &answer {
             Ok(answer) if answer.status == 200 => {
                 let id = answer.json()["message_id"].as_i64().expect("the id is a number");
-                self.kept.push(Kept { number, receiver, id });
+                self.kept.push(Kept { number, recipient, id });
             }
             Ok(answer) => self.refused.push((number, answer.status)),
             Err(end) => self.lost.push((number, *end)),
@@ -73,7 +74,7 @@ fn letter(sender: i64, number: u64) -> (String, String) {
 pub(crate) struct Account {
     pub acknowledged: usize,
     pub found: usize,
-    /// Acknowledged, and not in the receiver's list with the exact text.
+    /// Acknowledged, and not in the recipient's list with the exact text.
     pub lost: Vec<(i64, Kept)>,
     /// Under two ids.
     pub twice: Vec<(i64, u64)>,
@@ -96,22 +97,22 @@ impl Account {
     }
 }
 
-/// Reads everything that the receivers have and compares it with what the senders were told.
-/// What receivers have deleted is not expected, nor allowed.
+/// Reads everything that the recipients have and compares it with what the senders were told.
+/// What recipients have deleted is not expected, nor allowed.
 pub(crate) fn account(
     address: SocketAddr,
     senders: &[Sender],
-    receivers: &mut [User],
+    recipients: &mut [User],
     deleted: &BTreeSet<i64>,
 ) -> Account {
-    let mailboxes = read_all(address, receivers);
+    let mailboxes = read_all(address, recipients);
     let mut ids = BTreeMap::<(i64, u64), Vec<i64>>::new();
     let mut places = BTreeMap::new();
-    for (receiver, mailbox) in &mailboxes {
+    for (recipient, mailbox) in &mailboxes {
         for (id, sender, number) in mailbox {
             assert!(!deleted.contains(id), "{id} was deleted and is there");
             ids.entry((*sender, *number)).or_default().push(*id);
-            places.insert(*id, (*receiver, *sender, *number));
+            places.insert(*id, (*recipient, *sender, *number));
         }
     }
     let mut account = Account { found: places.len(), ..Account::default() };
@@ -120,7 +121,7 @@ pub(crate) fn account(
         let name = sender.user.id;
         account.acknowledged += sender.kept.len();
         for kept in sender.kept.iter().filter(|kept| !deleted.contains(&kept.id)) {
-            if places.get(&kept.id) != Some(&(kept.receiver, name, kept.number)) {
+            if places.get(&kept.id) != Some(&(kept.recipient, name, kept.number)) {
                 account.lost.push((name, *kept));
             }
         }
@@ -146,28 +147,28 @@ pub(crate) fn account(
 }
 
 /// Each mailbox, as the ids, senders and numbers of what is in it; all texts are to the letter.
-fn read_all(address: SocketAddr, receivers: &mut [User]) -> BTreeMap<i64, Vec<(i64, i64, u64)>> {
-    let read = |receiver: &mut User| {
-        receiver.at(address);
-        let ids = receiver.inbox();
+fn read_all(address: SocketAddr, recipients: &mut [User]) -> BTreeMap<i64, Vec<(i64, i64, u64)>> {
+    let read = |recipient: &mut User| {
+        recipient.connect_to(address);
+        let ids = recipient.inbox();
         let messages = ids.into_iter().map(|id| {
-            let (sender, number) = check(receiver, id).expect("an answer");
+            let (sender, number) = check(recipient, id).expect("an answer");
             (id, sender, number)
         });
         messages.collect::<Vec<_>>()
     };
     thread::scope(|scope| {
-        let readers: Vec<_> = receivers
+        let readers: Vec<_> = recipients
             .iter_mut()
-            .map(|receiver| scope.spawn(move || (receiver.id, read(receiver))))
+            .map(|recipient| scope.spawn(move || (recipient.id, read(recipient))))
             .collect();
         readers.into_iter().map(|reader| reader.join().expect("mailboxes are read")).collect()
     })
 }
 
 /// Reads a message and compares it with what was sent; its sender and its number.
-pub(crate) fn check(receiver: &mut User, id: i64) -> Result<(i64, u64), End> {
-    let message = receiver.read(id)?.ok();
+pub(crate) fn check(recipient: &mut User, id: i64) -> Result<(i64, u64), Failure> {
+    let message = recipient.read(id)?.ok();
     let subject = message["subject"].as_str().expect("it is text");
     let (sender, number) = subject.split_once(' ').expect("it is one of ours");
     let sender = sender.parse().expect("it is a number");
@@ -177,18 +178,18 @@ pub(crate) fn check(receiver: &mut User, id: i64) -> Result<(i64, u64), End> {
     assert_eq!(message["message_id"], id);
     assert_eq!(
         (&message["sender_id"], &message["receiver_id"]),
-        (&sender.into(), &receiver.id.into())
+        (&sender.into(), &recipient.id.into())
     );
     Ok((sender, number))
 }
 
-/// So many senders and receivers, registered and logged in.
+/// So many senders and recipients, registered and logged in.
 pub(crate) fn people(
     server: &Server,
     senders: usize,
-    receivers: usize,
+    recipients: usize,
 ) -> (Vec<Sender>, Vec<User>) {
-    let receivers = server.users((0..receivers).map(|number| format!("receiver-{number}")));
+    let recipients = server.users((0..recipients).map(|number| format!("recipient-{number}")));
     let senders = server.users((0..senders).map(|number| format!("sender-{number}")));
-    (senders.into_iter().map(|user| Sender::new(user, &receivers)).collect(), receivers)
+    (senders.into_iter().map(|user| Sender::new(user, &recipients)).collect(), recipients)
 }

@@ -1,4 +1,4 @@
-//! Webhooks from the command line to the receiver: commands, signatures, kills, forbidden ways.
+//! Webhooks from the command line to the recipient: commands, signatures, kills, forbidden ways.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,10 +13,8 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use testing::Database;
+use testing::{Database, PASSWORD, Reply, TIMEOUT, TestEndpoint};
 
-use crate::client::{PASSWORD, PATIENCE};
-use crate::receiver::{Receiver, Reply};
 use crate::support::{Place, until};
 
 const EVENTS: &str = "message.created,message.read,message.destroyed,user.created,user.erased";
@@ -40,7 +38,7 @@ impl Place {
     }
 
     /// The lines of the log, each as its columns.
-    fn told(&self, arguments: &[&str]) -> Vec<Vec<String>> {
+    fn deliveries(&self, arguments: &[&str]) -> Vec<Vec<String>> {
         let log = self.run(&[&["webhook", "log"], arguments].concat()).ok();
         log.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
     }
@@ -99,17 +97,17 @@ fn an_address_that_cannot_be_told_is_refused_when_it_is_added() {
         ("ftp://app.example.org", "it must begin with https://"),
         ("https://", "it must look like"),
         ("https:///path", "it must look like"),
-        ("https://ann:secret@app.example.org", "it must not hold a name or a password"),
+        ("https://ann:secret@app.example.org", "it must not contain a user name or a password"),
         ("https://app.example.org/#top", "it must not have a part after #"),
         ("https://app.example.org:99999", "it must look like"),
         ("https://app.example.org:0", "it must look like"),
         ("https://app.example.org:", "it must look like"),
         ("https://bücher.example", "it must look like"),
         ("https://[fe80::1%25eth0]/", "it must look like"),
-        ("http://app.example.org", "it must be https, or webhook_allow_hosts name"),
-        ("https://127.0.0.1/", "127.0.0.1 is no public address"),
-        ("https://[::ffff:10.0.0.1]/", "::ffff:10.0.0.1 is no public address"),
-        ("https://169.254.169.254/latest", "169.254.169.254 is no public address"),
+        ("http://app.example.org", "it must be https, or webhook_allow_hosts must name"),
+        ("https://127.0.0.1/", "127.0.0.1 is not a public address"),
+        ("https://[::ffff:10.0.0.1]/", "::ffff:10.0.0.1 is not a public address"),
+        ("https://169.254.169.254/latest", "169.254.169.254 is not a public address"),
     ] {
         let error = place.run(&["webhook", "add", url]).failed(2);
         assert!(error.contains(problem), "{url}: {error}");
@@ -129,15 +127,15 @@ fn an_address_that_cannot_be_told_is_refused_when_it_is_added() {
 #[test]
 fn a_test_says_what_came_of_it_and_connects_only_where_it_may() {
     let place = place().with("POSTROOM_WEBHOOK_TIMEOUT_SECONDS", "1");
-    let receiver = Receiver::start();
-    let secret = place.hooks(&receiver.url(), EVENTS);
+    let endpoint = TestEndpoint::start();
+    let secret = place.hooks(&endpoint.url(), EVENTS);
     let said = place.run(&["webhook", "test", "1"]).ok();
     assert!(said.starts_with("webhook 1 answered 200 after "), "{said}");
-    let heard = receiver.hears();
-    assert_eq!(heard.body()["type"], "webhook.test");
-    assert_eq!(heard.body()["data"]["webhook_id"], 1);
-    assert!(heard.is_signed_by(&secret));
-    assert!(!heard.is_signed_by(&place.hooks("https://a.example", EVENTS)));
+    let request = endpoint.next_request();
+    assert_eq!(request.body()["type"], "webhook.test");
+    assert_eq!(request.body()["data"]["webhook_id"], 1);
+    assert!(request.is_signed_by(&secret));
+    assert!(!request.is_signed_by(&place.hooks("https://a.example", EVENTS)));
 
     for (reply, problem) in [
         (Reply::status(500), "webhook 1: 500"),
@@ -145,39 +143,39 @@ fn a_test_says_what_came_of_it_and_connects_only_where_it_may() {
         (Reply::Closes, "webhook 1: no answer"),
         (Reply::Hangs, "webhook 1: no answer in 1 s"),
     ] {
-        receiver.next([reply]);
+        endpoint.next([reply]);
         let error = place.run(&["webhook", "test", "1"]).failed(1);
         assert!(error.contains(problem), "{error}");
     }
     assert!(place.run(&["webhook", "list"]).ok().lines().all(|line| line.ends_with("enabled")));
 
     // What is no longer allowed is refused where it is connected to.
-    let before = receiver.connections();
+    let before = endpoint.connections();
     let forbidden = ["--set", "webhook_allow_hosts=10.0.0.0/8", "webhook", "test", "1"];
     let error = place.run(&forbidden).failed(1);
     assert!(error.contains("it must be https"), "{error}");
-    assert_eq!(receiver.connections(), before);
+    assert_eq!(endpoint.connections(), before);
 }
 
 #[test]
 fn while_a_secret_is_replaced_both_sign_and_neither_is_written_down() {
     let place = place().with("POSTROOM_LOG", "trace");
-    let receiver = Receiver::start();
-    let old = place.hooks(&receiver.url(), "user.created");
+    let endpoint = TestEndpoint::start();
+    let old = place.hooks(&endpoint.url(), "user.created");
     let server = place.serve();
     place.account("ann");
-    let first = receiver.hears();
+    let first = endpoint.next_request();
     assert!(first.is_signed_by(&old));
-    let log = || place.told(&["1"]);
-    until(PATIENCE, "it is written down", || log()[0][4].starts_with("delivered"));
+    let log = || place.deliveries(&["1"]);
+    until(TIMEOUT, "it is written down", || log()[0][4].starts_with("delivered"));
     assert_eq!(log()[0][..2], [first.id(), "user.created"]);
     assert_eq!(log()[0][5..], ["1", "200"]);
 
     let new = last_line(&place.run(&["webhook", "rotate", "1"]).ok());
-    until(PATIENCE, "the server knows", || {
+    until(TIMEOUT, "the server knows", || {
         let replayed = place.run(&["webhook", "replay", "1", first.id()]).ok();
         assert_eq!(replayed, "webhook 1 is told once more\n");
-        let again = receiver.hears();
+        let again = endpoint.next_request();
         assert_eq!((again.id(), &again.text), (first.id(), &first.text));
         assert!(again.is_signed_by(&old));
         again.is_signed_by(&new)
@@ -195,26 +193,27 @@ fn while_a_secret_is_replaced_both_sign_and_neither_is_written_down() {
 #[test]
 fn what_was_given_up_is_told_when_it_is_asked_for() {
     let place = place();
-    let receiver = Receiver::start();
-    place.hooks(&receiver.url(), "user.created");
-    place.run(&["webhook", "add", &receiver.url(), "--events", "user.erased"]).ok();
+    let endpoint = TestEndpoint::start();
+    place.hooks(&endpoint.url(), "user.created");
+    place.run(&["webhook", "add", &endpoint.url(), "--events", "user.erased"]).ok();
     let server = place.serve();
     for name in ["ann", "bob", "cid"] {
         place.account(name);
-        receiver.hears();
+        endpoint.next_request();
     }
-    let delivered = || place.told(&[]).iter().filter(|row| row[4].starts_with("delivered")).count();
-    until(PATIENCE, "it is written down", || delivered() == 3);
-    assert_eq!(place.told(&["--limit", "2"]).len(), 2);
-    assert_eq!(place.told(&["1", "--failed"]).len(), 0);
-    assert_eq!(place.told(&["2"]).len(), 0);
+    let delivered =
+        || place.deliveries(&[]).iter().filter(|row| row[4].starts_with("delivered")).count();
+    until(TIMEOUT, "it is written down", || delivered() == 3);
+    assert_eq!(place.deliveries(&["--limit", "2"]).len(), 2);
+    assert_eq!(place.deliveries(&["1", "--failed"]).len(), 0);
+    assert_eq!(place.deliveries(&["2"]).len(), 0);
     let replay = |arguments: &[&str]| place.run(&[&["webhook", "replay"], arguments].concat());
     assert_eq!(replay(&["1", "--failed"]).ok(), "webhook 1 is told of 0 events once more\n");
     let all = replay(&["1", "--since", "2020-01-01"]).ok();
     assert_eq!(all, "webhook 1 is told of 3 events once more\n");
-    let mut ids: Vec<_> = (0..3).map(|_| receiver.hears().id().to_owned()).collect();
+    let mut ids: Vec<_> = (0..3).map(|_| endpoint.next_request().id().to_owned()).collect();
     ids.sort();
-    let mut logged: Vec<_> = place.told(&[]).into_iter().map(|row| row[0].clone()).collect();
+    let mut logged: Vec<_> = place.deliveries(&[]).into_iter().map(|row| row[0].clone()).collect();
     logged.sort();
     assert_eq!(ids, logged);
     let none = replay(&["2", "--since", "2020-01-01T00:00:00Z"]).ok();
@@ -228,34 +227,34 @@ fn what_was_given_up_is_told_when_it_is_asked_for() {
 #[test]
 fn what_a_killed_server_had_not_told_is_told_by_the_next() {
     let place = place();
-    let receiver = Receiver::start();
-    receiver.always(Reply::Hangs);
-    place.hooks(&receiver.url(), "message.created");
+    let endpoint = TestEndpoint::start();
+    endpoint.always(Reply::Hangs);
+    place.hooks(&endpoint.url(), "message.created");
     let server = place.serve();
     let (mut ann, bob) = (server.user("ann"), server.user("bob"));
-    let sent: Vec<i64> = (0..40).map(|_| ann.sends(bob.id, "a", "b")).collect();
+    let sent: Vec<i64> = (0..40).map(|_| ann.send_message(bob.id, "a", "b")).collect();
     // Some are on their way, and others wait.
-    let hanging = receiver.hears();
+    let hanging = endpoint.next_request();
     server.kill();
-    receiver.always(Reply::status(200));
-    drop(receiver.heard());
+    endpoint.always(Reply::status(200));
+    drop(endpoint.requests());
     let server = place.serve();
-    let mut told = BTreeMap::<i64, String>::new();
-    while told.len() < sent.len() {
-        let heard = receiver.hears();
-        let message = heard.body()["data"]["message_id"].as_i64().expect("it names one");
-        let before = told.insert(message, heard.id().to_owned());
+    let mut delivered = BTreeMap::<i64, String>::new();
+    while delivered.len() < sent.len() {
+        let request = endpoint.next_request();
+        let message = request.body()["data"]["message_id"].as_i64().expect("it names one");
+        let before = delivered.insert(message, request.id().to_owned());
         assert_eq!(before, None, "nothing that was written down is told again");
     }
-    assert_eq!(told.keys().copied().collect::<Vec<_>>(), sent);
-    assert!(told.values().any(|id| id == hanging.id()), "it comes again under its id");
+    assert_eq!(delivered.keys().copied().collect::<Vec<_>>(), sent);
+    assert!(delivered.values().any(|id| id == hanging.id()), "it comes again under its id");
     server.stop();
     place.is_whole();
 }
 
 #[test]
 fn nothing_of_this_machine_is_connected_to_unless_it_is_allowed() {
-    let trap = Receiver::start();
+    let trap = TestEndpoint::start();
     let port = trap.address.port();
     let hosts = [
         "127.1",
@@ -277,7 +276,7 @@ fn nothing_of_this_machine_is_connected_to_unless_it_is_allowed() {
     }
     for id in 1..=hosts.len() {
         let error = place.run(&["webhook", "test", &id.to_string()]).failed(1);
-        let refused = ["is no public address", "there is no host"];
+        let refused = ["is not a public address", "there is no host"];
         assert!(refused.iter().any(|refused| error.contains(refused)), "{error}");
     }
     assert_eq!(trap.connections(), 0);
@@ -289,8 +288,8 @@ fn openssl(folder: &Path, arguments: &str) {
     assert!(made.status.success(), "{arguments}: {}", String::from_utf8_lossy(&made.stderr));
 }
 
-/// Speaks TLS before a receiver, with a certificate for `localhost` by the authority `ours.crt`.
-fn before(receiver: &Receiver, folder: &Path) -> SocketAddr {
+/// Speaks TLS before a recipient, with a certificate for `localhost` by the authority `ours.crt`.
+fn before(endpoint: &TestEndpoint, folder: &Path) -> SocketAddr {
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(folder, &format!("req -x509 {key} -days 2 -subj /CN=ours -keyout o.key -out ours.crt"));
     openssl(folder, &format!("req {key} -subj /CN=a -keyout server.key -out server.csr"));
@@ -307,7 +306,7 @@ fn before(receiver: &Receiver, folder: &Path) -> SocketAddr {
         .with_single_cert(vec![certificate], key);
     let config = Arc::new(config.expect("they belong together"));
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let (address, behind) = (listener.local_addr().expect("it is bound"), receiver.address);
+    let (address, behind) = (listener.local_addr().expect("it is bound"), endpoint.address);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let tls = ServerConnection::new(Arc::clone(&config)).expect("it is configured");
@@ -336,10 +335,10 @@ fn pass(mut tls: StreamOwned<ServerConnection, TcpStream>, behind: SocketAddr) {
 }
 
 #[test]
-fn a_receiver_is_who_its_certificate_says() {
+fn an_endpoint_is_who_its_certificate_says() {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let receiver = Receiver::start();
-    let address = before(&receiver, folder.path());
+    let endpoint = TestEndpoint::start();
+    let address = before(&endpoint, folder.path());
     let place = Place::new().with("POSTROOM_WEBHOOK_ALLOW_HOSTS", "127.0.0.0/8,::1,localhost");
     let authority = folder.path().join("ours.crt");
     let trusting = |id: &str| {
@@ -349,12 +348,12 @@ fn a_receiver_is_who_its_certificate_says() {
     place.hooks(&format!("https://localhost:{}/", address.port()), EVENTS);
     place.hooks(&format!("https://127.0.0.1:{}/", address.port()), EVENTS);
     assert!(trusting("1").ok().starts_with("webhook 1 answered 200"));
-    assert_eq!(receiver.hears().body()["type"], "webhook.test");
+    assert_eq!(endpoint.next_request().body()["type"], "webhook.test");
     let error = place.run(&["webhook", "test", "1"]).failed(1);
     assert!(error.contains("TLS: "), "{error}");
     // Of that authority, and for another name.
     assert!(trusting("2").failed(1).contains("TLS: "));
-    assert_eq!(receiver.heard().len(), 0);
+    assert_eq!(endpoint.requests().len(), 0);
 }
 
 #[test]
@@ -363,8 +362,8 @@ fn what_waits_is_told_after_a_restore_and_in_another_house() {
         return;
     }
     let place = place();
-    let receiver = Receiver::start();
-    let secret = place.hooks(&receiver.url(), "user.created");
+    let endpoint = TestEndpoint::start();
+    let secret = place.hooks(&endpoint.url(), "user.created");
     place.account("ann");
     let backup = place.path("backup.db");
     place.run(&["backup", backup.to_str().expect("it is text")]).ok();
@@ -378,13 +377,13 @@ fn what_waits_is_told_after_a_restore_and_in_another_house() {
         command.env("POSTROOM_DATABASE_URL", house.url());
         command.env("POSTROOM_SECRET_KEY_FILE", "data/secret.key");
         let server = place.serve_by(command);
-        assert!(receiver.hears().is_signed_by(&secret));
+        assert!(endpoint.next_request().is_signed_by(&secret));
         server.stop();
     }
     let server = place.serve();
-    let heard = receiver.hears();
-    assert!(heard.is_signed_by(&secret));
-    assert_eq!(heard.body()["data"]["user_id"], 1);
+    let request = endpoint.next_request();
+    assert!(request.is_signed_by(&secret));
+    assert_eq!(request.body()["data"]["user_id"], 1);
     server.stop();
     place.is_whole();
 }
@@ -392,12 +391,12 @@ fn what_waits_is_told_after_a_restore_and_in_another_house() {
 #[test]
 fn a_server_that_tells_is_stopped_soon() {
     let place = place();
-    let receiver = Receiver::start();
-    receiver.always(Reply::Hangs);
-    place.hooks(&receiver.url(), "user.created");
+    let endpoint = TestEndpoint::start();
+    endpoint.always(Reply::Hangs);
+    place.hooks(&endpoint.url(), "user.created");
     let mut server = place.serve();
     place.account("ann");
-    receiver.hears();
+    endpoint.next_request();
     server.signal(rustix::process::Signal::TERM);
     assert!(server.ends_within(Duration::from_secs(8)).success());
 }

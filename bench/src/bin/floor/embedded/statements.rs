@@ -13,11 +13,11 @@ use crate::views::{Item, MessageView};
 /// What a mailbox says of a message stands in the order of its owner, so that a list is one range.
 ///
 /// The unread are counted up to a message whenever one is read; those above it are all unread. So
-/// the count is one row and the end of a range, and a send writes nothing for it: a counter or an
+/// the count is one row and the end of a range, and a send writes nothing for it: a modseq or an
 /// index of the unread would make each send of the floor dearer, and w1 look better than it is.
 const TABLES: &str = "
     CREATE TABLE message(
-        id INTEGER PRIMARY KEY, sender INTEGER NOT NULL, receiver INTEGER NOT NULL,
+        id INTEGER PRIMARY KEY, sender INTEGER NOT NULL, recipient INTEGER NOT NULL,
         subject TEXT NOT NULL, body TEXT NOT NULL, created INTEGER NOT NULL);
     CREATE TABLE inbox(
         owner INTEGER NOT NULL, id INTEGER NOT NULL, unread INTEGER NOT NULL,
@@ -45,7 +45,7 @@ pub(crate) fn fill(connection: &Connection, fill: Fill) -> Result<()> {
         connection.prepare_cached("INSERT INTO counted VALUES (?, 0, 0)")?.execute([owner])?;
     }
     for i in 0..fill.messages() {
-        let (from, to) = (i64::try_from(fill.sender(i))?, i64::try_from(fill.receiver(i))?);
+        let (from, to) = (i64::try_from(fill.sender(i))?, i64::try_from(fill.recipient(i))?);
         send(connection, from, to, SUBJECT, BODY)?;
     }
     connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
@@ -62,7 +62,7 @@ pub(crate) fn send(
 ) -> rusqlite::Result<i64> {
     connection
         .prepare_cached(
-            "INSERT INTO message(sender, receiver, subject, body, created)
+            "INSERT INTO message(sender, recipient, subject, body, created)
              VALUES (?, ?, ?, ?, unixepoch())",
         )?
         .execute(params![from, to, subject, body])?;

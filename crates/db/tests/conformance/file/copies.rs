@@ -1,4 +1,4 @@
-//! Backup and restore: whole copies under load, and never less than there was.
+//! Backup and restore: complete copies under load, and no loss.
 
 use std::fs;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -37,7 +37,7 @@ fn unprepared(tx: &mut Tx<'_>) -> Result<()> {
 }
 
 #[test]
-fn a_backup_under_load_holds_all_that_was_acknowledged_before_it() {
+fn a_backup_under_load_contains_all_earlier_acknowledged_writes() {
     let fresh = Fresh::new();
     let acknowledged = AtomicUsize::new(0);
     let backup = |round: usize| {
@@ -104,7 +104,7 @@ fn a_backup_that_fails_leaves_nothing() {
 }
 
 #[test]
-fn a_backup_continues_after_one_that_was_killed() {
+fn a_backup_replaces_the_rest_of_a_killed_one() {
     let closed = filled(0, 10);
     let target = closed.in_folder("backup");
     fs::write(closed.in_folder("backup.partial"), "half of it").unwrap();
@@ -114,7 +114,7 @@ fn a_backup_continues_after_one_that_was_killed() {
 }
 
 #[test]
-fn a_restore_takes_the_place_of_the_database_and_keeps_what_was_there() {
+fn a_restore_replaces_the_database_and_keeps_the_previous_one() {
     let (old, new) = (filled(0, 3), filled(10, 15));
     let source = old.in_folder("backup");
     Db::backup(&new.url, &source).unwrap();
@@ -139,7 +139,7 @@ fn a_restore_takes_the_place_of_the_database_and_keeps_what_was_there() {
 }
 
 #[test]
-fn a_restore_where_there_was_no_database_keeps_nothing() {
+fn a_restore_without_a_previous_database_keeps_nothing() {
     let (folder, new) = (tempfile::tempdir().unwrap(), filled(0, 5));
     let place = url(&folder.path().join("postroom.db"));
     let restored = Db::restore(&place, new.path(), SCHEMA, "now", unprepared).unwrap();
@@ -149,7 +149,7 @@ fn a_restore_where_there_was_no_database_keeps_nothing() {
 }
 
 #[test]
-fn a_restored_database_is_private_whatever_the_backup_was() {
+fn a_restored_database_is_private_even_if_the_backup_was_not() {
     for backups in [0o644, 0o400] {
         let (old, new) = (filled(0, 1), filled(0, 5));
         fs::set_permissions(new.path(), fs::Permissions::from_mode(backups)).unwrap();
@@ -170,7 +170,7 @@ fn an_older_backup_is_restored_and_migrated_when_the_server_starts() {
     assert_eq!(now(Db::open(&old.url, &newer).unwrap().read(count)), Ok(5));
 }
 
-/// Asserts that a restore from `source` is refused and changes nothing; the answer is the reason.
+/// Asserts that a restore from `source` is refused and changes nothing. Returns the reason.
 fn refused(old: &Closed, source: &Path) -> Error {
     let (before, bytes) = (files(old.folder.path()), fs::read(old.path()).expect("it is there"));
     let prepare = |_tx: &mut Tx<'_>| panic!("it was prepared");
@@ -181,7 +181,7 @@ fn refused(old: &Closed, source: &Path) -> Error {
 }
 
 #[test]
-fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
+fn an_incomplete_backup_is_refused_and_changes_nothing() {
     let (old, new) = (filled(0, 3), filled(0, 2000));
     let spoilt = old.in_folder("spoilt");
     fs::copy(new.path(), &spoilt).unwrap();
@@ -258,11 +258,11 @@ fn a_restore_never_overwrites_what_an_earlier_one_kept() {
 }
 
 #[test]
-fn a_restore_does_not_cut_off_what_a_command_still_holds_in_the_log() {
+fn a_restore_is_refused_while_a_command_needs_the_log() {
     let fresh = Fresh::new();
     let new = filled(10, 15);
     now(fresh.db.write(add("ann"))).unwrap();
-    // A command reads an old snapshot, so that what follows it cannot be copied back.
+    // A command reads an old snapshot, so that later commits cannot be copied back.
     let command = Db::open_beside(&fresh.url, SCHEMA).unwrap();
     let (db, url, source) = (fresh.db.clone(), fresh.url.clone(), new.path().to_path_buf());
     let error = now(command.read(move |tx| {
@@ -277,10 +277,10 @@ fn a_restore_does_not_cut_off_what_a_command_still_holds_in_the_log() {
 }
 
 #[test]
-fn a_restore_keeps_what_a_killed_server_left_in_its_log() {
+fn a_restore_keeps_the_log_of_a_killed_server() {
     let (fresh, new) = (Fresh::new(), filled(10, 15));
     now(fresh.db.write(add("ann"))).unwrap();
-    // What a kill leaves is what stands there now: the file, and the log with all of it.
+    // A killed server would leave what is there now: the file, and a log with all data.
     let folder = tempfile::tempdir().unwrap();
     let place = url(&folder.path().join("postroom.db"));
     for name in ["postroom.db", "postroom.db-wal"] {
@@ -294,7 +294,7 @@ fn a_restore_keeps_what_a_killed_server_left_in_its_log() {
 }
 
 #[test]
-fn a_damaged_database_is_replaced_and_kept_as_it_is() {
+fn a_damaged_database_is_replaced_and_kept_unchanged() {
     let (folder, new) = (tempfile::tempdir().unwrap(), filled(0, 5));
     let place = url(&folder.path().join("postroom.db"));
     fs::write(file(&place), "Dear diary, ".repeat(1000)).unwrap();
@@ -304,9 +304,9 @@ fn a_damaged_database_is_replaced_and_kept_as_it_is() {
 }
 
 #[test]
-fn the_log_of_a_restore_that_was_killed_is_not_mixed_into_the_next() {
+fn the_log_of_a_killed_restore_does_not_affect_the_next_one() {
     let (old, new) = (filled(0, 3), filled(10, 15));
-    // What a killed restore leaves: a half-made copy with a log, here of another database.
+    // A killed restore leaves an unfinished copy with a log, here that of another database.
     let killed = Fresh::new();
     for number in 0..20 {
         now(killed.db.write(add(format!("killed {number}")))).unwrap();
@@ -319,7 +319,7 @@ fn the_log_of_a_restore_that_was_killed_is_not_mixed_into_the_next() {
 }
 
 #[test]
-fn a_damaged_file_has_problems_and_a_sound_one_has_none() {
+fn the_integrity_check_finds_problems_only_in_a_damaged_file() {
     let closed = filled(0, 2000);
     assert_eq!(Db::integrity(&closed.url), Ok(vec![]));
     spoil(closed.path());

@@ -15,7 +15,7 @@ async fn a_second_server_on_the_same_file_is_refused() {
     let fresh = Fresh::new();
     let path = fresh.path().to_path_buf();
     assert_eq!(Db::open(&fresh.url, SCHEMA).err(), Some(Error::InUse(path.clone())));
-    // Nor may a newer program change the schema under the one that runs.
+    // Nor may a newer program migrate the database of a running one.
     assert_eq!(Db::migrate(&fresh.url, NEWER, 2).err(), Some(Error::InUse(path.clone())));
     assert_eq!(Db::migrate(&fresh.url, SCHEMA, 2).map(|done| done.to), Ok(1), "nothing to do");
     fresh.db.write(add("ann")).await.unwrap();
@@ -25,11 +25,11 @@ async fn a_second_server_on_the_same_file_is_refused() {
 }
 
 #[test]
-fn the_lock_is_let_go_of_even_while_processes_are_being_started() {
+fn the_lock_is_released_even_while_processes_are_being_started() {
     let enough = AtomicBool::new(false);
     let start = || {
         while !enough.load(SeqCst) {
-            // Until it has become another program, it has a copy of every open file.
+            // Between fork and exec, a child process has a copy of every open file.
             Command::new("true").status().expect("it can be started");
         }
     };

@@ -1,4 +1,4 @@
-//! A file that becomes newer is copied first, and what is not ours is left alone.
+//! A file is copied before it is migrated, and files of other programs are left alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::{files, mode, names};
 use crate::migrations::{NEWER, SECOND};
 use crate::{Fresh, SCHEMA, add, count, url};
 
-/// What stands in a database: its steps with the time of each, and its tables.
+/// The contents of a database: its applied steps with their times, and its tables.
 fn state(path: &Path) -> (Vec<(i64, String, i64)>, Vec<String>) {
     let connection = rusqlite::Connection::open(path).expect("the file can be opened");
     let mut steps = connection
@@ -77,13 +77,13 @@ async fn the_file_is_copied_before_it_is_changed() {
 }
 
 #[tokio::test]
-async fn a_copy_of_an_earlier_attempt_is_not_taken_for_one_of_now() {
+async fn a_copy_of_an_earlier_attempt_is_replaced() {
     let failing = Migration { sql: "DROP TABLE nowhere", ..SECOND };
     let fresh = Fresh::new();
     fresh.db.write(add("ann")).await.unwrap();
     fresh.db.close();
     Db::migrate(&fresh.url, &[SCHEMA[0], failing], 2).unwrap_err();
-    // The old program goes on for a week.
+    // The old program continues for a week.
     let again = Db::open(&fresh.url, SCHEMA).unwrap();
     again.write(add("ben")).await.unwrap();
     again.close();
@@ -92,7 +92,7 @@ async fn a_copy_of_an_earlier_attempt_is_not_taken_for_one_of_now() {
 }
 
 #[test]
-fn tables_of_another_program_are_copied_too_before_ours_come_in() {
+fn tables_of_another_program_are_copied_before_ours_are_added() {
     let (_folder, url, path) = nowhere();
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("CREATE TABLE notes (text); INSERT INTO notes VALUES ('keep')").unwrap();
@@ -124,7 +124,7 @@ async fn a_step_that_fails_leaves_the_database_as_it_was() {
 }
 
 #[test]
-fn a_new_database_whose_first_step_failed_can_be_made_again() {
+fn a_new_database_whose_first_step_failed_can_be_migrated_later() {
     let (_folder, url, path) = nowhere();
     let failing = Migration { sql: "CREATE TABLE half (id INTEGER) STRICT; nonsense", ..SCHEMA[0] };
     assert!(matches!(Db::migrate(&url, &[failing], 1), Err(Error::Engine(_))));
@@ -134,7 +134,7 @@ fn a_new_database_whose_first_step_failed_can_be_made_again() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_refused_and_left_alone() {
+fn a_file_that_is_no_database_is_refused_and_not_changed() {
     let (_folder, url, path) = nowhere();
     let text = "Dear diary, ".repeat(1000);
     fs::write(&path, &text).unwrap();

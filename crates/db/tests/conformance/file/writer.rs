@@ -1,4 +1,4 @@
-//! The one writer: writes happen in the order in which they were asked for, and share commits.
+//! The single writer: writes run in the order of their calls, and share commits.
 
 use db::{Error, Tx};
 
@@ -7,14 +7,14 @@ use crate::writes::until_shared;
 use crate::{Fresh, PATIENCE, add, all, asked, close_while_300_wait, count, hold};
 
 #[tokio::test]
-async fn what_a_write_returns_is_that_of_the_run_that_was_committed() {
+async fn a_write_returns_the_result_of_the_run_that_was_committed() {
     until_shared(async |fresh| {
         let go = hold(&fresh.db);
         let mut waiting = Vec::new();
         for number in 0..10 {
             let write = move |tx: &mut Tx<'_>| {
                 add(format!("user {number}"))(tx)?;
-                // The odd ones fail, so that those before them may be run again.
+                // The odd ones fail, so that earlier ones may run again.
                 if number % 2 == 1 { Err(Error::NoRow) } else { count(tx) }
             };
             waiting.push(asked(fresh.db.write(write)).await);
@@ -48,7 +48,7 @@ async fn writes_that_wait_together_share_a_commit() {
 }
 
 #[tokio::test]
-async fn writes_happen_in_the_order_in_which_they_were_asked_for() {
+async fn writes_run_in_the_order_of_their_calls() {
     let fresh = Fresh::new();
     let expected: Vec<_> = (0..1000).map(|number| format!("user {number}")).collect();
     let go = hold(&fresh.db);
@@ -64,7 +64,7 @@ async fn writes_happen_in_the_order_in_which_they_were_asked_for() {
 }
 
 #[tokio::test]
-async fn a_write_for_later_happens_before_those_asked_for_after_it() {
+async fn a_write_for_later_runs_before_later_writes() {
     let fresh = Fresh::new();
     fresh.db.write_later(add("ann")).unwrap();
     fresh.db.write(add("ben")).await.unwrap();
@@ -72,7 +72,7 @@ async fn a_write_for_later_happens_before_those_asked_for_after_it() {
 }
 
 #[tokio::test]
-async fn closing_finishes_what_was_asked_for_and_leaves_it_in_the_one_file() {
+async fn closing_finishes_queued_writes_and_leaves_all_data_in_one_file() {
     let fresh = Fresh::new();
     close_while_300_wait(&fresh).await;
     let alone = fresh.in_folder("alone.db");
@@ -90,7 +90,7 @@ async fn a_writer_that_dies_is_a_failure_of_the_storage() {
     }
     let fresh = Fresh::new();
     let go = hold(&fresh.db);
-    // Its caller has gone, so that the answer is dropped by the writer.
+    // Its caller is gone, so the writer drops the answer.
     drop(asked(fresh.db.write(|_tx| Ok::<_, Error>(Bomb))).await);
     drop(go);
     let failed = tokio::time::timeout(PATIENCE, fresh.db.failed()).await;

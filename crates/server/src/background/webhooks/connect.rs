@@ -1,41 +1,41 @@
-//! The way to an endpoint: what its address may be, and a connection to nothing else.
+//! Connects to endpoints, and to nothing that their addresses may not reach.
 //!
-//! A name is resolved here and the connection goes to what was checked, so that nobody can answer
-//! one thing to the check and another to the connection. How an address is written does not
-//! matter: what the system's resolver makes of it is checked.
+//! A name is resolved here, and the connection goes to the address that was checked, so a name
+//! server cannot answer one with another. The check sees what the system's resolver makes of an
+//! address, however that is written.
 
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::addresses::is_public;
 use crate::config::allowed::Allowed;
 
-/// The address of an endpoint, taken apart.
+/// A parsed endpoint address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     is_https: bool,
     /// In lower case, without the brackets of an address and the dot at the end of a name.
     host: String,
     port: u16,
-    /// What `Host` says.
+    /// The header `Host`.
     pub(super) authority: String,
     pub(super) path: PathAndQuery,
 }
 
 impl Target {
-    /// Takes an address apart.
+    /// Parses an address.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the address.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         const SHAPE: &str = "it must look like https://app.example.org/webhooks";
         if text.contains('#') {
@@ -44,7 +44,7 @@ impl Target {
         let uri = text.parse::<Uri>().map_err(|_invalid| SHAPE)?;
         let authority = uri.authority().ok_or(SHAPE)?;
         if authority.as_str().contains('@') {
-            return Err("it must not hold a name or a password");
+            return Err("it must not contain a user name or a password");
         }
         let is_https = match uri.scheme_str() {
             Some("https") => true,
@@ -70,11 +70,13 @@ impl Target {
     }
 }
 
-/// Who may be connected to.
+type Connection = Either<TcpStream, TlsStream<TcpStream>>;
+
+/// Decides which targets may be connected to.
 #[derive(Clone)]
 pub(crate) struct Guard {
     allowed: Vec<Allowed>,
-    /// Read when it is needed: whom the system trusts is a megabyte.
+    /// Made when it is first needed: the system's certificates take a megabyte.
     tls: Arc<OnceLock<TlsConnector>>,
 }
 
@@ -83,58 +85,58 @@ impl Guard {
         Self { allowed, tls: Arc::default() }
     }
 
-    fn names(&self, host: &str) -> bool {
+    fn allows_name(&self, host: &str) -> bool {
         self.allowed.iter().any(|allowed| matches!(allowed, Allowed::Name(name) if name == host))
     }
 
-    fn holds(&self, address: IpAddr) -> bool {
-        let holds =
-            |allowed: &Allowed| matches!(allowed, Allowed::Network(n) if n.contains(&address));
-        self.allowed.iter().any(holds)
+    fn allows_address(&self, ip: IpAddr) -> bool {
+        self.allowed.iter().any(|allowed| matches!(allowed, Allowed::Network(n) if n.contains(&ip)))
     }
 
-    /// Whether a target can be used at all, as far as that can be told without asking anybody.
+    /// Checks a target as far as possible without a name server.
     ///
     /// # Errors
-    /// Why not.
+    /// Why the target is refused.
     pub(crate) fn allows(&self, target: &Target) -> Result<(), String> {
         let literal = target.host.parse::<IpAddr>().ok();
-        let named = self.names(&target.host) || literal.is_some_and(|ip| self.holds(ip));
-        if !named && !target.is_https {
-            return Err(format!("it must be https, or webhook_allow_hosts name {}", target.host));
+        let allowed =
+            self.allows_name(&target.host) || literal.is_some_and(|ip| self.allows_address(ip));
+        if !allowed && !target.is_https {
+            let host = &target.host;
+            return Err(format!("it must be https, or webhook_allow_hosts must name {host}"));
         }
         match literal {
-            Some(address) if !named => self.check(address),
+            Some(address) if !allowed => self.check(address),
             _ => Ok(()),
         }
     }
 
     fn check(&self, address: IpAddr) -> Result<(), String> {
-        if is_public(address) || self.holds(address) {
+        if is_public(address) || self.allows_address(address) {
             return Ok(());
         }
-        Err(format!("{address} is no public address"))
+        Err(format!("{address} is not a public address"))
     }
 
-    /// The addresses of a target, each of which may be connected to.
+    /// Resolves a target; all of its addresses may be connected to.
     async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, String> {
         self.allows(target)?;
         let found = lookup_host((target.host.as_str(), target.port)).await;
         let found = found.map_err(|_cause| format!("there is no host {}", target.host))?;
         let found: Vec<_> = found.collect();
-        if !self.names(&target.host) {
+        if !self.allows_name(&target.host) {
             found.iter().try_for_each(|address| self.check(address.ip()))?;
         }
         Ok(found)
     }
 
-    /// Connects.
-    pub(super) async fn connect(&self, target: &Target) -> Result<Pin<Box<dyn Stream>>, String> {
+    /// Connects to the first address of a target that accepts.
+    pub(super) async fn connect(&self, target: &Target) -> Result<Connection, String> {
         let mut failed = format!("there is no host {}", target.host);
         for address in self.addresses(target).await? {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
-                    // A request is one write; it must not wait for company.
+                    // A request is one write, which must not wait for more.
                     drop(stream.set_nodelay(true));
                     return self.secured(target, stream).await;
                 }
@@ -144,19 +146,14 @@ impl Guard {
         Err(failed)
     }
 
-    async fn secured(
-        &self,
-        target: &Target,
-        stream: TcpStream,
-    ) -> Result<Pin<Box<dyn Stream>>, String> {
+    async fn secured(&self, target: &Target, stream: TcpStream) -> Result<Connection, String> {
         if !target.is_https {
-            return Ok(Box::pin(stream));
+            return Ok(Either::Left(stream));
         }
         let name = ServerName::try_from(target.host.clone());
         let name = name.map_err(|_invalid| format!("{} has no certificates", target.host))?;
         let connected = self.tls()?.connect(name, stream).await;
-        let stream = connected.map_err(|cause| format!("TLS: {cause}"))?;
-        Ok(Box::pin(stream))
+        connected.map(Either::Right).map_err(|cause| format!("TLS: {cause}"))
     }
 
     fn tls(&self) -> Result<&TlsConnector, String> {
@@ -174,17 +171,28 @@ impl Guard {
     }
 }
 
-/// A connection, in the clear or not.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send {}
-
-impl<S: AsyncRead + AsyncWrite + Send> Stream for S {}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
-    use super::super::addresses::tests::{REFUSED, TAKEN};
     use super::*;
+
+    const REFUSED: &str = "\
+        0.0.0.0 0.255.255.255 10.0.0.1 10.255.255.255 100.64.0.0 100.127.255.255 127.0.0.1 \
+        127.255.255.254 169.254.0.1 169.254.169.254 172.16.0.1 172.31.255.255 192.0.0.1 \
+        192.0.0.170 192.0.2.1 192.31.196.1 192.52.193.1 192.88.99.1 192.168.0.1 \
+        192.168.255.255 192.175.48.1 198.18.0.1 198.19.255.255 198.51.100.7 203.0.113.9 \
+        224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255 :: ::1 ::2 ::127.0.0.1 \
+        ::8.8.8.8 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:8.8.8.8 ::ffff:0:127.0.0.1 \
+        64:ff9b::7f00:1 64:ff9b::808:808 64:ff9b:1::7f00:1 100::1 2001::1 2001:0:7f00:1::1 \
+        2001:2::1 2001:10::1 2001:20::1 2001:db8::1 2001:db8:ffff::1 2002:7f00:1::1 \
+        2002:808:808::1 2620:4f:8000::1 3ffe::1 3fff::1 3fff:fff::1 5f00::1 fc00::1 \
+        fd00:ec2::254 fdff::1 fe80::1 febf::1 fec0::1 ff02::1 ff0e::1 4000::1 1::1";
+    const TAKEN: &str = "\
+        1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 \
+        128.0.0.1 169.253.255.255 172.15.255.255 172.32.0.0 191.255.255.255 192.0.1.1 \
+        192.167.255.255 192.169.0.0 198.17.255.255 198.20.0.0 223.255.255.255 2001:200::1 \
+        2001:4860:4860::8888 2606:4700:4700::1111 2a00:1450:4001::1 2003::1 3fff:1000::1";
 
     fn guard(allowed: &[&str]) -> Guard {
         let parse = |text: &&str| Allowed::parse(text).expect("it is a host");
@@ -251,7 +259,7 @@ mod tests {
             assert!(addresses(&guard, url).await.is_ok(), "{url}");
         }
         for url in [
-            // By address it was not allowed.
+            // Allowed by name only.
             "https://127.0.0.1/",
             "http://1.1.1.1/",
             "https://10.2.0.1/",
@@ -264,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_taken_apart_as_a_client_does() {
+    fn an_address_is_parsed_as_a_client_does() {
         let target = |is_https, host: &str, port, authority: &str, path: &'static str| Target {
             is_https,
             host: host.to_owned(),
@@ -279,33 +287,16 @@ mod tests {
         ] {
             assert_eq!(Target::parse(url), Ok(expected), "{url}");
         }
-        for url in [
-            "",
-            "a.example",
-            "//a.example/",
-            "/path",
-            "mailto:ann@a.example",
-            "file:///etc/passwd",
-            "https://",
-            "https://:443/",
-            "https://./",
-            "https://ann@a.example/",
-            "https://ann:pw@a.example/",
-            "https://a.example@127.0.0.1/",
-            "https://a.example/#b",
-            "https://a.example:0/",
-            "https://a.example:-1/",
-            "https://a.example:65536/",
-            "https://a.example:/",
-            "https://a example/",
-            "https://a.example\\@127.0.0.1/",
-            "https://[::1/",
-            "https://[fe80::1%25lo]/",
-            "https://a%2eexample/",
-            "https://127。0。0。1/",
-            "https://bücher.example/",
-            "https://a.example\r\nHost: b.example/",
-        ] {
+        let invalid = "\
+            a.example //a.example/ /path mailto:ann@a.example file:///etc/passwd https:// \
+            https://:443/ https://./ https://ann@a.example/ https://ann:pw@a.example/ \
+            https://a.example@127.0.0.1/ https://a.example/#b https://a.example:0/ \
+            https://a.example:-1/ https://a.example:65536/ https://a.example:/ \
+            https://a.example\\@127.0.0.1/ https://[::1/ https://[fe80::1%25lo]/ \
+            https://a%2eexample/ https://127。0。0。1/ https://bücher.example/";
+        let with_spaces = ["", "https://a example/", "https://a.example\r\nHost: b.example/"];
+        assert_eq!(invalid.split_whitespace().count(), 22);
+        for url in invalid.split_whitespace().chain(with_spaces) {
             assert!(Target::parse(url).is_err(), "{url:?}");
         }
     }

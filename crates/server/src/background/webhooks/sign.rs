@@ -1,19 +1,19 @@
-//! Signatures, as Standard Webhooks has them: by HMAC-SHA256 over id, time and body.
+//! Signatures as in Standard Webhooks: HMAC-SHA256 of id, time and body.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use domain::Time;
+use domain::webhooks::Endpoint;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use mail::Time;
-use mail::webhooks::Endpoint;
 use sha2::Sha256;
 
 use crate::config::secret::Secret;
 
-/// Makes the secrets of endpoints from the server's key, so that none of them is stored.
+/// Derives the endpoints' secrets from the server's key, so that none is stored.
 #[derive(Clone)]
 pub(crate) struct Secrets {
     mac: Hmac<Sha256>,
-    /// How long the secret before the newest signs as well, in microseconds.
+    /// How long the previous secret signs as well after a rotation, in microseconds.
     overlap: i64,
 }
 
@@ -24,7 +24,7 @@ impl Secrets {
     }
 
     fn secret(&self, endpoint: &Endpoint, version: i64) -> [u8; 32] {
-        // With its moment: a number may be given again after a restore.
+        // With the time, because the id may be given again after a restore.
         let parts = [endpoint.id.get(), endpoint.created_at.0, version];
         let mut mac = self.mac.clone();
         for part in parts {
@@ -33,17 +33,17 @@ impl Secrets {
         mac.finalize().into_bytes().into()
     }
 
-    /// The newest secret of an endpoint, as its owner configures it.
+    /// An endpoint's newest secret, in the form that its owner configures.
     pub(crate) fn shown(&self, endpoint: &Endpoint) -> String {
         format!("whsec_{}", STANDARD.encode(self.secret(endpoint, endpoint.secret_version)))
     }
 
-    /// Until when the secret before the newest signs as well.
+    /// When the previous secret stops signing.
     pub(crate) fn overlaps_until(&self, endpoint: &Endpoint) -> Option<Time> {
         endpoint.rotated_at.map(|since| since.plus(self.overlap))
     }
 
-    /// The header `webhook-signature`: by each secret that holds now, the newest first.
+    /// The header `webhook-signature`: one signature for each valid secret, the newest first.
     pub(super) fn sign(&self, endpoint: &Endpoint, now: Time, id: &str, body: &str) -> String {
         let content = format!("{id}.{}.{body}", seconds(now));
         let signature = |version| {

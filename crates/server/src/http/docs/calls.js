@@ -1,4 +1,4 @@
-// The calls of the document.
+// Shows the calls of the OpenAPI document.
 
 const pretty = (value) => JSON.stringify(value, null, 2);
 const json = (content) => Object.entries(content || {}).find(([type]) => /json/.test(type));
@@ -7,7 +7,7 @@ const isStream = (call) =>
         (answer) => "text/event-stream" in (resolve(answer).content || {}),
     );
 
-/** All calls of the document. Of a path, what reads comes first. */
+/** All calls of the document; for each path, reads come first. */
 function calls() {
     const order = ["get", "post", "put", "patch", "delete"];
     return Object.entries(api.paths).flatMap(([path, operations]) => {
@@ -21,7 +21,7 @@ function calls() {
     });
 }
 
-/** The path of a call with these values for its parameters. */
+/** The path and query string of a call with these values of its parameters. */
 function target(call, values) {
     let path = call.path;
     const query = new URLSearchParams();
@@ -34,7 +34,7 @@ function target(call, values) {
     return query.size ? `${path}?${query}` : path;
 }
 
-/** The call as a line for a shell. */
+/** The call as a curl command. */
 function curl(call) {
     const quote = (text) => `'${text.replace(/'/g, "'\\''")}'`;
     const must = (call.said.parameters || []).filter((parameter) => parameter.required);
@@ -53,7 +53,7 @@ function curl(call) {
     return parts.join(" \\\n  ");
 }
 
-/** Text that can be copied. */
+/** A block of text with a button that copies it. */
 function copied(title, text) {
     const shown = make("pre", { tabindex: "0", "aria-label": title }, text);
     const copy = async (event) => {
@@ -76,7 +76,7 @@ function copied(title, text) {
     return [make("div", { class: "head" }, make("h4", {}, title), button), shown];
 }
 
-/** Who may call. */
+/** Which credentials the call needs. */
 function login(said) {
     const ways = said.security || [];
     if (!ways.length) return ["No login is needed."];
@@ -86,12 +86,12 @@ function login(said) {
         if (way.csrfToken)
             return [", or the session cookie with ", make("code", {}, "X-CSRFToken")];
         if (way.cookieAuth) return [", or the session cookie"];
-        return [", or a name and its password in the body"];
+        return [", or a user name and password in the body"];
     });
     return ["Needs ", ...words, "."];
 }
 
-/** What is answered where it goes well, and the codes of all that can go wrong. */
+/** The successful responses, and a table of the errors. */
 function answers(call) {
     const done = [];
     const refused = [];
@@ -124,7 +124,7 @@ function answers(call) {
             { schema: {}, ...resolve(header) },
         ]);
         done.push(
-            make("h4", {}, `Answer ${status}`),
+            make("h4", {}, `Response ${status}`),
             make("p", {}, prose(answer.description)),
             Object.keys(answer.content || {})
                 .filter((type) => !/json/.test(type))
@@ -169,7 +169,7 @@ function answers(call) {
     return [...done.flat(), errors];
 }
 
-/** A form that sends the call from here. */
+/** A form that sends the request. */
 function trial(call) {
     const inputs = new Map();
     const rows = (call.said.parameters || []).map((parameter) => {
@@ -203,7 +203,7 @@ function trial(call) {
     const shown = make("pre", {
         tabindex: "0",
         role: "status",
-        "aria-label": "The answer",
+        "aria-label": "Response",
         hidden: true,
     });
     const send = async (event) => {
@@ -237,7 +237,7 @@ function trial(call) {
             const isJson = /json/.test(answer.headers.get("content-type"));
             shown.textContent = [...lines, "", isJson ? pretty(JSON.parse(text)) : text].join("\n");
         } catch (error) {
-            shown.textContent = `It could not be sent: ${error.message}`;
+            shown.textContent = `The request failed: ${error.message}`;
         }
     };
     const form = make(
@@ -250,7 +250,7 @@ function trial(call) {
     return make("details", { class: "box" }, make("summary", {}, "Try it"), form);
 }
 
-/** One call, whole. */
+/** The section of one call. */
 function section(call) {
     const { said } = call;
     const parameters = said.parameters || [];
@@ -292,7 +292,7 @@ function section(call) {
         "div",
         {},
         copied("With curl", curl(call)),
-        first ? copied(`Example of a ${first[0]}`, pretty(example(first[1][1].schema, false))) : "",
+        first ? copied(`Response ${first[0]}`, pretty(example(first[1][1].schema, false))) : "",
         isStream(call) ? "" : trial(call),
     );
     return make(

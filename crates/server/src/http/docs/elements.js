@@ -1,8 +1,8 @@
-// The parts of which the page is made. What the document says becomes text, never markup.
+// The elements of the page. Strings of the document become text, never markup.
 
 const $ = (id) => document.getElementById(id);
 
-/** An element with its attributes and what is in it. */
+/** An element with attributes (or listeners, if the value is a function) and content. */
 function make(tag, attributes = {}, ...inside) {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
@@ -16,12 +16,12 @@ function make(tag, attributes = {}, ...inside) {
     return element;
 }
 
-/** Text in which `this` is code. */
+/** Text in which parts in backticks become code. */
 function prose(text = "") {
     return text.split("`").map((part, at) => (at % 2 ? make("code", {}, part) : part));
 }
 
-/** A field, and what is below it. */
+/** A field of an object, with its own fields. */
 function field(name, written, required, isAnswer) {
     const schema = read(written);
     const below = schema.items ? read(schema.items) : schema;
@@ -34,14 +34,14 @@ function field(name, written, required, isAnswer) {
         make("span", { class: "kind" }, kind(schema)),
         " ",
         required && !isAnswer ? make("span", { class: "must" }, "required") : "",
-        !required && isAnswer ? make("span", { class: "kind" }, "· not always there") : "",
+        !required && isAnswer ? make("span", { class: "kind" }, "· optional") : "",
         schema.description ? make("p", {}, prose(schema.description)) : "",
         limits(schema).map((limit) => make("p", { class: "limit" }, make("code", {}, limit))),
-        inner ? make("details", {}, make("summary", {}, "Its fields"), tree(below, isAnswer)) : "",
+        inner ? make("details", {}, make("summary", {}, "Fields"), tree(below, isAnswer)) : "",
     );
 }
 
-/** The fields of a value that is sent, or of an answer. */
+/** The fields of a request body, or of a response. */
 function tree(schema, isAnswer) {
     if (schema.choices) {
         return make(

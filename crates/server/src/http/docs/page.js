@@ -1,4 +1,4 @@
-// The page: the list of the calls, the calls, and how to find one.
+// The page: the list of calls, their sections, and the search.
 
 function show() {
     const { info, tags } = api;
@@ -11,7 +11,7 @@ function show() {
         spellcheck: "false",
         placeholder: "prt_…",
     });
-    const hint = "For “Try it”. It stays in this page and is forgotten with it.";
+    const hint = "Used by “Try it”. It is kept only until this page is closed or reloaded.";
     const groups = [];
     const list = [];
     for (const tag of tags) {
@@ -77,7 +77,7 @@ function show() {
         document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
 }
 
-/** Shows the calls that hold all the words that are searched. */
+/** Lets the search field filter the calls: those that contain all of its words are shown. */
 function filterBy(all) {
     const texts = all.map((call) => [
         call.id,
@@ -119,13 +119,13 @@ function filterBy(all) {
     });
 }
 
-/** On a phone, opens and closes the list of the calls. */
+/** Opens or closes the list of calls, which is folded on small screens. */
 function unfold(wanted) {
     $("side").classList.toggle("open", wanted);
     $("menu").setAttribute("aria-expanded", String(wanted));
 }
 
-/** Marks in the list the call that is being read. */
+/** Marks in the list the call that is currently in view. */
 function follow() {
     const mark = (entries) => {
         const seen = entries.find((entry) => entry.isIntersecting);
@@ -151,7 +151,7 @@ async function start() {
         api = await answer.json();
         show();
     } catch (error) {
-        $("loading")?.replaceChildren(`/openapi.json could not be shown: ${error.message}`);
+        $("loading")?.replaceChildren(`/openapi.json could not be loaded: ${error.message}`);
         throw error;
     }
 }

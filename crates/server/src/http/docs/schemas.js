@@ -1,9 +1,9 @@
-// What the schemas of the document say, in words and by example.
+// Describes the schemas of the OpenAPI document in words and by examples.
 
-/** The document; all that follows is about it. */
+/** The OpenAPI document. */
 let api = null;
 
-/** What a reference stands for; what stands beside it wins. */
+/** Follows references. Members beside a `$ref` override those of its target. */
 function resolve(value) {
     if (!value || !value.$ref) return value || {};
     const steps = value.$ref
@@ -21,7 +21,7 @@ const isRule = (schema) =>
     !schema.enum &&
     (!schema.type || schema.type === "null");
 
-/** A schema with its parts put together: its kinds, its fields, its choices, and rules in words. */
+/** A schema with its parts merged: types, properties, choices, and rules in words. */
 function read(written) {
     const schema = { ...resolve(written) };
     const rules = [];
@@ -66,7 +66,7 @@ function read(written) {
     return schema;
 }
 
-/** The kind of a value in a few words. */
+/** The type of a value in a few words. */
 function kind(schema) {
     let words =
         schema.types.join(" or ") ||
@@ -77,7 +77,7 @@ function kind(schema) {
     return schema.nullable ? `${words} or null` : words;
 }
 
-/** What a value must keep to, in words. */
+/** The limits of a value, in words. */
 function limits(schema) {
     const found = [];
     const range = (least, most, unit) => {
@@ -102,13 +102,13 @@ function limits(schema) {
     return found;
 }
 
-/** An example of a value. Of a request it has what is needed and what has an example. */
+/** An example of a value. In a request it has the required fields and those with an example. */
 function example(written, isRequest) {
     const schema = read(written);
     if (schema.example !== undefined) return schema.example;
     if (schema.examples) return schema.examples[0];
     if (schema.properties) {
-        // Of fields that exclude each other, the first.
+        // Of several fields that exclude each other, only the first.
         const groups = [schema, ...(schema.allOf || [])].flatMap((part) =>
             part.oneOf ? [part.oneOf.filter(isRule)] : [],
         );

@@ -1,83 +1,49 @@
-//! `/v1/changes` and `/v1/unread`: what is new, for those who know what was.
+//! `/v1/changes` and `/v1/unread`: for clients that keep a copy of a mailbox.
 
-use axum::Json;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use mail::changes::{self, Kind};
-use mail::mailbox;
-use serde::Serialize;
-use serde_json::{Value, json};
-use utoipa::ToSchema;
+use domain::changes::{self, ChangeKind};
+use domain::unread;
 
-use super::fields::Place;
-use super::input::Asked;
-use super::operation::{Api, Operation, Tag};
-use super::tags::Known;
-use crate::http::App;
-use crate::http::Error;
-use crate::http::auth::{Caller, Read};
-use crate::http::code::Code;
+use super::field_types::{Limit, State as MailboxState};
+use super::prelude::*;
 
-/// The calls of those who keep a copy of a mailbox.
 pub(super) fn api(api: Api) -> Api {
-    let summary = "Tells what changed in the mailbox since a state";
-    let changes = Operation::get("/v1/changes", "listChanges", Tag::Sync, summary)
-        .scope::<Read>()
-        .query("since", "The state that the caller has.", &state_schema(), "17")
-        .required()
-        .query("limit", "How many changes; more than 100 are 100.", &limit_schema(), 20)
-        .answers::<Changes>(200, "Each message is in one list at most.")
-        .errors(&[Code::CannotCalculateChanges]);
-    let summary = "Counts what is unread in the inbox";
-    let unread = Operation::get("/v1/unread", "getUnread", Tag::Sync, summary)
-        .scope::<Read>()
+    let summary = "Lists the changes of the mailbox since a state";
+    api.tag("Sync", "Changes, events and unread counts.")
+        .on("GET /v1/changes", "listChanges", summary, list)
+        .answers::<Changes>(200, "The changes. Each message is in at most one list.")
+        .errors(&[Code::CannotCalculateChanges])
+        .on("GET /v1/unread", "getUnread", "Counts the unread messages in the inbox", unread)
         .answers::<Unread>(200, "The counts.")
         .header("ETag", "The state of the mailbox.")
-        .unchanged();
-    api.add(changes, list).add(unread, self::unread)
 }
 
-/// The schema of a state that the caller names.
-pub(super) fn state_schema() -> Value {
-    json!({ "type": "string", "pattern": "^[0-9]{1,18}$" })
+fields! {
+    struct ChangesSince {
+        /// The state that the caller has.
+        required since: MailboxState = "17";
+        /// How many changes at most; more than 100 are 100.
+        or_default limit: Limit = 20;
+    }
 }
 
-fn limit_schema() -> Value {
-    json!({ "type": "integer", "minimum": 1, "default": super::page::USUAL })
-}
-
-/// A state, as lists and counts tell it: a number in digits.
-pub(super) fn state(value: Value, place: &mut Place<'_>) -> Option<i64> {
-    let Value::String(text) = value else {
-        return place.refuse("wrong_type", "it must be text");
-    };
-    parse_state(&text).or_else(|| place.refuse("invalid", "it must be a state, as lists have it"))
-}
-
-/// A state in digits.
-pub(super) fn parse_state(text: &str) -> Option<i64> {
-    let digits = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| digits)
-}
-
-/// What changed in a mailbox.
+/// The changes of a mailbox.
 #[derive(Default, Serialize, ToSchema)]
 struct Changes {
     /// The state that the caller had.
     #[schema(example = "17")]
     old_state: String,
-    /// The state that he has now.
+    /// The state of the mailbox after these changes.
     #[schema(example = "21")]
     new_state: String,
-    /// Whether to ask again, from the new state.
+    /// Whether there are more changes after `new_state`.
     has_more: bool,
-    /// The ids of messages that came, in the order in which they did.
+    /// The ids of new messages, the oldest change first.
     #[schema(example = json!([42]))]
     created: Vec<i64>,
-    /// Of those that are other ones now.
+    /// The ids of messages that changed.
     #[schema(example = json!([40]))]
     updated: Vec<i64>,
-    /// Of those that are gone.
+    /// The ids of messages that are gone.
     #[schema(example = json!([]))]
     destroyed: Vec<i64>,
 }
@@ -85,13 +51,9 @@ struct Changes {
 async fn list(
     State(app): State<App>,
     caller: Caller<Read>,
-    asked: Asked,
-) -> Result<Response, Error> {
-    let (since, limit) = asked.read(|fields| {
-        let (since, limit) = (fields.required("since", state), fields.limit());
-        Some((since?, limit?))
-    })?;
-    let (user, limit) = (caller.user, usize::try_from(limit).unwrap_or_default());
+    QueryParams(ChangesSince { since, limit }): QueryParams<ChangesSince>,
+) -> Result<Json<Changes>, Error> {
+    let (user, since, limit) = (caller.user, since.0, limit.0.into());
     let found = app.db.read(move |tx| changes::since(tx, user, since, limit)).await?;
     let mut changes = Changes {
         old_state: since.to_string(),
@@ -101,22 +63,22 @@ async fn list(
     };
     for change in &found.changes {
         let ids = match change.kind() {
-            Kind::Created => &mut changes.created,
-            Kind::Updated => &mut changes.updated,
-            Kind::Destroyed => &mut changes.destroyed,
+            ChangeKind::Created => &mut changes.created,
+            ChangeKind::Updated => &mut changes.updated,
+            ChangeKind::Destroyed => &mut changes.destroyed,
         };
         ids.push(change.message.get());
     }
-    Ok(Json(changes).into_response())
+    Ok(Json(changes))
 }
 
-/// How much of the inbox is unread.
+/// The unread counts of the inbox.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Unread {
-    /// Messages: as many as the list of the inbox has with `unread=true`.
+    /// The messages that `GET /v1/messages?unread=true` lists.
     #[schema(minimum = 0, example = 3)]
     messages: i64,
-    /// Conversations with such a message.
+    /// The conversations that have such a message.
     #[schema(minimum = 0, example = 2)]
     conversations: i64,
     /// The state of the mailbox.
@@ -124,9 +86,9 @@ pub(super) struct Unread {
     state: String,
 }
 
-impl From<mailbox::Unread> for Unread {
-    fn from(counts: mailbox::Unread) -> Self {
-        let mailbox::Unread { messages, conversations, state } = counts;
+impl From<unread::UnreadCounts> for Unread {
+    fn from(counts: unread::UnreadCounts) -> Self {
+        let unread::UnreadCounts { messages, conversations, modseq: state } = counts;
         Self { messages, conversations, state: state.to_string() }
     }
 }
@@ -134,9 +96,9 @@ impl From<mailbox::Unread> for Unread {
 async fn unread(
     State(app): State<App>,
     caller: Caller<Read>,
-    known: Known,
+    preconditions: Preconditions,
 ) -> Result<Response, Error> {
-    let counts = app.db.read(move |tx| mailbox::unread_counts(tx, caller.user)).await?;
-    let tag = counts.state.to_string();
-    Ok(known.answer(&tag, || Json(Unread::from(counts)).into_response()))
+    let counts = app.db.read(move |tx| unread::counts(tx, caller.user)).await?;
+    let tag = counts.modseq.to_string();
+    Ok(preconditions.answer(&tag, Json(Unread::from(counts))))
 }

@@ -1,43 +1,56 @@
 //! Lists, a page at a time.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+use domain::MessageId;
 use serde::Serialize;
 
-/// Items of a page where nothing else is asked for, and at most.
-pub(super) const USUAL: i64 = 50;
-pub(super) const MOST: i64 = 100;
+use super::declare::fields;
+use super::field_types::{Cursor, Limit, NumericId};
+use super::preconditions::with_weak_tag;
 
-/// A page of a list.
+fields! {
+    pub(super) struct Paging {
+        /// How many items a page may have; more than 100 are 100.
+        or_default limit: Limit = 20;
+        /// The `next_cursor` of the page before, with all other parameters unchanged.
+        optional cursor: Cursor = (Cursor::encode(7));
+    }
+}
+
+impl Paging {
+    /// The item after which the page starts.
+    pub(super) fn before<T: NumericId>(&self) -> Option<T> {
+        self.cursor.as_ref().and_then(Cursor::id)
+    }
+}
+
 #[derive(Serialize)]
-pub(super) struct Page<T> {
+pub(super) struct ListPage<T> {
     data: Vec<T>,
     next_cursor: Option<String>,
+    /// On the first page of a list of the mailbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
 }
 
-impl<T> Page<T> {
-    /// The page of a list that was asked for `limit + 1` items: the one too many says that there
-    /// is a next page. `position` is the place of an item in the list.
-    pub(super) fn of<I, const N: usize>(
-        mut items: Vec<I>,
-        limit: i64,
-        position: impl Fn(&I) -> [i64; N],
-        show: impl FnMut(I) -> T,
-    ) -> Self {
-        let limit = usize::try_from(limit).unwrap_or_default();
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next_cursor = items.last().filter(|_| more).map(|last| cursor(position(last)));
-        Self { data: items.into_iter().map(show).collect(), next_cursor }
+impl<T: Serialize> ListPage<T> {
+    /// `next` is the id of the page's last item if there are more.
+    pub(super) fn new(data: Vec<T>, next: Option<i64>) -> Json<Self> {
+        Json(Self { data, next_cursor: next.map(Cursor::encode), state: None })
     }
 
-    /// A list that has only one page.
-    pub(super) fn whole(data: Vec<T>) -> Self {
-        Self { data, next_cursor: None }
+    /// A page of a list of the mailbox. Its tag is the state, weak because the names of other users
+    /// can change without it.
+    pub(super) fn of_mailbox(
+        data: Vec<T>,
+        next: Option<MessageId>,
+        modseq: Option<i64>,
+    ) -> Response {
+        let Json(mut page) = Self::new(data, next.map(MessageId::get));
+        let Some(modseq) = modseq else { return Json(page).into_response() };
+        let tag = modseq.to_string();
+        page.state = Some(tag.clone());
+        with_weak_tag(&tag, Json(page).into_response())
     }
-}
-
-/// A place in a list, as clients hand it back without looking into it.
-pub(super) fn cursor<const N: usize>(position: [i64; N]) -> String {
-    URL_SAFE_NO_PAD.encode(position.map(i64::to_be_bytes).concat())
 }

@@ -1,124 +1,57 @@
-//! `/v1/users`: registering, the own account, looking others up.
+//! `/v1/users`: registering, the caller's account, finding other users.
 
-use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::SET_COOKIE;
-use axum::response::{IntoResponse, Response};
-use mail::text::{self, DisplayName, Email, Password, Username};
-use mail::users::{self, AcceptFrom, Profile, ProfileChange};
-use mail::{Invalid, UserId};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use utoipa::ToSchema;
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+use axum::http::header::{LOCATION, SET_COOKIE};
+use domain::Invalid;
+use domain::passwords::Password;
+use domain::text::{DisplayName, Email, Username};
+use domain::users::{self, AcceptFrom, Profile, ProfileChange};
 
-use super::fields::{Fields, Place, any_text, flag, text as parsed};
-use super::idempotency::{Begun, Keyed, Reply};
-use super::input::{Asked, Id, Input};
-use super::operation::{Api, Operation, Tag};
-use super::page::Page;
-use crate::http::App;
-use crate::http::auth::{Account, Caller, Read, Stranger};
-use crate::http::client::Device;
-use crate::http::code::Code;
-use crate::http::{Error, cookies, login};
-use crate::runtime::clock;
+use super::field_types::{EnteredPassword, UsernamePrefix, view_schema};
+use super::prelude::*;
+use crate::http::{cookies, login};
 
-/// The calls under `/v1/users`.
 pub(super) fn api(api: Api) -> Api {
-    let register = Operation::post("/v1/users", "createUser", Tag::Users, "Registers an account")
-        .body::<NewUser>()
-        .answers::<Own>(201, "The account was made.")
-        .header("Location", "Where everybody finds the user.")
+    api.tag("Users", "Accounts, profiles, and finding users.")
+        .on("POST /v1/users", "createUser", "Registers an account", register)
+        .answers::<AccountView>(201, "The new account.")
+        .header("Location", "The path of the public profile.")
         .leads_to(&["getUser"], "id", "/id")
         .leads_to(&["block", "unblock"], "user", "/id")
-        .errors(&[Code::RegistrationClosed, Code::UsernameTaken, Code::RateLimited]);
-    let find = Operation::get("/v1/users", "findUsers", Tag::Users, "Looks recipients up")
-        .scope::<Read>()
-        .query(
-            "prefix",
-            "How the name or the display name begins, in whatever case.",
-            &json!({ "type": "string", "minLength": 1, "maxLength": text::USERNAME_CHARS }),
-            "da",
-        )
-        .required()
-        .answers_page::<Person>("Up to 20 users, the best match first.");
-    let own = Operation::get("/v1/users/me", "getMe", Tag::Users, "Reads the own account")
-        .scope::<Read>()
-        .answers::<Own>(200, "The account.");
-    let change =
-        Operation::patch("/v1/users/me", "changeMe", Tag::Users, "Changes the own account")
-            .scope::<Account>()
-            .body::<Change>()
-            .answers::<Own>(200, "The account as it is now.");
-    let erase = Operation::delete("/v1/users/me", "eraseMe", Tag::Users, "Erases the own account")
-        .scope::<Account>()
-        .done("It is gone, with its mailbox, sessions and tokens; messages to others stay.")
-        .header("Set-Cookie", "Removes the cookie `sessionid`.");
-    let path = "/v1/users/me/password";
-    let password = Operation::post(path, "changePassword", Tag::Users, "Sets another password")
-        .scope::<Account>()
-        .body::<NewPassword>()
-        .done("It is set; all other sessions and tokens have ended.")
-        .errors(&[Code::AuthenticationFailed, Code::RateLimited]);
-    let one = Operation::get("/v1/users/{id}", "getUser", Tag::Users, "Reads a public profile")
-        .scope::<Read>()
-        .answers::<Person>(200, "The user; who was erased is \"deleted user\".");
-    api.add(register, self::register)
-        .add(find, self::find)
-        .add(own, self::own)
-        .add(change, self::change)
-        .add(erase, self::erase)
-        .add(password, self::password)
-        .add(one, self::one)
-}
-
-/// A user as everybody sees one.
-#[derive(Serialize, Deserialize, ToSchema)]
-pub(super) struct Person {
-    #[schema(minimum = 1, example = 7)]
-    pub(super) id: i64,
-    #[schema(example = "dana")]
-    pub(super) username: String,
-    /// The username where no other was chosen.
-    #[schema(example = "Dana Deer")]
-    pub(super) display_name: String,
-}
-
-impl From<users::Person> for Person {
-    fn from(person: users::Person) -> Self {
-        let users::Person { id, username, display_name } = person;
-        Self { id: id.get(), username, display_name }
-    }
+        .errors(&[Code::RegistrationClosed, Code::UsernameTaken, Code::RateLimited])
+        .on("GET /v1/users", "findUsers", "Finds users by the start of a name", find)
+        .answers_page::<PersonView>("Up to 20 users, the best match first.")
+        .on("GET /v1/users/me", "getMe", "Reads the caller's account", own)
+        .answers::<AccountView>(200, "The account.")
+        .on("PATCH /v1/users/me", "changeMe", "Changes the caller's account", change)
+        .answers::<AccountView>(200, "The changed account.")
+        .on("DELETE /v1/users/me", "eraseMe", "Erases the caller's account", erase)
+        .done("The account is gone with its mailbox, sessions and tokens; sent messages stay.")
+        .header("Set-Cookie", "Removes the cookie `sessionid`.")
+        .on("POST /v1/users/me/password", "changePassword", "Changes the password", password)
+        .done("The password is changed; all other sessions and all tokens have ended.")
+        .errors(&[Code::AuthenticationFailed, Code::RateLimited])
+        .on("GET /v1/users/{id}", "getUser", "Reads a public profile", one)
+        .answers::<PersonView>(200, "The user; one whose account was erased is \"deleted user\".")
 }
 
 /// An account as its owner sees it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Account)]
-struct Own {
+struct AccountView {
     #[serde(flatten)]
     #[schema(inline)]
-    person: Person,
+    person: PersonView,
     #[schema(format = Email, example = "dana@example.org")]
     email: String,
-    #[schema(schema_with = accept_from_schema)]
+    #[schema(schema_with = view_schema::<AcceptFrom>)]
     accept_from: &'static str,
-    /// Whether the owner is reminded by e-mail of what stays unread, where the server does that.
+    /// Whether the owner gets e-mails about unread messages, if the server sends them.
     reminders: bool,
     #[schema(format = DateTime, example = "2026-11-22T20:16:23Z")]
     created_at: String,
 }
 
-fn accept_from_schema() -> Object {
-    let text = "Whom the owner takes messages from: everyone, those who are known (the owner wrote \
-                to them first, or shares a conversation with them), or nobody.";
-    let names = AcceptFrom::ALL.map(AcceptFrom::name);
-    let text = ObjectBuilder::new().schema_type(Type::String).description(Some(text));
-    text.enum_values(Some(names)).build()
-}
-
-impl From<Profile> for Own {
+impl From<Profile> for AccountView {
     fn from(profile: Profile) -> Self {
         Self {
             person: profile.person.into(),
@@ -130,162 +63,95 @@ impl From<Profile> for Own {
     }
 }
 
-/// An account to be made.
-#[derive(ToSchema)]
-struct NewUser {
-    /// Letters, digits and `@ . + - _`.
-    #[schema(
-        value_type = String,
-        format = "username",
-        min_length = 1,
-        max_length = 150,
-        example = "dana"
-    )]
-    username: Username,
-    #[schema(value_type = String, format = Email, example = "dana@example.org")]
-    email: Email,
-    /// 8 to 1024 bytes; the most common ones are refused.
-    #[schema(value_type = String, format = Password, example = "two-wild-geese")]
-    password: Password,
-    /// No control characters, and no space at its ends.
-    #[schema(
-        value_type = Option<String>,
-        max_length = 100,
-        format = "label",
-        min_length = 1,
-        example = "Dana Deer"
-    )]
-    display_name: Option<DisplayName>,
-}
-
-impl NewUser {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let username = fields.required("username", parsed(Username::parse));
-        let email = fields.required("email", parsed(Email::parse));
-        let address = email.as_ref().map_or("", Email::as_str);
-        let password = fields.required("password", new_password(username.as_ref(), address));
-        let display_name = fields.optional("display_name", parsed(DisplayName::parse));
-        Some(Self {
-            username: username?,
-            email: email?,
-            password: password?,
-            display_name: display_name?,
-        })
+fields! {
+    /// The account to create.
+    struct NewUser {
+        /// Letters, digits and `@ . + - _`.
+        required username: Username = "dana";
+        required email: Email = "dana@example.org";
+        /// 8 to 1024 bytes; common passwords are refused.
+        required password: Password = "two-wild-geese";
+        /// No control characters, and no space at the start or end.
+        optional display_name: DisplayName = "Dana Deer";
     }
-}
-
-/// A new password. What is wrong with it is told also where the name is wrong.
-fn new_password(
-    name: Option<&Username>,
-    email: &str,
-) -> impl FnOnce(Value, &mut Place<'_>) -> Option<Password> {
-    let nobody = || Username::parse("-").expect("it is a name");
-    let name = name.cloned().unwrap_or_else(nobody);
-    let email = email.to_owned();
-    parsed(move |text| Password::parse(text, &name, &email))
+    check |reader| {
+        if let Some(password) = &password {
+            let email = email.as_ref().map_or("", Email::as_str);
+            let own = password.is_not_own(username.as_ref(), email);
+            reader.field("password").parsed(own);
+        }
+    }
 }
 
 async fn register(
     State(app): State<App>,
     _stranger: Stranger,
     device: Device,
-    keyed: Keyed,
-    mut input: Input,
-) -> Result<Response, Error> {
+    body: Result<KeyedBody<NewUser>, Error>,
+) -> Result<Outcome, Error> {
     login::registration_is_open(&app)?;
-    let NewUser { username, email, password, display_name } = input.read(NewUser::read)?;
-    let once = match keyed.begin(&app, None, input.bytes()).await? {
-        Begun::Before(done) => return Ok(done.respond()),
-        Begun::Now(once) => once,
-    };
-    let hash = login::hash(&app, &app.clock.cx(), password).await?;
-    let limit = login::registrations(&app, &device);
-    let done = once.finish(&app, move |tx, cx, _secret| {
-        limit.count(tx, cx)?;
-        let id = users::create(tx, cx, &username, display_name.as_ref(), &email, &hash)?;
-        let profile = users::profile(tx, id)?.ok_or(mail::Error::UnknownUser)?;
-        let location = format!("/v1/users/{}", id.get());
-        Ok(Reply::json(StatusCode::CREATED, &Own::from(profile)).location(location))
+    let KeyedBody(NewUser { username, email, password, display_name }, request) = body?;
+    let outcome = request.run_after(&app, None, async {
+        let hash = login::hash(&app, &app.clock.cx(), password).await?;
+        let limit = login::registrations(&app, &device);
+        Ok(move |tx: &mut Tx<'_>, cx: &Cx, _secret: &[u8; 32]| {
+            limit.count(tx, cx)?;
+            let id = users::create(tx, cx, &username, display_name.as_ref(), &email, &hash)?;
+            let profile = users::profile(tx, id)?.ok_or(domain::Error::UnknownUser)?;
+            Ok(StoredResponse::json(StatusCode::CREATED, &AccountView::from(profile))
+                .header(&LOCATION, format!("/v1/users/{}", id.get())))
+        })
     });
-    let done = done.await?;
+    let outcome = outcome.await?;
     tracing::info!("registered");
-    Ok(done.respond())
+    Ok(outcome)
+}
+
+fields! {
+    struct NamePrefix {
+        /// The start of the username or the display name; case does not matter.
+        required prefix: UsernamePrefix = "da";
+    }
 }
 
 async fn find(
     State(app): State<App>,
     _caller: Caller<Read>,
-    asked: Asked,
-) -> Result<Json<Page<Person>>, Error> {
-    let prefix = asked.read(|fields| {
-        fields.required(
-            "prefix",
-            parsed(|text| match text.chars().nth(text::USERNAME_CHARS) {
-                None if !text.is_empty() => Ok(text::fold(text)),
-                _ => Err(Invalid::new("prefix", "it must have 1 to 150 characters")),
-            }),
-        )
-    })?;
+    QueryParams(NamePrefix { prefix }): QueryParams<NamePrefix>,
+) -> Result<Json<ListPage<PersonView>>, Error> {
+    let prefix = prefix.0;
     let found = app.db.read(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP)).await?;
-    Ok(Json(Page::whole(found.into_iter().map(Person::from).collect())))
+    Ok(ListPage::new(found.into_iter().map(PersonView::from).collect(), None))
 }
 
-async fn own(State(app): State<App>, caller: Caller<Read>) -> Result<Json<Own>, Error> {
+async fn own(State(app): State<App>, caller: Caller<Read>) -> Result<Json<AccountView>, Error> {
     let profile = app.db.read(move |tx| users::profile(tx, caller.user)).await?;
-    Ok(Json(profile.ok_or(mail::Error::NotLoggedIn)?.into()))
+    Ok(Json(profile.ok_or(domain::Error::NotLoggedIn)?.into()))
 }
 
-/// What to change of an account; what is left out stays.
-#[derive(ToSchema)]
-#[schema(as = AccountChange)]
-#[expect(dead_code, reason = "the domain has the same as a type of its own; this is its schema")]
-struct Change {
-    /// No control characters, and no space at its ends; null removes it.
-    #[schema(
-        value_type = Option<String>,
-        max_length = 100,
-        format = "label",
-        min_length = 1,
-        example = "Dana Deer"
-    )]
-    display_name: Option<DisplayName>,
-    #[schema(value_type = Option<String>, nullable = false, format = Email)]
-    email: Option<Email>,
-    #[schema(schema_with = accept_from_schema, required = false)]
-    accept_from: Option<AcceptFrom>,
-    /// Whether to be reminded by e-mail of what stays unread.
-    #[schema(value_type = Option<bool>, nullable = false)]
-    reminders: Option<bool>,
+fields! {
+    /// What to change in an account; fields that are left out stay as they are.
+    for ProfileChange as "AccountChange" {
+        /// No control characters, and no space at the start or end; null removes it.
+        clearable display_name: DisplayName = "Dana Deer";
+        change email: Email;
+        change accept_from: AcceptFrom;
+        /// Whether to get e-mails about unread messages.
+        change reminders: bool;
+    }
 }
 
 async fn change(
     State(app): State<App>,
     caller: Caller<Account>,
-    mut input: Input,
-) -> Result<Json<Own>, Error> {
-    let change = input.read(|fields| {
-        let display_name = fields.nullable("display_name", parsed(DisplayName::parse));
-        let email = fields.changed("email", parsed(Email::parse));
-        let accept_from = fields.changed("accept_from", parsed(accept_from));
-        let reminders = fields.changed("reminders", flag);
-        Some(ProfileChange {
-            display_name: display_name?,
-            email: email?,
-            accept_from: accept_from?,
-            reminders: reminders?,
-        })
-    })?;
+    JsonBody(change): JsonBody<ProfileChange>,
+) -> Result<Json<AccountView>, Error> {
     let cx = app.clock.cx();
     let changed = app.db.write(move |tx| {
         users::update(tx, &cx, caller.user, &change)?;
         users::profile(tx, caller.user)
     });
-    Ok(Json(changed.await?.ok_or(mail::Error::NotLoggedIn)?.into()))
-}
-
-fn accept_from(name: &str) -> Result<AcceptFrom, Invalid> {
-    let problem = "it must be everyone, known or nobody";
-    AcceptFrom::parse(name).ok_or_else(|| Invalid::new("accept_from", problem))
+    Ok(Json(changed.await?.ok_or(domain::Error::NotLoggedIn)?.into()))
 }
 
 async fn erase(
@@ -297,8 +163,8 @@ async fn erase(
     let erased = app.db.write(move |tx| users::erase(tx, &cx, user)).await;
     app.sessions.forget_all(user);
     match erased {
-        // Somebody else was faster: a caller who is no more is not logged in.
-        Err(mail::Error::UnknownUser) => return Err(mail::Error::NotLoggedIn.into()),
+        // Erased by another request in the meantime: the caller is no longer logged in.
+        Err(domain::Error::UnknownUser) => return Err(domain::Error::NotLoggedIn.into()),
         erased => erased?,
     }
     tracing::info!(user = user.get(), "erased");
@@ -306,58 +172,51 @@ async fn erase(
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]))
 }
 
-/// A password in the place of another.
-#[derive(ToSchema)]
-struct NewPassword {
-    #[schema(format = Password, example = "two-wild-geese")]
-    current_password: String,
-    /// 8 to 1024 bytes; the most common ones are refused.
-    #[schema(value_type = String, format = Password, example = "three-wild-geese")]
-    new_password: Password,
+fields! {
+    /// The current and the new password.
+    struct NewPassword {
+        required current_password: EnteredPassword = "two-wild-geese";
+        /// 8 to 1024 bytes; common passwords are refused.
+        required new_password: Password = "three-wild-geese";
+    }
 }
 
 async fn password(
     State(app): State<App>,
     caller: Caller<Account>,
     device: Device,
-    keyed: Keyed,
-    mut input: Input,
-) -> Result<Response, Error> {
+    KeyedBody(NewPassword { current_password, new_password }, request): KeyedBody<NewPassword>,
+) -> Result<Outcome, Error> {
     let user = caller.user;
     let known = app.db.read(move |tx| users::profile(tx, user)).await?;
-    let Profile { person, email, .. } = known.ok_or(mail::Error::NotLoggedIn)?;
-    let NewPassword { current_password, new_password } = input.read(|fields| {
-        let name = Username::parse(&person.username).ok();
-        let current = fields.required("current_password", any_text);
-        let new = fields.required("new_password", new_password(name.as_ref(), &email));
-        Some(NewPassword { current_password: current?, new_password: new? })
-    })?;
-    let once = match keyed.begin(&app, Some(user), input.bytes()).await? {
-        Begun::Before(done) => return Ok(done.respond()),
-        Begun::Now(once) => once,
-    };
-    let cx = app.clock.cx();
-    let attempt = login::begin(&app, &cx, &person.username, &device).await?;
-    let old = attempt.check(&app, current_password).await?;
-    let hash = login::hash(&app, &cx, new_password).await?;
-    let keep = caller.key;
-    let done = once.finish(&app, move |tx, _cx, _secret| {
-        attempt.forgive(tx)?;
-        users::change_password(tx, &old, &hash, Some(&keep))?;
-        Ok(Reply::done())
+    let Profile { person, email, .. } = known.ok_or(domain::Error::NotLoggedIn)?;
+    let name = Username::parse(&person.username).ok();
+    if let Err(own) = new_password.is_not_own(name.as_ref(), &email) {
+        return Err(Invalid::new("new_password", own.problem).into());
+    }
+    let outcome = request.run_after(&app, Some(user), async {
+        let cx = app.clock.cx();
+        let attempt = login::begin(&app, &cx, &person.username, &device).await?;
+        let old = attempt.check(&app, current_password.0).await?;
+        let hash = login::hash(&app, &cx, new_password).await?;
+        Ok(move |tx: &mut Tx<'_>, _cx: &Cx, _secret: &[u8; 32]| {
+            attempt.forgive(tx)?;
+            users::change_password(tx, &old, &hash, Some(&caller.key))?;
+            Ok(StoredResponse::no_content())
+        })
     });
-    let done = done.await?;
+    let outcome = outcome.await?;
     app.sessions.forget_all(user);
     tracing::info!(user = user.get(), "changed the password");
-    Ok(done.respond())
+    Ok(outcome)
 }
 
 async fn one(
     State(app): State<App>,
     _caller: Caller<Read>,
-    Id(id): Id<UserId>,
-) -> Result<Json<Person>, Error> {
+    PathId(id): PathId<UserId>,
+) -> Result<Json<PersonView>, Error> {
     let found = app.db.read(move |tx| users::person(tx, id)).await?;
-    let person = found.ok_or_else(|| Error::new(Code::NotFound, "there is no such user"))?;
+    let person = found.ok_or(domain::Error::NotFound(Missing::User))?;
     Ok(Json(person.into()))
 }

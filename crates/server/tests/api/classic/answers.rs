@@ -39,9 +39,9 @@ async fn a_path_that_is_none_is_not_found() {
         "/?message_id=1",
     ] {
         for method in ["GET", "POST", "DELETE", "PUT"] {
-            ann.ask(method, path).go().await.refused(404);
+            ann.request(method, path).send().await.error(404);
         }
-        assert_eq!(ann.ask("HEAD", path).go().await.status, 404);
+        assert_eq!(ann.request("HEAD", path).send().await.status, 404);
     }
 }
 
@@ -57,7 +57,7 @@ async fn a_method_that_a_path_does_not_have_is_named_beside_the_one_that_it_has(
         {
             if method != allowed {
                 let path = format!("{path}?message_id={id}");
-                let answer = bob.ask(method, &path).go().await;
+                let answer = bob.request(method, &path).send().await;
                 assert_eq!(answer.status, 405, "{method} {path}");
                 assert_eq!(answer.header("allow"), Some(allowed), "{method} {path}");
             }
@@ -76,7 +76,7 @@ async fn every_answer_has_an_id_of_its_own() {
 
     for (path, method) in ROUTES.into_iter().cycle().take(50) {
         let answer =
-            ann.ask(method, path).header("x-request-id", "chosen by the client").go().await;
+            ann.request(method, path).header("x-request-id", "chosen by the client").send().await;
         let id = answer.header("x-request-id").expect("it has an id").to_owned();
         assert!(ids.insert(id.clone()), "{id} is there twice");
     }
@@ -89,18 +89,18 @@ async fn answers_of_every_kind_carry_the_headers_and_the_shape() {
     let mut kinds = BTreeSet::new();
 
     // What they have in common is looked at by the client.
-    for ask in [
-        ann.ask("GET", "/users/token"),
-        ann.ask("GET", "/messages/read_message"),
-        ann.ask("GET", "/messages/messages_per_receiver").no_cookies(),
-        ann.ask("POST", "/users/register"),
-        ann.ask("POST", "/users/logout").no_token(),
-        ann.ask("POST", "/users/logout").header("origin", "https://evil.example"),
-        ann.ask("GET", "/nothing"),
-        ann.ask("PUT", "/users/token"),
-        ann.ask("POST", "/messages/write_message").body(vec![b' '; 1_000_000]),
+    for request in [
+        ann.request("GET", "/users/token"),
+        ann.request("GET", "/messages/read_message"),
+        ann.request("GET", "/messages/messages_per_receiver").without_cookies(),
+        ann.request("POST", "/users/register"),
+        ann.request("POST", "/users/logout").without_csrf(),
+        ann.request("POST", "/users/logout").header("origin", "https://evil.example"),
+        ann.request("GET", "/nothing"),
+        ann.request("PUT", "/users/token"),
+        ann.request("POST", "/messages/write_message").body(vec![b' '; 1_000_000]),
     ] {
-        kinds.insert(ask.go().await.status);
+        kinds.insert(request.send().await.status);
     }
 
     assert_eq!(kinds, BTreeSet::from([200, 400, 401, 403, 404, 405, 413]));

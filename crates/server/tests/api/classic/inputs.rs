@@ -30,9 +30,10 @@ async fn the_content_type_does_not_matter() {
             if call.path == REGISTER.path {
                 body["username"] = Value::from(format!("newcomer{turn}"));
             }
-            let ask = ann.ask(call.method, call.path).json(&body);
-            let ask = if let Some(kind) = kind { ask.header("content-type", kind) } else { ask };
-            ask.go().await.ok();
+            let request = ann.request(call.method, call.path).json(&body);
+            let request =
+                if let Some(kind) = kind { request.header("content-type", kind) } else { request };
+            request.send().await.ok();
         }
     }
 }
@@ -44,10 +45,10 @@ async fn a_body_is_ignored_where_none_is_asked_for() {
 
     for body in ["", "null", "{}", "{\"message_id\": 1}", "rubbish"] {
         for path in ["/messages/messages_per_receiver", "/messages/unread_per_receiver"] {
-            ann.ask("GET", path).body(body).go().await.ok();
+            ann.request("GET", path).body(body).send().await.ok();
         }
-        ann.ask("GET", "/users/token").body(body).go().await.ok();
-        ann.ask("POST", "/users/logout").body(body).go().await.ok();
+        ann.request("GET", "/users/token").body(body).send().await.ok();
+        ann.request("POST", "/users/logout").body(body).send().await.ok();
         ann.login().await;
     }
 }
@@ -68,7 +69,7 @@ async fn fields_that_nobody_asked_for_are_ignored() {
         body["Username"] = json!("another");
         body[""] = json!(null);
         body["deep"] = deep.clone();
-        call.with(&ann.browser, body.to_string()).await.ok();
+        call.with(&ann.client, body.to_string()).await.ok();
     }
     let sent = ann.inbox().await;
     for id in sent {
@@ -102,9 +103,9 @@ async fn a_field_that_is_missing_or_of_the_wrong_kind_is_named() {
             without.as_object_mut().expect("it is an object").remove(*field);
             bodies.push(without);
             for body in bodies {
-                let answer = call.with(&ann.browser, body.to_string()).await;
+                let answer = call.with(&ann.client, body.to_string()).await;
                 let start = format!("{field}: ");
-                assert!(answer.refused(400).starts_with(&start), "{} {body} {answer:?}", call.path);
+                assert!(answer.error(400).starts_with(&start), "{} {body} {answer:?}", call.path);
             }
         }
     }
@@ -164,7 +165,7 @@ async fn what_is_no_json_object_is_refused() {
         bodies.push(good.encode_utf16().flat_map(u16::to_le_bytes).collect());
         for body in bodies {
             let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
-            let answer = call.with(&ann.browser, body).await;
+            let answer = call.with(&ann.client, body).await;
             assert_eq!(answer.status, 400, "{} with {shown}: {answer:?}", call.path);
         }
     }
@@ -184,8 +185,8 @@ async fn a_field_that_is_there_twice_is_refused() {
         for field in call.fields {
             for value in [good[field].to_string(), "null".to_owned()] {
                 let body = good.to_string().replacen('{', &format!("{{\"{field}\": {value},"), 1);
-                let answer = call.with(&ann.browser, body.clone()).await;
-                assert!(answer.refused(400).contains(field), "{body}: {answer:?}");
+                let answer = call.with(&ann.client, body.clone()).await;
+                assert!(answer.error(400).contains(field), "{body}: {answer:?}");
             }
         }
     }
@@ -208,17 +209,17 @@ async fn no_field_may_hold_the_character_nul() {
                 } else {
                     Value::from(format!("{text}-and-more"))
                 };
-                let answer = call.with(&ann.browser, body.to_string()).await;
-                assert!(answer.refused(400).starts_with(field), "{body}: {answer:?}");
+                let answer = call.with(&ann.client, body.to_string()).await;
+                assert!(answer.error(400).starts_with(field), "{body}: {answer:?}");
             }
         }
     }
     for call in [READ, DELETE] {
-        call.with(&ann.browser, r#"{"message_id": "1\u0000"}"#).await.refused(400);
+        call.with(&ann.client, r#"{"message_id": "1\u0000"}"#).await.error(400);
     }
 
     assert_eq!(app.dump().await, before);
-    LOGIN.with(&ann.browser, r#"{"username": "ann\u0000", "password": "x"}"#).await.refused(401);
+    LOGIN.with(&ann.client, r#"{"username": "ann\u0000", "password": "x"}"#).await.error(401);
 }
 
 #[tokio::test]
@@ -244,7 +245,7 @@ async fn a_subject_has_255_characters_and_a_body_65536_bytes() {
         (String::new(), "ü".repeat(32_768) + "b", "body: "),
     ] {
         let answer = ann.try_send(&ann, &subject, &body).await;
-        assert!(answer.refused(400).starts_with(field), "{answer:?}");
+        assert!(answer.error(400).starts_with(field), "{answer:?}");
     }
 
     assert_eq!(app.dump().await, before);
@@ -258,7 +259,7 @@ async fn the_longest_texts_pass_however_json_writes_them() {
     let json =
         format!(r#"{{"receiver_id": {}, "subject": "{subject}", "body": "{body}"}}"#, ann.id.get());
 
-    let id = number(&WRITE.with(&ann.browser, json).await.ok()["message_id"]);
+    let id = number(&WRITE.with(&ann.client, json).await.ok()["message_id"]);
 
     let message = ann.read(id).await;
     assert_eq!(message["subject"].as_str(), Some("💌".repeat(255).as_str()));
@@ -272,8 +273,8 @@ async fn lengths_are_settings() {
 
     ann.send(&ann, "äöü", "12345").await;
 
-    ann.try_send(&ann, "äöüß", "").await.refused(400);
-    ann.try_send(&ann, "", "123456").await.refused(400);
+    ann.try_send(&ann, "äöüß", "").await.error(400);
+    ann.try_send(&ann, "", "123456").await.error(400);
 }
 
 #[tokio::test]
@@ -281,9 +282,9 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
     let before = app.dump().await;
-    let token = ann.browser.token().await;
+    let token = ann.client.csrf_token().await;
     let head = |call: super::Call| {
-        let (host, session) = (app.address().host(), ann.browser.session());
+        let (host, session) = (app.address().host(), ann.client.session());
         format!(
             "{} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nX-CSRFToken: {token}\r\n\
              Cookie: csrftoken={token}; sessionid={session}\r\n",
@@ -316,8 +317,8 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
 async fn a_body_may_come_in_pieces_and_wait_to_be_asked_for() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.visitor().await;
-    let token = browser.token().await;
+    let client = app.visitor().await;
+    let token = client.csrf_token().await;
     let body = format!(r#"{{"username": "ann", "password": "{PASSWORD}"}}"#);
     let head = format!(
         "POST /users/login HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nX-CSRFToken: {token}\r\n\

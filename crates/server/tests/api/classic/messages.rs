@@ -53,7 +53,7 @@ async fn reading_shows_the_message_with_its_date() {
 }
 
 #[tokio::test]
-async fn the_sender_reads_what_he_sent_and_that_marks_nothing() {
+async fn senders_read_what_they_sent_and_that_marks_nothing() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let id = ann.send(&bob, "hi", "How are you?").await;
@@ -114,18 +114,18 @@ async fn what_is_sent_at_once_arrives_once_each() {
     let mut clients = JoinSet::new();
 
     for number in 0..8 {
-        let browser = app.browser();
+        let client = app.client();
         for cookie in ["csrftoken", "sessionid"] {
-            browser.keep(cookie, &ann.browser.kept(cookie).expect("ann has it"));
+            client.set_cookie(cookie, &ann.client.cookie(cookie).expect("ann has it"));
         }
-        let (client, to) = (User::new(ann.id, "ann", browser), bob.id);
+        let (client, to) = (User::new(ann.id, "ann", client), bob.id);
         clients.spawn(async move {
             let mut sent = Vec::new();
             for turn in 0..10 {
                 let subject = format!("{number} {turn}");
                 let draft = json!({ "receiver_id": to.get(), "subject": subject, "body": "" });
-                let ask = client.ask("POST", "/messages/write_message").json(&draft);
-                sent.push((number_of(&ask.go().await.ok()["message_id"]), subject));
+                let request = client.request("POST", "/messages/write_message").json(&draft);
+                sent.push((number_of(&request.send().await.ok()["message_id"]), subject));
             }
             sent
         });
@@ -141,7 +141,7 @@ async fn what_is_sent_at_once_arrives_once_each() {
 }
 
 #[tokio::test]
-async fn what_the_receiver_deletes_the_sender_keeps() {
+async fn what_the_recipient_deletes_the_sender_keeps() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let id = ann.send(&bob, "hi", "How are you?").await;
@@ -150,11 +150,11 @@ async fn what_the_receiver_deletes_the_sender_keeps() {
 
     assert_eq!(answer.ok(), json!({ "status": "success" }));
     assert!(bob.inbox().await.is_empty() && bob.unread().await.is_empty());
-    bob.try_read(id).await.refused(404);
-    bob.try_delete(id).await.refused(404);
+    bob.try_read(id).await.error(404);
+    bob.try_delete(id).await.error(404);
     assert_eq!(ann.read(id).await["body"], "How are you?");
     ann.delete(id).await;
-    ann.try_read(id).await.refused(404);
+    ann.try_read(id).await.error(404);
 }
 
 #[tokio::test]
@@ -172,8 +172,8 @@ async fn what_the_sender_deletes_is_gone_for_both() {
     assert_eq!((bob.inbox().await, bob.unread().await), (vec![kept], vec![kept]));
     for id in [unread, read] {
         for user in [&ann, &bob] {
-            user.try_read(id).await.refused(404);
-            user.try_delete(id).await.refused(404);
+            user.try_read(id).await.error(404);
+            user.try_delete(id).await.error(404);
         }
     }
     let left = app.dump().await;
@@ -203,7 +203,7 @@ async fn a_message_to_oneself_is_one_message_born_unread() {
     assert_eq!((ann.inbox().await, ann.unread().await), (vec![id], vec![]));
     ann.delete(id).await;
     assert!(ann.inbox().await.is_empty());
-    ann.try_read(id).await.refused(404);
+    ann.try_read(id).await.error(404);
 }
 
 #[tokio::test]
@@ -215,10 +215,10 @@ async fn who_is_not_there_cannot_be_written_to_and_who_is_disabled_takes_nothing
 
     let disabled = ann.try_send(&bob, "hi", "").await;
     let body = json!({ "receiver_id": 77, "subject": "hi", "body": "" });
-    let unknown = ann.ask("POST", "/messages/write_message").json(&body).go().await;
+    let unknown = ann.request("POST", "/messages/write_message").json(&body).send().await;
 
-    assert!(disabled.refused(403).starts_with("receiver_id: "), "{disabled:?}");
-    assert!(unknown.refused(404).starts_with("receiver_id: "), "{unknown:?}");
+    assert!(disabled.error(403).starts_with("receiver_id: "), "{disabled:?}");
+    assert!(unknown.error(404).starts_with("receiver_id: "), "{unknown:?}");
     assert_eq!(app.dump().await, before);
 }
 
@@ -227,22 +227,22 @@ async fn the_message_may_be_named_in_the_query_string() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let (one, two) = (ann.send(&bob, "one", "").await, ann.send(&bob, "two", "").await);
-    let read = |query: String| bob.ask("GET", &format!("{}?{query}", READ.path));
+    let read = |query: String| bob.request("GET", &format!("{}?{query}", READ.path));
 
-    assert_eq!(read(format!("message_id={one}")).go().await.ok()["subject"], "one");
+    assert_eq!(read(format!("message_id={one}")).send().await.ok()["subject"], "one");
     assert_eq!(bob.unread().await, [two]);
-    assert_eq!(read(format!("a=b&message_id={two}&c")).go().await.ok()["subject"], "two");
-    let both = read(format!("message_id={one}")).json(&json!({ "message_id": two })).go().await;
+    assert_eq!(read(format!("a=b&message_id={two}&c")).send().await.ok()["subject"], "two");
+    let both = read(format!("message_id={one}")).json(&json!({ "message_id": two })).send().await;
     assert_eq!(both.ok()["subject"], "two", "the body is what the seed's client sends");
     for odd in ["", "message_id", "message_id=", "message_id=x", "message_id=1&message_id=2"] {
-        let answer = read(odd.to_owned()).go().await;
-        assert!(answer.refused(400).contains("message_id"), "{odd}: {answer:?}");
+        let answer = read(odd.to_owned()).send().await;
+        assert!(answer.error(400).contains("message_id"), "{odd}: {answer:?}");
     }
-    read("message_id=%ff".to_owned()).go().await.refused(400);
-    read("message_id=0".to_owned()).go().await.refused(404);
+    read("message_id=%ff".to_owned()).send().await.error(400);
+    read("message_id=0".to_owned()).send().await.error(404);
 
     let path = format!("{}?message_id={one}", DELETE.path);
-    assert_eq!(bob.ask("DELETE", &path).go().await.ok(), json!({ "status": "success" }));
+    assert_eq!(bob.request("DELETE", &path).send().await.ok(), json!({ "status": "success" }));
     assert_eq!(bob.inbox().await, [two]);
 }
 
@@ -264,18 +264,19 @@ async fn every_call_under_messages_needs_a_login() {
         // With a token, with nothing at all, with sessions that are none.
         let body = json!({ "message_id": id, "receiver_id": 1, "subject": "", "body": "" });
         let visitor = app.visitor().await;
-        let token = visitor.token().await;
-        let mut asks = vec![visitor.ask(method, path), visitor.ask(method, path).no_cookies()];
+        let token = visitor.csrf_token().await;
+        let mut asks =
+            vec![visitor.request(method, path), visitor.request(method, path).without_cookies()];
         let stranger = format!("{}.{}", bob.id.get(), "A".repeat(43));
         for session in ["", "x", ".", "1.", "0.x", "1.AAAA", &stranger, "9999999999999999999.A"] {
             let cookies = format!("csrftoken={token}; sessionid={session}");
-            asks.push(visitor.ask(method, path).cookies(&cookies));
+            asks.push(visitor.request(method, path).cookies(&cookies));
         }
-        for ask in asks {
-            let answer = ask.json(&body).go().await;
-            answer.refused(401);
+        for request in asks {
+            let answer = request.json(&body).send().await;
+            answer.error(401);
             assert!(answer.cookies().is_empty(), "{answer:?}");
-            answers.insert(answer.told());
+            answers.insert(answer.comparable());
         }
     }
 

@@ -1,14 +1,15 @@
 //! The numbers of users and messages, in all the ways in which they may be written.
 
+use testing::Response;
+
 use super::{DELETE, READ, WRITE};
-use crate::client::Answer;
 use crate::harness::TestApp;
 use crate::user::User;
 
 /// Writes to the number as it stands in JSON.
-async fn write(user: &User, number: &str) -> Answer {
+async fn write(user: &User, number: &str) -> Response {
     let body = format!(r#"{{"receiver_id": {number}, "subject": "s", "body": "b"}}"#);
-    WRITE.with(&user.browser, body).await
+    WRITE.with(&user.client, body).await
 }
 
 /// What is no whole number.
@@ -66,8 +67,8 @@ async fn a_number_may_be_an_integer_or_decimal_digits() {
     assert_eq!(ids.len(), 3);
     for (id, quote) in ids.iter().zip(["", r#"""#, r#"""#]) {
         let body = format!(r#"{{"message_id": {quote}{id}{quote}}}"#);
-        assert_eq!(READ.with(&bob.browser, body.clone()).await.ok()["message_id"], *id);
-        DELETE.with(&bob.browser, body).await.ok();
+        assert_eq!(READ.with(&bob.client, body.clone()).await.ok()["message_id"], *id);
+        DELETE.with(&bob.client, body).await.ok();
     }
     assert!(bob.inbox().await.is_empty());
 }
@@ -81,10 +82,10 @@ async fn what_is_no_whole_number_is_refused_by_the_name_of_its_field() {
 
     for number in NO_NUMBERS {
         let answer = write(&ann, number).await;
-        assert!(answer.refused(400).starts_with("receiver_id: "), "{number}: {answer:?}");
+        assert!(answer.error(400).starts_with("receiver_id: "), "{number}: {answer:?}");
         for call in [READ, DELETE] {
-            let answer = call.with(&ann.browser, format!(r#"{{"message_id": {number}}}"#)).await;
-            assert!(answer.refused(400).starts_with("message_id: "), "{number}: {answer:?}");
+            let answer = call.with(&ann.client, format!(r#"{{"message_id": {number}}}"#)).await;
+            assert!(answer.error(400).starts_with("message_id: "), "{number}: {answer:?}");
         }
     }
 
@@ -100,10 +101,10 @@ async fn a_number_that_nobody_has_is_nobodys() {
 
     for number in IMPOSSIBLE {
         let answer = write(&ann, number).await;
-        assert!(answer.refused(404).starts_with("receiver_id: "), "{number}: {answer:?}");
+        assert!(answer.error(404).starts_with("receiver_id: "), "{number}: {answer:?}");
         for call in [READ, DELETE] {
-            let answer = call.with(&ann.browser, format!(r#"{{"message_id": {number}}}"#)).await;
-            answer.refused(404);
+            let answer = call.with(&ann.client, format!(r#"{{"message_id": {number}}}"#)).await;
+            answer.error(404);
         }
     }
 
@@ -117,7 +118,7 @@ async fn a_number_of_any_length_is_answered() {
 
     for digits in [20, 400, 100_000] {
         for number in ["9".repeat(digits), format!("-{}", "9".repeat(digits))] {
-            let answer = READ.with(&ann.browser, format!(r#"{{"message_id": {number}}}"#)).await;
+            let answer = READ.with(&ann.client, format!(r#"{{"message_id": {number}}}"#)).await;
             assert!([400, 404].contains(&answer.status), "{digits} digits: {answer:?}");
         }
     }

@@ -48,7 +48,7 @@ async fn escapes_in_json_mean_the_characters_that_they_stand_for() {
         ann.id.get()
     );
 
-    let written = super::WRITE.with(&ann.browser, json).await.ok();
+    let written = super::WRITE.with(&ann.client, json).await.ok();
 
     let message = ann.read(crate::user::number(&written["message_id"])).await;
     assert_eq!(message["subject"], "ü/\u{8}\u{c}\t\"\\");
@@ -58,14 +58,14 @@ async fn escapes_in_json_mean_the_characters_that_they_stand_for() {
 #[tokio::test]
 async fn a_password_is_taken_to_the_letter() {
     let app = TestApp::start().await;
-    let browser = app.visitor().await;
+    let client = app.visitor().await;
     let password = " Pâss\tẘord 💌 ";
-    browser.try_register("ann", "ann@example.org", password).await.ok();
+    client.try_register("ann", "ann@example.org", password).await.ok();
 
-    browser.try_login("ann", password).await.ok();
+    client.try_login("ann", password).await.ok();
 
     for near in ["Pâss\tẘord 💌", " pâss\tẘord 💌 ", " Pa\u{302}ss\tẘord 💌 ", PASSWORD]
     {
-        browser.try_login("ann", near).await.refused(401);
+        client.try_login("ann", near).await.error(401);
     }
 }

@@ -1,12 +1,12 @@
 //! Many messages at once.
 
 use serde_json::{Value, json};
+use testing::Response;
 
-use crate::client::Answer;
 use crate::harness::TestApp;
 use crate::user::User;
 
-async fn batch(user: &User, body: &Value) -> Answer {
+async fn batch(user: &User, body: &Value) -> Response {
     user.post("/v1/messages/batch", body).await
 }
 
@@ -51,8 +51,8 @@ async fn messages_are_deleted_by_their_ids_from_the_own_mailbox() {
 
     assert_eq!(done["destroyed"], json!(ids[..2]));
     assert_eq!((&done["updated"], &done["not_found"]), (&json!([]), &json!([])));
-    assert_eq!(bob.list("box=all").await, [ids[2]]);
-    assert_eq!(ann.list("box=sent").await, [ids[2], ids[1], ids[0]]);
+    assert_eq!(bob.list("folder=all").await, [ids[2]]);
+    assert_eq!(ann.list("folder=sent").await, [ids[2], ids[1], ids[0]]);
     let again = batch(&bob, &json!({ "ids": ids[..2], "delete": true })).await.ok();
     assert_eq!(again["not_found"], json!(ids[..2]));
 }
@@ -90,7 +90,7 @@ async fn a_filter_takes_more_than_a_thousand_in_steps() {
         }
     }
     assert_eq!(destroyed, 1204);
-    assert_eq!(bob.list("box=all").await, [kept], "the inbox is what a filter means first");
+    assert_eq!(bob.list("folder=all").await, [kept], "the inbox is what a filter means first");
 }
 
 #[tokio::test]
@@ -115,16 +115,16 @@ async fn a_batch_says_what_and_with_which_messages() {
         (json!({ "ids": [id], "set": { "body": 1 } }), vec!["#/set/body unknown_field"]),
         (json!({ "ids": [id], "set": true }), vec!["#/set wrong_type"]),
         (json!({ "ids": [id], "set": set, "cursor": "AAAA" }), vec!["#/cursor unknown_field"]),
-        (json!({ "filter": { "box": "x" }, "set": set }), vec!["#/filter/box invalid"]),
+        (json!({ "filter": { "folder": "x" }, "set": set }), vec!["#/filter/folder invalid"]),
         (json!({ "filter": { "limit": 1 }, "set": set }), vec!["#/filter/limit unknown_field"]),
         (json!({ "filter": { "with": "7" }, "set": set }), vec!["#/filter/with wrong_type"]),
         (json!({ "filter": { "since": "x" }, "set": set }), vec!["#/filter/since invalid"]),
         (json!({ "filter": {}, "set": set, "cursor": "AAAA" }), vec!["#/cursor invalid"]),
     ];
-    for (body, told) in wrong {
+    for (body, reported) in wrong {
         let mut answer = batch(&bob, &body).await.invalid();
         answer.sort_unstable();
-        assert_eq!(answer, told, "{body}");
+        assert_eq!(answer, reported, "{body}");
     }
     assert_eq!(app.dump().await, before);
     let most: Vec<_> = (1..=1000).map(|number| 1_000_000 + number).collect();
@@ -146,10 +146,10 @@ async fn a_filter_means_what_it_means_in_a_list() {
         (json!({ "with": cat.id.get() }), json!([second])),
         (json!({ "q": "brown" }), json!([first, second])),
         (json!({ "q": "brown", "with": ann.id.get() }), json!([first])),
-        (json!({ "box": "archive" }), json!([third])),
-        (json!({ "conversation": first, "box": "all" }), json!([first])),
+        (json!({ "folder": "archive" }), json!([third])),
+        (json!({ "conversation": first, "folder": "all" }), json!([first])),
         (json!({ "q": "" }), json!([])),
-        (json!({ "box": null, "unread": null }), json!([first, second])),
+        (json!({ "folder": null, "unread": null }), json!([first, second])),
     ];
     for (filter, expected) in filters {
         let done = batch(&bob, &json!({ "filter": filter, "set": { "starred": true } })).await;

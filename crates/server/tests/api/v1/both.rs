@@ -18,17 +18,18 @@ async fn what_is_sent_by_one_is_read_by_the_other() {
     assert_eq!((&shown["conversation_id"], &shown["metadata"]), (&classic.into(), &Value::Null));
     assert_eq!(bob.inbox().await, [classic, new]);
     assert_eq!(bob.list("unread=true").await, [new, classic]);
-    for (user, receiver) in [(&bob, &bob), (&cat, &cat), (&ann, &cat)] {
+    for (user, recipient) in [(&bob, &bob), (&cat, &cat), (&ann, &cat)] {
         let read = user.read(new).await;
         assert_eq!(read["sender_id"], ann.id.get());
-        assert_eq!(read["receiver_id"], receiver.id.get(), "whoever received it sees himself");
+        assert_eq!(read["receiver_id"], recipient.id.get(), "recipients see themselves");
         assert_eq!(read["body"], "by the new one");
         assert_eq!(read["creation_date"], user.show(new).await["sent_at"]);
     }
-    let by_token = app.browser();
+    let by_token = app.client();
     let token = bob.token(Some(&["messages:read"])).await;
     let read = json!({ "message_id": classic });
-    let read = by_token.ask("GET", "/messages/read_message").bearer(&token).json(&read).go().await;
+    let read =
+        by_token.request("GET", "/messages/read_message").bearer(&token).json(&read).send().await;
     assert_eq!(read.ok()["body"], "by the classic API");
     assert_eq!(bob.show(classic).await["read_at"], Value::Null, "that token marks nothing");
 }
@@ -63,7 +64,7 @@ async fn what_the_classic_api_deletes_is_gone_in_both() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let (cat, dan) = app.pair("cat", "dan").await;
-    let received = ann.write_to(&[&bob, &cat], "the receiver deletes it").await;
+    let received = ann.write_to(&[&bob, &cat], "the recipient deletes it").await;
     let withdrawn = ann.write_to(&[&bob, &cat, &dan, &ann], "the sender deletes it").await;
     bob.mark(withdrawn, json!({ "archived": true })).await;
     cat.read(withdrawn).await;
@@ -74,17 +75,17 @@ async fn what_the_classic_api_deletes_is_gone_in_both() {
 
     bob.try_show(received).await.problem(404, "not_found");
     assert_eq!(cat.list("").await, [received], "others keep theirs");
-    assert_eq!(ann.list("box=sent").await, [received]);
+    assert_eq!(ann.list("folder=sent").await, [received]);
     for user in [&ann, &bob, &cat, &dan] {
         user.try_show(withdrawn).await.problem(404, "not_found");
-        user.try_read(withdrawn).await.refused(404);
-        assert!(user.list("box=trash").await.is_empty());
-        assert!(!user.list("box=all").await.contains(&withdrawn));
+        user.try_read(withdrawn).await.error(404);
+        assert!(user.list("folder=trash").await.is_empty());
+        assert!(!user.list("folder=all").await.contains(&withdrawn));
     }
-    bob.try_read(received).await.refused(404);
+    bob.try_read(received).await.error(404);
     cat.destroy(received).await;
-    cat.try_read(received).await.refused(404);
-    cat.try_delete(received).await.refused(404);
+    cat.try_read(received).await.error(404);
+    cat.try_delete(received).await.error(404);
     assert_eq!(ann.read(received).await["receiver_id"], bob.id.get());
 }
 
@@ -100,6 +101,6 @@ async fn what_is_taken_back_is_gone_in_both() {
     assert_eq!(ann.unsend(read).await.ok()["read_by"], json!([bob.id.get()]));
 
     assert_eq!(bob.inbox().await, [read]);
-    bob.try_read(unread).await.refused(404);
-    assert_eq!(ann.read(unread).await["subject"], "1", "the sender keeps his copy");
+    bob.try_read(unread).await.error(404);
+    assert_eq!(ann.read(unread).await["subject"], "1", "the sender keeps a copy");
 }

@@ -1,10 +1,10 @@
 //! What changed since a state, and the states themselves.
 
 use serde_json::{Value, json};
+use testing::Response;
 
 use super::text;
 use super::verbs::ids;
-use crate::client::Answer;
 use crate::harness::TestApp;
 use crate::user::{User, number};
 
@@ -12,7 +12,7 @@ const NOTHING: [Vec<i64>; 3] = [vec![], vec![], vec![]];
 
 impl User {
     /// Asks what changed since a state.
-    pub(super) async fn try_changes(&self, query: &str) -> Answer {
+    pub(super) async fn try_changes(&self, query: &str) -> Response {
         self.call("GET", &format!("/v1/changes?{query}")).await
     }
 
@@ -108,13 +108,13 @@ async fn a_list_that_the_client_has_is_not_sent_again() {
     for number in 0..3 {
         ann.write_to(&[&bob], &format!("number {number}")).await;
     }
-    for path in ["/v1/messages", "/v1/messages?box=sent", "/v1/conversations?limit=2"] {
+    for path in ["/v1/messages", "/v1/messages?folder=sent", "/v1/conversations?limit=2"] {
         let list = bob.call("GET", path).await;
         let tag = list.header("etag").expect("a first page has a tag").to_owned();
         assert_eq!(tag, format!("W/\"{}\"", text(&list.ok()["state"])), "{path}");
-        let again = async || bob.ask("GET", path).header("if-none-match", &tag).go().await;
+        let again = async || bob.request("GET", path).header("if-none-match", &tag).send().await;
         let unchanged = again().await;
-        unchanged.is(304);
+        unchanged.expect(304);
         assert_eq!(unchanged.header("etag"), Some(&*tag), "{path}");
         bob.mark(ids_of("/v1/messages").await[0], json!({ "starred": path.len() % 2 == 0 })).await;
         ann.write_to(&[&bob], "another").await;
@@ -125,6 +125,6 @@ async fn a_list_that_the_client_has_is_not_sent_again() {
     // A further page is no thing with a state.
     let first = bob.page("limit=1").await;
     let further = format!("/v1/messages?limit=1&cursor={}", text(&first["next_cursor"]));
-    let further = bob.ask("GET", &further).header("if-none-match", "*").go().await;
+    let further = bob.request("GET", &further).header("if-none-match", "*").send().await;
     assert_eq!((further.header("etag"), ids(&further.ok()["data"]).len()), (None, 1));
 }

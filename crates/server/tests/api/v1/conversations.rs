@@ -1,12 +1,12 @@
 //! Conversations.
 
-use mail::sending::{self, Draft};
-use mail::text::{Body, Lengths, Subject};
-use mail::{ConversationId, MessageId};
+use domain::sending::{self, Draft};
+use domain::text::{Body, Lengths, Subject};
+use domain::{ConversationId, MessageId};
 use serde_json::{Value, json};
+use testing::Response;
 
-use super::verbs::{ids, person, told};
-use crate::client::Answer;
+use super::verbs::{comparable, ids, person};
 use crate::harness::TestApp;
 use crate::user::User;
 
@@ -21,11 +21,11 @@ async fn show(user: &User, id: i64) -> Value {
     user.call("GET", &format!("/v1/conversations/{id}")).await.ok()
 }
 
-async fn change(user: &User, id: i64, change: &Value) -> Answer {
-    user.ask("PATCH", &format!("/v1/conversations/{id}")).json(change).go().await
+async fn change(user: &User, id: i64, change: &Value) -> Response {
+    user.request("PATCH", &format!("/v1/conversations/{id}")).json(change).send().await
 }
 
-async fn trash(user: &User, id: i64) -> Answer {
+async fn trash(user: &User, id: i64) -> Response {
     user.call("DELETE", &format!("/v1/conversations/{id}")).await
 }
 
@@ -52,7 +52,7 @@ async fn a_conversation_is_its_messages_as_one_thing() {
     bob.write(&reply).await;
 
     expected["participants"] = json!([person(&ann), person(&bob), person(&cat)]);
-    expected["last_message"] = bob.page("box=sent").await["data"][0].take();
+    expected["last_message"] = bob.page("folder=sent").await["data"][0].take();
     assert_eq!(show(&bob, id).await, expected);
     let of_cat = show(&cat, id).await;
     assert_eq!(of_cat["subject"], "Re: Plans", "the first message was not for her");
@@ -135,7 +135,7 @@ async fn all_of_it_is_marked_as_read_and_the_newest_received_as_unread() {
 
     assert_eq!(read["unread"], 0);
     assert_eq!(bob.counts().await, (1, 1));
-    assert_eq!(bob.list("unread=true&box=all").await, [other], "the archived one as well");
+    assert_eq!(bob.list("unread=true&folder=all").await, [other], "the archived one as well");
     let state = bob.call("GET", "/v1/unread").await.ok();
     change(&bob, first, &json!({ "read": true })).await.ok();
     assert_eq!(bob.call("GET", "/v1/unread").await.ok(), state, "again, it changes nothing");
@@ -143,7 +143,7 @@ async fn all_of_it_is_marked_as_read_and_the_newest_received_as_unread() {
     for _ in 0..2 {
         let unread = change(&bob, first, &json!({ "read": false })).await.ok();
         assert_eq!((&unread["unread"], &unread["last_message"]["id"]), (&1.into(), &own.into()));
-        assert_eq!(bob.list("unread=true&box=all").await, [other, archived]);
+        assert_eq!(bob.list("unread=true&folder=all").await, [other, archived]);
     }
     let single = change(&bob, other, &json!({ "read": true })).await.ok();
     assert_eq!(single["unread"], 0);
@@ -162,13 +162,13 @@ async fn a_long_conversation_is_marked_and_moved_whole() {
     let app = TestApp::with(&[("rate_limits", "off")]).await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let first = ann.write_to(&[&bob], "one").await;
-    let (cx, sender, receiver) = (app.clock().cx(), ann.id, bob.id);
+    let (cx, sender, recipient) = (app.clock().cx(), ann.id, bob.id);
     let conversation = MessageId::new(first).expect("it is an id");
     app.write(move |tx| {
         let lengths = Lengths { subject_chars: 9, body_bytes: 9 };
         let subject = Subject::parse("again".to_owned(), lengths)?;
         let body = Body::parse(String::new(), lengths)?;
-        let mut draft = Draft::new(receiver, subject, body);
+        let mut draft = Draft::new(recipient, subject, body);
         draft.in_reply_to = Some(conversation);
         (0..450).try_for_each(|_| sending::send(tx, &cx, sender, &draft, None).map(drop))
     })
@@ -179,10 +179,10 @@ async fn a_long_conversation_is_marked_and_moved_whole() {
     assert_eq!(change(&bob, first, &json!({ "read": true })).await.ok()["unread"], 0);
 
     assert_eq!(bob.counts().await, (0, 0));
-    trash(&bob, first).await.is(204);
-    assert_eq!(bob.list("box=trash&limit=100").await.len(), 451);
-    assert!(bob.list("box=all").await.is_empty() && list(&bob).await.is_empty());
-    assert_eq!(ann.list("box=sent&limit=100").await.len(), 451);
+    trash(&bob, first).await.expect(204);
+    assert_eq!(bob.list("folder=trash&limit=100").await.len(), 451);
+    assert!(bob.list("folder=all").await.is_empty() && list(&bob).await.is_empty());
+    assert_eq!(ann.list("folder=sent&limit=100").await.len(), 451);
 }
 
 #[tokio::test]
@@ -193,17 +193,17 @@ async fn the_callers_copies_go_to_the_trash_and_come_back_with_a_message() {
     let second = bob.reply(first, "two").await;
     let other = ann.write_to(&[&bob], "other").await;
 
-    trash(&bob, first).await.is(204);
-    trash(&bob, other).await.is(204);
+    trash(&bob, first).await.expect(204);
+    trash(&bob, other).await.expect(204);
 
     assert!(list(&bob).await.is_empty());
-    assert_eq!(bob.list("box=trash").await, [other, second, first]);
+    assert_eq!(bob.list("folder=trash").await, [other, second, first]);
     assert_eq!(bob.counts().await, (0, 0));
     assert!(bob.inbox().await.is_empty() && bob.unread().await.is_empty());
     for id in [first, other] {
         let there = show(&bob, id).await;
         assert_eq!((&there["last_message"], &there["unread"]), (&Value::Null, &json!(0)));
-        trash(&bob, id).await.is(204);
+        trash(&bob, id).await.expect(204);
     }
     assert_eq!(list(&ann).await, [other, first], "the caller's copies only");
     assert_eq!(show(&ann, first).await["last_message"]["id"], second);
@@ -237,16 +237,16 @@ async fn what_is_not_mine_is_no_conversation() {
             ("PATCH", Some(json!({ "read": true }))),
             ("PATCH", Some(json!({ "read": false }))),
         ] {
-            let ask = async |id: i64| {
-                let ask = user.ask(method, &format!("/v1/conversations/{id}"));
+            let request = async |id: i64| {
+                let request = user.request(method, &format!("/v1/conversations/{id}"));
                 match &body {
-                    Some(body) => ask.json(body).go().await,
-                    None => ask.go().await,
+                    Some(body) => request.json(body).send().await,
+                    None => request.send().await,
                 }
             };
-            let (there, never) = (ask(id).await, ask(NEVER).await);
+            let (there, never) = (request(id).await, request(NEVER).await);
             there.problem(404, "not_found");
-            assert_eq!(told(&there), told(&never), "{method} {body:?} of {id}");
+            assert_eq!(comparable(&there), comparable(&never), "{method} {body:?} of {id}");
         }
     }
     assert_eq!(app.dump().await, before);

@@ -14,10 +14,10 @@ async fn all_fields_that_are_wrong_are_told_at_once() {
         "password": "short",
         "display_name": "",
         "colour": "red",
-        "a/b~c": null,
+        "a/b~c d": null,
     });
 
-    let answer = app.browser().ask("POST", "/v1/users").json(&body).go().await;
+    let answer = app.client().request("POST", "/v1/users").json(&body).send().await;
 
     assert_eq!(
         answer.invalid(),
@@ -26,7 +26,7 @@ async fn all_fields_that_are_wrong_are_told_at_once() {
             "#/email wrong_type",
             "#/password invalid",
             "#/display_name invalid",
-            "#/a~1b~0c unknown_field",
+            "#/a~1b~0c%20d unknown_field",
             "#/colour unknown_field",
         ]
     );
@@ -41,14 +41,14 @@ async fn all_fields_that_are_wrong_are_told_at_once() {
 #[tokio::test]
 async fn what_is_missing_is_named_also_where_nothing_was_sent() {
     let app = TestApp::start().await;
-    let browser = app.browser();
+    let client = app.client();
     let missing = ["#/username missing", "#/email missing", "#/password missing"];
 
-    let empty = browser.ask("POST", "/v1/users").json(&json!({})).go().await;
+    let empty = client.request("POST", "/v1/users").json(&json!({})).send().await;
     assert_eq!(empty.invalid(), missing);
-    let nothing = browser.ask("POST", "/v1/users").go().await;
+    let nothing = client.request("POST", "/v1/users").send().await;
     assert_eq!(nothing.invalid(), missing);
-    let one = browser.ask("POST", "/v1/sessions").json(&json!({ "username": "a" })).go().await;
+    let one = client.request("POST", "/v1/sessions").json(&json!({ "username": "a" })).send().await;
     assert_eq!(one.invalid(), ["#/password missing"]);
     assert_eq!(one.json()["detail"], "password: it is missing");
 }
@@ -56,18 +56,34 @@ async fn what_is_missing_is_named_also_where_nothing_was_sent() {
 #[tokio::test]
 async fn a_body_must_be_a_json_object_and_be_declared_as_json() {
     let app = TestApp::start().await;
-    let browser = app.browser();
+    let client = app.client();
     let post = async |kind: Option<&str>, body: &'static [u8]| {
-        let ask = browser.ask("POST", "/v1/users").body(body);
+        let request = client.request("POST", "/v1/users").body(body);
         match kind {
-            Some(kind) => ask.header("content-type", kind).go().await,
-            None => ask.go().await,
+            Some(kind) => request.header("content-type", kind).send().await,
+            None => request.send().await,
         }
     };
 
     post(None, b"{}").await.problem(415, "unsupported_media_type");
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json"] {
+    for kind in [
+        "",
+        "json",
+        "text/json",
+        "text/plain",
+        "application/jsonp",
+        "application/x+jsonp",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+    ] {
         post(Some(kind), b"{}").await.problem(415, "unsupported_media_type");
+    }
+    for kind in [
+        "Application/JSON; charset=utf-8",
+        "application/json;charset=UTF-8",
+        "application/vnd.example+json",
+    ] {
+        assert_eq!(post(Some(kind), b"{}").await.invalid().len(), 3, "{kind}");
     }
     for body in [&b"{"[..], b"{\"a\":}", b"{} {}", b"nothing", b"{\"a\": \"\xff\"}"] {
         post(Some("application/json"), body).await.problem(400, "malformed_json");
@@ -85,7 +101,7 @@ async fn a_body_that_is_too_large_is_refused() {
     let app = TestApp::with(&[("body_max_bytes", "1000")]).await;
     let body = json!({ "username": "a".repeat(1_000_000) });
 
-    let answer = app.browser().ask("POST", "/v1/sessions").json(&body).go().await;
+    let answer = app.client().request("POST", "/v1/sessions").json(&body).send().await;
 
     answer.problem(413, "body_too_large");
 }
@@ -103,7 +119,7 @@ async fn unknown_paths_and_wrong_methods_are_problems_below_v1_only() {
     assert_eq!(wrong.header("allow"), Some("GET,HEAD,PATCH,DELETE"));
     let options = ann.call("OPTIONS", "/v1/users").await;
     options.problem(405, "method_not_allowed");
-    ann.call("GET", "/v2/users").await.refused(404);
+    ann.call("GET", "/v2/users").await.error(404);
     assert_eq!(ann.call("HEAD", "/v1/users/me").await.status, 200);
 }
 
@@ -114,7 +130,50 @@ async fn what_is_no_id_is_not_found() {
     for id in ["0", "-1", "+1", "01", "1.0", "9007199254740992", "99999999999999999999", "you"] {
         ann.call("GET", &format!("/v1/users/{id}")).await.problem(404, "not_found");
     }
-    ann.call("GET", &format!("/v1/users/{}", ann.id.get())).await.is(200);
+    ann.call("GET", &format!("/v1/users/{}", ann.id.get())).await.expect(200);
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named_by_its_noun_whether_its_id_could_be_one() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let bob = app.user("bob").await;
+    let others = bob.write_to(&[&bob], "of bob alone").await;
+    let others = others.to_string();
+    let calls = [
+        ("GET", "/v1/users", "user"),
+        ("PUT", "/v1/blocks", "user"),
+        ("DELETE", "/v1/tokens", "token"),
+        ("DELETE", "/v1/sessions", "session"),
+        ("GET", "/v1/conversations", "conversation"),
+        ("PATCH", "/v1/conversations", "conversation"),
+        ("DELETE", "/v1/conversations", "conversation"),
+        ("GET", "/v1/messages", "message"),
+        ("PATCH", "/v1/messages", "message"),
+        ("DELETE", "/v1/messages", "message"),
+    ];
+    for (method, path, noun) in calls {
+        let mut ids = vec!["abc", "0", "4000000"];
+        if noun != "user" {
+            ids.push(&others);
+        }
+        for id in ids {
+            let asked = ann.request(method, &format!("{path}/{id}"));
+            let asked = if method == "PATCH" { asked.json(&json!({})) } else { asked };
+            let answer = asked.send().await;
+            let problem = answer.problem(404, "not_found");
+            assert_eq!(
+                problem["detail"],
+                format!("there is no such {noun}"),
+                "{method} {path}/{id}"
+            );
+        }
+    }
+    for id in [0, 4_000_000] {
+        for answer in [ann.try_read(id).await, ann.try_delete(id).await] {
+            assert_eq!(answer.error(404), "there is no such message");
+        }
+    }
 }
 
 #[tokio::test]
@@ -131,7 +190,12 @@ async fn parameters_are_known_are_there_once_and_are_told_all_at_once() {
         assert_eq!(asked(&format!("limit={limit}")).await.invalid(), ["limit invalid"]);
     }
     for limit in ["1", "100", "101", "99999999999999999999"] {
-        asked(&format!("limit={limit}")).await.is(200);
+        asked(&format!("limit={limit}")).await.expect(200);
+    }
+    // Cursors are eight bytes in Base64: those of 7, of 0, of 2^53, of three and of sixteen bytes.
+    asked("cursor=AAAAAAAAAAc").await.expect(200);
+    for cursor in ["", "AAAAAAAAAAA", "ACAAAAAAAAA", "AAAA", "AAAAAAAAAAcAAAAAAAAACA"] {
+        assert_eq!(asked(&format!("cursor={cursor}")).await.invalid(), ["cursor invalid"]);
     }
     ann.call("GET", "/v1/users").await.problem(422, "invalid");
 }
@@ -140,27 +204,27 @@ async fn parameters_are_known_are_there_once_and_are_told_all_at_once() {
 async fn a_failure_of_the_server_is_a_problem_that_says_when_to_come_back() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
-    ann.call("GET", "/v1/users/me").await.is(200);
+    ann.call("GET", "/v1/users/me").await.expect(200);
     app.close_database(2);
 
     let change = json!({ "display_name": "Ann" });
-    let answer = ann.ask("PATCH", "/v1/users/me").json(&change).go().await;
+    let answer = ann.request("PATCH", "/v1/users/me").json(&change).send().await;
     answer.problem(503, "unavailable");
     assert_eq!(answer.header("retry-after"), Some("5"));
     let body = newcomer("bob");
-    let answer = ann.ask("POST", "/v1/users").json(&body).go().await;
+    let answer = ann.request("POST", "/v1/users").json(&body).send().await;
     assert_eq!(answer.problem(503, "unavailable")["retry_after"], 5);
 }
 
 #[tokio::test]
 async fn one_account_has_one_shape_of_error_in_each_api() {
     let app = TestApp::start().await;
-    let browser = app.visitor().await;
-    browser.ask("POST", "/v1/users").json(&newcomer("ann")).go().await.is(201);
+    let client = app.visitor().await;
+    client.request("POST", "/v1/users").json(&newcomer("ann")).send().await.expect(201);
 
-    let classic = browser.try_register("ANN", "ann@example.org", PASSWORD).await;
-    assert_eq!(classic.refused(400), "username: it is taken");
-    let taken = browser.ask("POST", "/v1/users").json(&newcomer("Ann")).go().await;
+    let classic = client.try_register("ANN", "ann@example.org", PASSWORD).await;
+    assert_eq!(classic.error(400), "username: it is taken");
+    let taken = client.request("POST", "/v1/users").json(&newcomer("Ann")).send().await;
     let problem = taken.problem(409, "username_taken");
     assert_eq!(problem["errors"][0]["pointer"], Value::from("#/username"));
 }

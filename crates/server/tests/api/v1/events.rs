@@ -1,37 +1,37 @@
 //! What happens in a mailbox, as it happens.
 
 use serde_json::{Value, json};
+use testing::EventStream;
 use tokio::io::AsyncReadExt as _;
 
 use super::text;
-use crate::feed::Feed;
 use crate::harness::TestApp;
 use crate::user::{User, number};
 
 impl User {
     /// Listens from now on; the first event has been heard.
-    async fn listen(&self) -> Feed {
-        let mut feed = self.ask("GET", "/v1/events").listen().await;
-        assert_eq!(feed.next().await.name, "unread");
-        feed
+    async fn events(&self) -> EventStream {
+        let mut stream = self.request("GET", "/v1/events").events().await;
+        assert_eq!(stream.next().await.name, "unread");
+        stream
     }
 
     /// Listens from a state on, as a page says it.
-    async fn listen_since(&self, state: &str) -> Feed {
-        self.ask("GET", &format!("/v1/events?since={state}")).listen().await
+    async fn events_since(&self, state: &str) -> EventStream {
+        self.request("GET", &format!("/v1/events?since={state}")).events().await
     }
 
     /// Comes back with the id of the last event.
-    async fn listen_again(&self, last: &str) -> Feed {
-        self.ask("GET", "/v1/events").header("last-event-id", last).listen().await
+    async fn events_after(&self, last: &str) -> EventStream {
+        self.request("GET", "/v1/events").header("last-event-id", last).events().await
     }
 }
 
 /// What is said of messages until the counts come, as `name id`.
-async fn until_counts(feed: &mut Feed) -> (Vec<String>, Value) {
+async fn until_counts(stream: &mut EventStream) -> (Vec<String>, Value) {
     let mut heard = vec![];
     loop {
-        let event = feed.next().await;
+        let event = stream.next().await;
         if event.name == "unread" {
             return (heard, event.json());
         }
@@ -44,57 +44,61 @@ async fn until_counts(feed: &mut Feed) -> (Vec<String>, Value) {
 async fn a_message_is_heard_of_as_it_comes_changes_and_goes() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
-    let mut feed = bob.ask("GET", "/v1/events").listen().await;
-    let first = feed.next().await;
+    let mut stream = bob.request("GET", "/v1/events").events().await;
+    let first = stream.next().await;
     assert_eq!((first.name.as_str(), first.id.as_deref()), ("unread", Some("0")));
     assert_eq!(first.json(), json!({ "messages": 0, "conversations": 0, "state": "0" }));
 
     let id = ann.write_to(&[&bob], "how are you?").await;
-    let came = feed.next().await;
+    let came = stream.next().await;
     assert_eq!((came.about(), came.id.as_deref()), (("message.created", id), Some("1")));
     let list = bob.page("").await;
     assert_eq!(came.json()["message"], list["data"][0], "as lists show it");
-    let counts = feed.next().await;
+    let counts = stream.next().await;
     assert_eq!((counts.name.as_str(), counts.id.clone()), ("unread", None));
     assert_eq!(counts.json(), json!({ "messages": 1, "conversations": 1, "state": "1" }));
 
     let read = bob.mark(id, json!({ "read": true })).await;
-    let changed = feed.next().await;
+    let changed = stream.next().await;
     assert_eq!((changed.about(), changed.id.as_deref()), (("message.updated", id), Some("2")));
     assert_eq!(changed.json()["message"]["read_at"], read["read_at"]);
-    assert_eq!(feed.next().await.json()["messages"], 0);
+    assert_eq!(stream.next().await.json()["messages"], 0);
     bob.mark(id, json!({ "starred": true })).await;
-    assert_eq!(feed.next().await.about(), ("message.updated", id), "and no counts: they are equal");
+    assert_eq!(
+        stream.next().await.about(),
+        ("message.updated", id),
+        "and no counts: they are equal"
+    );
     bob.destroy(id).await;
-    let gone = feed.next().await;
+    let gone = stream.next().await;
     assert_eq!((gone.about(), gone.json()), (("message.destroyed", id), json!({ "id": id })));
     assert_eq!(gone.id, Some(bob.state().await));
 }
 
 #[tokio::test]
-async fn everybody_hears_of_his_own_mailbox_only_and_on_all_of_his_streams() {
+async fn users_get_the_events_of_their_own_mailbox_only_and_on_all_of_their_streams() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let eve = app.user("eve").await;
-    let (mut anns, mut eves) = (ann.listen().await, eve.listen().await);
-    let mut bobs = [bob.listen().await, bob.listen().await];
+    let (mut anns, mut eves) = (ann.events().await, eve.events().await);
+    let mut bobs = [bob.events().await, bob.events().await];
     let id = ann.write_to(&[&bob], "between us").await;
     let own = eve.write_to(&[&eve], "to myself").await;
     assert_eq!(eves.next().await.about(), ("message.created", own));
-    for feed in bobs.iter_mut().chain([&mut anns]) {
-        assert_eq!(feed.next().await.about(), ("message.created", id));
+    for stream in bobs.iter_mut().chain([&mut anns]) {
+        assert_eq!(stream.next().await.about(), ("message.created", id));
     }
 }
 
 #[tokio::test]
-async fn whoever_comes_back_hears_what_he_missed_in_its_order_and_then_what_comes() {
+async fn a_client_that_comes_back_gets_what_it_missed_in_its_order_and_then_what_comes() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let old = ann.write_to(&[&bob], "old").await;
     let going = ann.write_to(&[&bob], "going").await;
-    let feed = bob.listen().await;
-    let known = feed.last_id.clone().expect("the first event has one");
-    drop(feed);
+    let stream = bob.events().await;
+    let known = stream.last_id.clone().expect("the first event has one");
+    drop(stream);
     let new = ann.write_to(&[&bob], "new").await;
     bob.mark(old, json!({ "starred": true })).await;
     bob.destroy(going).await;
@@ -107,20 +111,20 @@ async fn whoever_comes_back_hears_what_he_missed_in_its_order_and_then_what_come
     ];
     // A browser comes back to the address of its page, whose state is older than what it heard.
     let path = "/v1/events?since=0";
-    let both = bob.ask("GET", path).header("last-event-id", &known).listen().await;
-    for mut feed in [bob.listen_since(&known).await, bob.listen_again(&known).await, both] {
-        let (heard, counts) = until_counts(&mut feed).await;
+    let both = bob.request("GET", path).header("last-event-id", &known).events().await;
+    for mut stream in [bob.events_since(&known).await, bob.events_after(&known).await, both] {
+        let (heard, counts) = until_counts(&mut stream).await;
         assert_eq!(heard, missed);
         assert_eq!((&counts["messages"], &counts["state"]), (&2.into(), &bob.state().await.into()));
-        assert_eq!(feed.last_id, Some(bob.state().await), "it has all of it");
-        feed = bob.listen_again(&feed.last_id.expect("it has one")).await;
-        let (heard, _counts) = until_counts(&mut feed).await;
+        assert_eq!(stream.last_id, Some(bob.state().await), "it has all of it");
+        stream = bob.events_after(&stream.last_id.expect("it has one")).await;
+        let (heard, _counts) = until_counts(&mut stream).await;
         assert!(heard.is_empty(), "nothing is told twice: {heard:?}");
     }
-    let mut feed = bob.listen_since(&known).await;
-    until_counts(&mut feed).await;
+    let mut stream = bob.events_since(&known).await;
+    until_counts(&mut stream).await;
     let live = ann.write_to(&[&bob], "live").await;
-    assert_eq!(feed.next().await.about(), ("message.created", live));
+    assert_eq!(stream.next().await.about(), ("message.created", live));
 }
 
 #[tokio::test]
@@ -128,15 +132,15 @@ async fn each_id_is_one_to_go_on_from() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let ids = app.send_many(&ann, &bob, 120).await;
-    let mut feed = bob.listen_since("0").await;
+    let mut stream = bob.events_since("0").await;
     for (at, id) in ids.iter().enumerate() {
-        let event = feed.next_message().await;
+        let event = stream.next_message().await;
         assert_eq!(event.about(), ("message.created", *id));
         assert_eq!(event.id, Some((at + 1).to_string()));
     }
     for at in [1, 49, 50, 51, 119] {
-        let mut feed = bob.listen_again(&at.to_string()).await;
-        assert_eq!(feed.next().await.about(), ("message.created", ids[at]));
+        let mut stream = bob.events_after(&at.to_string()).await;
+        assert_eq!(stream.next().await.about(), ("message.created", ids[at]));
     }
 }
 
@@ -146,16 +150,16 @@ async fn where_nothing_can_be_replayed_it_says_so_and_goes_on_from_now() {
     let (ann, bob) = app.pair("ann", "bob").await;
     ann.write_to(&[&bob], "hi").await;
     for last in ["17", "something else", "-1", "1.5"] {
-        let mut feed = bob.listen_again(last).await;
-        let reset = feed.next().await;
+        let mut stream = bob.events_after(last).await;
+        let reset = stream.next().await;
         assert_eq!((reset.name.as_str(), reset.id.as_deref()), ("reset", Some("1")), "{last}");
         assert_eq!(reset.json(), json!({ "state": "1" }));
-        assert_eq!(feed.next().await.json()["messages"], 1);
+        assert_eq!(stream.next().await.json()["messages"], 1);
     }
-    let mut feed = bob.listen_since("17").await;
-    assert_eq!(feed.next().await.name, "reset");
+    let mut stream = bob.events_since("17").await;
+    assert_eq!(stream.next().await.name, "reset");
     let live = ann.write_to(&[&bob], "live").await;
-    assert_eq!(feed.next_message().await.about(), ("message.created", live));
+    assert_eq!(stream.next_message().await.about(), ("message.created", live));
     let refused = bob.call("GET", "/v1/events?since=x&limit=1").await;
     assert_eq!(refused.invalid(), ["since invalid", "limit unknown_field"]);
 }
@@ -164,15 +168,15 @@ async fn where_nothing_can_be_replayed_it_says_so_and_goes_on_from_now() {
 async fn data_is_one_line_whatever_the_app_keeps_with_a_message() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
-    let mut feed = bob.listen().await;
+    let mut stream = bob.events().await;
     let body = format!(
         "{{\"to\": [{}], \"subject\": \"a\\nb\", \"body\": \"\\r\\n\\r\\ndata: x\",
           \"metadata\": {{\r\n\"a\":\r1,\n\n\"event: x\": \"\\n\\n\"}}}}",
         bob.id.get()
     );
-    let sent = ann.ask("POST", "/v1/messages").header("content-type", "application/json");
-    let id = number(&sent.body(body).go().await.is(201)["id"]);
-    let came = feed.next().await;
+    let sent = ann.request("POST", "/v1/messages").header("content-type", "application/json");
+    let id = number(&sent.body(body).send().await.expect(201)["id"]);
+    let came = stream.next().await;
     assert_eq!(came.about(), ("message.created", id));
     let message = &came.json()["message"];
     assert_eq!(
@@ -187,13 +191,20 @@ async fn a_token_may_listen_if_it_may_read() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let token = bob.token(Some(&["messages:read"])).await;
-    let browser = app.browser();
-    let mut feed = browser.ask("GET", "/v1/events").bearer(&token).listen().await;
+    let client = app.client();
+    let mut stream = client.request("GET", "/v1/events").bearer(&token).events().await;
+    // It begins with its first read: what is sent before that is no event.
+    assert_eq!(stream.next().await.name, "unread");
     let id = ann.write_to(&[&bob], "hi").await;
-    assert_eq!(feed.next_message().await.about(), ("message.created", id));
+    assert_eq!(stream.next_message().await.about(), ("message.created", id));
     let other = bob.token(Some(&["messages:write", "account"])).await;
-    browser.ask("GET", "/v1/events").bearer(&other).go().await.problem(403, "insufficient_scope");
-    browser.ask("GET", "/v1/events").go().await.problem(401, "unauthenticated");
+    client
+        .request("GET", "/v1/events")
+        .bearer(&other)
+        .send()
+        .await
+        .problem(403, "insufficient_scope");
+    client.request("GET", "/v1/events").send().await.problem(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -202,56 +213,56 @@ async fn a_stream_ends_with_what_it_was_opened_with_and_no_other_does() {
     let (ann, bob) = app.pair("ann", "bob").await;
     let token = bob.token(None).await;
     let id = number(&bob.call("GET", "/v1/tokens").await.ok()["data"][0]["id"]);
-    let browser = app.browser();
-    let mut program = browser.ask("GET", "/v1/events").bearer(&token).listen().await;
-    let mut feed = bob.listen().await;
-    bob.call("DELETE", &format!("/v1/tokens/{id}")).await.is(204);
-    program.end().await;
+    let client = app.client();
+    let mut program = client.request("GET", "/v1/events").bearer(&token).events().await;
+    let mut stream = bob.events().await;
+    bob.call("DELETE", &format!("/v1/tokens/{id}")).await.expect(204);
+    program.read_to_end().await;
     let sent = ann.write_to(&[&bob], "still there").await;
-    assert_eq!(feed.next().await.about(), ("message.created", sent));
+    assert_eq!(stream.next().await.about(), ("message.created", sent));
     bob.logout().await;
-    feed.end().await;
+    stream.read_to_end().await;
 
     bob.login().await;
-    let mut feed = bob.listen().await;
+    let mut stream = bob.events().await;
     app.disable(&bob).await;
-    feed.end().await;
-    let mut anns = ann.listen().await;
-    ann.call("DELETE", "/v1/users/me").await.is(204);
-    anns.end().await;
+    stream.read_to_end().await;
+    let mut anns = ann.events().await;
+    ann.call("DELETE", "/v1/users/me").await.expect(204);
+    anns.read_to_end().await;
 }
 
 #[tokio::test]
 async fn a_session_that_ends_by_itself_ends_its_streams_and_one_that_is_listened_with_stays() {
     let app = TestApp::start().await;
     let bob = app.user("bob").await;
-    let mut feed = bob.listen().await;
-    // It would be idle for too long, were it not listened with: the keeper notes it, as a look at
+    let mut stream = bob.events().await;
+    // It would be idle for too long, were it not listened with: the node notes it, as a look at
     // every session that is in use does.
-    app.advance(10 * mail::Time::DAY);
+    app.advance(10 * domain::Time::DAY);
     let seen = async || {
         let sessions = bob.call("GET", "/v1/sessions").await.ok();
         text(&sessions["data"][0]["last_seen_at"])
     };
     let before = seen().await;
-    app.advance(mail::Time::HOUR);
+    app.advance(domain::Time::HOUR);
     let mut tries = 0;
     while seen().await == before {
         tries += 1;
         assert!(tries < 100_000);
     }
-    app.advance(31 * mail::Time::DAY);
-    feed.end().await;
+    app.advance(31 * domain::Time::DAY);
+    stream.read_to_end().await;
 }
 
 #[tokio::test]
 async fn a_user_has_so_many_streams_and_no_more() {
     let app = TestApp::with(&[("streams_per_user", "2")]).await;
     let (ann, bob) = app.pair("ann", "bob").await;
-    let (one, _other) = (bob.listen().await, bob.listen().await);
+    let (one, _other) = (bob.events().await, bob.events().await);
     let refused = bob.call("GET", "/v1/events").await;
     refused.problem(429, "too_many_streams");
-    let mut anns = ann.listen().await;
+    let mut anns = ann.events().await;
     drop(one);
     // The server finds out that it is gone when it next says something.
     let mut sent = vec![];
@@ -268,47 +279,47 @@ async fn a_user_has_so_many_streams_and_no_more() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_left_and_can_go_on_where_he_was() {
+async fn a_client_that_does_not_read_is_cut_off_and_can_resume_where_it_was() {
     let settings = [("body_timeout_seconds", "1"), ("subject_max_chars", "10000")];
     let app = TestApp::with(&[settings.as_slice(), &[("rate_limits", "off")]].concat()).await;
     let (ann, bob) = app.pair("ann", "bob").await;
-    let mut feed = bob.listen().await;
-    let known = feed.last_id.take().expect("the first event has one");
-    let stream = tokio::net::TcpSocket::new_v4().expect("there are sockets");
-    stream.set_recv_buffer_size(4096).expect("it can be small");
-    let mut stream = stream.connect(app.address().socket()).await.expect("the server listens");
+    let mut stream = bob.events().await;
+    let known = stream.last_id.take().expect("the first event has one");
+    let socket = tokio::net::TcpSocket::new_v4().expect("there are sockets");
+    socket.set_recv_buffer_size(4096).expect("it can be small");
+    let mut socket = socket.connect(app.address().socket()).await.expect("the server listens");
     let request = format!(
         "GET /v1/events?since={known} HTTP/1.1\r\nHost: {}\r\nCookie: sessionid={}\r\n\r\n",
         app.address().host(),
-        bob.browser.session(),
+        bob.client.session(),
     );
-    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.expect("it is sent");
+    tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.expect("it is sent");
     let mut head = [0; 15];
-    stream.read_exact(&mut head).await.expect("it is answered");
+    socket.read_exact(&mut head).await.expect("it is answered");
     assert_eq!(&head, b"HTTP/1.1 200 OK");
     let subject = "s".repeat(10_000);
     let mut sent = vec![];
     let metrics = async || {
-        let metrics = bob.browser.ask("GET", "/metrics").go().await;
+        let metrics = bob.client.request("GET", "/metrics").send().await;
         let text = String::from_utf8(metrics.body.to_vec()).expect("it is text");
         let line = text.lines().find(|line| line.starts_with("postroom_streams "));
         line.expect("it is counted").rsplit_once(' ').expect("it has a value").1.to_owned()
     };
-    // He takes nothing, so the buffers between fill up, and no more.
+    // This client takes nothing, so the buffers between fill up, and no more.
     while metrics().await == "2" {
         let draft = json!({ "to": ["bob"], "subject": subject, "body": "x" });
         sent.push(number(&ann.write(&draft).await["id"]));
-        assert_eq!(feed.next_message().await.about().1, sent[sent.len() - 1], "others go on");
-        assert!(sent.len() < 5_000, "nobody keeps so much for him");
+        assert_eq!(stream.next_message().await.about().1, sent[sent.len() - 1], "others go on");
+        assert!(sent.len() < 5_000, "the server does not keep so much for it");
     }
     let mut taken = vec![];
-    let _cut_off = stream.read_to_end(&mut taken).await;
+    let _cut_off = socket.read_to_end(&mut taken).await;
     let taken = String::from_utf8_lossy(&taken);
     let last = taken.rsplit_once("\n\n").map_or("", |(whole, _rest)| whole);
     let last = last.lines().rev().find_map(|line| line.strip_prefix("id: "));
     let last = last.map_or(known, str::to_owned);
     let begun: usize = last.parse().expect("it is a number");
-    let mut again = bob.listen_again(&last).await;
+    let mut again = bob.events_after(&last).await;
     for id in &sent[begun..] {
         assert_eq!(again.next_message().await.about(), ("message.created", *id));
     }
@@ -318,23 +329,23 @@ async fn who_does_not_read_is_left_and_can_go_on_where_he_was() {
 async fn a_server_that_stops_tells_its_streams_to_come_back_soon() {
     let mut app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
-    let mut feed = bob.listen().await;
-    let heard = tokio::spawn(async move { feed.end().await });
+    let mut stream = bob.events().await;
+    let heard = tokio::spawn(async move { stream.read_to_end().await });
     app.restart();
     let last = heard.await.expect("it is heard").expect("it says something");
     assert!(last.retry.is_some_and(|retry| (100..2_000).contains(&retry)), "{last:?}");
     let id = ann.write_to(&[&bob], "hello again").await;
-    let mut feed = bob.listen_since("0").await;
-    assert_eq!(feed.next().await.about(), ("message.created", id));
+    let mut stream = bob.events_since("0").await;
+    assert_eq!(stream.next().await.about(), ("message.created", id));
 }
 
 #[tokio::test]
 async fn a_stream_says_that_it_is_alive_every_fifteen_seconds() {
     let app = TestApp::start().await;
     let bob = app.user("bob").await;
-    let mut feed = bob.listen().await;
+    let mut stream = bob.events().await;
     let begun = std::time::Instant::now();
-    let ping = feed.try_next().await.expect("it goes on");
+    let ping = stream.try_next().await.expect("it comes").expect("it goes on");
     assert_eq!((ping.name.as_str(), ping.id, ping.data.as_str()), ("ping", None, ""));
     assert!(begun.elapsed() < std::time::Duration::from_secs(40));
 }

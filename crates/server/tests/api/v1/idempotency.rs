@@ -2,42 +2,42 @@
 
 use std::collections::BTreeSet;
 
-use mail::Time;
+use domain::Time;
 use serde_json::{Value, json};
+use testing::{Client, Response};
 
 use super::{newcomer, text};
-use crate::client::{Answer, Browser};
 use crate::harness::{PASSWORD, TestApp, WRONG};
 
-async fn post(browser: &Browser, path: &str, key: &str, body: &Value) -> Answer {
-    browser.ask("POST", path).header("idempotency-key", key).json(body).go().await
+async fn post(client: &Client, path: &str, key: &str, body: &Value) -> Response {
+    client.request("POST", path).header("idempotency-key", key).json(body).send().await
 }
 
-fn replayed(answer: &Answer) -> bool {
+fn replayed(answer: &Response) -> bool {
     answer.header("idempotency-replayed") == Some("true")
 }
 
 #[tokio::test]
 async fn the_first_answer_is_given_again_for_a_day() {
     let app = TestApp::start().await;
-    let browser = app.browser();
+    let client = app.client();
     let body = newcomer("ann");
 
-    let first = post(&browser, "/v1/users", "key-1", &body).await;
-    first.is(201);
+    let first = post(&client, "/v1/users", "key-1", &body).await;
+    first.expect(201);
     assert!(!replayed(&first));
     app.advance(Time::DAY - Time::MINUTE);
     for key in ["key-1", "\"key-1\""] {
-        let again = post(&browser, "/v1/users", key, &body).await;
+        let again = post(&client, "/v1/users", key, &body).await;
         assert!(replayed(&again));
         assert_eq!(
-            (again.is(201), again.header("location")),
-            (first.is(201), first.header("location"))
+            (again.expect(201), again.header("location")),
+            (first.expect(201), first.header("location"))
         );
     }
-    post(&browser, "/v1/users", "key-2", &body).await.problem(409, "username_taken");
+    post(&client, "/v1/users", "key-2", &body).await.problem(409, "username_taken");
     app.advance(Time::MINUTE + Time::SECOND);
-    post(&browser, "/v1/users", "key-1", &body).await.problem(409, "username_taken");
+    post(&client, "/v1/users", "key-1", &body).await.problem(409, "username_taken");
 }
 
 #[tokio::test]
@@ -47,18 +47,18 @@ async fn a_key_belongs_to_one_body_one_route_and_one_caller() {
     let body = json!({ "name": "a program" });
     let key = "the-same-key";
 
-    let first = post(&ann.browser, "/v1/tokens", key, &body).await.is(201);
-    let other = post(&ann.browser, "/v1/tokens", key, &json!({ "name": "another" })).await;
+    let first = post(&ann.client, "/v1/tokens", key, &body).await.expect(201);
+    let other = post(&ann.client, "/v1/tokens", key, &json!({ "name": "another" })).await;
     other.problem(422, "idempotency_key_reused");
-    let of_bob = post(&bob.browser, "/v1/tokens", key, &body).await;
-    assert!(!replayed(&of_bob) && of_bob.is(201)["user_id"] == bob.id.get());
-    let route = post(&ann.browser, "/v1/users", key, &newcomer("carl")).await;
+    let of_bob = post(&bob.client, "/v1/tokens", key, &body).await;
+    assert!(!replayed(&of_bob) && of_bob.expect(201)["user_id"] == bob.id.get());
+    let route = post(&ann.client, "/v1/users", key, &newcomer("carl")).await;
     assert!(!replayed(&route) && route.status == 201);
-    let again = post(&ann.browser, "/v1/tokens", key, &body).await;
+    let again = post(&ann.client, "/v1/tokens", key, &body).await;
     assert!(replayed(&again));
-    assert_eq!(again.is(201), first, "with its secret");
+    assert_eq!(again.expect(201), first, "with its secret");
     assert_eq!(
-        ann.call("GET", "/v1/tokens").await.is(200)["data"].as_array().map(Vec::len),
+        ann.call("GET", "/v1/tokens").await.expect(200)["data"].as_array().map(Vec::len),
         Some(1)
     );
 }
@@ -66,31 +66,31 @@ async fn a_key_belongs_to_one_body_one_route_and_one_caller() {
 #[tokio::test]
 async fn what_was_refused_is_not_kept() {
     let app = TestApp::start().await;
-    let browser = app.browser();
+    let client = app.client();
     let mut wrong = newcomer("ann");
     wrong["email"] = "nowhere".into();
 
-    post(&browser, "/v1/users", "key", &wrong).await.problem(422, "invalid");
-    post(&browser, "/v1/users", "key", &newcomer("ann")).await.is(201);
-    post(&browser, "/v1/users", "other", &newcomer("ann")).await.problem(409, "username_taken");
+    post(&client, "/v1/users", "key", &wrong).await.problem(422, "invalid");
+    post(&client, "/v1/users", "key", &newcomer("ann")).await.expect(201);
+    post(&client, "/v1/users", "other", &newcomer("ann")).await.problem(409, "username_taken");
     app.advance(Time::DAY);
     let login = json!({ "username": "ann", "password": WRONG });
-    post(&browser, "/v1/sessions", "key", &login).await.problem(401, "authentication_failed");
+    post(&client, "/v1/sessions", "key", &login).await.problem(401, "authentication_failed");
     let login = json!({ "username": "ann", "password": PASSWORD });
-    post(&browser, "/v1/sessions", "key", &login).await.is(201);
+    post(&client, "/v1/sessions", "key", &login).await.expect(201);
 }
 
 #[tokio::test]
 async fn a_key_has_1_to_255_visible_characters() {
     let app = TestApp::start().await;
-    let browser = app.browser();
+    let client = app.client();
     let long = "k".repeat(256);
     for key in ["", "\"\"", "two words", &long] {
-        let refused = post(&browser, "/v1/users", key, &newcomer("ann")).await;
+        let refused = post(&client, "/v1/users", key, &newcomer("ann")).await;
         let detail = text(&refused.problem(400, "bad_request")["detail"]);
         assert!(detail.starts_with("Idempotency-Key: "), "{detail}");
     }
-    post(&browser, "/v1/users", &long[1..], &newcomer("ann")).await.is(201);
+    post(&client, "/v1/users", &long[1..], &newcomer("ann")).await.expect(201);
 }
 
 #[tokio::test]
@@ -99,8 +99,8 @@ async fn fifty_at_once_make_one_account() {
     let body = newcomer("ann");
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..50 {
-        let (browser, body) = (app.browser(), body.clone());
-        tasks.spawn(async move { post(&browser, "/v1/users", "the-key", &body).await });
+        let (client, body) = (app.client(), body.clone());
+        tasks.spawn(async move { post(&client, "/v1/users", "the-key", &body).await });
     }
 
     let mut ids = BTreeSet::new();
@@ -111,51 +111,51 @@ async fn fifty_at_once_make_one_account() {
             answer.problem(409, "request_in_progress");
             assert_eq!(answer.header("retry-after"), Some("1"));
         } else {
-            ids.insert(answer.is(201)["id"].as_i64());
+            ids.insert(answer.expect(201)["id"].as_i64());
             first += i32::from(!replayed(&answer));
         }
     }
 
     assert_eq!((ids.len(), first), (1, 1));
-    let again = post(&app.browser(), "/v1/users", "the-key", &body).await;
-    assert!(replayed(&again) && ids.contains(&again.is(201)["id"].as_i64()));
+    let again = post(&app.client(), "/v1/users", "the-key", &body).await;
+    assert!(replayed(&again) && ids.contains(&again.expect(201)["id"].as_i64()));
 }
 
 #[tokio::test]
 async fn a_login_that_is_sent_again_gives_the_same_session() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let (browser, other) = (app.browser(), app.browser());
+    let (client, other) = (app.client(), app.client());
     let body = json!({ "username": "ann", "password": PASSWORD });
 
-    let first = post(&browser, "/v1/sessions", "key", &body).await;
+    let first = post(&client, "/v1/sessions", "key", &body).await;
     let again = post(&other, "/v1/sessions", "key", &body).await;
 
     assert!(replayed(&again));
-    assert_eq!(again.is(201), first.is(201));
+    assert_eq!(again.expect(201), first.expect(201));
     assert_eq!(
-        (other.session(), other.kept("csrftoken")),
-        (browser.session(), browser.kept("csrftoken"))
+        (other.session(), other.cookie("csrftoken")),
+        (client.session(), client.cookie("csrftoken"))
     );
-    let sessions = other.ask("GET", "/v1/sessions").go().await.is(200);
+    let sessions = other.request("GET", "/v1/sessions").send().await.expect(200);
     assert_eq!(sessions["data"].as_array().map(Vec::len), Some(1));
-    let change = other.ask("PATCH", "/v1/users/me").json(&json!({ "display_name": "A" }));
-    change.go().await.is(200);
+    let change = other.request("PATCH", "/v1/users/me").json(&json!({ "display_name": "A" }));
+    change.send().await.expect(200);
 }
 
 #[tokio::test]
 async fn a_key_is_no_way_to_guess_a_password() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.browser();
+    let client = app.client();
     let body = |password: &str| json!({ "username": "ann", "password": password });
-    post(&browser, "/v1/sessions", "key", &body(PASSWORD)).await.is(201);
+    post(&client, "/v1/sessions", "key", &body(PASSWORD)).await.expect(201);
 
     for _ in 0..10 {
-        let answer = post(&browser, "/v1/sessions", "key", &body(WRONG)).await;
+        let answer = post(&client, "/v1/sessions", "key", &body(WRONG)).await;
         answer.problem(422, "idempotency_key_reused");
     }
-    let answer = post(&browser, "/v1/sessions", "key", &body(PASSWORD)).await;
+    let answer = post(&client, "/v1/sessions", "key", &body(PASSWORD)).await;
     answer.problem(429, "rate_limited");
 }
 
@@ -163,10 +163,10 @@ async fn a_key_is_no_way_to_guess_a_password() {
 async fn a_replay_is_no_failed_login() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.browser();
+    let client = app.client();
     let body = json!({ "username": "ann", "password": PASSWORD });
     for _ in 0..30 {
-        post(&browser, "/v1/sessions", "key", &body).await.is(201);
+        post(&client, "/v1/sessions", "key", &body).await.expect(201);
     }
 }
 
@@ -174,18 +174,18 @@ async fn a_replay_is_no_failed_login() {
 async fn the_database_holds_no_secret_of_a_kept_answer() {
     let app = TestApp::start().await;
     app.account("ann").await;
-    let browser = app.browser();
+    let client = app.client();
     let login = json!({ "username": "ann", "password": PASSWORD });
-    let csrf = text(&post(&browser, "/v1/sessions", "key", &login).await.is(201)["csrf_token"]);
-    let token = post(&browser, "/v1/tokens", "key", &json!({ "name": "a" })).await.is(201);
+    let csrf = text(&post(&client, "/v1/sessions", "key", &login).await.expect(201)["csrf_token"]);
+    let token = post(&client, "/v1/tokens", "key", &json!({ "name": "a" })).await.expect(201);
     let token = text(&token["token"]);
-    let again = post(&browser, "/v1/tokens", "key", &json!({ "name": "a" })).await.is(201);
+    let again = post(&client, "/v1/tokens", "key", &json!({ "name": "a" })).await.expect(201);
     assert_eq!(text(&again["token"]), token);
 
     let dump = app.dump().await.join("\n");
 
-    assert!(dump.contains("answer 0 "), "they are kept: {dump}");
-    let session = browser.session();
+    assert!(dump.contains("response 0 "), "they are kept: {dump}");
+    let session = client.session();
     for secret in [&session, &token] {
         let secret = secret.split_once('.').expect("it has two parts").1;
         for part in [secret.to_owned(), hex(secret)] {

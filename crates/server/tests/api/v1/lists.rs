@@ -1,6 +1,6 @@
 //! The lists of messages.
 
-use mail::Time;
+use domain::Time;
 use serde_json::{Value, json};
 
 use super::rfc3339;
@@ -50,11 +50,11 @@ async fn each_box_holds_what_belongs_to_it() {
 
     let boxes = [
         ("", vec![own, inbox]),
-        ("box=inbox", vec![own, inbox]),
-        ("box=sent", vec![own, sent]),
-        ("box=archive", vec![sent_kept, archived]),
-        ("box=trash", vec![sent_out, both, trashed]),
-        ("box=all", vec![own, sent_kept, sent, archived, inbox]),
+        ("folder=inbox", vec![own, inbox]),
+        ("folder=sent", vec![own, sent]),
+        ("folder=archive", vec![sent_kept, archived]),
+        ("folder=trash", vec![sent_out, both, trashed]),
+        ("folder=all", vec![own, sent_kept, sent, archived, inbox]),
     ];
     for (query, expected) in boxes {
         assert_eq!(bob.list(query).await, expected, "{query}");
@@ -63,7 +63,7 @@ async fn each_box_holds_what_belongs_to_it() {
         assert_eq!(bob.list(&wide).await, expected, "{wide}");
     }
     bob.mark(both, json!({ "trashed": false })).await;
-    assert_eq!(bob.list("box=archive").await, [sent_kept, both, archived], "where it was");
+    assert_eq!(bob.list("folder=archive").await, [sent_kept, both, archived], "where it was");
 }
 
 #[tokio::test]
@@ -87,26 +87,26 @@ async fn every_filter_has_to_hold() {
     let filters = [
         ("unread=true".to_owned(), vec![three, one]),
         ("unread=false".to_owned(), vec![two]),
-        ("box=all&unread=false".to_owned(), vec![four, two]),
-        ("box=sent&unread=true".to_owned(), vec![]),
+        ("folder=all&unread=false".to_owned(), vec![four, two]),
+        ("folder=sent&unread=true".to_owned(), vec![]),
         ("starred=true".to_owned(), vec![two]),
-        ("starred=true&box=all".to_owned(), vec![four, two]),
-        ("starred=false&box=all".to_owned(), vec![three, one]),
+        ("starred=true&folder=all".to_owned(), vec![four, two]),
+        ("starred=false&folder=all".to_owned(), vec![three, one]),
         (format!("with={cat_id}"), vec![two]),
-        (format!("with={cat_id}&box=all"), vec![four, two]),
+        (format!("with={cat_id}&folder=all"), vec![four, two]),
         (format!("with={ann_id}"), vec![three, two, one]),
-        (format!("with={bob_id}&box=all"), vec![]),
-        ("with=4000000&box=all".to_owned(), vec![]),
+        (format!("with={bob_id}&folder=all"), vec![]),
+        ("with=4000000&folder=all".to_owned(), vec![]),
         (format!("conversation={one}"), vec![three, one]),
         (format!("conversation={two}"), vec![two]),
         (format!("conversation={two}&unread=true"), vec![]),
         (format!("conversation={three}"), vec![]),
         (format!("since={after_one}"), vec![three, two]),
         (format!("until={after_one}"), vec![one]),
-        (format!("since={after_one}&until={after_three}&box=all"), vec![three, two]),
+        (format!("since={after_one}&until={after_three}&folder=all"), vec![three, two]),
         (format!("since={after_three}"), vec![]),
         (
-            "since=2026-01-01T00:00:00%2B01:00&until=2999-01-01T00:00:00Z&box=sent".into(),
+            "since=2026-01-01T00:00:00%2B01:00&until=2999-01-01T00:00:00Z&folder=sent".into(),
             vec![four],
         ),
         ("q=brown".to_owned(), vec![three, one]),
@@ -115,7 +115,7 @@ async fn every_filter_has_to_hold() {
         ("q=%22quick+brown%22".to_owned(), vec![one]),
         ("q=%22brown+quick%22".to_owned(), vec![]),
         ("q=HI".to_owned(), vec![three, two, one]),
-        (format!("q=the&with={cat_id}&starred=true&box=all"), vec![four, two]),
+        (format!("q=the&with={cat_id}&starred=true&folder=all"), vec![four, two]),
     ];
     for (query, expected) in filters {
         assert_eq!(bob.list(&query).await, expected, "{query}");
@@ -161,7 +161,7 @@ async fn a_page_has_50_items_or_as_many_as_are_asked_for_up_to_100() {
     }
     assert_eq!(bob.list("limit=67").await, all, "201 are 3 pages of 67, the last one full");
     assert_eq!(bob.list("limit=99999999999999999999&unread=true").await, all);
-    let last = bob.page("limit=100&box=sent").await;
+    let last = bob.page("limit=100&folder=sent").await;
     assert_eq!(last, json!({ "data": [], "next_cursor": null, "state": last["state"] }));
 }
 
@@ -169,7 +169,7 @@ async fn a_page_has_50_items_or_as_many_as_are_asked_for_up_to_100() {
 async fn pages_stay_stable_while_messages_come_and_go() {
     let app = TestApp::with(&[("rate_limits", "off")]).await;
     let (ann, bob) = app.pair("ann", "bob").await;
-    for query in ["", "box=all", "until=2999-01-01T00:00:00Z", "q=many", "starred=false"] {
+    for query in ["", "folder=all", "until=2999-01-01T00:00:00Z", "q=many", "starred=false"] {
         let mut old = app.send_many(&ann, &bob, 30).await;
         old.reverse();
         let query = format!("{query}&limit=10");
@@ -228,16 +228,16 @@ async fn a_cursor_opens_no_other_mailbox_and_must_be_one() {
 async fn what_is_wrong_with_the_question_is_told_all_at_once() {
     let app = TestApp::start().await;
     let bob = app.user("bob").await;
-    let query = "box=x&unread=1&starred=&with=bob&conversation=0&since=yesterday&until=\
+    let query = "folder=x&unread=1&starred=&with=bob&conversation=0&since=yesterday&until=\
                  2026-13-01T00:00:00Z&limit=0&cursor=x&order=asc&q=a&q=b";
 
-    let mut told = bob.call("GET", &format!("/v1/messages?{query}")).await.invalid();
+    let mut reported = bob.call("GET", &format!("/v1/messages?{query}")).await.invalid();
 
-    told.sort_unstable();
+    reported.sort_unstable();
     let expected = [
-        "box invalid",
         "conversation invalid",
         "cursor invalid",
+        "folder invalid",
         "limit invalid",
         "order unknown_field",
         "q repeated",
@@ -247,11 +247,11 @@ async fn what_is_wrong_with_the_question_is_told_all_at_once() {
         "until invalid",
         "with invalid",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
 }
 
 #[tokio::test]
-async fn who_is_erased_or_renamed_is_shown_as_he_is_now() {
+async fn users_who_are_erased_or_renamed_are_shown_as_they_are_now() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let cat = app.user("cat").await;
@@ -266,7 +266,7 @@ async fn who_is_erased_or_renamed_is_shown_as_he_is_now() {
         person
     };
     assert_eq!(bob.page("").await["data"][1]["to"], json!([names(&bob), names(&cat)]));
-    ann.call("DELETE", "/v1/users/me").await.is(204);
+    ann.call("DELETE", "/v1/users/me").await.expect(204);
 
     let stub = json!({
         "id": ann.id.get(), "username": "deleted user", "display_name": "deleted user",

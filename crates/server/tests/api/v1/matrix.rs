@@ -1,14 +1,14 @@
 //! Who may do what: every operation of the document, by everybody. Whoever adds an operation says
 //! here whose it is.
 
-use mail::UserId;
-use mail::text::TokenName;
-use mail::tokens::{self, NewToken, Scope, Scopes};
+use domain::UserId;
+use domain::text::TokenName;
+use domain::tokens::{self, NewToken, Scope, Scopes};
 use serde_json::{Value, json};
+use testing::{Client, Request, Response};
 
-use super::verbs::{emptied, told};
+use super::verbs::{comparable, emptied};
 use super::{newcomer, text};
-use crate::client::{Answer, Ask, Browser};
 use crate::contract::document;
 use crate::harness::{PASSWORD, TestApp};
 use crate::user::{User, number};
@@ -76,7 +76,7 @@ fn rule(id: &str, world: &World) -> (Rule, Option<i64>, Value) {
 /// A message of ann to bob and fred, and everybody around it.
 struct World {
     app: TestApp,
-    browser: Browser,
+    client: Client,
     /// The sender, with a session.
     ann: User,
     /// Everybody with a token that holds, by name.
@@ -93,7 +93,7 @@ impl World {
     async fn new(answered: bool) -> Self {
         let app = TestApp::start().await;
         let ann = app.user("ann").await;
-        let browser = app.browser();
+        let client = app.client();
         let (own, own_id) = token(&app, ann.id, Scopes::all()).await;
         let mut tokens = vec![("ann", own)];
         for name in ["bob", "fred", "bea", "eve"] {
@@ -102,7 +102,7 @@ impl World {
         }
         let era = app.account("era").await;
         let (revoked, id) = token(&app, ann.id, Scopes::all()).await;
-        ann.call("DELETE", &format!("/v1/tokens/{id}")).await.is(204);
+        ann.call("DELETE", &format!("/v1/tokens/{id}")).await.expect(204);
         let mut world = Self {
             erased: token(&app, era, Scopes::all()).await.0,
             revoked,
@@ -110,7 +110,7 @@ impl World {
             session: number(&ann.call("GET", "/v1/sessions").await.ok()["data"][0]["id"]),
             token: own_id,
             app,
-            browser,
+            client,
             ann,
             tokens,
         };
@@ -122,19 +122,24 @@ impl World {
         let to = json!({ "to": ["bob", "fred", "era"], "subject": SECRET, "body": SECRET });
         self.message = number(&self.ann.write(&to).await["id"]);
         let path = format!("/v1/messages/{}", self.message);
-        self.ask("DELETE", &path).bearer(self.of("fred")).go().await.is(204);
+        self.request("DELETE", &path).bearer(self.of("fred")).send().await.expect(204);
         if answered {
             let reply = json!({ "in_reply_to": self.message, "to": ["ann"], "body": SECRET });
-            self.ask("POST", "/v1/messages").bearer(self.of("bob")).json(&reply).go().await.is(201);
+            self.request("POST", "/v1/messages")
+                .bearer(self.of("bob"))
+                .json(&reply)
+                .send()
+                .await
+                .expect(201);
         }
-        let bea = self.ask("GET", "/v1/users/me").bearer(self.of("bea")).go().await.ok();
-        self.ann.call("PUT", &format!("/v1/blocks/{}", bea["id"])).await.is(204);
-        self.ask("DELETE", "/v1/users/me").bearer(&self.erased).go().await.is(204);
+        let bea = self.request("GET", "/v1/users/me").bearer(self.of("bea")).send().await.ok();
+        self.ann.call("PUT", &format!("/v1/blocks/{}", bea["id"])).await.expect(204);
+        self.request("DELETE", "/v1/users/me").bearer(&self.erased).send().await.expect(204);
         emptied(&self.app).await;
     }
 
-    fn ask(&self, method: &str, path: &str) -> Ask<'_> {
-        self.browser.ask(method, path)
+    fn request(&self, method: &str, path: &str) -> Request<'_> {
+        self.client.request(method, path)
     }
 
     fn of(&self, name: &str) -> &str {
@@ -188,7 +193,7 @@ fn operations() -> Vec<Operation> {
 
 impl Operation {
     /// The request about a thing. Where a list can be asked for the message, it is.
-    fn request<'w>(&self, world: &'w World, thing: Option<i64>, body: &Value) -> Ask<'w> {
+    fn request<'w>(&self, world: &'w World, thing: Option<i64>, body: &Value) -> Request<'w> {
         let mut path = self.path.clone();
         if let (Some(thing), Some((start, rest))) = (thing, self.path.split_once('{')) {
             let (_name, end) = rest.split_once('}').expect("it is closed");
@@ -198,11 +203,11 @@ impl Operation {
         match self.id.as_str() {
             "findUsers" => path += "?prefix=ann",
             "listChanges" => path += "?since=0",
-            "listMessages" => path += "?box=all&q=between",
+            "listMessages" => path += "?folder=all&q=between",
             _ => {}
         }
-        let ask = world.browser.ask(&self.method, &path);
-        if body.is_null() { ask } else { ask.json(body) }
+        let request = world.client.request(&self.method, &path);
+        if body.is_null() { request } else { request.json(body) }
     }
 
     fn changes(&self) -> bool {
@@ -227,7 +232,7 @@ fn expected(rule: Rule, name: &str) -> Option<(u16, &'static str)> {
 }
 
 #[track_caller]
-fn tells_nothing(answer: &Answer, who: &str, operation: &Operation) {
+fn tells_nothing(answer: &Response, who: &str, operation: &Operation) {
     let said = String::from_utf8_lossy(&answer.body);
     assert!(!said.contains(SECRET), "{} tells {who}: {said}", operation.id);
 }
@@ -242,17 +247,17 @@ async fn refused_to_all(operation: &Operation, world: &World) {
     let before = world.state().await;
     let request = || operation.request(world, thing, &body);
     let answers = [
-        ("nobody", request().go().await, 401, "unauthenticated"),
-        ("nobody at all", request().bearer("prt_1.AAAA").go().await, 401, "unauthenticated"),
-        ("revoked", request().bearer(&world.revoked).go().await, 401, "unauthenticated"),
-        ("erased", request().bearer(&world.erased).go().await, 401, "unauthenticated"),
-        ("narrow", request().bearer(&narrow).go().await, 403, "insufficient_scope"),
+        ("nobody", request().send().await, 401, "unauthenticated"),
+        ("nobody at all", request().bearer("prt_1.AAAA").send().await, 401, "unauthenticated"),
+        ("revoked", request().bearer(&world.revoked).send().await, 401, "unauthenticated"),
+        ("erased", request().bearer(&world.erased).send().await, 401, "unauthenticated"),
+        ("narrow", request().bearer(&narrow).send().await, 403, "insufficient_scope"),
     ];
     for (who, answer, status, code) in &answers {
         answer.problem(*status, code);
         tells_nothing(answer, who, operation);
     }
-    let [_, unknown, revoked, erased, _] = answers.map(|(_, answer, _, _)| told(&answer));
+    let [_, unknown, revoked, erased, _] = answers.map(|(_, answer, _, _)| comparable(&answer));
     assert_eq!((&revoked, &erased), (&unknown, &unknown), "{} tells them apart", operation.id);
     assert_eq!(world.state().await, before, "{} changed something", operation.id);
 }
@@ -266,7 +271,7 @@ async fn ruled(operation: &Operation, world: &World) {
         }
         let what = format!("{} by {name}", operation.id);
         let before = world.state().await;
-        let answer = operation.request(world, thing, &body).bearer(world.of(name)).go().await;
+        let answer = operation.request(world, thing, &body).bearer(world.of(name)).send().await;
         match expected(rule, name) {
             None => assert!((200..300).contains(&answer.status), "{what}: {answer:?}"),
             Some((status, code)) => {
@@ -276,7 +281,11 @@ async fn ruled(operation: &Operation, world: &World) {
         }
         if answer.status == 404 && thing.is_some() {
             let never = operation.request(world, Some(NEVER), &body).bearer(world.of(name));
-            assert_eq!(told(&answer), told(&never.go().await), "{what} tells that it is there");
+            assert_eq!(
+                comparable(&answer),
+                comparable(&never.send().await),
+                "{what} tells that it is there"
+            );
         }
         if !matches!(name, "ann" | "bob") {
             tells_nothing(&answer, name, operation);
@@ -311,7 +320,7 @@ async fn what_anybody_may_do_takes_no_login() {
         let (rule, thing, body) = rule(&operation.id, &world);
         assert_eq!(operation.scope.is_none(), rule == Rule::Open, "{}", operation.id);
         if rule == Rule::Open {
-            operation.request(&world, thing, &body).go().await.is(201);
+            operation.request(&world, thing, &body).send().await.expect(201);
             open += 1;
         }
     }
@@ -321,21 +330,21 @@ async fn what_anybody_may_do_takes_no_login() {
 #[tokio::test]
 async fn a_session_alone_changes_nothing() {
     let world = World::new(true).await;
-    let csrf = world.ann.browser.kept("csrftoken").expect("it is kept");
-    let session = format!("sessionid={}; csrftoken={csrf}", world.ann.browser.session());
+    let csrf = world.ann.client.cookie("csrftoken").expect("it is kept");
+    let session = format!("sessionid={}; csrftoken={csrf}", world.ann.client.session());
     let mut asked = 0;
     for operation in operations().into_iter().filter(Operation::changes) {
         let (rule, thing, body) = rule(&operation.id, &world);
         let request = || operation.request(&world, thing, &body).cookies(&session);
         let before = world.state().await;
-        let foreign = request().token(&csrf).header("origin", "https://evil.example").go().await;
+        let foreign = request().csrf(&csrf).header("origin", "https://evil.example").send().await;
         foreign.problem(403, "forbidden_origin");
         if rule != Rule::Open {
-            request().go().await.problem(403, "csrf");
-            request().token("x").go().await.problem(403, "csrf");
+            request().send().await.problem(403, "csrf");
+            request().csrf("x").send().await.problem(403, "csrf");
             let forged = csrf.chars().rev().collect::<String>();
             let forged =
-                request().token(&forged).cookies(&format!("csrftoken={forged}")).go().await;
+                request().csrf(&forged).cookies(&format!("csrftoken={forged}")).send().await;
             forged.problem(403, "csrf");
             asked += 1;
         }
@@ -345,7 +354,7 @@ async fn a_session_alone_changes_nothing() {
     let before = world.state().await;
     for operation in operations().into_iter().filter(|operation| !operation.changes()) {
         let (_, thing, body) = rule(&operation.id, &world);
-        let read = operation.request(&world, thing, &body).cookies(&session).go().await;
+        let read = operation.request(&world, thing, &body).cookies(&session).send().await;
         assert_eq!(read.status, 200, "{}: {read:?}", operation.id);
     }
     assert_eq!(world.state().await, before, "reading changes nothing");
@@ -359,23 +368,29 @@ async fn what_is_not_mine_cannot_be_answered_listed_or_found() {
         for name in ["eve", "fred", "bea"] {
             let reply = async |id: i64| {
                 let body = json!({ "in_reply_to": id, "to": [name], "body": "" });
-                world.ask("POST", "/v1/messages").bearer(world.of(name)).json(&body).go().await
+                world
+                    .request("POST", "/v1/messages")
+                    .bearer(world.of(name))
+                    .json(&body)
+                    .send()
+                    .await
             };
             let there = reply(world.message).await;
             assert_eq!(there.invalid(), ["#/in_reply_to invalid"]);
-            assert_eq!(told(&there), told(&reply(NEVER).await), "{name}");
+            assert_eq!(comparable(&there), comparable(&reply(NEVER).await), "{name}");
             for query in [
-                "box=all".to_owned(),
-                "box=trash".to_owned(),
-                "box=all&q=between".to_owned(),
-                format!("box=all&conversation={}", world.message),
-                format!("box=all&with={}", world.ann.id.get()),
+                "folder=all".to_owned(),
+                "folder=trash".to_owned(),
+                "folder=all&q=between".to_owned(),
+                format!("folder=all&conversation={}", world.message),
+                format!("folder=all&with={}", world.ann.id.get()),
             ] {
                 let path = format!("/v1/messages?{query}");
-                let list = world.ask("GET", &path).bearer(world.of(name)).go().await.ok();
+                let list = world.request("GET", &path).bearer(world.of(name)).send().await.ok();
                 assert_eq!(list["data"], json!([]), "{name} {query}");
             }
-            let unread = world.ask("GET", "/v1/unread").bearer(world.of(name)).go().await.ok();
+            let unread =
+                world.request("GET", "/v1/unread").bearer(world.of(name)).send().await.ok();
             assert_eq!((&unread["messages"], &unread["conversations"]), (&0.into(), &0.into()));
         }
         assert_eq!(world.state().await, before);

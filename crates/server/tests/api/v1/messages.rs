@@ -1,30 +1,30 @@
 //! One message over /v1: reading, marking, deleting, taking back.
 
-use mail::Time;
+use domain::Time;
 use serde_json::{Value, json};
+use testing::Response;
 
-use super::verbs::told;
-use crate::client::Answer;
+use super::verbs::comparable;
 use crate::harness::TestApp;
 use crate::user::User;
 
 /// A number that no message has had.
 const NEVER: i64 = 4_000_000;
 
-fn tag(answer: &Answer) -> String {
+fn tag(answer: &Response) -> String {
     answer.header("etag").expect("there is a tag").to_owned()
 }
 
 /// Asks for a message where it is another one than those with these tags.
-async fn show_unless(user: &User, id: i64, tags: &str) -> Answer {
-    let ask = user.ask("GET", &format!("/v1/messages/{id}"));
-    ask.header("if-none-match", tags).go().await
+async fn show_unless(user: &User, id: i64, tags: &str) -> Response {
+    let request = user.request("GET", &format!("/v1/messages/{id}"));
+    request.header("if-none-match", tags).send().await
 }
 
 /// Marks a message where it is still one of those with these tags.
-async fn mark_if(user: &User, id: i64, tags: &str, marks: Value) -> Answer {
-    let ask = user.ask("PATCH", &format!("/v1/messages/{id}")).json(&marks);
-    ask.header("if-match", tags).go().await
+async fn mark_if(user: &User, id: i64, tags: &str, marks: Value) -> Response {
+    let request = user.request("PATCH", &format!("/v1/messages/{id}")).json(&marks);
+    request.header("if-match", tags).send().await
 }
 
 #[tokio::test]
@@ -36,12 +36,12 @@ async fn reading_changes_nothing() {
 
     for user in [&ann, &bob] {
         user.show(id).await;
-        user.page("box=all").await;
+        user.page("folder=all").await;
         user.page("q=hi").await;
         user.counts().await;
         user.call("GET", "/v1/conversations").await.ok();
         user.call("GET", &format!("/v1/conversations/{id}")).await.ok();
-        user.call("HEAD", &format!("/v1/messages/{id}")).await.is(200);
+        user.call("HEAD", &format!("/v1/messages/{id}")).await.expect(200);
     }
 
     assert_eq!(app.dump().await, before);
@@ -62,7 +62,7 @@ async fn a_tag_holds_until_the_message_its_marks_or_the_names_in_it_change() {
     bob.mark(id, json!({ "read": false })).await;
     for tags in [first.as_str(), "*", &format!("\"x\", W/{first}"), &format!("W/{first}")] {
         let unchanged = show_unless(&bob, id, tags).await;
-        unchanged.is(304);
+        unchanged.expect(304);
         assert_eq!(tag(&unchanged), first);
     }
     for tags in ["\"x\"", "", first.trim_matches('"')] {
@@ -170,10 +170,10 @@ async fn what_is_deleted_is_gone_from_the_own_mailbox_alone() {
     for user in [&ann, &bob] {
         let (there, never) = (user.try_show(id).await, user.try_show(NEVER).await);
         there.problem(404, "not_found");
-        assert_eq!(told(&there), told(&never));
+        assert_eq!(comparable(&there), comparable(&never));
         user.call("DELETE", &format!("/v1/messages/{id}")).await.problem(404, "not_found");
-        assert!(user.list("box=all").await.is_empty());
-        assert!(user.list("box=trash").await.is_empty());
+        assert!(user.list("folder=all").await.is_empty());
+        assert!(user.list("folder=trash").await.is_empty());
     }
     assert_eq!(cat.show(id).await["from"]["username"], "ann");
     assert_eq!(cat.list("").await, [id]);
@@ -200,9 +200,9 @@ async fn the_trash_empties_itself_after_30_days() {
         }
     }
 
-    assert_eq!(bob.list("box=trash").await, [new]);
+    assert_eq!(bob.list("folder=trash").await, [new]);
     bob.try_show(old).await.problem(404, "not_found");
-    assert_eq!(ann.list("box=sent").await, [new, old], "others keep theirs");
+    assert_eq!(ann.list("folder=sent").await, [new, old], "others keep theirs");
 }
 
 #[tokio::test]
@@ -223,11 +223,11 @@ async fn a_message_is_taken_back_from_everybody_who_has_not_read_it() {
     assert_eq!(unsent, expected, "who deleted it is in neither list");
     for user in [&bob, &dan, &eve] {
         user.try_show(id).await.problem(404, "not_found");
-        assert!(user.list("box=all").await.is_empty());
+        assert!(user.list("folder=all").await.is_empty());
         assert_eq!(user.counts().await, (0, 0));
     }
     assert_eq!(cat.list("").await, [id]);
-    assert_eq!(ann.list("box=sent").await, [id], "the sender keeps his copy");
+    assert_eq!(ann.list("folder=sent").await, [id], "the sender keeps a copy");
     let again = ann.unsend(id).await.ok();
     assert_eq!(again, json!({ "withdrawn_from": [], "read_by": [cat_id] }));
     cat.mark(id, json!({ "read": false })).await;
@@ -249,7 +249,7 @@ async fn only_the_sender_takes_a_message_back() {
     for (user, id) in [(&eve, id), (&ann, deleted), (&eve, NEVER)] {
         let refused = user.unsend(id).await;
         refused.problem(404, "not_found");
-        assert_eq!(told(&refused), told(&user.unsend(NEVER).await));
+        assert_eq!(comparable(&refused), comparable(&user.unsend(NEVER).await));
     }
     let body = json!({ "from": [bob.id.get()] });
     let path = format!("/v1/messages/{id}/unsend");

@@ -22,9 +22,9 @@ fn operations() -> Vec<(String, String, &'static Value)> {
 #[tokio::test]
 async fn the_document_in_the_tree_is_the_one_that_is_served() {
     let app = TestApp::start().await;
-    let browser = app.browser();
+    let client = app.client();
 
-    let served = browser.ask("GET", "/openapi.json").go().await;
+    let served = client.request("GET", "/openapi.json").send().await;
 
     assert_eq!(served.status, 200);
     let served = std::str::from_utf8(&served.body).expect("it is text");
@@ -129,32 +129,32 @@ async fn who_may_call_is_as_documented() {
         let open = said["security"].as_array().is_some_and(|ways| ways.contains(&json!({})));
         let has_body = said.get("requestBody").is_some();
         let body = || if has_body { json!({ "name": "a" }) } else { Value::Null };
-        let ask = |token: Option<&str>| {
-            let ask = app.browser();
+        let request = |token: Option<&str>| {
+            let request = app.client();
             let (method, path, token) = (method.clone(), path.clone(), token.map(str::to_owned));
             async move {
-                let request = ask.ask(&method, &path);
+                let request = request.request(&method, &path);
                 let request = match &token {
                     Some(token) => request.bearer(token),
                     None => request,
                 };
-                if has_body { request.json(&body()).go().await } else { request.go().await }
+                if has_body { request.json(&body()).send().await } else { request.send().await }
             }
         };
-        let nobody = ask(None).await;
+        let nobody = request(None).await;
         nobody.problem(401, "unauthenticated");
         assert_eq!(nobody.header("www-authenticate"), Some("Bearer"), "{method} {path}");
-        let stranger = ask(Some("prt_1.AAAA")).await;
+        let stranger = request(Some("prt_1.AAAA")).await;
         stranger.problem(401, "unauthenticated");
-        let told = Some("Bearer error=\"invalid_token\"");
-        assert_eq!(stranger.header("www-authenticate"), told, "{method} {path}");
+        let reported = Some("Bearer error=\"invalid_token\"");
+        assert_eq!(stranger.header("www-authenticate"), reported, "{method} {path}");
 
         let others: Vec<_> = all.into_iter().filter(|other| *other != *scope).collect();
         let token = ann.token(Some(&others)).await;
-        let refused = ask(Some(&token)).await;
+        let refused = request(Some(&token)).await;
         refused.problem(403, "insufficient_scope");
-        let told = refused.header("www-authenticate").expect("it says what is missing");
-        assert_eq!(told, format!("Bearer error=\"insufficient_scope\", scope={scope}"));
+        let reported = refused.header("www-authenticate").expect("it says what is missing");
+        assert_eq!(reported, format!("Bearer error=\"insufficient_scope\", scope={scope}"));
         assert!(!open || path == "/v1/tokens", "{path}");
     }
 }

@@ -1,9 +1,9 @@
 //! How much a user may send.
 
-use mail::Time;
+use domain::Time;
 use serde_json::{Value, json};
+use testing::Response;
 
-use crate::client::Answer;
 use crate::harness::TestApp;
 use crate::user::User;
 
@@ -17,7 +17,7 @@ async fn app(limits: &[(&str, &str)]) -> TestApp {
 /// What an answer says of each limit: its name, its parameters, and of the seconds to its end
 /// whether they are those that are expected. The time goes on while the test runs.
 #[track_caller]
-fn limits(answer: &Answer, ends: &[(&str, i64)]) -> Vec<String> {
+fn limits(answer: &Response, ends: &[(&str, i64)]) -> Vec<String> {
     let header = |name| answer.header(name).unwrap_or_else(|| panic!("no {name} in {answer:?}"));
     let (policies, left) = (header("ratelimit-policy"), header("ratelimit"));
     let each = policies.split(", ").zip(left.split(", ")).map(|(policy, left)| {
@@ -33,12 +33,12 @@ fn limits(answer: &Answer, ends: &[(&str, i64)]) -> Vec<String> {
     each.collect()
 }
 
-async fn try_send(from: &User, to: &User) -> Answer {
+async fn try_send(from: &User, to: &User) -> Response {
     from.try_write(&json!({ "to": [to.id.get()], "body": "" })).await
 }
 
 #[track_caller]
-fn exceeded(answer: &Answer, limit: &str, seconds: i64) -> Value {
+fn exceeded(answer: &Response, limit: &str, seconds: i64) -> Value {
     let problem = answer.problem(429, "quota_exceeded");
     assert_eq!(problem["type"], "https://iana.org/assignments/http-problem-types#quota-exceeded");
     assert_eq!(problem["violated-policies"], json!([limit]));
@@ -53,7 +53,7 @@ async fn so_many_messages_are_sent_in_an_hour_and_in_a_day() {
     let (ann, bob) = app.pair("ann", "bob").await;
 
     let first = try_send(&ann, &bob).await;
-    first.is(201);
+    first.expect(201);
     let all = [
         "send-hour;q=2;w=3600;r=1",
         "send-day;q=3;w=86400;r=2",
@@ -63,7 +63,7 @@ async fn so_many_messages_are_sent_in_an_hour_and_in_a_day() {
     assert_eq!(limits(&first, &[("hour", 3600), ("day", 86400)]), all);
     app.advance(20 * Time::MINUTE);
     let second = try_send(&ann, &bob).await;
-    second.is(201);
+    second.expect(201);
     let sends = ["send-hour;q=2;w=3600;r=0", "send-day;q=3;w=86400;r=1"];
     let ends = [("hour", 2400), ("day", 86400 - 1200)];
     assert_eq!(limits(&second, &ends), sends, "what was not touched is not told");
@@ -73,16 +73,16 @@ async fn so_many_messages_are_sent_in_an_hour_and_in_a_day() {
     exceeded(&third, "send-hour", 2400);
     assert_eq!(limits(&third, &[("hour", 2400)]), ["send-hour;q=2;w=3600;r=0"]);
     assert_eq!(app.dump().await, before);
-    try_send(&bob, &ann).await.is(201);
+    try_send(&bob, &ann).await.expect(201);
 
     app.advance(40 * Time::MINUTE);
     let fourth = try_send(&ann, &bob).await;
     let sends = ["send-hour;q=2;w=3600;r=1", "send-day;q=3;w=86400;r=0"];
-    fourth.is(201);
+    fourth.expect(201);
     assert_eq!(limits(&fourth, &[("hour", 3600), ("day", 86400 - 3600)]), sends);
     exceeded(&try_send(&ann, &bob).await, "send-day", 86400 - 3600);
     app.advance(Time::DAY - Time::HOUR);
-    try_send(&ann, &bob).await.is(201);
+    try_send(&ann, &bob).await.expect(201);
 }
 
 #[tokio::test]
@@ -100,15 +100,15 @@ async fn so_many_are_written_to_for_the_first_time() {
     exceeded(&both, "contact-hour", 3600);
     assert_eq!(app.dump().await, before, "all of them, or nobody");
     let second = try_send(&ann, &cat).await;
-    second.is(201);
+    second.expect(201);
     let left = limits(&second, &[("hour", 3600), ("day", 86400)]);
     assert_eq!(left[2..], ["contact-hour;q=2;w=3600;r=0", "contact-day;q=5;w=86400;r=3"]);
     exceeded(&try_send(&ann, &dan).await, "contact-hour", 3600);
     let known = ann.try_write(&json!({ "to": ["bob", "cat", "eve", "ann"], "body": "" })).await;
-    known.is(201);
+    known.expect(201);
     assert_eq!(limits(&known, &[("hour", 3600), ("day", 86400)]).len(), 2);
     app.advance(Time::HOUR);
-    try_send(&ann, &dan).await.is(201);
+    try_send(&ann, &dan).await.expect(201);
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_young_account_has_a_part_of_it() {
     ];
     assert_eq!(limits(&first, &[("hour", 3600), ("day", 86400)]), of_young, "and at least 1");
     exceeded(&try_send(&ann, &cat).await, "contact-hour", 3600);
-    try_send(&ann, &bob).await.is(201);
+    try_send(&ann, &bob).await.expect(201);
     exceeded(&try_send(&ann, &bob).await, "send-hour", 3600);
 
     app.advance(3 * Time::DAY);
@@ -141,12 +141,12 @@ async fn the_classic_api_has_the_same_limits() {
     let app = app(&[("sends_per_hour", "2")]).await;
     let (ann, bob) = app.pair("ann", "bob").await;
     ann.send(&bob, "classic", "").await;
-    try_send(&ann, &bob).await.is(201);
+    try_send(&ann, &bob).await.expect(201);
     let before = app.dump().await;
 
     let refused = ann.try_send(&bob, "classic", "").await;
 
-    refused.refused(429);
+    refused.error(429);
     let wait: i64 = refused.header("retry-after").expect("it says when").parse().unwrap();
     assert!((3540..=3600).contains(&wait), "{wait}");
     exceeded(&try_send(&ann, &bob).await, "send-hour", 3600);
@@ -172,18 +172,19 @@ async fn what_is_not_sent_takes_nothing() {
         }
     }
     let draft = json!({ "to": ["bob", "cat", 4_000_000], "body": "" });
-    let send = || ann.ask("POST", "/v1/messages").header("idempotency-key", "k").json(&draft).go();
+    let send =
+        || ann.request("POST", "/v1/messages").header("idempotency-key", "k").json(&draft).send();
 
     let first = send().await;
 
-    first.is(201);
+    first.expect(201);
     let left = limits(&first, &[("hour", 3600), ("day", 86400)]);
     assert_eq!(left[0], "send-hour;q=2;w=3600;r=1");
     assert_eq!(left[2], "contact-hour;q=1;w=3600;r=0", "who did not get it is no contact");
     for _ in 0..3 {
         assert_eq!(send().await.header("idempotency-replayed"), Some("true"));
     }
-    try_send(&ann, &bob).await.is(201);
+    try_send(&ann, &bob).await.expect(201);
     exceeded(&try_send(&ann, &bob).await, "send-hour", 3600);
 }
 
@@ -195,7 +196,7 @@ async fn without_rate_limits_there_are_none() {
     let cat = app.user("cat").await;
     for to in [&bob, &bob, &cat] {
         let sent = try_send(&ann, to).await;
-        sent.is(201);
+        sent.expect(201);
         assert_eq!((sent.header("ratelimit"), sent.header("ratelimit-policy")), (None, None));
         ann.send(to, "classic", "").await;
     }

@@ -1,18 +1,18 @@
-//! Whom a user takes messages from, as those see it who write to him.
+//! Whom a user takes messages from, as those who write to them see it.
 
 use serde_json::json;
+use testing::Response;
 
-use super::verbs::{emptied, told};
-use crate::client::Answer;
+use super::verbs::{comparable, emptied};
 use crate::harness::TestApp;
 use crate::user::User;
 
-async fn try_send(from: &User, to: &User) -> Answer {
+async fn try_send(from: &User, to: &User) -> Response {
     from.try_write(&json!({ "to": [to.id.get()], "body": "" })).await
 }
 
 #[tokio::test]
-async fn nobody_learns_why_he_cannot_write_to_somebody() {
+async fn users_do_not_learn_why_they_cannot_write_to_somebody() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
     let [blocks, closed] = [app.user("blocks").await, app.user("closed").await];
@@ -22,19 +22,19 @@ async fn nobody_learns_why_he_cannot_write_to_somebody() {
     closed.set(json!({ "accept_from": "nobody" })).await;
     knows.set(json!({ "accept_from": "known" })).await;
     app.disable(&disabled).await;
-    erased.call("DELETE", "/v1/users/me").await.is(204);
+    erased.call("DELETE", "/v1/users/me").await.expect(204);
     emptied(&app).await;
     let before = app.dump().await;
 
     let model = try_send(&ann, &closed).await;
     model.problem(403, "recipient_unavailable");
     let classic = ann.try_send(&closed, "hi", "").await;
-    assert!(classic.refused(403).starts_with("receiver_id: "));
+    assert!(classic.error(403).starts_with("receiver_id: "));
     for other in [&blocks, &disabled, &erased, &knows] {
         let answer = try_send(&ann, other).await;
-        assert_eq!(told(&answer), told(&model), "{}", other.name);
+        assert_eq!(comparable(&answer), comparable(&model), "{}", other.name);
         let answer = ann.try_send(other, "hi", "").await;
-        assert_eq!(answer.told(), classic.told(), "{}", other.name);
+        assert_eq!(answer.comparable(), classic.comparable(), "{}", other.name);
     }
 
     assert_eq!(app.dump().await, before);
@@ -58,16 +58,16 @@ async fn who_is_known_may_write() {
     for stranger in [&bob, &dan, &eve] {
         try_send(stranger, &ann).await.problem(403, "recipient_unavailable");
     }
-    ann.write_to(&[&bob], "I wrote to him first").await;
+    ann.write_to(&[&bob], "I wrote first").await;
     dan.set(json!({ "accept_from": "everyone" })).await;
     cat.write_to(&[&ann, &dan], "we share a conversation").await;
 
     for known in [&bob, &dan, &cat] {
-        try_send(known, &ann).await.is(201);
+        try_send(known, &ann).await.expect(201);
     }
     try_send(&eve, &ann).await.problem(403, "recipient_unavailable");
     assert_eq!(ann.show(before).await["from"]["username"], "cat", "what was there stays");
-    try_send(&ann, &ann).await.is(201);
+    try_send(&ann, &ann).await.expect(201);
 }
 
 #[tokio::test]
@@ -87,14 +87,14 @@ async fn a_reply_in_a_conversation_passes_unless_its_author_is_blocked() {
     answer.problem(403, "recipient_unavailable");
 
     ann.block(&bob).await;
-    let count = ann.list("box=all").await.len();
+    let count = ann.list("folder=all").await.len();
     let refused = bob.try_write(&json!({ "in_reply_to": id, "body": "" })).await;
-    assert_eq!(told(&refused), told(&try_send(&bob, &ann).await));
+    assert_eq!(comparable(&refused), comparable(&try_send(&bob, &ann).await));
     refused.problem(403, "recipient_unavailable");
-    assert_eq!(ann.list("box=all").await.len(), count, "what he sent before stays");
+    assert_eq!(ann.list("folder=all").await.len(), count, "what was sent before stays");
     assert_eq!(ann.show(id).await["body"], "before");
-    try_send(&ann, &bob).await.is(201);
-    ann.call("DELETE", &format!("/v1/blocks/{}", bob.id.get())).await.is(204);
+    try_send(&ann, &bob).await.expect(201);
+    ann.call("DELETE", &format!("/v1/blocks/{}", bob.id.get())).await.expect(204);
     bob.reply(id, "again").await;
 }
 

@@ -2,28 +2,28 @@
 
 use std::collections::BTreeSet;
 
-use mail::Time;
+use domain::Time;
 use serde_json::{Value, json};
+use testing::{Client, Response};
 
-use crate::client::{Answer, Browser};
 use crate::harness::TestApp;
 use crate::user::User;
 
-async fn keyed(user: &User, path: &str, key: &str, body: &Value) -> Answer {
-    user.ask("POST", path).header("idempotency-key", key).json(body).go().await
+async fn keyed(user: &User, path: &str, key: &str, body: &Value) -> Response {
+    user.request("POST", path).header("idempotency-key", key).json(body).send().await
 }
 
-async fn send(user: &User, key: &str, body: &Value) -> Answer {
+async fn send(user: &User, key: &str, body: &Value) -> Response {
     keyed(user, "/v1/messages", key, body).await
 }
 
-fn replayed(answer: &Answer) -> bool {
+fn replayed(answer: &Response) -> bool {
     answer.header("idempotency-replayed") == Some("true")
 }
 
 /// Asserts that an answer is the first one, given again.
 #[track_caller]
-fn again(answer: &Answer, first: &Answer) {
+fn again(answer: &Response, first: &Response) {
     assert!(replayed(answer) && !replayed(first), "{answer:?}");
     assert_eq!((answer.status, &answer.body), (first.status, &first.body));
     for name in ["location", "etag", "content-type"] {
@@ -39,11 +39,10 @@ async fn fifty_at_once_make_one_message() {
     let draft = json!({ "to": ["bob"], "body": "once" });
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..50 {
-        let (browser, token, draft): (Browser, _, _) =
-            (app.browser(), token.clone(), draft.clone());
+        let (client, token, draft): (Client, _, _) = (app.client(), token.clone(), draft.clone());
         tasks.spawn(async move {
-            let ask = browser.ask("POST", "/v1/messages").bearer(&token).json(&draft);
-            ask.header("idempotency-key", "the-key").go().await
+            let request = client.request("POST", "/v1/messages").bearer(&token).json(&draft);
+            request.header("idempotency-key", "the-key").send().await
         });
     }
 
@@ -54,7 +53,7 @@ async fn fifty_at_once_make_one_message() {
             answer.problem(409, "request_in_progress");
             assert_eq!(answer.header("retry-after"), Some("1"));
         } else {
-            bodies.insert(answer.is(201).to_string());
+            bodies.insert(answer.expect(201).to_string());
             first += i32::from(!replayed(&answer));
         }
     }
@@ -62,7 +61,7 @@ async fn fifty_at_once_make_one_message() {
     assert_eq!((bodies.len(), first), (1, 1));
     assert_eq!(bob.list("").await.len(), 1);
     let late = send(&ann, "the-key", &draft).await;
-    assert!(replayed(&late) && bodies.contains(&late.is(201).to_string()));
+    assert!(replayed(&late) && bodies.contains(&late.expect(201).to_string()));
     assert_eq!(bob.list("").await.len(), 1);
 }
 
@@ -72,20 +71,20 @@ async fn a_message_is_sent_once_over_a_restart_and_for_a_day() {
     let (ann, bob) = app.pair("ann", "bob").await;
     let draft = json!({ "to": ["bob", "no such name"], "body": "once", "client_id": "c" });
     let first = send(&ann, "k", &draft).await;
-    first.is(201);
+    first.expect(201);
 
     app.restart();
     again(&send(&ann, "k", &draft).await, &first);
     app.advance(Time::DAY - Time::MINUTE);
     again(&send(&ann, "\"k\"", &draft).await, &first);
-    ann.destroy(first.is(201)["id"].as_i64().expect("it is a number")).await;
+    ann.destroy(first.expect(201)["id"].as_i64().expect("it is a number")).await;
     again(&send(&ann, "k", &draft).await, &first);
     assert_eq!(bob.list("").await.len(), 1);
 
     app.advance(Time::MINUTE + Time::SECOND);
     let second = send(&ann, "k", &draft).await;
     assert!(!replayed(&second));
-    assert_ne!(second.is(201)["id"], first.is(201)["id"]);
+    assert_ne!(second.expect(201)["id"], first.expect(201)["id"]);
     assert_eq!(bob.list("").await.len(), 2);
 }
 
@@ -95,7 +94,7 @@ async fn a_key_is_for_one_body_of_one_user_at_one_route() {
     let (ann, bob) = app.pair("ann", "bob").await;
     let draft = json!({ "to": ["bob", "ann"], "body": "once" });
     let first = send(&ann, "k", &draft).await;
-    let id = first.is(201)["id"].as_i64().expect("it is a number");
+    let id = first.expect(201)["id"].as_i64().expect("it is a number");
     let before = app.dump().await;
 
     for other in [
@@ -109,7 +108,7 @@ async fn a_key_is_for_one_body_of_one_user_at_one_route() {
     assert_eq!(app.dump().await, before);
 
     let of_bob = send(&bob, "k", &draft).await;
-    assert!(!replayed(&of_bob) && of_bob.is(201)["id"] != id);
+    assert!(!replayed(&of_bob) && of_bob.expect(201)["id"] != id);
     let batch = json!({ "ids": [id], "set": { "starred": true } });
     assert!(!replayed(&keyed(&ann, "/v1/messages/batch", "k", &batch).await));
     let unsend = keyed(&ann, &format!("/v1/messages/{id}/unsend"), "k", &json!({})).await;
@@ -130,13 +129,13 @@ async fn what_was_refused_can_be_tried_again_with_its_key() {
     assert_eq!(app.dump().await, before);
     bob.block(&ann).await;
     send(&ann, "k", &draft).await.problem(403, "recipient_unavailable");
-    bob.call("DELETE", &format!("/v1/blocks/{}", ann.id.get())).await.is(204);
+    bob.call("DELETE", &format!("/v1/blocks/{}", ann.id.get())).await.expect(204);
 
     let sent = send(&ann, "k", &draft).await;
-    sent.is(201);
+    sent.expect(201);
     assert!(!replayed(&sent));
 
-    send(&ann, "other", &draft).await.is(201);
+    send(&ann, "other", &draft).await.expect(201);
     send(&ann, "third", &draft).await.problem(429, "quota_exceeded");
     again(&send(&ann, "k", &draft).await, &sent);
     app.advance(Time::HOUR);

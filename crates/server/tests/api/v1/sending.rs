@@ -23,7 +23,7 @@ async fn a_message_comes_back_as_it_was_sent_and_says_where_it_is() {
 
     let answer = ann.try_write(&draft).await;
 
-    let mut sent = answer.is(201);
+    let mut sent = answer.expect(201);
     let id = number(&sent["id"]);
     assert_eq!(answer.header("location"), Some(format!("/v1/messages/{id}").as_str()));
     let all = json!({
@@ -52,13 +52,13 @@ async fn a_message_comes_back_as_it_was_sent_and_says_where_it_is() {
     sent["read_at"] = Value::Null;
     sent["client_id"] = Value::Null;
     assert_eq!(bob.show(id).await, sent, "the client_id is the sender's own");
-    let item = ann.page("box=sent").await["data"][0].take();
+    let item = ann.page("folder=sent").await["data"][0].take();
     assert_eq!(item["client_id"], "outbox-17");
     assert_eq!(bob.page("").await["data"][0]["client_id"], Value::Null);
 }
 
 #[tokio::test]
-async fn receivers_are_named_by_id_or_name_in_whatever_case_and_count_once() {
+async fn recipients_are_named_by_id_or_name_in_whatever_case_and_count_once() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let cat = app.user("Cat").await;
@@ -75,14 +75,14 @@ async fn receivers_are_named_by_id_or_name_in_whatever_case_and_count_once() {
 }
 
 #[tokio::test]
-async fn a_message_has_up_to_100_receivers() {
+async fn a_message_has_up_to_100_recipients() {
     let app = TestApp::with(&[("rate_limits", "off")]).await;
     let ann = app.user("ann").await;
     let mut to = Vec::new();
     for index in 0..101 {
-        to.push(app.account(&format!("receiver{index}")).await.get());
+        to.push(app.account(&format!("recipient{index}")).await.get());
     }
-    let last = User::new(mail::UserId::new(to[99]).unwrap(), "receiver99", app.visitor().await);
+    let last = User::new(domain::UserId::new(to[99]).unwrap(), "recipient99", app.visitor().await);
     last.login().await;
     let before = app.dump().await;
 
@@ -107,16 +107,16 @@ async fn a_message_to_oneself_is_one_entry_in_inbox_and_sent_born_unread() {
     assert_eq!((&sent["read_at"], &sent["client_id"]), (&Value::Null, &json!("c")));
     assert_eq!(sent["to"], json!([person(&ann)]));
     for shelf in ["inbox", "sent", "all"] {
-        assert_eq!(ann.list(&format!("box={shelf}")).await, [id], "{shelf}");
+        assert_eq!(ann.list(&format!("folder={shelf}")).await, [id], "{shelf}");
     }
     assert_eq!(ann.counts().await, (1, 1));
     assert_eq!(ann.inbox().await, [id]);
     let both = ann.write_to(&[&bob, &ann], "").await;
-    assert_eq!(ann.list("box=sent").await, [both, id]);
+    assert_eq!(ann.list("folder=sent").await, [both, id]);
     assert_eq!(ann.list("unread=true").await, [both, id]);
     ann.mark(id, json!({ "archived": true })).await;
-    assert_eq!(ann.list("box=sent").await, [both]);
-    assert_eq!(ann.list("box=archive").await, [id]);
+    assert_eq!(ann.list("folder=sent").await, [both]);
+    assert_eq!(ann.list("folder=archive").await, [id]);
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn who_cannot_be_written_to_is_named_while_the_rest_get_it() {
     ]);
     assert_eq!(sent["refused"], refused);
     assert_eq!(bob.list("").await, [number(&sent["id"])]);
-    assert!(cat.list("box=all").await.is_empty() && dan.list("box=all").await.is_empty());
+    assert!(cat.list("folder=all").await.is_empty() && dan.list("folder=all").await.is_empty());
     assert_eq!(bob.show(number(&sent["id"])).await["to"], json!([person(&bob)]));
 }
 
@@ -216,7 +216,7 @@ async fn only_what_is_in_the_own_mailbox_can_be_answered() {
         let refused = answer(user, id).await;
         assert_eq!(refused.invalid(), ["#/in_reply_to invalid"]);
         let never = answer(user, NOBODY).await;
-        assert_eq!(super::verbs::told(&refused), super::verbs::told(&never));
+        assert_eq!(super::verbs::comparable(&refused), super::verbs::comparable(&never));
     }
 
     assert_eq!(app.dump().await, before);
@@ -233,11 +233,11 @@ async fn metadata_comes_back_to_the_letter() {
     let odd = r#"{"z":1,"a":{"big":123456789012345678901234567890,"pi":3.14159265358979323846,
         "e":1.0E+2,"":[null,true,"ä\u00e4\\u0000\ud83d\udcee"," x "]},"list":[]}"#;
     let body = format!(r#"{{"to":["bob"],"body":"","metadata":{odd}}}"#);
-    let ask = ann.ask("POST", "/v1/messages").body(body);
+    let request = ann.request("POST", "/v1/messages").body(body);
 
-    let sent = ask.header("content-type", "application/json").go().await;
+    let sent = request.header("content-type", "application/json").send().await;
 
-    let id = number(&sent.is(201)["id"]);
+    let id = number(&sent.expect(201)["id"]);
     let path = format!("/v1/messages/{id}");
     let (shown, listed) = (bob.call("GET", &path).await, bob.call("GET", "/v1/messages").await);
     for answer in [sent, shown, listed] {
@@ -301,9 +301,9 @@ async fn every_field_is_taken_up_to_its_limit_and_not_beyond() {
         ("to", json!(["b\0b"]), "#/to/0 invalid"),
         ("from", json!("ann"), "#/from unknown_field"),
     ];
-    for (field, value, told) in wrong {
+    for (field, value, reported) in wrong {
         let answer = ann.try_write(&with(field, value)).await;
-        assert_eq!(answer.invalid(), [told], "{answer:?}");
+        assert_eq!(answer.invalid(), [reported], "{answer:?}");
     }
     let all = json!({ "to": [true], "subject": 1, "client_id": "", "metadata": 1, "x": 1 });
     let all = ann.try_write(&all).await.invalid();

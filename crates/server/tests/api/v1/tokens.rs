@@ -1,14 +1,14 @@
 //! Tokens of programs: made, listed, revoked.
 
-use mail::Time;
+use domain::Time;
 use serde_json::{Value, json};
+use testing::Response;
 
 use super::{rfc3339, text};
-use crate::client::Answer;
 use crate::harness::{PASSWORD, TestApp};
 
-async fn with_password(app: &TestApp, body: &Value) -> Answer {
-    app.browser().ask("POST", "/v1/tokens").json(body).go().await
+async fn with_password(app: &TestApp, body: &Value) -> Response {
+    app.client().request("POST", "/v1/tokens").json(body).send().await
 }
 
 #[tokio::test]
@@ -19,24 +19,24 @@ async fn a_program_makes_itself_a_token_with_the_password() {
 
     let made = with_password(&app, &body).await;
 
-    let token = made.is(201);
+    let token = made.expect(201);
     assert_eq!((&token["user_id"], &token["name"]), (&json!(id.get()), &json!("a robot")));
     assert_eq!(token["scopes"], json!(["messages:read", "messages:write", "account"]));
     assert_eq!((&token["expires_at"], &token["last_used_at"]), (&Value::Null, &Value::Null));
     assert!(text(&token["token"]).starts_with(&format!("prt_{}.", id.get())));
     assert!(made.cookies().is_empty());
-    let own = app.browser();
-    let own = own.ask("GET", "/v1/users/me").bearer(&text(&token["token"])).go().await;
-    assert_eq!(own.is(200)["username"], "ann");
+    let own = app.client();
+    let own = own.request("GET", "/v1/users/me").bearer(&text(&token["token"])).send().await;
+    assert_eq!(own.expect(200)["username"], "ann");
 
     let half = json!({ "name": "a robot", "username": "ann" });
     assert_eq!(with_password(&app, &half).await.invalid(), ["#/password missing"]);
     let half = json!({ "name": "a robot", "password": PASSWORD });
     assert_eq!(with_password(&app, &half).await.invalid(), ["#/username missing"]);
     with_password(&app, &json!({ "name": "a robot" })).await.problem(401, "unauthenticated");
-    let foreign = app.browser();
-    let foreign = foreign.ask("POST", "/v1/tokens").header("origin", "https://evil.example");
-    foreign.json(&body).go().await.problem(403, "forbidden_origin");
+    let foreign = app.client();
+    let foreign = foreign.request("POST", "/v1/tokens").header("origin", "https://evil.example");
+    foreign.json(&body).send().await.problem(403, "forbidden_origin");
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn a_caller_who_is_logged_in_makes_tokens_for_what_is_asked_for() {
     let end = rfc3339(app.clock().now().plus(Time::DAY));
     let body = json!({ "name": "reader", "scopes": ["messages:read"], "expires_at": end });
 
-    let made = ann.ask("POST", "/v1/tokens").json(&body).go().await.is(201);
+    let made = ann.request("POST", "/v1/tokens").json(&body).send().await.expect(201);
 
     assert_eq!((&made["scopes"], &made["expires_at"]), (&json!(["messages:read"]), &json!(end)));
     let wrong = json!({
@@ -55,20 +55,20 @@ async fn a_caller_who_is_logged_in_makes_tokens_for_what_is_asked_for() {
         "expires_at": "tomorrow",
         "user": 1,
     });
-    let told = [
+    let reported = [
         "#/name invalid",
         "#/expires_at invalid",
         "#/scopes/1 invalid",
         "#/scopes/2 wrong_type",
         "#/user unknown_field",
     ];
-    assert_eq!(ann.ask("POST", "/v1/tokens").json(&wrong).go().await.invalid(), told);
+    assert_eq!(ann.request("POST", "/v1/tokens").json(&wrong).send().await.invalid(), reported);
     for scopes in [json!([]), json!("account"), json!(["account", "a", "b", "c"])] {
         let body = json!({ "name": "a", "scopes": scopes });
-        assert_eq!(ann.ask("POST", "/v1/tokens").json(&body).go().await.invalid().len(), 1);
+        assert_eq!(ann.request("POST", "/v1/tokens").json(&body).send().await.invalid().len(), 1);
     }
     let past = json!({ "name": "a", "expires_at": "2020-01-01T00:00:00Z" });
-    let past = ann.ask("POST", "/v1/tokens").json(&past).go().await;
+    let past = ann.request("POST", "/v1/tokens").json(&past).send().await;
     assert_eq!(past.invalid(), ["#/expires_at invalid"]);
 }
 
@@ -78,12 +78,12 @@ async fn a_token_makes_none_that_allows_more() {
     let ann = app.user("ann").await;
     let token = ann.token(Some(&["account", "messages:read"])).await;
     let make = async |body: &Value| {
-        app.browser().ask("POST", "/v1/tokens").bearer(&token).json(body).go().await
+        app.client().request("POST", "/v1/tokens").bearer(&token).json(body).send().await
     };
 
-    let same = make(&json!({ "name": "the same" })).await.is(201);
+    let same = make(&json!({ "name": "the same" })).await.expect(201);
     assert_eq!(same["scopes"], json!(["messages:read", "account"]));
-    make(&json!({ "name": "less", "scopes": ["messages:read"] })).await.is(201);
+    make(&json!({ "name": "less", "scopes": ["messages:read"] })).await.expect(201);
     let more = make(&json!({ "name": "more", "scopes": ["messages:write"] })).await;
     more.problem(403, "insufficient_scope");
 }
@@ -97,7 +97,7 @@ async fn the_list_has_no_secrets_and_says_when_each_was_used() {
     let second = ann.token(Some(&["account"])).await;
     let list = async || {
         let listed = ann.call("GET", "/v1/tokens").await;
-        let listed = listed.is(200);
+        let listed = listed.expect(200);
         assert_eq!(listed["next_cursor"], Value::Null);
         listed["data"].as_array().expect("it is a list").clone()
     };
@@ -110,15 +110,15 @@ async fn the_list_has_no_secrets_and_says_when_each_was_used() {
         assert!(!shown.contains(secret));
     }
     assert_eq!(listed[1]["last_used_at"], Value::Null);
-    app.browser().ask("GET", "/v1/users/me").bearer(&first).go().await.is(200);
+    app.client().request("GET", "/v1/users/me").bearer(&first).send().await.expect(200);
     app.settle().await;
     let used = text(&list().await[1]["last_used_at"]);
     app.advance(Time::MINUTE - Time::SECOND);
-    app.browser().ask("GET", "/v1/users/me").bearer(&first).go().await.is(200);
+    app.client().request("GET", "/v1/users/me").bearer(&first).send().await.expect(200);
     app.settle().await;
     assert_eq!(text(&list().await[1]["last_used_at"]), used, "to the minute");
     app.advance(Time::MINUTE);
-    app.browser().ask("GET", "/v1/users/me").bearer(&first).go().await.is(200);
+    app.client().request("GET", "/v1/users/me").bearer(&first).send().await.expect(200);
     app.settle().await;
     assert!(text(&list().await[1]["last_used_at"]) > used);
 }
@@ -128,13 +128,14 @@ async fn a_token_is_revoked_by_its_owner_and_by_nobody_else() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let token = ann.token(None).await;
-    let id = ann.call("GET", "/v1/tokens").await.is(200)["data"][0]["id"].clone();
+    let id = ann.call("GET", "/v1/tokens").await.expect(200)["data"][0]["id"].clone();
     let path = format!("/v1/tokens/{id}");
-    let own = async || app.browser().ask("GET", "/v1/users/me").bearer(&token).go().await.status;
+    let own =
+        async || app.client().request("GET", "/v1/users/me").bearer(&token).send().await.status;
 
     bob.call("DELETE", &path).await.problem(404, "not_found");
     assert_eq!(own().await, 200);
-    ann.call("DELETE", &path).await.is(204);
+    ann.call("DELETE", &path).await.expect(204);
     assert_eq!(own().await, 401);
     ann.call("DELETE", &path).await.problem(404, "not_found");
 }
@@ -146,6 +147,6 @@ async fn there_are_a_hundred_tokens_at_most() {
     for _ in 0..100 {
         ann.token(None).await;
     }
-    let more = ann.ask("POST", "/v1/tokens").json(&json!({ "name": "more" })).go().await;
+    let more = ann.request("POST", "/v1/tokens").json(&json!({ "name": "more" })).send().await;
     more.problem(422, "too_many_tokens");
 }

@@ -66,16 +66,16 @@ async fn the_tag_of_the_counts_is_the_state_of_the_mailbox() {
     let tag = format!("\"{state}\"");
     assert_eq!(unread.header("etag"), Some(tag.as_str()));
     assert_eq!(bob.page("").await["state"], state, "the list begins at the same state");
-    let ask = || bob.ask("GET", "/v1/unread").header("if-none-match", &tag).go();
+    let request = || bob.request("GET", "/v1/unread").header("if-none-match", &tag).send();
 
     bob.show(id).await;
     ann.show(id).await;
-    let unchanged = ask().await;
-    unchanged.is(304);
+    let unchanged = request().await;
+    unchanged.expect(304);
     assert_eq!(unchanged.header("etag"), Some(tag.as_str()));
 
     bob.mark(id, json!({ "read": true })).await;
-    let changed = ask().await;
+    let changed = request().await;
     assert_eq!(changed.ok()["messages"], 0);
     assert_ne!(changed.header("etag"), Some(tag.as_str()));
 }

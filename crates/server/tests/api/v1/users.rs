@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use mail::Time;
+use domain::Time;
 use serde_json::{Value, json};
+use testing::Client;
 
 use super::{newcomer, text};
-use crate::client::Browser;
 use crate::harness::{PASSWORD, TestApp, WRONG};
 use crate::user::User;
 
-async fn register(browser: &Browser, body: &Value) -> crate::client::Answer {
-    browser.ask("POST", "/v1/users").json(body).go().await
+async fn register(client: &Client, body: &Value) -> testing::Response {
+    client.request("POST", "/v1/users").json(body).send().await
 }
 
 #[tokio::test]
@@ -20,9 +20,9 @@ async fn an_account_is_made_and_seen_by_its_owner_and_by_others() {
     let mut body = newcomer("Dana");
     body["display_name"] = "Dana Deer".into();
 
-    let made = register(&app.browser(), &body).await;
+    let made = register(&app.client(), &body).await;
 
-    let own = made.is(201);
+    let own = made.expect(201);
     assert_eq!(own["username"], "Dana");
     assert_eq!(own["email"], "Dana@example.org");
     assert_eq!(own["accept_from"], "everyone");
@@ -30,36 +30,36 @@ async fn an_account_is_made_and_seen_by_its_owner_and_by_others() {
     assert_eq!(made.header("location"), Some(path.as_str()));
     assert!(made.cookies().is_empty(), "to register is not to log in");
     let bob = app.user("bob").await;
-    let seen = bob.call("GET", &path).await.is(200);
+    let seen = bob.call("GET", &path).await.expect(200);
     let public = json!({ "id": own["id"], "username": "Dana", "display_name": "Dana Deer" });
     assert_eq!(seen, public);
     bob.call("GET", "/v1/users/4000000").await.problem(404, "not_found");
 
     let dana = app.visitor().await;
     dana.try_login("dana", PASSWORD).await.ok();
-    assert_eq!(dana.ask("GET", "/v1/users/me").go().await.is(200), own);
+    assert_eq!(dana.request("GET", "/v1/users/me").send().await.expect(200), own);
 }
 
 #[tokio::test]
 async fn a_name_is_taken_in_whatever_case_and_a_null_display_name_is_none() {
     let app = TestApp::start().await;
-    let browser = app.browser();
+    let client = app.client();
     let mut body = newcomer("ann");
     body["display_name"] = Value::Null;
 
-    let own = register(&browser, &body).await.is(201);
+    let own = register(&client, &body).await.expect(201);
     assert_eq!(own["display_name"], "ann");
     for name in ["ann", "ANN", "ａｎｎ"] {
         let mut body = newcomer("other");
         body["username"] = name.into();
-        register(&browser, &body).await.problem(409, "username_taken");
+        register(&client, &body).await.problem(409, "username_taken");
     }
 }
 
 #[tokio::test]
 async fn nobody_registers_where_registration_is_closed() {
     let app = TestApp::with(&[("registration", "closed")]).await;
-    let refused = register(&app.browser(), &newcomer("ann")).await;
+    let refused = register(&app.client(), &newcomer("ann")).await;
     refused.problem(403, "registration_closed");
 }
 
@@ -67,25 +67,25 @@ async fn nobody_registers_where_registration_is_closed() {
 async fn registrations_are_limited_per_address_in_both_apis() {
     let proxied = [("trusted_proxies", "127.0.0.0/8"), ("registrations_per_hour", "3")];
     let app = TestApp::with(&proxied).await;
-    let at = |address: &str| app.browser().always("x-forwarded-for", address);
+    let at = |address: &str| app.client().with_header("x-forwarded-for", address);
     let (here, there) = (at("203.0.113.5"), at("203.0.113.6"));
-    here.token().await;
+    here.csrf_token().await;
 
-    register(&here, &newcomer("a")).await.is(201);
+    register(&here, &newcomer("a")).await.expect(201);
     here.try_register("b", "b@example.org", PASSWORD).await.ok();
     register(&here, &newcomer("b")).await.problem(409, "username_taken");
-    register(&here, &newcomer("c")).await.is(201);
+    register(&here, &newcomer("c")).await.expect(201);
     let refused = register(&here, &newcomer("d")).await;
     let wait = refused.problem(429, "rate_limited")["retry_after"].as_i64();
     assert!(wait.is_some_and(|wait| (3590..=3600).contains(&wait)), "{refused:?}");
-    here.try_register("d", "d@example.org", PASSWORD).await.refused(429);
+    here.try_register("d", "d@example.org", PASSWORD).await.error(429);
 
-    register(&there, &newcomer("d")).await.is(201);
+    register(&there, &newcomer("d")).await.expect(201);
     for name in ["e", "f", "g", "h"] {
-        register(&app.browser(), &newcomer(name)).await.is(201);
+        register(&app.client(), &newcomer(name)).await.expect(201);
     }
     app.advance(Time::HOUR);
-    register(&here, &newcomer("i")).await.is(201);
+    register(&here, &newcomer("i")).await.expect(201);
 }
 
 #[tokio::test]
@@ -96,41 +96,42 @@ async fn without_rate_limits_nothing_is_counted() {
         ("rate_limits", "off"),
     ]);
     let app = app.await;
-    let browser = app.browser().always("x-forwarded-for", "203.0.113.5");
-    register(&browser, &newcomer("ann")).await.is(201);
+    let client = app.client().with_header("x-forwarded-for", "203.0.113.5");
+    register(&client, &newcomer("ann")).await.expect(201);
 }
 
 #[tokio::test]
 async fn the_own_account_is_changed_in_what_is_named_and_nothing_else() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
-    let change = async |body: Value| ann.ask("PATCH", "/v1/users/me").json(&body).go().await;
-    let before = ann.call("GET", "/v1/users/me").await.is(200);
+    let change = async |body: Value| ann.request("PATCH", "/v1/users/me").json(&body).send().await;
+    let before = ann.call("GET", "/v1/users/me").await.expect(200);
 
-    assert_eq!(change(json!({})).await.is(200), before);
-    let named = change(json!({ "display_name": "Ann A.", "accept_from": "known" })).await.is(200);
+    assert_eq!(change(json!({})).await.expect(200), before);
+    let named =
+        change(json!({ "display_name": "Ann A.", "accept_from": "known" })).await.expect(200);
     assert_eq!(
         (&named["display_name"], &named["accept_from"]),
         (&json!("Ann A."), &json!("known"))
     );
     assert_eq!((&named["email"], &named["username"]), (&before["email"], &before["username"]));
-    let moved = change(json!({ "email": "new@example.org" })).await.is(200);
+    let moved = change(json!({ "email": "new@example.org" })).await.expect(200);
     assert_eq!(
         (&moved["email"], &moved["display_name"]),
         (&json!("new@example.org"), &json!("Ann A."))
     );
-    assert_eq!(change(json!({ "display_name": null })).await.is(200)["display_name"], "ann");
-    assert_eq!(ann.call("GET", "/v1/users/me").await.is(200)["email"], "new@example.org");
+    assert_eq!(change(json!({ "display_name": null })).await.expect(200)["display_name"], "ann");
+    assert_eq!(ann.call("GET", "/v1/users/me").await.expect(200)["email"], "new@example.org");
 
     let wrong =
         json!({ "email": null, "accept_from": "friends", "username": "b", "display_name": 1 });
-    let told = [
+    let reported = [
         "#/display_name wrong_type",
         "#/email wrong_type",
         "#/accept_from invalid",
         "#/username unknown_field",
     ];
-    assert_eq!(change(wrong).await.invalid(), told);
+    assert_eq!(change(wrong).await.invalid(), reported);
 }
 
 #[tokio::test]
@@ -142,10 +143,10 @@ async fn others_are_found_by_how_their_names_begin_and_never_by_their_address() 
     }
     let mut body = newcomer("zoe");
     body["display_name"] = "Dave Z.".into();
-    register(&app.browser(), &body).await.is(201);
+    register(&app.client(), &body).await.expect(201);
     let find = async |prefix: &str| {
         let found = ann.call("GET", &format!("/v1/users?prefix={prefix}")).await;
-        let found = found.is(200);
+        let found = found.expect(200);
         assert_eq!(found["next_cursor"], Value::Null);
         let found = found["data"].as_array().expect("it is a list").clone();
         found.iter().map(|person| text(&person["username"])).collect::<BTreeSet<_>>()
@@ -174,7 +175,7 @@ async fn another_password_ends_all_other_sessions_and_tokens() {
     let token = elsewhere.token(None).await;
     let change = async |user: &User, old: &str, new: &str| {
         let body = json!({ "current_password": old, "new_password": new });
-        user.ask("POST", "/v1/users/me/password").json(&body).go().await
+        user.request("POST", "/v1/users/me/password").json(&body).send().await
     };
 
     let wrong = change(&ann, WRONG, "three-wild-geese").await;
@@ -182,17 +183,17 @@ async fn another_password_ends_all_other_sessions_and_tokens() {
     let weak = change(&ann, PASSWORD, "password1").await;
     assert_eq!(weak.invalid(), ["#/new_password invalid"]);
     assert_eq!(change(&ann, PASSWORD, "ann@example.org").await.invalid().len(), 1);
-    elsewhere.call("GET", "/v1/users/me").await.is(200);
+    elsewhere.call("GET", "/v1/users/me").await.expect(200);
 
-    change(&ann, PASSWORD, "three-wild-geese").await.is(204);
+    change(&ann, PASSWORD, "three-wild-geese").await.expect(204);
 
-    ann.call("GET", "/v1/users/me").await.is(200);
+    ann.call("GET", "/v1/users/me").await.expect(200);
     elsewhere.call("GET", "/v1/users/me").await.problem(401, "unauthenticated");
-    let by_token = app.browser();
-    let by_token = by_token.ask("GET", "/v1/users/me").bearer(&token).go().await;
+    let by_token = app.client();
+    let by_token = by_token.request("GET", "/v1/users/me").bearer(&token).send().await;
     by_token.problem(401, "unauthenticated");
     let again = app.visitor().await;
-    again.try_login("ann", PASSWORD).await.refused(401);
+    again.try_login("ann", PASSWORD).await.error(401);
     again.try_login("ann", "three-wild-geese").await.ok();
 }
 
@@ -202,7 +203,7 @@ async fn the_current_password_is_not_guessed_with_a_session() {
     let ann = app.user("ann").await;
     let guess = async || {
         let body = json!({ "current_password": WRONG, "new_password": "three-wild-geese" });
-        ann.ask("POST", "/v1/users/me/password").json(&body).go().await
+        ann.request("POST", "/v1/users/me/password").json(&body).send().await
     };
     for _ in 0..10 {
         guess().await.problem(401, "authentication_failed");
@@ -218,21 +219,23 @@ async fn an_erased_account_is_gone_and_its_messages_to_others_stay() {
     let token = ann.token(None).await;
 
     let erased = ann.call("DELETE", "/v1/users/me").await;
-    erased.is(204);
+    erased.expect(204);
     assert!(erased.cookie().attributes.contains("Max-Age=0"));
 
-    for ask in [ann.ask("GET", "/v1/users/me"), ann.ask("GET", "/v1/users/me").bearer(&token)] {
-        ask.go().await.problem(401, "unauthenticated");
+    for request in
+        [ann.request("GET", "/v1/users/me"), ann.request("GET", "/v1/users/me").bearer(&token)]
+    {
+        request.send().await.problem(401, "unauthenticated");
     }
     assert_eq!(bob.read(id).await["subject"], "a farewell");
-    let stub = bob.call("GET", &format!("/v1/users/{}", ann.id.get())).await.is(200);
+    let stub = bob.call("GET", &format!("/v1/users/{}", ann.id.get())).await.expect(200);
     assert_eq!(
         (&stub["username"], &stub["display_name"]),
         (&json!("deleted user"), &json!("deleted user"))
     );
-    assert_eq!(bob.call("GET", "/v1/users?prefix=ann").await.is(200)["data"], json!([]));
-    app.visitor().await.try_login("ann", PASSWORD).await.refused(401);
-    let again = register(&app.browser(), &newcomer("ann")).await.is(201);
+    assert_eq!(bob.call("GET", "/v1/users?prefix=ann").await.expect(200)["data"], json!([]));
+    app.visitor().await.try_login("ann", PASSWORD).await.error(401);
+    let again = register(&app.client(), &newcomer("ann")).await.expect(201);
     assert_ne!(again["id"], ann.id.get());
     assert!(!app.dump().await.iter().any(|row| row.contains("user 1 'ann'")));
 }

@@ -1,25 +1,25 @@
 //! What a user does with a mailbox over /v1.
 
 use serde_json::{Value, json};
+use testing::Response;
 
-use crate::client::Answer;
 use crate::harness::TestApp;
 use crate::user::{User, number};
 
 impl User {
     /// Asks with a body.
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.ask("POST", path).json(body).go().await
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Response {
+        self.request("POST", path).json(body).send().await
     }
 
     /// Tries to send what a draft says.
-    pub(super) async fn try_write(&self, draft: &Value) -> Answer {
+    pub(super) async fn try_write(&self, draft: &Value) -> Response {
         self.post("/v1/messages", draft).await
     }
 
     /// Sends what a draft says; the message.
     pub(super) async fn write(&self, draft: &Value) -> Value {
-        self.try_write(draft).await.is(201)
+        self.try_write(draft).await.expect(201)
     }
 
     /// Sends a text to these; the id of the message.
@@ -34,7 +34,7 @@ impl User {
     }
 
     /// Asks for a message.
-    pub(super) async fn try_show(&self, id: i64) -> Answer {
+    pub(super) async fn try_show(&self, id: i64) -> Response {
         self.call("GET", &format!("/v1/messages/{id}")).await
     }
 
@@ -60,8 +60,8 @@ impl User {
     }
 
     /// Tries to mark a message.
-    pub(super) async fn try_mark(&self, id: i64, marks: &Value) -> Answer {
-        self.ask("PATCH", &format!("/v1/messages/{id}")).json(marks).go().await
+    pub(super) async fn try_mark(&self, id: i64, marks: &Value) -> Response {
+        self.request("PATCH", &format!("/v1/messages/{id}")).json(marks).send().await
     }
 
     /// Marks a message, which is returned.
@@ -71,11 +71,11 @@ impl User {
 
     /// Deletes a message for good.
     pub(super) async fn destroy(&self, id: i64) {
-        self.call("DELETE", &format!("/v1/messages/{id}")).await.is(204);
+        self.call("DELETE", &format!("/v1/messages/{id}")).await.expect(204);
     }
 
     /// Tries to take a message back.
-    pub(super) async fn unsend(&self, id: i64) -> Answer {
+    pub(super) async fn unsend(&self, id: i64) -> Response {
         self.call("POST", &format!("/v1/messages/{id}/unsend")).await
     }
 
@@ -87,12 +87,12 @@ impl User {
 
     /// Changes the own account.
     pub(super) async fn set(&self, change: Value) {
-        self.ask("PATCH", "/v1/users/me").json(&change).go().await.ok();
+        self.request("PATCH", "/v1/users/me").json(&change).send().await.ok();
     }
 
     /// Takes no messages from somebody any more.
     pub(super) async fn block(&self, other: &User) {
-        self.call("PUT", &format!("/v1/blocks/{}", other.id.get())).await.is(204);
+        self.call("PUT", &format!("/v1/blocks/{}", other.id.get())).await.expect(204);
     }
 }
 
@@ -112,8 +112,8 @@ pub(super) fn person(user: &User) -> Value {
 }
 
 /// All that a client could tell two answers apart by, but the id of the request.
-pub(super) fn told(answer: &Answer) -> (u16, Vec<(String, Vec<u8>)>, Value) {
-    let (status, headers, body) = answer.told();
+pub(super) fn comparable(answer: &Response) -> (u16, Vec<(String, Vec<u8>)>, Value) {
+    let (status, headers, body) = answer.comparable();
     let mut body = if body.is_empty() { Value::Null } else { answer.json() };
     if let Some(problem) = body.as_object_mut() {
         problem.remove("request_id");

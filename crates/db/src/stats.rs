@@ -1,0 +1,25 @@
+//! Figures of a running engine, for the metrics.
+
+/// Figures of a running engine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Work that waits or runs now: writes, and on PostgreSQL reads as well.
+    pub queued: usize,
+    /// Committed writes.
+    pub writes: u64,
+    /// Commits that contained them.
+    pub commits: u64,
+    /// SQLite: length of the write-ahead log after the last checkpoint, in pages of 4 KiB.
+    pub log_pages: i64,
+    /// PostgreSQL: open connections, without the one for notices.
+    pub connections: usize,
+    /// PostgreSQL: commits whose caller has been answered with [`crate::Error::Unknown`] while
+    /// the server still waits for a standby.
+    pub waiting: usize,
+    /// PostgreSQL: how often work was run again, because of a conflict, a lost connection or a
+    /// failed statement of a short read.
+    pub retries: u64,
+    /// PostgreSQL: how often all connections were given up at once, because the server went away,
+    /// became read-only or did not answer.
+    pub left: u64,
+}

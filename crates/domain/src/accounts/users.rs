@@ -1,0 +1,177 @@
+//! Accounts: creating and finding users.
+
+mod access;
+mod erase;
+mod people;
+mod profile;
+
+use db::{Row, Tx, params};
+
+pub use self::access::{change_password, disable, enable, end_credentials, set_password};
+pub use self::erase::erase;
+pub use self::people::{ERASED, LOOKED_UP, Person, lookup, people, person};
+pub use self::profile::{AcceptFrom, Profile, ProfileChange, profile, set_reminders, update};
+use crate::base::text::{DisplayName, Email, Username};
+use crate::base::{Cx, Error, EventKind, Result, Time, UserId};
+use crate::outbox::webhooks::{self, Occurrence};
+
+/// A user as an operator sees one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The id.
+    pub id: UserId,
+    /// The username as its owner wrote it.
+    pub name: String,
+    /// The e-mail address.
+    pub email: String,
+    /// When the account was created.
+    pub created_at: Time,
+    /// When the account was disabled.
+    pub disabled_at: Option<Time>,
+}
+
+/// The password hash that a sign-in is checked against.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredPassword {
+    /// The owner.
+    pub user: UserId,
+    /// The hash, a PHC string.
+    pub hash: String,
+}
+
+/// Creates an account with an empty mailbox.
+///
+/// # Errors
+/// [`Error::NameTaken`] where a user has that name, whatever its case.
+pub fn create(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    name: &Username,
+    display_name: Option<&DisplayName>,
+    email: &Email,
+    password_hash: &str,
+) -> Result<UserId> {
+    let made = tx.insert(
+        "INSERT INTO users
+         (name, name_folded, display_name, display_folded, email, password_hash, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        &params![
+            name.shown(),
+            name.folded(),
+            display_name.map_or("", DisplayName::shown),
+            display_name.map_or("", DisplayName::folded),
+            email.as_str(),
+            password_hash,
+            cx.now
+        ],
+    );
+    let id = match made {
+        Ok(id) => UserId::stored(id),
+        Err(db::Error::Unique(constraint)) if constraint == "users_name_folded_key" => {
+            return Err(Error::NameTaken);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    tx.execute("INSERT INTO mailboxes (owner_id, modseq) VALUES (?1, 0)", &params![id])?;
+    webhooks::emit(tx, cx, EventKind::UserCreated, &Occurrence::user(id))?;
+    Ok(id)
+}
+
+/// The user of that folded name, disabled or not.
+pub fn find(tx: &mut Tx<'_>, folded: &str) -> Result<Option<User>> {
+    Ok(tx.query_opt(
+        "SELECT id, name, email, created_at, disabled_at FROM users
+         WHERE name_folded = ?1 AND erased_at IS NULL",
+        &params![folded],
+        user,
+    )?)
+}
+
+/// The password hash of the user of that folded name; `None` for a disabled user.
+pub fn password(tx: &mut Tx<'_>, folded: &str) -> Result<Option<StoredPassword>> {
+    Ok(tx.query_opt(
+        "SELECT id, password_hash FROM users WHERE name_folded = ?1 AND disabled_at IS NULL",
+        &params![folded],
+        stored_password,
+    )?)
+}
+
+/// The password hash of that user; `None` for a disabled one.
+pub fn password_of(tx: &mut Tx<'_>, user: UserId) -> Result<Option<StoredPassword>> {
+    Ok(tx.query_opt(
+        "SELECT id, password_hash FROM users WHERE id = ?1 AND disabled_at IS NULL",
+        &params![user],
+        stored_password,
+    )?)
+}
+
+/// Makes sure, in the transaction of what the password allows, that the hash that it was checked
+/// against is still the user's.
+///
+/// # Errors
+/// [`Error::AuthenticationFailed`] where the password was changed or the account disabled since
+/// the hash was read.
+pub fn confirm(tx: &mut Tx<'_>, checked: &StoredPassword) -> Result<()> {
+    lock(tx, checked.user)?;
+    let good = tx.query_opt(
+        "SELECT 1 FROM users WHERE id = ?1 AND password_hash = ?2 AND disabled_at IS NULL",
+        &params![checked.user, checked.hash.as_str()],
+        |_| Ok(()),
+    )?;
+    good.ok_or(Error::AuthenticationFailed)
+}
+
+/// Makes sure that the calling user was not disabled meanwhile.
+///
+/// # Errors
+/// [`Error::NotLoggedIn`] where that is so.
+pub(crate) fn confirm_enabled(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+    lock(tx, user)?;
+    let enabled = tx.query_opt(
+        "SELECT 1 FROM users WHERE id = ?1 AND disabled_at IS NULL",
+        &params![user],
+        |_| Ok(()),
+    )?;
+    enabled.ok_or(Error::NotLoggedIn)
+}
+
+/// Locks the account, so that what is allowed now is still allowed at the commit. A mailbox that
+/// is locked as well comes first.
+fn lock(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+    tx.lock("SELECT 1 FROM users WHERE id = ?1 FOR UPDATE", &params![user])?;
+    Ok(())
+}
+
+/// Whether the user exists, disabled or not, and is not erased.
+pub(crate) fn is_there(tx: &mut Tx<'_>, user: UserId) -> Result<bool> {
+    let found = tx.query_opt(
+        "SELECT 1 FROM users WHERE id = ?1 AND erased_at IS NULL",
+        &params![user],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
+}
+
+/// Up to `limit` users with ids above `after`, ascending, without the erased.
+pub fn list(tx: &mut Tx<'_>, after: i64, limit: i64) -> Result<Vec<User>> {
+    Ok(tx.query(
+        "SELECT id, name, email, created_at, disabled_at FROM users
+         WHERE id > ?1 AND erased_at IS NULL ORDER BY id LIMIT ?2",
+        &params![after, limit],
+        user,
+    )?)
+}
+
+fn stored_password(row: &Row<'_>) -> db::Result<StoredPassword> {
+    Ok(StoredPassword { user: UserId::stored(row.int(0)?), hash: row.text(1)?.to_owned() })
+}
+
+fn user(row: &Row<'_>) -> db::Result<User> {
+    Ok(User {
+        id: UserId::stored(row.int(0)?),
+        name: row.text(1)?.to_owned(),
+        email: row.text(2)?.to_owned(),
+        created_at: Time(row.int(3)?),
+        disabled_at: row.opt_int(4)?.map(Time),
+    })
+}

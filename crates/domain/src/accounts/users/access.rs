@@ -1,0 +1,101 @@
+//! Whether a user may sign in: passwords, disabling and enabling.
+
+use db::{Tx, params};
+
+use super::StoredPassword;
+use crate::accounts::modseq;
+use crate::base::{Credential, Cx, Error, Result, UserId};
+use crate::outbox::notices;
+
+/// Sets a new password and ends all sessions and tokens.
+///
+/// # Errors
+/// [`Error::UnknownUser`] where there is no such user.
+pub fn set_password(tx: &mut Tx<'_>, user: UserId, password_hash: &str) -> Result<()> {
+    let changed = tx.execute(
+        "UPDATE users SET password_hash = ?2 WHERE id = ?1 AND erased_at IS NULL",
+        &params![user, password_hash],
+    )?;
+    end_access(tx, user, changed)
+}
+
+/// Replaces the password whose hash is `old`, and ends all sessions and tokens but `keep`.
+///
+/// # Errors
+/// [`Error::AuthenticationFailed`] where the password was changed or the account disabled since
+/// `old` was read.
+pub fn change_password(
+    tx: &mut Tx<'_>,
+    old: &StoredPassword,
+    password_hash: &str,
+    keep: Option<&Credential>,
+) -> Result<()> {
+    let changed = tx.execute(
+        "UPDATE users SET password_hash = ?3
+         WHERE id = ?1 AND password_hash = ?2 AND disabled_at IS NULL",
+        &params![old.user, old.hash.as_str(), password_hash],
+    )?;
+    if changed == 0 {
+        return Err(Error::AuthenticationFailed);
+    }
+    end_credentials(tx, old.user, keep)
+}
+
+/// Disables an account: its sessions and tokens end, and nobody can sign in or write to it. Its
+/// mailbox stays. Repeating it changes nothing.
+///
+/// # Errors
+/// [`Error::UnknownUser`] where there is no such user.
+pub fn disable(tx: &mut Tx<'_>, cx: &Cx, user: UserId) -> Result<()> {
+    modseq::lock(tx, user)?;
+    let disabled = tx.execute(
+        "UPDATE users SET disabled_at = coalesce(disabled_at, ?2)
+         WHERE id = ?1 AND erased_at IS NULL",
+        &params![user, cx.now],
+    )?;
+    end_access(tx, user, disabled)?;
+    tx.execute(
+        "UPDATE mailboxes SET closed_at = coalesce(closed_at, ?2) WHERE owner_id = ?1",
+        &params![user, cx.now],
+    )?;
+    Ok(())
+}
+
+/// Ends all sessions and tokens of a user whose row was changed in `changed` rows.
+pub(super) fn end_access(tx: &mut Tx<'_>, user: UserId, changed: u64) -> Result<()> {
+    if changed == 0 {
+        return Err(Error::UnknownUser);
+    }
+    end_credentials(tx, user, None)
+}
+
+/// Ends all sessions and tokens of a user but `keep`.
+pub fn end_credentials(tx: &mut Tx<'_>, user: UserId, keep: Option<&Credential>) -> Result<()> {
+    // No hash is empty, so with nothing to keep all end.
+    let kept = keep.map_or(&[][..], |keep| keep.hash());
+    for sql in [
+        "DELETE FROM sessions WHERE user_id = ?1 AND token_hash <> ?2",
+        "DELETE FROM tokens WHERE user_id = ?1 AND token_hash <> ?2",
+    ] {
+        tx.execute(sql, &params![user, kept])?;
+    }
+    notices::send(tx, notices::ACCESS, user);
+    Ok(())
+}
+
+/// Enables a disabled account again.
+///
+/// # Errors
+/// [`Error::UnknownUser`] where there is no such user.
+pub fn enable(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+    modseq::lock(tx, user)?;
+    let enabled = tx.execute(
+        "UPDATE users SET disabled_at = NULL WHERE id = ?1 AND erased_at IS NULL",
+        &params![user],
+    )?;
+    if enabled == 0 {
+        return Err(Error::UnknownUser);
+    }
+    tx.execute("UPDATE mailboxes SET closed_at = NULL WHERE owner_id = ?1", &params![user])?;
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! What everything else is made of: ids, times, parsed text, credentials, kinds of events, errors.
+//! It knows no table and uses no other room.
+
+pub mod context;
+pub mod credential;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod text;
+
+pub use context::{Cx, Time, Wanted};
+pub use credential::{Credential, CredentialKind};
+pub use error::{Error, Exceeded, Invalid, Missing, Result};
+pub use event::{EventKind, EventKinds};
+pub use id::{ConversationId, EventId, LARGEST_ID, MessageId, UserId, WebhookId};

@@ -1,0 +1,76 @@
+//! Time and randomness, handed in; and what is to follow from an operation.
+
+use crate::base::event::EventKinds;
+
+/// A moment, in microseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// Microseconds in a second.
+    pub const SECOND: i64 = 1_000_000;
+    /// Microseconds in a minute.
+    pub const MINUTE: i64 = 60 * Self::SECOND;
+    /// Microseconds in an hour.
+    pub const HOUR: i64 = 60 * Self::MINUTE;
+    /// Microseconds in a day.
+    pub const DAY: i64 = 24 * Self::HOUR;
+
+    /// How far the order in which requests reach the database may differ from the order of their
+    /// times. A request gets its time before it waits for the database, at most twice for 5
+    /// seconds, and clocks of nodes differ.
+    const SLACK: i64 = 15 * Self::SECOND;
+
+    /// Whether this moment has passed, with some slack. A moment further in the future was written
+    /// by a wrong clock.
+    pub(crate) fn has_come(self, now: Self) -> bool {
+        self <= now.plus(Self::SLACK)
+    }
+
+    /// The moment that many microseconds later, or earlier where the number is negative.
+    #[must_use]
+    pub fn plus(self, microseconds: i64) -> Self {
+        Self(self.0.saturating_add(microseconds))
+    }
+
+    /// Whole seconds until a later moment, rounded up.
+    pub(crate) fn seconds_until(self, later: Self) -> i64 {
+        (later.0.saturating_sub(self.0)).saturating_add(Self::SECOND - 1) / Self::SECOND
+    }
+}
+
+/// What an operation knows of the world around it.
+#[derive(Debug, Clone, Copy)]
+pub struct Cx {
+    /// The present.
+    pub now: Time,
+    /// Fills a slice with cryptographically random bytes.
+    pub random: fn(&mut [u8]),
+    /// Which follow-up work is wanted.
+    pub wanted: Wanted,
+}
+
+/// Which follow-up work is wanted: it is recorded in the operation's transaction, and nothing is
+/// read or written for what nobody wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The events that some webhook endpoint subscribes to.
+    pub webhooks: EventKinds,
+    /// Whether users are reminded of unread messages.
+    pub reminders: bool,
+}
+
+impl Cx {
+    /// Cryptographically random bytes.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        (self.random)(&mut bytes);
+        bytes
+    }
+}
+
+impl From<Time> for db::Value<'_> {
+    fn from(time: Time) -> Self {
+        db::Value::Int(time.0)
+    }
+}

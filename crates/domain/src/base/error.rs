@@ -1,0 +1,118 @@
+//! Why an operation was refused, in terms that a user can act on.
+
+/// The result of an operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A field of the input that is invalid, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct Invalid {
+    /// The name of the field.
+    pub field: &'static str,
+    /// What is wrong, for a person; never repeats a secret.
+    pub problem: String,
+}
+
+impl Invalid {
+    /// An invalid field.
+    pub fn new(field: &'static str, problem: impl Into<String>) -> Self {
+        Self { field, problem: problem.into() }
+    }
+}
+
+/// A limit that was exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exceeded {
+    /// The stable name of the limit.
+    pub name: &'static str,
+    /// How much a window allows.
+    pub limit: i64,
+    /// The length of a window in seconds.
+    pub window_seconds: i64,
+    /// Whole seconds until the next attempt can succeed, at least 1.
+    pub retry_after: i64,
+}
+
+/// What a request names that does not exist, or is not the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// A user.
+    User,
+    /// A message.
+    Message,
+    /// A conversation.
+    Conversation,
+    /// A token.
+    Token,
+    /// A session.
+    Session,
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::User => "user",
+            Self::Message => "message",
+            Self::Conversation => "conversation",
+            Self::Token => "token",
+            Self::Session => "session",
+        })
+    }
+}
+
+/// Why an operation was refused; nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A field of the input is invalid.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// Another user has that username, whatever its case.
+    #[error("username: it is taken")]
+    NameTaken,
+    /// It does not exist, or is not the caller's.
+    #[error("there is no such {0}")]
+    NotFound(Missing),
+    /// Only the sender can withdraw a message.
+    #[error("only its sender can withdraw a message")]
+    NotTheSender,
+    /// The tag is not that of the message as it is now.
+    #[error("the message has changed since you read it")]
+    StaleTag,
+    /// No recipient exists.
+    #[error("there is no such recipient")]
+    UnknownRecipient,
+    /// No recipient takes messages from the caller.
+    #[error("the recipient takes no messages from you")]
+    RecipientUnavailable,
+    /// The calling account was disabled or erased meanwhile.
+    #[error("the account is disabled or erased")]
+    NotLoggedIn,
+    /// The name or the password is wrong; the caller does not learn which.
+    #[error("authentication failed")]
+    AuthenticationFailed,
+    /// Too many failed sign-ins at an account or from an address.
+    #[error("too many failed attempts, try again in {} seconds", .0.retry_after)]
+    Throttled(Exceeded),
+    /// Too many registrations from an address.
+    #[error("too many registrations from your address, try again in {} seconds", .0.retry_after)]
+    TooManyRegistrations(Exceeded),
+    /// The user has used up a quota.
+    #[error("more than {} in {} seconds, try again in {} seconds", .0.limit, .0.window_seconds,
+            .0.retry_after)]
+    QuotaExceeded(Exceeded),
+    /// The user has as many tokens as a user can have.
+    #[error("there are too many tokens: revoke one first")]
+    TooManyTokens,
+    /// The idempotency key belongs to a request with another body.
+    #[error("the key belongs to another request")]
+    KeyReused,
+    /// What changed since that state is not known any more, or never was.
+    #[error("what changed since that state is not known: load the mailbox again")]
+    ChangesForgotten,
+    /// There is no such user.
+    #[error("there is no such user")]
+    UnknownUser,
+    /// The database failed; nothing was done.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+}

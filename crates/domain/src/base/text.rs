@@ -1,0 +1,220 @@
+//! Parsed text: values that can only be made from valid input.
+
+use caseless::default_case_fold_str;
+use email_address::EmailAddress;
+use unicode_normalization::UnicodeNormalization as _;
+
+use crate::base::error::Invalid;
+
+/// Characters of the longest username, as in the Django app.
+pub const USERNAME_CHARS: usize = 150;
+/// Characters of the longest e-mail address (RFC 5321, 4.5.3.1.3, less the angle brackets).
+const EMAIL_CHARS: usize = 254;
+/// Characters of the longest label: a display name or the name of a token.
+const LABEL_CHARS: usize = 100;
+/// The form in which names are compared: NFKC, case folded.
+///
+/// U+0000 becomes U+0001: no name has either, and PostgreSQL stores no text with the former.
+pub fn fold(name: &str) -> String {
+    let folded = default_case_fold_str(&name.nfkc().collect::<String>());
+    folded.nfkc().map(|c| if c == '\0' { '\u{1}' } else { c }).collect()
+}
+
+/// A username: letters, digits and `@ . + - _`, 1 to 150 characters after NFKC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Username {
+    shown: String,
+    folded: String,
+}
+
+impl Username {
+    /// Parses a name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        // NFKC can make a text up to 18 times longer, so its length is checked before as well.
+        if text.is_empty() || text.chars().nth(USERNAME_CHARS).is_some() {
+            return Err(Self::invalid_length());
+        }
+        let shown: String = text.nfkc().collect();
+        if shown.chars().nth(USERNAME_CHARS).is_some() {
+            return Err(Self::invalid_length());
+        }
+        // These are letters in Unicode but invisible: `ann` with one of them looks like `ann`.
+        let invisible = ['\u{115f}', '\u{1160}'];
+        let allowed = |c: char| c.is_alphanumeric() || "@.+-_".contains(c);
+        if !shown.chars().all(|c| allowed(c) && !invisible.contains(&c)) {
+            let problem = "it may hold letters, digits and @ . + - _ only";
+            return Err(Invalid::new("username", problem));
+        }
+        let folded = fold(&shown);
+        Ok(Self { shown, folded })
+    }
+
+    fn invalid_length() -> Invalid {
+        Invalid::new("username", format!("it must have 1 to {USERNAME_CHARS} characters"))
+    }
+
+    /// The name as its owner wrote it.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// The name as it is compared.
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+}
+
+/// An e-mail address of a valid form. Whether it works only a mail to it can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Email(String);
+
+impl Email {
+    /// Parses an address.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let invalid = |problem: &str| Err(Invalid::new("email", problem));
+        if text.chars().nth(EMAIL_CHARS).is_some() {
+            return invalid("it must have at most 254 characters");
+        }
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return invalid("it must not hold spaces or control characters");
+        }
+        if !has_form(text) {
+            return invalid("it must look like name@example.org");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether a text has the form of RFC 5321 and 6531, by which a host without a dot and an IP
+/// address in brackets are valid. A name may be longer than their 64 bytes, as Django allows.
+fn has_form(address: &str) -> bool {
+    let Some((name, host)) = address.rsplit_once('@') else { return false };
+    let allowed = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+    let mut words = name.split('.');
+    EmailAddress::is_valid_domain(host)
+        && (words.all(|word| !word.is_empty() && word.chars().all(allowed))
+            || EmailAddress::is_valid_local_part(name))
+}
+
+/// A display name, kept byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisplayName {
+    shown: String,
+    folded: String,
+}
+
+impl DisplayName {
+    /// Parses a name of 1 to 100 characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        label("display_name", text)?;
+        Ok(Self { shown: text.to_owned(), folded: fold(text) })
+    }
+
+    /// The name as its owner wrote it.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// The name as look-ups compare it.
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+}
+
+/// The name of a token, kept byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenName(String);
+
+impl TokenName {
+    /// Parses a name of 1 to 100 characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        label("name", text)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Checks text that is shown on one line beside other things and must not disturb them.
+fn label(field: &'static str, text: &str) -> Result<(), Invalid> {
+    if text.is_empty() || text.chars().nth(LABEL_CHARS).is_some() {
+        return Err(Invalid::new(field, format!("it must have 1 to {LABEL_CHARS} characters")));
+    }
+    // Line and paragraph ends, and characters that change the direction of what follows.
+    let disturbs =
+        |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if text.contains(disturbs) {
+        return Err(Invalid::new(field, "it must not hold control characters"));
+    }
+    if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
+        return Err(Invalid::new(field, "it must not begin or end with a space"));
+    }
+    Ok(())
+}
+
+/// How long texts may be, from the settings of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lengths {
+    /// Characters of a subject.
+    pub subject_chars: usize,
+    /// Bytes of a body.
+    pub body_bytes: usize,
+}
+
+/// The subject of a message, kept byte for byte; may be empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject(String);
+
+impl Subject {
+    /// Parses a subject.
+    pub fn parse(text: String, lengths: Lengths) -> Result<Self, Invalid> {
+        let max = lengths.subject_chars;
+        // A text has at most as many characters as bytes, so most subjects need no counting.
+        if text.len() > max && text.chars().nth(max).is_some() {
+            return Err(Invalid::new("subject", format!("it must have at most {max} characters")));
+        }
+        no_nul("subject", &text)?;
+        Ok(Self(text))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The body of a message, kept byte for byte; may be empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body(String);
+
+impl Body {
+    /// Parses a body.
+    pub fn parse(text: String, lengths: Lengths) -> Result<Self, Invalid> {
+        let max = lengths.body_bytes;
+        if text.len() > max {
+            return Err(Invalid::new("body", format!("it must have at most {max} bytes")));
+        }
+        no_nul("body", &text)?;
+        Ok(Self(text))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn no_nul(field: &'static str, text: &str) -> Result<(), Invalid> {
+    if text.as_bytes().contains(&0) {
+        return Err(Invalid::new(field, "it must not hold the character U+0000"));
+    }
+    Ok(())
+}

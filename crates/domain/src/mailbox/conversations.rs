@@ -1,0 +1,306 @@
+//! Conversations: messages that answer each other, as one mailbox sees them.
+//!
+//! A conversation that is one message to one recipient (a *single*) needs no row. The first reply,
+//! several recipients or being muted give it one in the table `conversations`.
+
+use db::{Tx, params};
+
+use crate::accounts::modseq;
+use crate::accounts::users::Person;
+use crate::base::{ConversationId, Cx, Error, MessageId, Missing, Result, UserId};
+use crate::mailbox::admission::holds_conversation;
+use crate::mailbox::conversation_rows::{self, ConversationRow, has_row, select_conversations};
+use crate::mailbox::entries::{self, Entry, select_entries};
+use crate::mailbox::envelopes::{self, BodyPart, Envelope};
+use crate::mailbox::lists::{self, Page};
+use crate::mailbox::messages::{self, Marks, Message};
+use crate::mailbox::place::places;
+
+/// A conversation as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    /// The id.
+    pub id: ConversationId,
+    /// The subject of its first message, as far as the owner has it.
+    pub subject: String,
+    /// The people whom its messages name, ascending by id; at most 200.
+    pub participants: Vec<UserId>,
+    /// The newest message that is not in the trash, if there is one, with a snippet.
+    pub last: Option<Message>,
+    /// Unread messages in the inbox.
+    pub unread: i64,
+    /// Whether its owner wants no notifications of it.
+    pub muted: bool,
+}
+
+/// Conversations that have a message outside the trash, by their newest message, newest first: up
+/// to `limit` of those whose newest message is below `before`.
+pub fn list(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    before: Option<MessageId>,
+    limit: usize,
+) -> Result<Page<Conversation>> {
+    let modseq = lists::state(tx, owner, before)?;
+    let below = before.unwrap_or(MessageId::ABOVE_ALL);
+    let most = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let singles = lists::singles(tx, owner, below, limit + 1)?;
+    let rows = tx.query(
+        select_conversations!(
+            "WHERE owner_id = ?1 AND last_message_id IS NOT NULL AND last_message_id < ?2
+             ORDER BY last_message_id DESC LIMIT ?3"
+        ),
+        &params![owner, below, most],
+        conversation_rows::row,
+    )?;
+    let mut heads: Vec<(MessageId, Option<ConversationRow>)> =
+        singles.iter().map(|entry| (entry.message, None)).collect();
+    heads.extend(rows.into_iter().filter_map(|row| Some((row.last?, Some(row)))));
+    heads.sort_by_key(|(last, _)| std::cmp::Reverse(*last));
+    let more = heads.len() > limit;
+    heads.truncate(limit);
+    let next = heads.last().filter(|_| more).map(|(last, _)| *last);
+
+    let wanted = |entry: &&Entry| heads.iter().any(|(last, _)| *last == entry.message);
+    let mut lasts: Vec<Entry> = singles.iter().filter(wanted).copied().collect();
+    lasts.extend(last_entries(tx, owner, heads.iter().filter(|(_, row)| row.is_some()))?);
+    let mut lasts = messages::views(tx, &lasts, BodyPart::Snippet)?;
+    let items = heads.into_iter().filter_map(|(id, row)| {
+        let at = lasts.iter().position(|last| last.entry.message == id)?;
+        Some(conversation(row, lasts.swap_remove(at)))
+    });
+    let items: Vec<_> = items.collect();
+    let people = people_of(tx, &items)?;
+    Ok(Page { items, next, people, modseq })
+}
+
+/// The last entries of conversations that have a row, in one statement.
+fn last_entries<'a>(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    heads: impl Iterator<Item = &'a (MessageId, Option<ConversationRow>)>,
+) -> Result<Vec<Entry>> {
+    let ids: Vec<i64> = heads.map(|(last, _)| last.get()).collect();
+    Ok(tx.query(
+        select_entries!(
+            "WHERE owner_id = ?1 AND place IN (",
+            places!(inbox_read_row inbox_unread_row archive_read_row archive_unread_row sent_row),
+            ") AND message_id IN (SELECT value FROM json_each(?2))"
+        ),
+        &params![owner, &*ids],
+        entries::entry,
+    )?)
+}
+
+fn conversation(row: Option<ConversationRow>, last: Message) -> Conversation {
+    match row {
+        Some(row) => Conversation {
+            id: row.conversation,
+            subject: row.subject,
+            participants: row.participants,
+            unread: row.unread,
+            muted: row.muted,
+            last: Some(last),
+        },
+        None => Conversation {
+            id: last.entry.conversation,
+            subject: last.envelope.subject.clone(),
+            participants: last.envelope.people(),
+            unread: last.entry.unread_count(),
+            muted: false,
+            last: Some(last),
+        },
+    }
+}
+
+fn people_of(tx: &mut Tx<'_>, items: &[Conversation]) -> Result<Vec<Person>> {
+    let named = items.iter().flat_map(|item| {
+        let last = item.last.iter().flat_map(|last| last.envelope.people());
+        item.participants.iter().copied().chain(last)
+    });
+    messages::people(tx, named)
+}
+
+/// A conversation of which the mailbox holds a message, even in the trash, with the people that it
+/// names.
+pub fn read(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    id: ConversationId,
+) -> Result<Option<(Conversation, Vec<Person>)>> {
+    let row = conversation_rows::find(tx, owner, id)?;
+    let entry = match &row {
+        None => entries::single(tx, owner, id)?,
+        Some(ConversationRow { last: Some(last), .. }) => entries::find(tx, owner, *last)?,
+        Some(_) => None,
+    };
+    let entries: Vec<_> = entry.into_iter().collect();
+    let last = messages::views(tx, &entries, BodyPart::Snippet)?.pop();
+    let item = match (row, last) {
+        (None, None) => return Ok(None),
+        (row, Some(last)) => {
+            let listed = last.entry.trashed_at.is_none();
+            let mut item = conversation(row, last);
+            item.last = item.last.filter(|_| listed);
+            item
+        }
+        (Some(row), None) => Conversation {
+            id,
+            subject: row.subject,
+            participants: row.participants,
+            last: None,
+            unread: row.unread,
+            muted: row.muted,
+        },
+    };
+    let people = people_of(tx, std::slice::from_ref(&item))?;
+    Ok(Some((item, people)))
+}
+
+/// Mutes or unmutes a conversation. Repeating it is success.
+///
+/// # Errors
+/// [`Error::NotFound`] where the mailbox holds nothing of it.
+pub fn mute(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    id: ConversationId,
+    muted: bool,
+) -> Result<()> {
+    modseq::advance(tx, owner)?;
+    let row = conversation_rows::find(tx, owner, id)?;
+    if row.is_none() {
+        if entries::single(tx, owner, id)?.is_none() {
+            return Err(Error::NotFound(Missing::Conversation));
+        }
+        create_row(tx, owner, id, None)?;
+    }
+    if row.is_none_or(|row| row.muted != muted) {
+        tx.execute(
+            "UPDATE conversations SET muted_at = ?3 WHERE owner_id = ?1 AND conversation_id = ?2",
+            &params![owner, id, muted.then_some(cx.now)],
+        )?;
+    }
+    Ok(())
+}
+
+/// What to do with all messages of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConversationAction {
+    /// Mark them as read.
+    Read,
+    /// Move them to the trash.
+    Trash,
+}
+
+/// Applies an action to up to `limit` messages of a conversation, newest first, those below
+/// `before`. Returns where to continue where there may be more.
+///
+/// # Errors
+/// [`Error::NotFound`] where the mailbox holds nothing of it.
+pub fn apply_to_all(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    id: ConversationId,
+    action: ConversationAction,
+    (before, limit): (Option<MessageId>, usize),
+) -> Result<Option<MessageId>> {
+    modseq::lock(tx, owner)?;
+    if !holds_conversation(tx, owner, id)? {
+        return Err(Error::NotFound(Missing::Conversation));
+    }
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut todo = match action {
+        // What is marked leaves these places, so the next step finds what follows.
+        ConversationAction::Read => tx.query(
+            select_entries!(
+                "WHERE owner_id = ?1 AND place IN (",
+                places!(inbox_unread_row archive_unread_row trash_unread_row),
+                ") AND conversation_id = ?2 LIMIT ?3"
+            ),
+            &params![owner, id, most],
+            entries::entry,
+        )?,
+        ConversationAction::Trash => tx.query(
+            select_entries!(
+                "WHERE owner_id = ?1 AND conversation_id = ?2 AND ",
+                has_row!(),
+                " AND message_id < ?3 ORDER BY message_id DESC LIMIT ?4"
+            ),
+            &params![owner, id, before.unwrap_or(MessageId::ABOVE_ALL), most],
+            entries::entry,
+        )?,
+    };
+    let next = todo.last().filter(|_| todo.len() == limit).map(|last| last.message);
+    if before.is_none() {
+        todo.extend(entries::single(tx, owner, id)?);
+    }
+    let marks = match action {
+        ConversationAction::Read => Marks { read: Some(true), ..Marks::default() },
+        ConversationAction::Trash => Marks { trashed: Some(true), ..Marks::default() },
+    };
+    for entry in &todo {
+        messages::apply(tx, cx, owner, entry, marks)?;
+    }
+    Ok(next)
+}
+
+/// Marks the newest received message outside the trash as unread.
+///
+/// # Errors
+/// [`Error::NotFound`] where the mailbox holds nothing of it.
+pub fn mark_unread(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, id: ConversationId) -> Result<()> {
+    modseq::lock(tx, owner)?;
+    let newest = match entries::single(tx, owner, id)? {
+        Some(single) => Some(single).filter(|single| single.trashed_at.is_none()),
+        None => tx.query_opt(
+            select_entries!(
+                "WHERE owner_id = ?1 AND conversation_id = ?2 AND ",
+                has_row!(),
+                " AND role <> 2 AND trashed_at IS NULL ORDER BY message_id DESC LIMIT 1"
+            ),
+            &params![owner, id],
+            entries::entry,
+        )?,
+    };
+    let marks = Marks { read: Some(false), ..Marks::default() };
+    match newest {
+        Some(entry) => messages::apply(tx, cx, owner, &entry, marks).map(drop),
+        None if holds_conversation(tx, owner, id)? => Ok(()),
+        None => Err(Error::NotFound(Missing::Conversation)),
+    }
+}
+
+/// Gives the conversation of a reply a row in a mailbox, or adds the people of the reply to it.
+pub(crate) fn add_reply(tx: &mut Tx<'_>, owner: UserId, reply: &Envelope) -> Result<()> {
+    match conversation_rows::find(tx, owner, reply.conversation)? {
+        Some(row) => conversation_rows::add_participants(tx, owner, &row, reply.people()),
+        None => create_row(tx, owner, reply.conversation, Some(reply)),
+    }
+}
+
+/// Creates the row of a conversation of which a mailbox holds at most the first message.
+fn create_row(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    conversation: ConversationId,
+    reply: Option<&Envelope>,
+) -> Result<()> {
+    let single = entries::single(tx, owner, conversation)?;
+    let mut people = reply.map(Envelope::people).unwrap_or_default();
+    let mut subject = reply.map(|reply| reply.subject.clone()).unwrap_or_default();
+    let (mut last, mut unread) = (None, 0);
+    if let Some(single) = single {
+        let first = envelopes::load_one(tx, single.message)?;
+        people.extend(first.people());
+        people.sort();
+        people.dedup();
+        subject = first.subject;
+        last = single.trashed_at.is_none().then_some(single.message);
+        unread = single.unread_count();
+        entries::move_to_row(tx, owner, &single)?;
+    }
+    conversation_rows::insert(tx, owner, conversation, (last, unread), (&subject, &people))
+}

@@ -1,0 +1,333 @@
+//! Entries: what a mailbox says of a message, and the counts that follow from it.
+//!
+//! Every change of an entry goes through `insert`, `change` or `remove`, and each keeps the
+//! counts, so a count and the list that it counts cannot differ.
+
+use db::{Row, Tx, params};
+
+use crate::base::{ConversationId, Cx, EventKind, MessageId, Result, Time, UserId};
+use crate::mailbox::conversation_rows;
+pub use crate::mailbox::place::Folder;
+use crate::mailbox::place::{Place, places};
+use crate::outbox::webhooks::{self, Occurrence};
+
+/// What a mailbox says of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The message.
+    pub message: MessageId,
+    /// The conversation that it belongs to.
+    pub conversation: ConversationId,
+    /// The owner received it.
+    pub received: bool,
+    /// The owner sent it.
+    pub sent: bool,
+    /// The other side; `None` where the message has several recipients.
+    pub peer: Option<UserId>,
+    /// When the owner read what they received.
+    pub read_at: Option<Time>,
+    /// When it was starred.
+    pub starred_at: Option<Time>,
+    /// When it was archived.
+    pub archived_at: Option<Time>,
+    /// When it was moved to the trash.
+    pub trashed_at: Option<Time>,
+    /// The modseq at which it was created.
+    pub created_modseq: i64,
+    /// The modseq at which it last changed.
+    pub changed_modseq: i64,
+    /// Whether its conversation has a row of its own.
+    pub(crate) has_conversation_row: bool,
+}
+
+impl Entry {
+    /// The folder that it is in.
+    pub fn folder(&self) -> Folder {
+        if self.trashed_at.is_some() {
+            Folder::Trash
+        } else if self.archived_at.is_some() {
+            Folder::Archive
+        } else if self.received {
+            Folder::Inbox
+        } else {
+            Folder::Sent
+        }
+    }
+
+    /// Whether the owner received it and has not read it.
+    pub fn is_unread(&self) -> bool {
+        self.received && self.read_at.is_none()
+    }
+
+    fn place(&self) -> Place {
+        Place::new(self.folder(), self.is_unread(), self.has_conversation_row)
+    }
+
+    /// What it adds to the unread count, which counts the inbox.
+    pub(crate) fn unread_count(&self) -> i64 {
+        i64::from(self.is_unread() && self.folder() == Folder::Inbox)
+    }
+
+    fn is_outside_trash(&self) -> bool {
+        self.folder() != Folder::Trash
+    }
+
+    fn role(&self) -> i64 {
+        i64::from(self.received) + 2 * i64::from(self.sent)
+    }
+}
+
+/// A statement that reads whole entries, for [`entry`].
+macro_rules! select_entries {
+    ($($rest:expr),+ $(,)?) => {
+        concat!(
+            "SELECT place, message_id, conversation_id, role, peer_id, read_at, starred_at, \
+             archived_at, trashed_at, created_modseq, changed_modseq FROM entries ",
+            $($rest),+
+        )
+    };
+}
+pub(crate) use select_entries;
+
+/// The entry in a row of [`select_entries!`].
+pub(crate) fn entry(row: &Row<'_>) -> db::Result<Entry> {
+    let message = MessageId::stored(row.int(1)?);
+    let (role, created_modseq) = (row.int(3)?, row.int(9)?);
+    Ok(Entry {
+        has_conversation_row: row.int(0)? & 1 == 1,
+        message,
+        conversation: row.opt_int(2)?.map_or(message.begins(), ConversationId::stored),
+        received: role & 1 == 1,
+        sent: role & 2 == 2,
+        peer: row.opt_int(4)?.map(UserId::stored),
+        read_at: row.opt_int(5)?.map(Time),
+        starred_at: row.opt_int(6)?.map(Time),
+        archived_at: row.opt_int(7)?.map(Time),
+        trashed_at: row.opt_int(8)?.map(Time),
+        created_modseq,
+        changed_modseq: row.opt_int(10)?.unwrap_or(created_modseq),
+    })
+}
+
+/// Where an entry most likely is: read or unread in the inbox, or sent.
+const LIKELY: [Place; 3] = [
+    Place::new(Folder::Inbox, false, false),
+    Place::new(Folder::Inbox, true, false),
+    Place::new(Folder::Sent, false, false),
+];
+
+/// A message's entry in the mailbox of the owner; `None` where the mailbox does not hold it.
+pub fn find(tx: &mut Tx<'_>, owner: UserId, message: MessageId) -> Result<Option<Entry>> {
+    for place in LIKELY {
+        let found = tx.query_opt(
+            select_entries!("WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3"),
+            &params![owner, place, message],
+            entry,
+        )?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(tx.query_opt(
+        select_entries!(
+            "WHERE owner_id = ?1 AND place IN (",
+            // All but the likely ones.
+            places!(inbox_read_row inbox_unread_row archive_read archive_read_row archive_unread
+                archive_unread_row sent_row trash_read trash_read_row trash_unread
+                trash_unread_row),
+            ") AND message_id = ?2"
+        ),
+        &params![owner, message],
+        entry,
+    )?)
+}
+
+/// As much of an entry as the classic API shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flags {
+    /// The owner received the message.
+    pub received: bool,
+    /// The owner received it and has not read it.
+    pub unread: bool,
+}
+
+/// The same as [`find`] for the flags alone: in the likely places that is one column of a row.
+pub(crate) fn flags(tx: &mut Tx<'_>, owner: UserId, message: MessageId) -> Result<Option<Flags>> {
+    for place in LIKELY {
+        let found = tx.query_opt(
+            "SELECT role FROM entries WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3",
+            &params![owner, place, message],
+            |row| Ok(Flags { received: row.int(0)? & 1 == 1, unread: place.is_unread() }),
+        )?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    let entry = find(tx, owner, message)?;
+    Ok(entry.map(|entry| Flags { received: entry.received, unread: entry.is_unread() }))
+}
+
+/// The entry of a conversation that is its first message alone. A reply is never one, though a
+/// conversation could have its id.
+pub(crate) fn single(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    conversation: ConversationId,
+) -> Result<Option<Entry>> {
+    Ok(find(tx, owner, conversation.first())?.filter(|entry| !entry.has_conversation_row))
+}
+
+/// Who sent the message of an entry. The entry knows, except where there are several recipients.
+fn sender(tx: &mut Tx<'_>, owner: UserId, entry: &Entry) -> Result<UserId> {
+    match entry.peer {
+        _ if entry.sent => Ok(owner),
+        Some(peer) => Ok(peer),
+        None => Ok(tx.query_one(
+            "SELECT sender_id FROM messages WHERE id = ?1",
+            &params![entry.message],
+            |row| Ok(UserId::stored(row.int(0)?)),
+        )?),
+    }
+}
+
+/// Records an event about a message in a mailbox, where some webhook wants it.
+fn emit(tx: &mut Tx<'_>, cx: &Cx, kind: EventKind, owner: UserId, entry: &Entry) -> Result<()> {
+    if !cx.wanted.webhooks.has(kind) {
+        return Ok(());
+    }
+    let event = Occurrence {
+        user: Some(owner),
+        message: Some((entry.message, entry.conversation)),
+        from: Some(sender(tx, owner, entry)?),
+        ..Occurrence::default()
+    };
+    webhooks::emit(tx, cx, kind, &event)
+}
+
+/// Adds a message to a mailbox whose modseq was advanced. The caller that advanced it has counted
+/// the message too, unless it is a reply: [`count`] counts that.
+pub(crate) fn insert(tx: &mut Tx<'_>, owner: UserId, new: &Entry) -> Result<()> {
+    tx.execute(
+        "INSERT INTO entries (owner_id, place, message_id, conversation_id, role, peer_id,
+         created_modseq)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT modseq FROM mailboxes WHERE owner_id = ?1))",
+        &params![
+            owner,
+            new.place(),
+            new.message,
+            new.has_conversation_row.then_some(new.conversation),
+            new.role(),
+            new.peer
+        ],
+    )?;
+    Ok(())
+}
+
+/// Counts a reply that was inserted.
+pub(crate) fn count(tx: &mut Tx<'_>, owner: UserId, new: &Entry) -> Result<()> {
+    recount(tx, owner, None, Some(new))
+}
+
+/// Replaces an entry's state in a mailbox whose modseq was advanced.
+pub(crate) fn change(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    old: &Entry,
+    new: &Entry,
+) -> Result<()> {
+    tx.execute(
+        "UPDATE entries SET place = ?4, read_at = ?5, starred_at = ?6, archived_at = ?7,
+         trashed_at = ?8, changed_modseq = (SELECT modseq FROM mailboxes WHERE owner_id = ?1)
+         WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3",
+        &params![
+            owner,
+            old.place(),
+            old.message,
+            new.place(),
+            new.read_at,
+            new.starred_at,
+            new.archived_at,
+            new.trashed_at
+        ],
+    )?;
+    if new.trashed_at != old.trashed_at {
+        record_trash(tx, owner, new)?;
+    }
+    if old.is_unread() && !new.is_unread() {
+        emit(tx, cx, EventKind::MessageRead, owner, new)?;
+    }
+    recount(tx, owner, Some(old), Some(new))
+}
+
+/// Keeps the table `trash` in step with an entry.
+fn record_trash(tx: &mut Tx<'_>, owner: UserId, entry: &Entry) -> Result<()> {
+    match entry.trashed_at {
+        Some(since) => tx.execute(
+            "INSERT INTO trash (owner_id, message_id, trashed_at) VALUES (?1, ?2, ?3)",
+            &params![owner, entry.message, since],
+        ),
+        None => tx.execute(
+            "DELETE FROM trash WHERE owner_id = ?1 AND message_id = ?2",
+            &params![owner, entry.message],
+        ),
+    }?;
+    Ok(())
+}
+
+/// Records that the conversation of an entry has a row of its own now. Clients see no difference.
+pub(crate) fn move_to_row(tx: &mut Tx<'_>, owner: UserId, single: &Entry) -> Result<()> {
+    tx.execute(
+        "UPDATE entries SET place = place + 1, conversation_id = message_id
+         WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3",
+        &params![owner, single.place(), single.message],
+    )?;
+    Ok(())
+}
+
+/// Removes a message from a mailbox whose modseq was advanced, and leaves a tombstone.
+pub(crate) fn remove(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, old: &Entry) -> Result<()> {
+    tx.execute(
+        "INSERT INTO tombstones (owner_id, modseq, message_id, created_modseq, destroyed_at)
+         SELECT owner_id, modseq, ?2, ?3, ?4 FROM mailboxes WHERE owner_id = ?1",
+        &params![owner, old.message, old.created_modseq, cx.now],
+    )?;
+    emit(tx, cx, EventKind::MessageDestroyed, owner, old)?;
+    remove_without_tombstone(tx, owner, old)
+}
+
+/// Removes a message from the mailbox of an erased user, which nobody syncs any more.
+pub(crate) fn remove_without_tombstone(tx: &mut Tx<'_>, owner: UserId, old: &Entry) -> Result<()> {
+    tx.execute(
+        "DELETE FROM entries WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3",
+        &params![owner, old.place(), old.message],
+    )?;
+    if old.trashed_at.is_some() {
+        record_trash(tx, owner, &Entry { trashed_at: None, ..*old })?;
+    }
+    recount(tx, owner, Some(old), None)
+}
+
+/// Keeps the counts of the mailbox and of the conversation.
+fn recount(tx: &mut Tx<'_>, owner: UserId, old: Option<&Entry>, new: Option<&Entry>) -> Result<()> {
+    let messages = new.map_or(0, Entry::unread_count) - old.map_or(0, Entry::unread_count);
+    let listed = new.is_some_and(Entry::is_outside_trash);
+    let relisted = listed != old.is_some_and(Entry::is_outside_trash);
+    let any = new.or(old).expect("an entry is created, changed or removed");
+    let conversations = if !any.has_conversation_row {
+        messages
+    } else if messages != 0 || relisted || new.is_none() {
+        let moved = conversation_rows::Moved { message: any.message, listed, gone: new.is_none() };
+        conversation_rows::adjust(tx, owner, any.conversation, messages, &moved)?
+    } else {
+        0
+    };
+    if messages != 0 || conversations != 0 {
+        tx.execute(
+            "UPDATE mailboxes SET unread = unread + ?2,
+             unread_conversations = unread_conversations + ?3 WHERE owner_id = ?1",
+            &params![owner, messages, conversations],
+        )?;
+    }
+    Ok(())
+}

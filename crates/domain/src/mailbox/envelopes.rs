@@ -1,0 +1,143 @@
+//! Envelopes: messages as they are stored, once, however many mailboxes hold them.
+
+use db::{Row, Tx, params};
+
+use crate::base::id::split_ids;
+use crate::base::{ConversationId, MessageId, Result, Time, UserId};
+
+/// What was sent, the same for every reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The message.
+    pub id: MessageId,
+    /// Who wrote it.
+    pub from: UserId,
+    /// The recipients who accepted it.
+    pub to: Vec<UserId>,
+    /// The conversation that it belongs to.
+    pub conversation: ConversationId,
+    /// The message that it answers.
+    pub in_reply_to: Option<MessageId>,
+    /// The subject.
+    pub subject: String,
+    /// The body, or its first [`SNIPPET`] characters.
+    pub body: String,
+    /// When it was sent.
+    pub sent_at: Time,
+    /// The id that the sending client gave it.
+    pub client_id: Option<String>,
+    /// The app's metadata: a JSON object as text.
+    pub metadata: Option<String>,
+}
+
+impl Envelope {
+    /// The sender and the recipients, each once, ascending.
+    pub fn people(&self) -> Vec<UserId> {
+        let mut people = self.to.clone();
+        people.push(self.from);
+        people.sort();
+        people.dedup();
+        people
+    }
+}
+
+/// How much of a body to load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyPart {
+    /// The first [`SNIPPET`] characters.
+    Snippet,
+    /// All of it.
+    Whole,
+}
+
+/// Characters of a snippet.
+pub const SNIPPET: usize = 140;
+/// The body as far as a snippet shows it, in SQL.
+macro_rules! snippet {
+    () => {
+        "substr(body, 1, 140)"
+    };
+}
+
+/// A statement that reads whole messages, for [`envelope`].
+macro_rules! select_messages {
+    ($body:expr, $condition:literal) => {
+        concat!(
+            "SELECT id, sender_id, recipient_id, other_recipients, conversation_id, in_reply_to, \
+             subject, ",
+            $body,
+            ", sent_at, client_id, metadata FROM messages WHERE ",
+            $condition
+        )
+    };
+}
+
+/// The messages with these ids, ascending, in one statement; ids that do not exist are left out.
+pub(crate) fn load(
+    tx: &mut Tx<'_>,
+    ids: impl IntoIterator<Item = MessageId>,
+    part: BodyPart,
+) -> Result<Vec<Envelope>> {
+    let ids: Vec<i64> = ids.into_iter().map(MessageId::get).collect();
+    // A list costs SQLite a temporary table, and most often one new message is loaded.
+    if let ([id], BodyPart::Snippet) = (&*ids, part) {
+        return Ok(tx.query(select_messages!(snippet!(), "id = ?1"), &params![*id], envelope)?);
+    }
+    let sql = match part {
+        BodyPart::Snippet => {
+            select_messages!(snippet!(), "id IN (SELECT value FROM json_each(?1))")
+        }
+        BodyPart::Whole => {
+            select_messages!("body", "id IN (SELECT value FROM json_each(?1))")
+        }
+    };
+    let mut found = tx.query(sql, &params![&*ids], envelope)?;
+    found.sort_by_key(|envelope| envelope.id);
+    Ok(found)
+}
+
+/// The message with this id, which some mailbox holds.
+pub(crate) fn load_one(tx: &mut Tx<'_>, id: MessageId) -> Result<Envelope> {
+    Ok(tx.query_one(select_messages!("body", "id = ?1"), &params![id], envelope)?)
+}
+
+fn envelope(row: &Row<'_>) -> db::Result<Envelope> {
+    let id = MessageId::stored(row.int(0)?);
+    Ok(Envelope {
+        id,
+        from: UserId::stored(row.int(1)?),
+        to: recipients(row.int(2)?, row.opt_text(3)?),
+        conversation: row.opt_int(4)?.map_or(id.begins(), ConversationId::stored),
+        in_reply_to: row.opt_int(5)?.map(MessageId::stored),
+        subject: row.text(6)?.to_owned(),
+        body: row.text(7)?.to_owned(),
+        sent_at: Time(row.int(8)?),
+        client_id: row.opt_text(9)?.map(str::to_owned),
+        metadata: row.opt_text(10)?.map(str::to_owned),
+    })
+}
+
+/// The recipients in their order: the first has a column of its own, the others a list.
+fn recipients(first: i64, others: Option<&str>) -> Vec<UserId> {
+    let others = others.into_iter().flat_map(split_ids);
+    std::iter::once(UserId::stored(first)).chain(others).collect()
+}
+
+/// Records that so many mailboxes no longer hold the message; it goes with the last of them.
+pub(crate) fn release(tx: &mut Tx<'_>, id: MessageId, mailboxes: i64) -> Result<()> {
+    tx.execute(
+        "UPDATE messages SET mailbox_count = mailbox_count - ?2 WHERE id = ?1",
+        &params![id, mailboxes],
+    )?;
+    tx.execute("DELETE FROM messages WHERE id = ?1 AND mailbox_count <= 0", &params![id])?;
+    Ok(())
+}
+
+/// The first message with at least that id, and when it was sent.
+pub(crate) fn first_from(tx: &mut Tx<'_>, id: i64) -> Result<Option<(i64, Time)>> {
+    Ok(tx.query_opt(
+        "SELECT id, sent_at FROM messages WHERE id >= ?1 ORDER BY id LIMIT 1",
+        &params![id],
+        |row| Ok((row.int(0)?, Time(row.int(1)?))),
+    )?)
+}

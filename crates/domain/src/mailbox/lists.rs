@@ -1,0 +1,384 @@
+//! Lists of messages: newest first, in pages, stable while messages are added and removed.
+//!
+//! A page begins below the id at which the last one ended. Where ranges of the key or an index hold
+//! exactly what a filter wants, a page reads no more than it shows. Any other condition is tried on
+//! one entry after the other, up to a bound: a page may then be short, and the next one continues
+//! where it stopped.
+
+use db::{Tx, params};
+
+use crate::accounts::users::Person;
+use crate::base::{ConversationId, MessageId, Result, Time, UserId};
+use crate::mailbox::conversation_rows::has_row;
+use crate::mailbox::entries::{self, Entry, Folder, select_entries};
+use crate::mailbox::envelopes::{self, BodyPart, Envelope, SNIPPET};
+use crate::mailbox::messages::{self, Message};
+use crate::mailbox::place::Place;
+use crate::mailbox::search::Query;
+use crate::mailbox::unread;
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// The message below which the next page begins, where there may be one.
+    pub next: Option<MessageId>,
+    /// The people that the items name, ascending by id.
+    pub people: Vec<Person>,
+    /// The mailbox's modseq, on the first page: the state to sync from.
+    pub modseq: Option<i64>,
+}
+
+/// The folder to list. Unlike an entry, a list can be of all folders, and a message to oneself is
+/// in inbox and sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FolderFilter {
+    /// Received, and neither archived nor in the trash.
+    #[default]
+    Inbox,
+    /// Sent, and neither archived nor in the trash.
+    Sent,
+    /// Archived.
+    Archive,
+    /// In the trash.
+    Trash,
+    /// Everything except the trash.
+    All,
+}
+
+/// Which messages to list: those that satisfy every condition that is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The folder.
+    pub folder: FolderFilter,
+    /// Whether it is unread.
+    pub unread: Option<bool>,
+    /// Whether it is starred.
+    pub starred: Option<bool>,
+    /// The sender or a recipient other than the owner.
+    pub with: Option<UserId>,
+    /// The conversation.
+    pub conversation: Option<ConversationId>,
+    /// Sent at or after this moment.
+    pub since: Option<Time>,
+    /// Sent before this moment.
+    pub until: Option<Time>,
+    /// Words in subject or body.
+    pub words: Option<Query>,
+}
+
+/// Entries that a page examines at most, and how many at once.
+const EXAMINED: usize = 10_000;
+const STEP: usize = 500;
+/// The same where the text of each has to be read.
+const TEXTS_EXAMINED: usize = 4_000;
+const TEXTS_STEP: usize = 200;
+/// Bytes of text that are read for a page at most, plus those of one more step.
+const BYTES_READ: usize = 4 << 20;
+/// How far apart the clocks may be that set the times of two messages.
+const SKEW: i64 = Time::DAY;
+
+/// A range of the key or an index that holds entries in order of their ids.
+#[derive(Clone, Copy)]
+enum Source {
+    Place(Place),
+    SentToSelf,
+    Starred,
+    Conversation(ConversationId),
+}
+
+impl Filter {
+    /// Whether a page may have to examine more than it shows.
+    pub fn is_selective(&self) -> bool {
+        self.needs_texts() || self.with.is_some() || !self.sources().1
+    }
+
+    fn needs_texts(&self) -> bool {
+        self.words.is_some() || self.since.is_some() || self.until.is_some()
+    }
+
+    /// The sources that hold everything that fits, and whether they hold nothing else.
+    fn sources(&self) -> (Vec<Source>, bool) {
+        if let Some(conversation) = self.conversation {
+            return (vec![Source::Conversation(conversation)], false);
+        }
+        if self.starred == Some(true) {
+            return (vec![Source::Starred], false);
+        }
+        let folders: &[Folder] = match self.folder {
+            FolderFilter::Inbox => &[Folder::Inbox],
+            FolderFilter::Sent => &[Folder::Sent],
+            FolderFilter::Archive => &[Folder::Archive],
+            FolderFilter::Trash => &[Folder::Trash],
+            FolderFilter::All => &[Folder::Inbox, Folder::Sent, Folder::Archive],
+        };
+        let mut sources = Vec::with_capacity(10);
+        for folder in folders {
+            let states: &[bool] = match (self.unread, folder) {
+                (Some(false), _) | (None, Folder::Sent) => &[false],
+                (None, _) => &[false, true],
+                (Some(true), Folder::Sent) => &[],
+                (Some(true), _) => &[true],
+            };
+            for unread in states {
+                for threaded in [false, true] {
+                    sources.push(Source::Place(Place::new(*folder, *unread, threaded)));
+                }
+            }
+        }
+        if self.folder == FolderFilter::Sent {
+            sources.push(Source::SentToSelf);
+        }
+        let exact =
+            self.starred.is_none() && (self.folder != FolderFilter::Sent || self.unread.is_none());
+        (sources, exact)
+    }
+
+    fn fits(&self, entry: &Entry) -> bool {
+        let folder = entry.folder();
+        let in_folder = match self.folder {
+            FolderFilter::Inbox => folder == Folder::Inbox,
+            FolderFilter::Sent => entry.sent && matches!(folder, Folder::Sent | Folder::Inbox),
+            FolderFilter::Archive => folder == Folder::Archive,
+            FolderFilter::Trash => folder == Folder::Trash,
+            FolderFilter::All => folder != Folder::Trash,
+        };
+        in_folder
+            && self.unread.is_none_or(|unread| unread == entry.is_unread())
+            && self.starred.is_none_or(|starred| starred == entry.starred_at.is_some())
+            && self.conversation.is_none_or(|wanted| wanted == entry.conversation)
+            // Only the message itself knows the people of a message to several.
+            && self.with.is_none_or(|with| entry.peer.is_none_or(|peer| peer == with))
+    }
+
+    fn fits_envelope(&self, owner: UserId, envelope: &Envelope) -> bool {
+        self.since.is_none_or(|since| envelope.sent_at >= since)
+            && self.until.is_none_or(|until| envelope.sent_at < until)
+            && self.with.is_none_or(|with| {
+                let to_self = with == owner && envelope.to == [owner] && envelope.from == owner;
+                to_self || (with != owner && envelope.people().contains(&with))
+            })
+            && self.words.as_ref().is_none_or(|words| {
+                words.matches(&[envelope.subject.as_str(), envelope.body.as_str()])
+            })
+    }
+}
+
+impl Source {
+    fn read(
+        self,
+        tx: &mut Tx<'_>,
+        owner: UserId,
+        below: MessageId,
+        most: i64,
+    ) -> Result<Vec<Entry>> {
+        let found = match self {
+            Source::Place(place) => tx.query(
+                select_entries!(
+                    "WHERE owner_id = ?1 AND place = ?2 AND message_id < ?3
+                     ORDER BY message_id DESC LIMIT ?4"
+                ),
+                &params![owner, place, below, most],
+                entries::entry,
+            ),
+            Source::SentToSelf => tx.query(
+                select_entries!(
+                    "WHERE owner_id = ?1 AND role = 3 AND message_id < ?2
+                     AND archived_at IS NULL AND trashed_at IS NULL
+                     ORDER BY message_id DESC LIMIT ?3"
+                ),
+                &params![owner, below, most],
+                entries::entry,
+            ),
+            Source::Starred => tx.query(
+                select_entries!(
+                    "WHERE owner_id = ?1 AND starred_at IS NOT NULL AND message_id < ?2
+                     ORDER BY message_id DESC LIMIT ?3"
+                ),
+                &params![owner, below, most],
+                entries::entry,
+            ),
+            Source::Conversation(conversation) => tx.query(
+                select_entries!(
+                    "WHERE owner_id = ?1 AND conversation_id = ?2 AND ",
+                    has_row!(),
+                    " AND message_id < ?3 ORDER BY message_id DESC LIMIT ?4"
+                ),
+                &params![owner, conversation, below, most],
+                entries::entry,
+            ),
+        };
+        Ok(found?)
+    }
+}
+
+/// The newest entries of the sources below a message.
+fn newest(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    sources: &[Source],
+    below: MessageId,
+    most: usize,
+) -> Result<Vec<Entry>> {
+    let limit = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut found = Vec::new();
+    for source in sources {
+        found.extend(source.read(tx, owner, below, limit)?);
+        if let Source::Conversation(conversation) = source {
+            // A conversation that is its first message alone is in no index.
+            let single = entries::single(tx, owner, *conversation)?;
+            found.extend(single.filter(|entry| entry.message < below));
+        }
+    }
+    found.sort_by_key(|entry| std::cmp::Reverse(entry.message));
+    found.truncate(most);
+    Ok(found)
+}
+
+/// The entries outside the trash that are a conversation by themselves.
+pub(crate) fn singles(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    below: MessageId,
+    most: usize,
+) -> Result<Vec<Entry>> {
+    let places = [
+        Place::new(Folder::Inbox, false, false),
+        Place::new(Folder::Inbox, true, false),
+        Place::new(Folder::Archive, false, false),
+        Place::new(Folder::Archive, true, false),
+        Place::new(Folder::Sent, false, false),
+    ];
+    newest(tx, owner, &places.map(Source::Place), below, most)
+}
+
+/// Up to `limit` messages that fit a filter, newest first, below `before`.
+///
+/// Where [`Filter::is_selective`], it may take long, and a page may hold fewer while there are
+/// more.
+pub fn page(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    filter: &Filter,
+    before: Option<MessageId>,
+    limit: usize,
+) -> Result<Page<Message>> {
+    let modseq = state(tx, owner, before)?;
+    let (items, next) = if filter.is_selective() {
+        select(tx, owner, filter, before, limit)?
+    } else {
+        let below = before.unwrap_or(MessageId::ABOVE_ALL);
+        let mut entries = newest(tx, owner, &filter.sources().0, below, limit + 1)?;
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let next = entries.last().filter(|_| more).map(|last| last.message);
+        (messages::views(tx, &entries, BodyPart::Snippet)?, next)
+    };
+    let named = items.iter().flat_map(|item| item.envelope.people());
+    let people = messages::people(tx, named)?;
+    Ok(Page { items, next, people, modseq })
+}
+
+/// The mailbox's modseq, for the first page.
+pub(crate) fn state(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    before: Option<MessageId>,
+) -> Result<Option<i64>> {
+    match before {
+        None => Ok(Some(unread::counts(tx, owner)?.modseq)),
+        Some(_) => Ok(None),
+    }
+}
+
+/// Tries one entry after the other.
+fn select(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    filter: &Filter,
+    before: Option<MessageId>,
+    limit: usize,
+) -> Result<(Vec<Message>, Option<MessageId>)> {
+    let (most, longest) =
+        if filter.needs_texts() { (TEXTS_EXAMINED, TEXTS_STEP) } else { (EXAMINED, STEP) };
+    // The first step is enough where most entries fit.
+    let (mut examined, mut bytes, mut step) = (0, 0, longest.min(limit + 1));
+    let sources = filter.sources().0;
+    let mut below = before.unwrap_or(MessageId::ABOVE_ALL);
+    if let Some(until) = filter.until {
+        below = below.min(first_after(tx, until.plus(SKEW))?);
+    }
+    let mut items: Vec<Message> = Vec::new();
+    while examined < most && bytes < BYTES_READ {
+        let entries = newest(tx, owner, &sources, below, step)?;
+        let last = entries.last().map(|entry| entry.message);
+        let ended = entries.len() < step;
+        examined += entries.len();
+        step = (4 * step).min(longest).min(most - examined);
+        let fitting: Vec<_> = entries.into_iter().filter(|entry| filter.fits(entry)).collect();
+        let Matches { messages, read, too_old } = find(tx, owner, filter, &fitting, limit)?;
+        items.extend(messages);
+        bytes += read;
+        if items.len() > limit {
+            items.truncate(limit);
+            let next = items.last().map(|last| last.entry.message);
+            return Ok((items, next));
+        }
+        match last {
+            Some(last) if !ended && !too_old => below = last,
+            _ => return Ok((items, None)),
+        }
+    }
+    Ok((items, Some(below)))
+}
+
+/// The messages among some entries that fit.
+struct Matches {
+    messages: Vec<Message>,
+    /// Bytes of text that were read for them.
+    read: usize,
+    too_old: bool,
+}
+
+fn find(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    filter: &Filter,
+    entries: &[Entry],
+    limit: usize,
+) -> Result<Matches> {
+    let certain = !filter.needs_texts() && filter.with.is_none();
+    // What certainly fits need not be read beyond the page.
+    let entries = if certain { &entries[..entries.len().min(limit + 1)] } else { entries };
+    let part = if filter.words.is_some() { BodyPart::Whole } else { BodyPart::Snippet };
+    let mut messages = messages::views(tx, entries, part)?;
+    let read = messages.iter().map(|message| message.envelope.body.len()).sum();
+    let too_old = filter.since.is_some_and(|since| {
+        let oldest = messages.last().map(|oldest| oldest.envelope.sent_at);
+        oldest.is_some_and(|oldest| oldest < since.plus(-SKEW))
+    });
+    messages.retain(|message| filter.fits_envelope(owner, &message.envelope));
+    for message in &mut messages {
+        let body = &mut message.envelope.body;
+        if let Some((end, _)) = body.char_indices().nth(SNIPPET) {
+            body.truncate(end);
+        }
+    }
+    Ok(Matches { messages, read, too_old })
+}
+
+/// An id such that every message sent up to a moment has a lower one: ids ascend with the times,
+/// as far as clocks agree. Found by bisection, in a few dozen look-ups however many messages there
+/// are.
+fn first_after(tx: &mut Tx<'_>, moment: Time) -> Result<MessageId> {
+    let (mut low, mut high) = (0, MessageId::ABOVE_ALL.get());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match envelopes::first_from(tx, middle)? {
+            Some((id, sent_at)) if sent_at <= moment => low = id + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(MessageId::stored(low))
+}

@@ -1,0 +1,288 @@
+//! Messages in a mailbox: reading, marking, deleting, withdrawing.
+
+use db::Tx;
+use sha2::{Digest as _, Sha256};
+
+use crate::accounts::modseq;
+use crate::accounts::users::{self, Person};
+use crate::base::{Cx, Error, MessageId, Missing, Result, UserId};
+use crate::mailbox::entries::{self, Entry, Flags};
+use crate::mailbox::envelopes::{self, BodyPart, Envelope};
+
+/// A message as the owner of a mailbox sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The mailbox's entry for it.
+    pub entry: Entry,
+    /// The message as it was sent.
+    pub envelope: Envelope,
+}
+
+impl Message {
+    /// A tag that changes whenever the message, its marks or the names in it change. It is the
+    /// same in every build, as nodes of two versions may serve one client.
+    pub fn tag(&self, people: &[Person]) -> String {
+        let mut names = Sha256::new();
+        for person in people {
+            names.update(person.id.get().to_be_bytes());
+            for name in [&person.username, &person.display_name] {
+                // No name holds U+0000, so it can end one.
+                names.update(name.as_bytes());
+                names.update([0]);
+            }
+        }
+        let [a, b, c, d, ..] = <[u8; 32]>::from(names.finalize());
+        format!("{}-{:08x}", self.entry.changed_modseq, u32::from_be_bytes([a, b, c, d]))
+    }
+}
+
+/// The messages of these entries, in their order, in one statement.
+pub(crate) fn views(tx: &mut Tx<'_>, entries: &[Entry], part: BodyPart) -> Result<Vec<Message>> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = envelopes::load(tx, entries.iter().map(|entry| entry.message), part)?;
+    let view = |entry: &Entry| {
+        let at = found.binary_search_by_key(&entry.message, |envelope| envelope.id);
+        Some(Message { entry: *entry, envelope: found[at.ok()?].clone() })
+    };
+    Ok(entries.iter().filter_map(view).collect())
+}
+
+/// The users with these ids, each once, ascending, in one statement.
+pub(crate) fn people(tx: &mut Tx<'_>, named: impl Iterator<Item = UserId>) -> Result<Vec<Person>> {
+    let mut ids: Vec<_> = named.collect();
+    ids.sort();
+    ids.dedup();
+    if ids.is_empty() { Ok(Vec::new()) } else { users::people(tx, &ids) }
+}
+
+/// A message in the mailbox of the owner. Reading it changes nothing.
+pub fn read(tx: &mut Tx<'_>, owner: UserId, id: MessageId) -> Result<Option<Message>> {
+    let Some(entry) = entries::find(tx, owner, id)? else { return Ok(None) };
+    Ok(Some(Message { entry, envelope: envelopes::load_one(tx, id)? }))
+}
+
+/// A message as the classic API shows it, with less of the entry.
+pub fn read_with_flags(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    id: MessageId,
+) -> Result<Option<(Flags, Envelope)>> {
+    let Some(flags) = entries::flags(tx, owner, id)? else { return Ok(None) };
+    Ok(Some((flags, envelopes::load_one(tx, id)?)))
+}
+
+/// The same as [`read`], with the people that the message names.
+pub fn read_with_people(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    id: MessageId,
+) -> Result<Option<(Message, Vec<Person>)>> {
+    let Some(message) = read(tx, owner, id)? else { return Ok(None) };
+    let people = people(tx, message.envelope.people().into_iter())?;
+    Ok(Some((message, people)))
+}
+
+/// The marks to set or clear; `None` leaves a mark as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Read or unread. What was only sent is always read.
+    pub read: Option<bool>,
+    /// Starred.
+    pub starred: Option<bool>,
+    /// Archived.
+    pub archived: Option<bool>,
+    /// In the trash.
+    pub trashed: Option<bool>,
+}
+
+impl Marks {
+    fn applied_to(self, entry: &Entry, cx: &Cx) -> Entry {
+        let mark = |marked, since: Option<_>| match marked {
+            None => since,
+            Some(true) => since.or(Some(cx.now)),
+            Some(false) => None,
+        };
+        Entry {
+            read_at: mark(self.read.filter(|_| entry.received), entry.read_at),
+            starred_at: mark(self.starred, entry.starred_at),
+            archived_at: mark(self.archived, entry.archived_at),
+            trashed_at: mark(self.trashed, entry.trashed_at),
+            ..*entry
+        }
+    }
+}
+
+/// Marks an entry. Returns whether that changed it.
+pub(crate) fn apply(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    old: &Entry,
+    marks: Marks,
+) -> Result<bool> {
+    let new = marks.applied_to(old, cx);
+    if new == *old {
+        return Ok(false);
+    }
+    modseq::advance(tx, owner)?;
+    entries::change(tx, cx, owner, old, &new)?;
+    Ok(true)
+}
+
+/// Marks a message where `allowed` accepts its tag. Repeating it is success.
+///
+/// # Errors
+/// [`Error::NotFound`] where the mailbox does not hold it; [`Error::StaleTag`].
+pub fn mark(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    id: MessageId,
+    marks: Marks,
+    allowed: &dyn Fn(&str) -> bool,
+) -> Result<(Message, Vec<Person>)> {
+    modseq::lock(tx, owner)?;
+    let (message, people) =
+        read_with_people(tx, owner, id)?.ok_or(Error::NotFound(Missing::Message))?;
+    if !allowed(&message.tag(&people)) {
+        return Err(Error::StaleTag);
+    }
+    if !apply(tx, cx, owner, &message.entry, marks)? {
+        return Ok((message, people));
+    }
+    let entry = entries::find(tx, owner, id)?.ok_or(Error::NotFound(Missing::Message))?;
+    Ok((Message { entry, ..message }, people))
+}
+
+/// Deletes a message from the mailbox of the owner and from no other.
+///
+/// # Errors
+/// [`Error::NotFound`] where the mailbox does not hold it.
+pub fn delete(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, id: MessageId) -> Result<()> {
+    modseq::advance(tx, owner)?;
+    let entry = entries::find(tx, owner, id)?.ok_or(Error::NotFound(Missing::Message))?;
+    entries::remove(tx, cx, owner, &entry)?;
+    envelopes::release(tx, id, 1)
+}
+
+/// Deletes a message as the classic API does: a recipient deletes their own entry; the sender
+/// withdraws it from all mailboxes.
+///
+/// # Errors
+/// [`Error::NotFound`] where the caller's mailbox does not hold it.
+pub fn delete_or_withdraw(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageId) -> Result<()> {
+    let entry = entries::find(tx, caller, id)?.ok_or(Error::NotFound(Missing::Message))?;
+    if !entry.sent {
+        return delete(tx, cx, caller, id);
+    }
+    // The envelope never changes, so it may be read before the mailboxes are locked.
+    let holders = envelopes::load_one(tx, id)?.people();
+    let mut withdrawn = 0;
+    for holder in holders {
+        withdrawn += i64::from(withdraw_from(tx, cx, holder, id, |_| true)? == Some(true));
+    }
+    envelopes::release(tx, id, withdrawn)
+}
+
+/// Withdraws a message from one mailbox where `allowed` accepts its entry. Returns whether it did,
+/// or `None` where the mailbox does not hold the message.
+fn withdraw_from(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    id: MessageId,
+    allowed: fn(&Entry) -> bool,
+) -> Result<Option<bool>> {
+    modseq::advance(tx, owner)?;
+    let Some(entry) = entries::find(tx, owner, id)? else { return Ok(None) };
+    if !allowed(&entry) {
+        return Ok(Some(false));
+    }
+    entries::remove(tx, cx, owner, &entry)?;
+    Ok(Some(true))
+}
+
+/// The result of [`unsend`]. Recipients who had deleted the message are in neither list, nor is the
+/// sender.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unsent {
+    /// From whose mailboxes it was withdrawn.
+    pub withdrawn_from: Vec<UserId>,
+    /// Who has read it and keeps it.
+    pub read_by: Vec<UserId>,
+}
+
+/// Withdraws a message from all recipients who have not read it. The sender keeps their copy.
+///
+/// # Errors
+/// [`Error::NotFound`] where the caller's mailbox does not hold it; [`Error::NotTheSender`].
+pub fn unsend(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageId) -> Result<Unsent> {
+    let entry = entries::find(tx, caller, id)?.ok_or(Error::NotFound(Missing::Message))?;
+    if !entry.sent {
+        return Err(Error::NotTheSender);
+    }
+    let mut recipients = envelopes::load_one(tx, id)?.to;
+    recipients.retain(|recipient| *recipient != caller);
+    recipients.sort();
+    let mut unsent = Unsent::default();
+    for recipient in recipients {
+        match withdraw_from(tx, cx, recipient, id, Entry::is_unread)? {
+            Some(true) => unsent.withdrawn_from.push(recipient),
+            Some(false) => unsent.read_by.push(recipient),
+            None => {}
+        }
+    }
+    let withdrawn = i64::try_from(unsent.withdrawn_from.len()).unwrap_or(i64::MAX);
+    if withdrawn > 0 {
+        envelopes::release(tx, id, withdrawn)?;
+    }
+    Ok(unsent)
+}
+
+/// What to do with many messages at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Mark them.
+    Mark(Marks),
+    /// Delete them from the mailbox of the owner.
+    Delete,
+}
+
+/// The result of [`batch`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Those that have the marks now, whether or not they had them before.
+    pub updated: Vec<MessageId>,
+    /// Those that were deleted.
+    pub destroyed: Vec<MessageId>,
+    /// Those that the mailbox does not hold.
+    pub not_found: Vec<MessageId>,
+}
+
+/// Applies an action to each of the messages, in one transaction.
+pub fn batch(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    ids: &[MessageId],
+    action: Action,
+) -> Result<Batch> {
+    modseq::lock(tx, owner)?;
+    let mut batch = Batch::default();
+    for id in ids {
+        match (entries::find(tx, owner, *id)?, action) {
+            (None, _) => batch.not_found.push(*id),
+            (Some(entry), Action::Mark(marks)) => {
+                apply(tx, cx, owner, &entry, marks)?;
+                batch.updated.push(*id);
+            }
+            (Some(_), Action::Delete) => {
+                delete(tx, cx, owner, *id)?;
+                batch.destroyed.push(*id);
+            }
+        }
+    }
+    Ok(batch)
+}

@@ -1,0 +1,374 @@
+//! Sending: a message is in all the mailboxes that take it, or in none.
+
+use db::{Tx, params};
+
+use crate::accounts::quotas::{self, SendLimits};
+use crate::base::id::join_ids;
+use crate::base::text::{Body, Subject};
+use crate::base::{ConversationId, Cx, Error, EventKind, Invalid, MessageId, Result, UserId};
+use crate::mailbox::admission::{self, Admission};
+use crate::mailbox::entries::{self, Entry};
+use crate::mailbox::envelopes::Envelope;
+use crate::mailbox::{conversation_rows, conversations, messages};
+use crate::outbox::reminders;
+use crate::outbox::webhooks::{self, Occurrence};
+
+/// The most recipients of a message.
+pub const MAX_RECIPIENTS: usize = 100;
+
+/// A recipient, as the sender names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecipientRef {
+    /// By id.
+    Id(UserId),
+    /// By case-folded username.
+    Name(String),
+}
+
+/// The id that the sending client gives a message: 1 to 255 characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientId(String);
+
+impl ClientId {
+    /// Parses a client id.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let characters = text.chars().take(256).count();
+        if !(1..=255).contains(&characters) || text.contains('\0') {
+            let problem = "it must have 1 to 255 characters, none of them U+0000";
+            return Err(Invalid::new("client_id", problem));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Metadata that the app attaches to a message: a JSON object of up to 5 KB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata(String);
+
+impl Metadata {
+    /// The most bytes of JSON.
+    pub const BYTES: usize = 5 * 1024;
+
+    /// Takes a JSON object as text.
+    pub fn parse(object: String) -> Result<Self, Invalid> {
+        if object.len() > Self::BYTES {
+            return Err(Invalid::new("metadata", "it must have at most 5120 bytes as JSON"));
+        }
+        // Without escaped backslashes, every backslash that is left starts an escape sequence.
+        if object.replace(r"\\", "").contains(r"\u0000") {
+            return Err(Invalid::new("metadata", "it must not hold the character U+0000"));
+        }
+        Ok(Self(object))
+    }
+}
+
+/// A message that is about to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Up to [`MAX_RECIPIENTS`] recipients; none means those of the message that it answers.
+    pub to: Vec<RecipientRef>,
+    /// The subject; `None` means that of the message that it answers.
+    pub subject: Option<Subject>,
+    /// The body.
+    pub body: Body,
+    /// The message that it answers, in the sender's mailbox.
+    pub in_reply_to: Option<MessageId>,
+    /// The id that the sending client gives it.
+    pub client_id: Option<ClientId>,
+    /// The app's metadata.
+    pub metadata: Option<Metadata>,
+}
+
+impl Draft {
+    /// A new message to one recipient, not a reply.
+    pub fn new(to: UserId, subject: Subject, body: Body) -> Self {
+        Self {
+            to: vec![RecipientRef::Id(to)],
+            subject: Some(subject),
+            body,
+            in_reply_to: None,
+            client_id: None,
+            metadata: None,
+        }
+    }
+}
+
+/// Why a recipient does not get a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such user.
+    Unknown,
+    /// They do not accept messages from the sender, who is not told why.
+    Unavailable,
+}
+
+/// A recipient who does not get a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedRecipient {
+    /// The one at this position of [`Draft::to`].
+    Named(usize),
+    /// A participant of the message that it replies to.
+    FromParent(UserId),
+}
+
+/// A message that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Its id.
+    pub id: MessageId,
+    /// The recipients who do not get it, in the order of the draft.
+    pub refused: Vec<(RefusedRecipient, Refusal)>,
+    /// What is left of the sender's quotas, where they have any.
+    pub quotas: Vec<quotas::Remaining>,
+}
+
+/// Sends a message to all recipients who can be written to.
+///
+/// # Errors
+/// [`Error::UnknownRecipient`] where no recipient exists, [`Error::RecipientUnavailable`] where
+/// none can be written to; [`Error::Invalid`] where the message that it answers is not in the
+/// sender's mailbox; [`Error::QuotaExceeded`]; [`Error::NotLoggedIn`] where the sender was
+/// disabled meanwhile.
+pub fn send(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    sender: UserId,
+    draft: &Draft,
+    limits: Option<&SendLimits>,
+) -> Result<Sent> {
+    let parent = match draft.in_reply_to {
+        Some(id) => Some(parent(tx, sender, id)?),
+        None => None,
+    };
+    let mut refused = Vec::new();
+    let wanted = recipients(tx, sender, draft, parent.as_ref(), &mut refused)?;
+    let conversation = parent.as_ref().map(|parent| parent.conversation);
+    let accepted = advance(tx, sender, &wanted, conversation, &mut refused)?;
+    if accepted.is_empty() {
+        let unknown = refused.iter().all(|(_, refusal)| *refusal == Refusal::Unknown);
+        return Err(if unknown { Error::UnknownRecipient } else { Error::RecipientUnavailable });
+    }
+    let contacts = record_contacts(tx, cx, sender, &accepted)?;
+    let quotas = match limits {
+        Some(limits) => quotas::take(tx, cx, sender, limits, contacts)?,
+        None => Vec::new(),
+    };
+    let subject = match (&draft.subject, &parent) {
+        (Some(subject), _) => subject.as_str().to_owned(),
+        (None, Some(parent)) => reply_subject(&parent.subject),
+        (None, None) => String::new(),
+    };
+    let id = store(tx, cx, sender, draft, &subject, &accepted, parent.as_ref())?;
+    let envelope = Envelope {
+        id,
+        from: sender,
+        to: accepted,
+        conversation: conversation.unwrap_or(id.begins()),
+        in_reply_to: draft.in_reply_to,
+        subject,
+        body: String::new(),
+        sent_at: cx.now,
+        client_id: None,
+        metadata: None,
+    };
+    deliver(tx, &envelope, parent.is_some(), wanted.len() > 1)?;
+    let client_id = draft.client_id.as_ref().map(|id| id.0.as_str());
+    let event = Occurrence {
+        user: None,
+        message: Some((id, envelope.conversation)),
+        from: Some(sender),
+        to: Some(&envelope.to),
+        client_id,
+    };
+    webhooks::emit(tx, cx, EventKind::MessageCreated, &event)?;
+    reminders::start(tx, cx, id, sender, &envelope.to)?;
+    refused.sort_by_key(|(at, _)| *at);
+    let by_reply = draft.to.is_empty();
+    let whom = |at: usize| {
+        if by_reply {
+            RefusedRecipient::FromParent(wanted[at].1)
+        } else {
+            RefusedRecipient::Named(at)
+        }
+    };
+    let refused = refused.into_iter().map(|(at, refusal)| (whom(at), refusal)).collect();
+    Ok(Sent { id, refused, quotas })
+}
+
+fn parent(tx: &mut Tx<'_>, sender: UserId, id: MessageId) -> Result<Envelope> {
+    let found = messages::read(tx, sender, id)?;
+    let unknown = || Invalid::new("in_reply_to", "there is no such message in your mailbox");
+    Ok(found.ok_or_else(unknown)?.envelope)
+}
+
+/// "Re: " before a subject that does not begin with it: so a subject grows once, by four
+/// characters.
+fn reply_subject(subject: &str) -> String {
+    let begins = subject.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("re:"));
+    if begins { subject.to_owned() } else { format!("Re: {subject}") }
+}
+
+/// The recipients that exist, each once, with their positions in the draft.
+fn recipients(
+    tx: &mut Tx<'_>,
+    sender: UserId,
+    draft: &Draft,
+    parent: Option<&Envelope>,
+    refused: &mut Vec<(usize, Refusal)>,
+) -> Result<Vec<(usize, UserId)>> {
+    let mut wanted: Vec<(usize, UserId)> = Vec::with_capacity(draft.to.len());
+    if draft.to.is_empty() {
+        let Some(parent) = parent else { return Ok(Vec::new()) };
+        let mut others = parent.people();
+        others.retain(|other| *other != sender);
+        if others.is_empty() {
+            others.push(sender);
+        }
+        return Ok(others.into_iter().enumerate().collect());
+    }
+    for (at, to) in draft.to.iter().enumerate() {
+        let user = match to {
+            RecipientRef::Id(id) => Some(*id),
+            RecipientRef::Name(folded) => tx.query_opt(
+                "SELECT id FROM users WHERE name_folded = ?1 AND erased_at IS NULL",
+                &params![folded.as_str()],
+                |row| Ok(UserId::stored(row.int(0)?)),
+            )?,
+        };
+        match user {
+            None => refused.push((at, Refusal::Unknown)),
+            Some(user) if wanted.iter().all(|(_, other)| *other != user) => {
+                wanted.push((at, user));
+            }
+            Some(_twice) => {}
+        }
+    }
+    Ok(wanted)
+}
+
+/// Advances the mailboxes of the sender and of all recipients who take the message, in ascending
+/// order of owner. Returns these recipients, in the order of the draft.
+fn advance(
+    tx: &mut Tx<'_>,
+    sender: UserId,
+    wanted: &[(usize, UserId)],
+    conversation: Option<ConversationId>,
+    refused: &mut Vec<(usize, Refusal)>,
+) -> Result<Vec<UserId>> {
+    let mut ascending: Vec<_> = wanted.iter().map(|(at, user)| (*user, Some(*at))).collect();
+    let to_self = wanted.iter().any(|(_, user)| *user == sender);
+    if !to_self {
+        ascending.push((sender, None));
+    }
+    ascending.sort();
+    let mut accepted = Vec::with_capacity(wanted.len());
+    // A message that begins a conversation is unread in a conversation of its own. A reply is
+    // counted later, where its conversation is known.
+    let unread = i64::from(conversation.is_none());
+    for (user, at) in ascending {
+        if user == sender {
+            let unread = if to_self { unread } else { 0 };
+            if !admission::advance_open(tx, user, unread)? {
+                return Err(Error::NotLoggedIn);
+            }
+            accepted.extend(at.map(|at| (at, user)));
+            continue;
+        }
+        let at = at.expect("only the sender is not in the draft");
+        match admission::admit(tx, user, sender, conversation, unread)? {
+            Admission::Accepted => accepted.push((at, user)),
+            Admission::Refused => refused.push((at, Refusal::Unavailable)),
+            Admission::NoMailbox => refused.push((at, Refusal::Unknown)),
+        }
+    }
+    accepted.sort();
+    Ok(accepted.into_iter().map(|(_, user)| user).collect())
+}
+
+/// Records whom the sender has written to. Returns how many are new contacts: written to for the
+/// first time, and not the ones who have written to the sender before.
+fn record_contacts(tx: &mut Tx<'_>, cx: &Cx, sender: UserId, to: &[UserId]) -> Result<i64> {
+    let mut first = 0;
+    for user in to.iter().filter(|user| **user != sender) {
+        if admission::record_contact(tx, cx, sender, *user)?
+            && !admission::has_written(tx, *user, sender)?
+        {
+            first += 1;
+        }
+    }
+    Ok(first)
+}
+
+fn store(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    sender: UserId,
+    draft: &Draft,
+    subject: &str,
+    to: &[UserId],
+    parent: Option<&Envelope>,
+) -> Result<MessageId> {
+    let others = (to.len() > 1).then(|| join_ids(&to[1..]));
+    let mailbox_count = to.len() + usize::from(!to.contains(&sender));
+    let id = tx.insert(
+        "INSERT INTO messages (sender_id, recipient_id, other_recipients, conversation_id,
+         in_reply_to, subject, body, sent_at, mailbox_count, client_id, metadata)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        &params![
+            sender,
+            to[0],
+            others.as_deref(),
+            parent.map(|parent| parent.conversation),
+            draft.in_reply_to,
+            subject,
+            draft.body.as_str(),
+            cx.now,
+            i64::try_from(mailbox_count).unwrap_or(i64::MAX),
+            draft.client_id.as_ref().map(|id| id.0.as_str()),
+            draft.metadata.as_ref().map(|metadata| metadata.0.as_str())
+        ],
+    )?;
+    Ok(MessageId::stored(id))
+}
+
+/// Adds a message to the mailboxes of its sender and recipients, whose modseqs were advanced.
+fn deliver(tx: &mut Tx<'_>, envelope: &Envelope, is_reply: bool, several: bool) -> Result<()> {
+    let mut owners = vec![envelope.from];
+    owners.extend(envelope.to.iter().filter(|to| **to != envelope.from));
+    let alone = envelope.to.len() == 1;
+    for owner in owners {
+        let sent = owner == envelope.from;
+        let other = if sent { envelope.to[0] } else { envelope.from };
+        let entry = Entry {
+            message: envelope.id,
+            conversation: envelope.conversation,
+            received: !sent || envelope.to.contains(&owner),
+            sent,
+            peer: alone.then_some(other),
+            read_at: None,
+            starred_at: None,
+            archived_at: None,
+            trashed_at: None,
+            created_modseq: 0,
+            changed_modseq: 0,
+            has_conversation_row: is_reply || several,
+        };
+        if is_reply {
+            conversations::add_reply(tx, owner, envelope)?;
+            entries::insert(tx, owner, &entry)?;
+            entries::count(tx, owner, &entry)?;
+        } else {
+            if several {
+                conversation_rows::insert(
+                    tx,
+                    owner,
+                    envelope.conversation,
+                    (Some(envelope.id), entry.unread_count()),
+                    (&envelope.subject, &envelope.people()),
+                )?;
+            }
+            entries::insert(tx, owner, &entry)?;
+        }
+    }
+    Ok(())
+}

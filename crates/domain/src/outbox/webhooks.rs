@@ -1,0 +1,122 @@
+//! Webhooks: events for the app's own server.
+//!
+//! An event is a row of the transaction that causes it, so one exists exactly if the other does. It
+//! holds ids and times, never the text of a message. Where no endpoint subscribes to its kind
+//! ([`Cx::wanted`]), nothing is written.
+
+mod deliveries;
+mod endpoints;
+mod log;
+
+use db::{Notice, Row, Tx, params};
+
+pub use self::deliveries::{
+    DeliveryAttempt, Due, Outcome, RETRIES, distribute, due, has_pending, purge, record,
+};
+pub use self::endpoints::{Endpoint, add, all_wanted, disable, enable, find, list, remove, rotate};
+pub use self::log::{Delivery, DeliveryStatus, Replay, log, replay};
+pub use crate::base::event::{EventKind, EventKinds};
+pub use crate::base::id::{EventId, WebhookId};
+use crate::base::id::{join_ids, split_ids};
+use crate::base::{ConversationId, Cx, MessageId, Result, Time, UserId};
+use crate::outbox::notices;
+
+/// A recorded event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The id.
+    pub id: EventId,
+    /// Its kind.
+    pub kind: EventKind,
+    /// When it happened.
+    pub happened_at: Time,
+    /// Who read the message, whose mailbox it left, or whose account it is.
+    pub user: Option<UserId>,
+    /// The message and its conversation.
+    pub message: Option<(MessageId, ConversationId)>,
+    /// Who sent the message.
+    pub from: Option<UserId>,
+    /// The recipients.
+    pub to: Vec<UserId>,
+    /// The id that the sending client gave the message.
+    pub client_id: Option<String>,
+}
+
+impl Event {
+    /// The event's id on the wire, which stays unique after a restore: the number may be given
+    /// again then, but not together with the same time.
+    pub fn name(&self) -> String {
+        format!("evt_{}_{}", self.id.get(), self.happened_at.0)
+    }
+
+    /// The number in an event's id on the wire.
+    pub fn parse_name(name: &str) -> Option<EventId> {
+        let (id, _moment) = name.strip_prefix("evt_")?.split_once('_')?;
+        id.parse().ok().and_then(EventId::new)
+    }
+
+    /// From the first nine columns: id, kind, `happened_at`, `user_id`, `message_id`,
+    /// `conversation_id`, `sender_id`, `recipients`, `client_id`.
+    fn read(row: &Row<'_>) -> db::Result<Self> {
+        let message = row.opt_int(4)?.map(MessageId::stored);
+        let conversation = row.opt_int(5)?.map(ConversationId::stored);
+        Ok(Self {
+            id: EventId::stored(row.int(0)?),
+            kind: EventKind::stored(1, row.int(1)?)?,
+            happened_at: Time(row.int(2)?),
+            user: row.opt_int(3)?.map(UserId::stored),
+            message: message.zip(conversation),
+            from: row.opt_int(6)?.map(UserId::stored),
+            to: row.opt_text(7)?.map(|list| split_ids(list).collect()).unwrap_or_default(),
+            client_id: row.opt_text(8)?.map(str::to_owned),
+        })
+    }
+}
+
+/// What happened, by ids.
+#[derive(Default)]
+pub(crate) struct Occurrence<'a> {
+    /// Who read the message, whose mailbox it left, or whose account it is.
+    pub(crate) user: Option<UserId>,
+    pub(crate) message: Option<(MessageId, ConversationId)>,
+    pub(crate) from: Option<UserId>,
+    pub(crate) to: Option<&'a [UserId]>,
+    pub(crate) client_id: Option<&'a str>,
+}
+
+impl Occurrence<'_> {
+    /// Something that happened to an account.
+    pub(crate) fn user(user: UserId) -> Self {
+        Self { user: Some(user), ..Self::default() }
+    }
+}
+
+/// Records an event, where some endpoint subscribes to its kind.
+pub(crate) fn emit(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    kind: EventKind,
+    event: &Occurrence<'_>,
+) -> Result<()> {
+    if !cx.wanted.webhooks.has(kind) {
+        return Ok(());
+    }
+    tx.execute(
+        "INSERT INTO webhook_events (kind, happened_at, pending, user_id, message_id,
+         conversation_id, sender_id, recipients, client_id)
+         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8)",
+        &params![
+            kind as i64,
+            cx.now,
+            event.user,
+            event.message.map(|(id, _)| id),
+            event.message.map(|(_, conversation)| conversation),
+            event.from,
+            event.to.map(join_ids).as_deref(),
+            event.client_id
+        ],
+    )?;
+    // One key for all events: of many at once, one notice is enough.
+    tx.notify(Notice { topic: notices::WEBHOOK_EVENTS, key: 0 });
+    Ok(())
+}

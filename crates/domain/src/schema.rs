@@ -1,0 +1,19 @@
+//! The schema, step by step. A shipped step never changes: add the next one.
+
+use db::Migration;
+
+/// All steps of the schema.
+pub const SCHEMA: &[Migration] = &[
+    step(1, 1, "core", include_str!("../schema/0001_core.sql")),
+    step(2, 2, "v1", include_str!("../schema/0002_v1.sql")),
+    step(3, 2, "nodes", include_str!("../schema/0003_nodes.sql")),
+    step(4, 2, "changes", include_str!("../schema/0004_changes.sql")),
+    step(5, 2, "webhooks", include_str!("../schema/0005_webhooks.sql")),
+    step(6, 2, "reminders", include_str!("../schema/0006_reminders.sql")),
+    step(7, 7, "words", include_str!("../schema/0007_words.sql")),
+];
+
+/// A step, and the oldest version of the schema whose programs can run beside it.
+const fn step(version: i64, oldest: i64, name: &'static str, sql: &'static str) -> Migration {
+    Migration { version, name, sql, oldest }
+}

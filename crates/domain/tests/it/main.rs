@@ -1,0 +1,32 @@
+//! The domain as its callers see it: plain functions over a real database in a file of its own,
+//! with a clock that only the test moves, and again with a database of a server for each.
+
+mod blocks;
+mod changes;
+mod check;
+mod conversations;
+mod deploy;
+mod erase;
+mod idempotency;
+mod lists;
+mod messages;
+mod migration;
+mod model;
+mod plans;
+mod profile;
+mod quotas;
+mod reminders;
+mod schemas;
+mod sending;
+mod sessions;
+mod statements;
+mod support;
+mod throttle;
+mod tokens;
+mod users;
+mod webhooks;
+
+#[test]
+fn everything_again_on_postgresql() {
+    testing::again_on_postgres("everything_again_on_postgresql");
+}

@@ -1,0 +1,301 @@
+//! What has to be in the database: the product once more, as plainly as it can be said.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::entries::{Entry, Folder};
+use domain::envelopes::Envelope;
+use domain::messages::Marks;
+use domain::sending::{Refusal, RefusedRecipient};
+use domain::users::AcceptFrom;
+use domain::{ConversationId, Error, MessageId, Time, UserId};
+
+use super::copies::Copy;
+
+/// When a message was marked, and how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Marked {
+    pub read: Option<Time>,
+    pub starred: Option<Time>,
+    pub archived: Option<Time>,
+    pub trashed: Option<Time>,
+}
+
+/// A message in a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    pub received: bool,
+    pub sent: bool,
+    pub marked: Marked,
+}
+
+impl Held {
+    pub(super) fn of(entry: &Entry) -> Self {
+        let marked = Marked {
+            read: entry.read_at,
+            starred: entry.starred_at,
+            archived: entry.archived_at,
+            trashed: entry.trashed_at,
+        };
+        Self { received: entry.received, sent: entry.sent, marked }
+    }
+
+    pub(super) fn folder(&self) -> Folder {
+        match self.marked {
+            Marked { trashed: Some(_), .. } => Folder::Trash,
+            Marked { archived: Some(_), .. } => Folder::Archive,
+            _ if self.received => Folder::Inbox,
+            _ => Folder::Sent,
+        }
+    }
+
+    pub(super) fn is_unread(&self) -> bool {
+        self.received && self.marked.read.is_none()
+    }
+
+    pub(super) fn counts(&self) -> bool {
+        self.is_unread() && self.folder() == Folder::Inbox
+    }
+
+    fn mark(&mut self, marks: Marks, now: Time) {
+        let received = self.received;
+        let Marked { read, starred, archived, trashed } = &mut self.marked;
+        for (mark, since) in [
+            (marks.read.filter(|_| received), read),
+            (marks.starred, starred),
+            (marks.archived, archived),
+            (marks.trashed, trashed),
+        ] {
+            match mark {
+                Some(true) if since.is_none() => *since = Some(now),
+                Some(false) => *since = None,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What a mailbox knows of a conversation that is more than its first message alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Thread {
+    pub subject: String,
+    pub participants: BTreeSet<UserId>,
+    pub muted: bool,
+}
+
+/// Each message that a client sees, and how often it has changed by then.
+pub(super) type Seen = BTreeMap<MessageId, usize>;
+
+#[derive(Debug, Clone)]
+pub(super) struct Mailbox {
+    pub modseq: i64,
+    pub closed: bool,
+    pub erased: bool,
+    pub accept_from: AcceptFrom,
+    pub blocks: BTreeSet<UserId>,
+    pub contacts: BTreeSet<UserId>,
+    pub held: BTreeMap<MessageId, Held>,
+    pub changes: Vec<MessageId>,
+    pub threads: BTreeMap<ConversationId, Thread>,
+    /// What a client saw at each value of the modseq, and until when.
+    pub seen: BTreeMap<i64, (Time, Seen)>,
+    /// What a client has that asks what has changed.
+    pub copy: Copy,
+}
+
+impl Mailbox {
+    pub(super) fn new() -> Self {
+        Self {
+            modseq: 0,
+            closed: false,
+            erased: false,
+            accept_from: AcceptFrom::Everyone,
+            blocks: BTreeSet::new(),
+            contacts: BTreeSet::new(),
+            held: BTreeMap::new(),
+            changes: Vec::new(),
+            threads: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            copy: Copy::default(),
+        }
+    }
+
+    pub(super) fn sees(&self) -> Seen {
+        let changes = |id| self.changes.iter().filter(|changed| **changed == id).count();
+        self.held.keys().map(|id| (*id, changes(*id))).collect()
+    }
+}
+
+/// Whom a draft names: a user, or nobody.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Named {
+    Id(UserId),
+    Name(Option<UserId>),
+}
+
+/// Who gets a message, and who does not.
+type Outcome = (Vec<UserId>, Vec<(RefusedRecipient, Refusal)>);
+
+/// All that was ever sent, and all mailboxes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Model {
+    pub sent: BTreeMap<MessageId, Envelope>,
+    pub mailboxes: BTreeMap<UserId, Mailbox>,
+}
+
+impl Model {
+    pub(super) fn held(&self, owner: UserId, id: MessageId) -> Option<&Held> {
+        self.mailboxes[&owner].held.get(&id)
+    }
+
+    pub(super) fn of(&mut self, owner: UserId) -> &mut Mailbox {
+        self.mailboxes.get_mut(&owner).expect("it is one of the users")
+    }
+
+    pub(super) fn holds_conversation(&self, owner: UserId, id: ConversationId) -> bool {
+        self.mailboxes[&owner].held.keys().any(|held| self.sent[held].conversation == id)
+    }
+
+    /// The messages of a conversation in a mailbox, ascending.
+    pub(super) fn conversation(&self, owner: UserId, id: ConversationId) -> Vec<MessageId> {
+        let held = self.mailboxes[&owner].held.keys();
+        held.filter(|held| self.sent[held].conversation == id).copied().collect()
+    }
+
+    /// What becomes of a draft, or why nobody gets it.
+    pub(super) fn outcome(
+        &self,
+        sender: UserId,
+        to: &[Named],
+        parent: Option<MessageId>,
+    ) -> Result<Outcome, Error> {
+        if self.mailboxes[&sender].closed {
+            return Err(Error::NotLoggedIn);
+        }
+        let parent = parent.map(|id| &self.sent[&id]);
+        let conversation = parent.map(|parent| parent.conversation);
+        let (mut accepted, mut refused, mut named) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut everybody = to.to_vec();
+        if let (true, Some(parent)) = (to.is_empty(), parent) {
+            everybody = parent.people().into_iter().map(Named::Id).collect();
+            everybody.retain(|other| !matches!(other, Named::Id(id) if *id == sender));
+            if everybody.is_empty() {
+                everybody.push(Named::Id(sender));
+            }
+        }
+        for (at, name) in everybody.iter().enumerate() {
+            let whom = match *name {
+                Named::Id(user) if to.is_empty() => RefusedRecipient::FromParent(user),
+                _ => RefusedRecipient::Named(at),
+            };
+            let (Named::Id(user) | Named::Name(Some(user))) = *name else {
+                refused.push((whom, Refusal::Unknown));
+                continue;
+            };
+            if !named.insert(user) {
+                continue;
+            }
+            match self.mailboxes.get(&user) {
+                None => refused.push((whom, Refusal::Unknown)),
+                Some(_) if self.admits(user, sender, conversation) => accepted.push(user),
+                Some(_) => refused.push((whom, Refusal::Unavailable)),
+            }
+        }
+        if !accepted.is_empty() {
+            return Ok((accepted, refused));
+        }
+        let unknown = refused.iter().all(|(_, why)| *why == Refusal::Unknown);
+        Err(if unknown { Error::UnknownRecipient } else { Error::RecipientUnavailable })
+    }
+
+    fn admits(&self, owner: UserId, sender: UserId, goes_on: Option<ConversationId>) -> bool {
+        let mailbox = &self.mailboxes[&owner];
+        if owner == sender {
+            return true;
+        }
+        if mailbox.closed || mailbox.blocks.contains(&sender) {
+            return false;
+        }
+        if goes_on.is_some_and(|id| self.holds_conversation(owner, id)) {
+            return true;
+        }
+        match mailbox.accept_from {
+            AcceptFrom::Everyone => true,
+            AcceptFrom::Known => self.knows(owner, sender),
+            AcceptFrom::Nobody => false,
+        }
+    }
+
+    fn knows(&self, owner: UserId, other: UserId) -> bool {
+        let mailbox = &self.mailboxes[&owner];
+        // In a conversation that is listed, which goes on to name whom it has named.
+        let together = |(id, held): (&MessageId, &Held)| {
+            let sent = &self.sent[id];
+            let named = match mailbox.threads.get(&sent.conversation) {
+                Some(thread) => thread.participants.contains(&other),
+                None => sent.to.len() > 1 && sent.to.contains(&other),
+            };
+            named && held.marked.trashed.is_none()
+        };
+        mailbox.contacts.contains(&other)
+            || self.mailboxes[&other].contacts.contains(&owner)
+            || mailbox.held.iter().any(together)
+    }
+
+    /// Puts what was sent into everybody's mailbox.
+    pub(super) fn deliver(&mut self, sent: Envelope) {
+        for owner in sent.people() {
+            if sent.in_reply_to.is_some() {
+                self.thread(owner, sent.conversation, Some(&sent));
+            }
+            let held = Held {
+                received: sent.to.contains(&owner),
+                sent: sent.from == owner,
+                marked: Marked::default(),
+            };
+            self.of(owner).held.insert(sent.id, held);
+        }
+        let others = sent.to.iter().filter(|to| **to != sent.from);
+        self.of(sent.from).contacts.extend(others);
+        self.sent.insert(sent.id, sent);
+    }
+
+    /// A conversation is more than its first message from now on.
+    pub(super) fn thread(&mut self, owner: UserId, id: ConversationId, reply: Option<&Envelope>) {
+        let people = reply.map(Envelope::people).unwrap_or_default();
+        if let Some(thread) = self.of(owner).threads.get_mut(&id) {
+            thread.participants.extend(people);
+            return;
+        }
+        let first = self.held(owner, id.first()).map(|_| &self.sent[&id.first()]);
+        let begins = first.or(reply).expect("the mailbox holds something of it");
+        let participants = begins.people().into_iter().chain(people).collect();
+        let thread = Thread { subject: begins.subject.clone(), participants, muted: false };
+        self.of(owner).threads.insert(id, thread);
+    }
+
+    pub(super) fn mark(&mut self, owner: UserId, id: MessageId, marks: Marks, now: Time) {
+        let mailbox = self.of(owner);
+        let Some(held) = mailbox.held.get_mut(&id) else { return };
+        let before = *held;
+        held.mark(marks, now);
+        if *held != before {
+            mailbox.changes.push(id);
+        }
+    }
+
+    /// Takes a message out of a mailbox; a conversation goes with its last one.
+    pub(super) fn remove(&mut self, owner: UserId, id: MessageId) {
+        if self.of(owner).held.remove(&id).is_some() {
+            let conversation = self.sent[&id].conversation;
+            if !self.holds_conversation(owner, conversation) {
+                self.of(owner).threads.remove(&conversation);
+            }
+        }
+    }
+
+    /// Who holds a message, ascending.
+    pub(super) fn mailbox_count(&self, id: MessageId) -> Vec<UserId> {
+        let holds = |user: &&UserId| self.held(**user, id).is_some();
+        self.mailboxes.keys().filter(holds).copied().collect()
+    }
+}

@@ -1,0 +1,212 @@
+//! How many statements a request needs: a fixed number, however much there is to show. An engine
+//! across a network is asked as many times.
+
+use db::Tx;
+use domain::lists::{self, Filter, FolderFilter};
+use domain::messages::{self, Marks};
+use domain::text::{Email, Username};
+use domain::{ConversationId, MessageId, Result, UserId, conversations, sending, unread, users};
+
+use crate::support::{World, answer, draft};
+
+/// Everybody who writes to ann, and what they wrote.
+struct Crowd {
+    world: World,
+    mail: Mail,
+}
+
+/// What ann holds of it.
+#[derive(Clone)]
+struct Mail {
+    ann: UserId,
+    messages: Vec<MessageId>,
+}
+
+/// Reads, and says how many items there were.
+type Read = fn(&mut Tx<'_>, &Mail) -> Result<usize>;
+
+impl Crowd {
+    /// So many users of whom each sends ann one message: by turns to her alone, to her and to the
+    /// one before, and as the answer to a message of hers.
+    fn of(size: usize) -> Self {
+        let world = World::new();
+        let ann = world.user("ann");
+        let messages = world.write(move |tx, cx| {
+            let email = Email::parse("somebody@example.org")?;
+            let mut messages = Vec::new();
+            let mut before = ann;
+            for number in 0..size {
+                let name = Username::parse(&format!("user{number}"))?;
+                let from = users::create(tx, cx, &name, None, &email, "")?;
+                let mut draft = draft(ann, "hello", "a body");
+                match number % 3 {
+                    1 => draft.to.push(sending::RecipientRef::Id(before)),
+                    2 => {
+                        let asked = self::draft(from, "a question", "a body");
+                        let question = sending::send(tx, cx, ann, &asked, None)?.id;
+                        draft = answer(question, "a body");
+                    }
+                    _ => {}
+                }
+                messages.push(sending::send(tx, cx, from, &draft, None)?.id);
+                before = from;
+            }
+            Ok(messages)
+        });
+        let messages = messages.expect("all of it can be sent");
+        Self { world, mail: Mail { ann, messages } }
+    }
+
+    /// How many statements a read needs; it has to show so many items.
+    fn count(&self, shown: usize, read: Read) -> u64 {
+        let mail = self.mail.clone();
+        let (items, statements) =
+            self.world.read(move |tx, _cx| Ok((read(tx, &mail)?, tx.statements())));
+        assert_eq!(items, shown);
+        statements
+    }
+}
+
+impl Mail {
+    fn newest(&self) -> MessageId {
+        *self.messages.last().expect("somebody has written")
+    }
+}
+
+fn list(tx: &mut Tx<'_>, owner: UserId, filter: &Filter) -> Result<usize> {
+    Ok(lists::page(tx, owner, filter, None, 100)?.items.len())
+}
+
+/// Asserts the number for one item, and that it is the same for a hundred.
+#[track_caller]
+fn needs(statements: u64, read: Read) {
+    for size in [1, 100] {
+        assert_eq!(Crowd::of(size).count(size, read), statements, "for {size}");
+    }
+}
+
+#[test]
+fn a_page_of_the_inbox_needs_seven() {
+    // Four ranges of the key, the state, the texts, the names.
+    needs(7, |tx, mail| list(tx, mail.ann, &Filter::default()));
+}
+
+#[test]
+fn a_page_of_the_unread_needs_five() {
+    needs(5, |tx, mail| list(tx, mail.ann, &Filter { unread: Some(true), ..Filter::default() }));
+}
+
+#[test]
+fn a_page_of_everything_needs_thirteen() {
+    let all = |tx: &mut Tx<'_>, mail: &Mail| {
+        let filter = Filter { folder: FolderFilter::All, ..Filter::default() };
+        list(tx, mail.ann, &filter)
+    };
+    assert_eq!(Crowd::of(1).count(1, all), 13);
+    // A hundred at most are on a page, and ann's own questions are among them.
+    assert_eq!(Crowd::of(100).count(100, all), 13);
+}
+
+#[test]
+fn a_further_page_needs_one_less() {
+    let further = |tx: &mut Tx<'_>, mail: &Mail| {
+        let before = Some(mail.newest());
+        Ok(lists::page(tx, mail.ann, &Filter::default(), before, 100)?.items.len())
+    };
+    assert_eq!(Crowd::of(2).count(1, further), 6);
+    assert_eq!(Crowd::of(100).count(99, further), 6);
+}
+
+#[test]
+fn a_page_of_conversations_needs_ten() {
+    // Five ranges of the key, the rows, their last entries, the texts, the names.
+    needs(10, |tx, mail| Ok(conversations::list(tx, mail.ann, None, 100)?.items.len()));
+}
+
+#[test]
+fn a_message_needs_six_at_most_wherever_it_is() {
+    let read = |tx: &mut Tx<'_>, mail: &Mail| {
+        let found = messages::read_with_people(tx, mail.ann, mail.newest())?;
+        Ok(usize::from(found.is_some()))
+    };
+    for size in [1, 100] {
+        let crowd = Crowd::of(size);
+        // The lock, two places where it is likely to be, the text, the names.
+        assert_eq!(crowd.count(1, read), 4, "of {size}");
+        let trashed = Marks { trashed: Some(true), ..Marks::default() };
+        crowd.world.mark(crowd.mail.ann, crowd.mail.newest(), trashed);
+        // Three likely places, all others at once, the text, the names.
+        assert_eq!(crowd.count(1, read), 6, "of {size}");
+    }
+}
+
+#[test]
+fn a_conversation_needs_seven_at_most_however_long_it_is() {
+    let crowd = Crowd::of(1);
+    let (ann, first) = (crowd.mail.ann, crowd.mail.newest());
+    let read = |tx: &mut Tx<'_>, mail: &Mail| {
+        let id: ConversationId = mail.messages[0].begins();
+        Ok(usize::from(conversations::read(tx, mail.ann, id)?.is_some()))
+    };
+    // The row that there is not, two places, the text, the names.
+    assert_eq!(crowd.count(1, read), 5);
+    for _ in 0..100 {
+        crowd.world.reply(ann, first, "more of it");
+    }
+    // The row, the rare places, the text, the names.
+    assert_eq!(crowd.count(1, read), 7);
+}
+
+#[test]
+fn the_counts_of_the_unread_need_one() {
+    for size in [1, 100] {
+        let counts = |tx: &mut Tx<'_>, mail: &Mail| {
+            let counts = unread::counts(tx, mail.ann)?;
+            Ok(usize::try_from(counts.messages).unwrap_or_default())
+        };
+        assert_eq!(Crowd::of(size).count(size, counts), 1);
+    }
+}
+
+/// How many statements a write needs.
+fn written(
+    world: &World,
+    mut write: impl FnMut(&mut Tx<'_>, &domain::Cx) -> Result<()> + Send + 'static,
+) -> u64 {
+    let counted = world.write(move |tx, cx| {
+        write(tx, cx)?;
+        Ok(tx.statements())
+    });
+    counted.expect("it can be done")
+}
+
+#[test]
+fn a_send_needs_six_and_four_for_each_further_recipient() {
+    let crowd = Crowd::of(100);
+    let ann = crowd.mail.ann;
+    let others: Vec<_> = (2..=101).filter_map(UserId::new).collect();
+    let send = |to: &[UserId]| {
+        let mut draft = draft(ann, "", "");
+        draft.to = to.iter().map(|user| sending::RecipientRef::Id(*user)).collect();
+        written(&crowd.world, move |tx, cx| sending::send(tx, cx, ann, &draft, None).map(drop))
+    };
+    send(&others);
+    assert_eq!(send(&[others[0]]), 6, "to somebody whom she has written to");
+    // Of several, two more: the conversation has a row for the sender and for the first.
+    assert_eq!(send(&others), 6 + 2 + 4 * 99);
+}
+
+#[test]
+fn marking_needs_as_many_in_a_mailbox_of_one_as_of_a_hundred() {
+    for size in [1, 100] {
+        let crowd = Crowd::of(size);
+        let (ann, first) = (crowd.mail.ann, crowd.mail.messages[0]);
+        let marks = Marks { read: Some(true), ..Marks::default() };
+        let marked = written(&crowd.world, move |tx, cx| {
+            messages::mark(tx, cx, ann, first, marks, &|_| true).map(drop)
+        });
+        // Two places where it may be, the text, the names, the modseq, the mark, the counts, and
+        // the place where it is then.
+        assert_eq!(marked, 9, "of {size}");
+    }
+}

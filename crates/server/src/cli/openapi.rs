@@ -1,5 +1,0 @@
-//! `postroom openapi`
-
-pub(super) fn run() {
-    print!("{}", crate::http::v1::document());
-}

@@ -1,0 +1,107 @@
+//! The extractors of /v1: a JSON object, a query string, an id in the path.
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::{CONTENT_TYPE, HeaderMap};
+use axum::http::request::Parts;
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::field_types::NumericId;
+use super::idempotency::{self, KeyedRequest};
+use super::reader::{self, FieldSet, Source};
+use crate::http::code::Code;
+use crate::http::error::FieldError;
+use crate::http::{App, Error, body};
+
+/// The body of a request: a JSON object with the fields `T`.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<T: FieldSet> FromRequest<App> for JsonBody<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
+        Ok(Self(read_body(request, app).await?.0))
+    }
+}
+
+/// The body of a POST, which can be retried with an idempotency key.
+pub(super) struct KeyedBody<T>(pub(super) T, pub(super) KeyedRequest);
+
+impl<T: FieldSet> FromRequest<App> for KeyedBody<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
+        let key = idempotency::key(request.headers())?;
+        let path = request.uri().path().to_owned();
+        let (fields, body) = read_body(request, app).await?;
+        Ok(Self(fields, KeyedRequest::new(key, &path, body)))
+    }
+}
+
+async fn read_body<T: FieldSet>(request: Request, app: &App) -> Result<(T, Bytes), Error> {
+    let (parts, body) = request.into_parts();
+    let bytes = body::read(app, &parts.headers, body).await?;
+    let values = object(&parts.headers, &bytes)?;
+    Ok((reader::read(Source::Body, app.limits.texts, &bytes, values)?, bytes))
+}
+
+/// The fields of a body; an empty body has none.
+fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Map<String, Value>, Error> {
+    if !headers.contains_key(CONTENT_TYPE) && bytes.is_empty() {
+        return Ok(Map::new());
+    }
+    if !is_json(headers) {
+        let detail = "send the body with Content-Type: application/json";
+        return Err(Error::new(Code::UnsupportedMediaType, detail));
+    }
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_other) => Err(Error::invalid(vec![FieldError {
+            pointer: Some("#".to_owned()),
+            parameter: None,
+            detail: "the body must be a JSON object".into(),
+            code: "wrong_type",
+        }])),
+        Err(cause) => Err(Error::malformed(format!("body: it is not JSON: {cause}"))),
+    }
+}
+
+/// Whether the Content-Type is `application/json` or `application/*+json`, with any parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || kind.starts_with("application/") && kind.ends_with("+json")
+}
+
+pub(super) struct QueryParams<T>(pub(super) T);
+
+impl<T: FieldSet> FromRequestParts<App> for QueryParams<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        let Query(pairs) = pairs.map_err(|cause| {
+            Error::new(Code::BadRequest, format!("the query string cannot be read: {cause}"))
+        })?;
+        let values = pairs.into_iter().map(|(name, text)| (name, Value::String(text)));
+        reader::read(Source::Query, app.limits.texts, &Bytes::new(), values).map(Self)
+    }
+}
+
+/// The one id in the path. Anything else there is "not found".
+pub(super) struct PathId<T>(pub(super) T);
+
+impl<T: NumericId> FromRequestParts<App> for PathId<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let text = Path::<String>::from_request_parts(parts, app).await;
+        let text = text.ok().map(|Path(text)| text).unwrap_or_default();
+        let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+        let id = text.parse().ok().filter(|_| canonical).and_then(T::from_number);
+        id.map(Self).ok_or_else(|| domain::Error::NotFound(T::NOUN).into())
+    }
+}

@@ -1,0 +1,351 @@
+//! The types of fields: how each is parsed, and its schema.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::lists::FolderFilter;
+use domain::passwords::Password;
+use domain::search::Query;
+use domain::sending::{ClientId, Metadata, RecipientRef};
+use domain::text::{self, Body, DisplayName, Email, Subject, TokenName, USERNAME_CHARS, Username};
+use domain::tokens::{Scope, Scopes};
+use domain::users::AcceptFrom;
+use domain::{ConversationId, Invalid, LARGEST_ID, MessageId, Missing, Time, UserId};
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use serde_json::{Number, Value, json};
+use utoipa::openapi::schema::Schema;
+
+use super::declare::body_schema;
+use super::document::Schemas;
+use super::reader::{FieldContext, FieldSet, FieldType, Source};
+
+/// The items of a page by default, and at most.
+const DEFAULT_LIMIT: u8 = 50;
+const MAX_LIMIT: u8 = 100;
+
+/// Types that are text in JSON: each with its schema and its parser.
+macro_rules! texts {
+    ($($type:ty, $schema:tt, $parse:expr;)*) => {$(
+        impl FieldType for $type {
+            fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
+                let parse: fn(String, &FieldContext<'_>) -> Result<Self, Invalid> = $parse;
+                match value {
+                    Value::String(text) => {
+                        let parsed = parse(text, field);
+                        field.parsed(parsed)
+                    }
+                    _ => field.refuse("wrong_type", "it must be text"),
+                }
+            }
+
+            fn schema(_schemas: &mut Schemas) -> Value {
+                let mut schema = json!($schema);
+                schema["type"] = "string".into();
+                schema
+            }
+        }
+    )*};
+}
+
+texts! {
+    String, {}, |text, _field| Ok(text);
+    EnteredPassword, { "format": "password" }, |text, _field| Ok(Self(text));
+    Password, { "format": "password" }, |text, _field| Self::parse_any(&text);
+    Username, { "format": "username", "minLength": 1, "maxLength": USERNAME_CHARS },
+        |text, _field| Self::parse(&text);
+    UsernamePrefix, { "minLength": 1, "maxLength": USERNAME_CHARS }, |text, _field| {
+        match text.chars().nth(USERNAME_CHARS) {
+            None if !text.is_empty() => Ok(Self(text::fold(&text))),
+            _ => Err(Invalid::new("prefix", "it must have 1 to 150 characters")),
+        }
+    };
+    Email, { "format": "email" }, |text, _field| Self::parse(&text);
+    DisplayName, { "format": "label", "minLength": 1, "maxLength": 100 },
+        |text, _field| Self::parse(&text);
+    TokenName, { "format": "label", "minLength": 1, "maxLength": 100 },
+        |text, _field| Self::parse(&text);
+    Subject, {}, |text, field| Self::parse(text, field.shared.lengths);
+    Body, {}, |text, field| Self::parse(text, field.shared.lengths);
+    ClientId, { "minLength": 1, "maxLength": 255 }, |text, _field| Self::parse(&text);
+    Query, {}, |text, _field| Ok(Self::parse(&text));
+    Time, { "format": "date-time" }, |text, _field| match text.parse::<Timestamp>() {
+        Ok(time) => Ok(Self(time.as_microsecond())),
+        Err(_cause) => Err(Invalid::new("time", "it must look like 2026-12-31T00:00:00Z")),
+    };
+    AcceptFrom, { "description": ACCEPT_FROM, "enum": Self::ALL.map(Self::name) },
+        |text, _field| {
+            let problem = "it must be everyone, known or nobody";
+            Self::parse(&text).ok_or_else(|| Invalid::new("accept_from", problem))
+        };
+    Scope, { "enum": Self::ALL.map(Self::name) }, |text, _field| {
+        let problem = "each must be messages:read, messages:write or account";
+        let scope = Self::ALL.into_iter().find(|scope| scope.name() == text);
+        scope.ok_or_else(|| Invalid::new("scopes", problem))
+    };
+    FolderFilter, { "enum": FOLDERS.map(|(name, _)| name), "default": FOLDERS[0].0 }, |text, _| {
+        let folder = FOLDERS.into_iter().find(|(name, _)| *name == text);
+        let problem = "it must be inbox, sent, archive, trash or all";
+        folder.map(|(_, folder)| folder).ok_or_else(|| Invalid::new("folder", problem))
+    };
+    State, { "pattern": "^[0-9]{1,18}$" }, |text, _field| {
+        let problem = "it must be the state of a mailbox";
+        Self::parse(&text).ok_or_else(|| Invalid::new("since", problem))
+    };
+    Cursor, { "format": "cursor" }, |text, _field| {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+        let id = bytes.map(i64::from_be_bytes).filter(|id| (1..=LARGEST_ID).contains(id));
+        id.map(Self).ok_or_else(|| Invalid::new("cursor", "it must be the next_cursor of a page"))
+    };
+}
+
+const ACCEPT_FROM: &str = "Who can send messages to the owner: everyone, known users \
+    (the owner wrote to them first, or shares a conversation with them), or nobody.";
+
+const FOLDERS: [(&str, FolderFilter); 5] = [
+    ("inbox", FolderFilter::Inbox),
+    ("sent", FolderFilter::Sent),
+    ("archive", FolderFilter::Archive),
+    ("trash", FolderFilter::Trash),
+    ("all", FolderFilter::All),
+];
+
+/// A password to check, not to set.
+pub(super) struct EnteredPassword(pub(super) String);
+
+/// The start of a username, folded.
+pub(super) struct UsernamePrefix(pub(super) String);
+
+/// The state of a mailbox: its modseq in digits.
+pub(super) struct State(pub(super) i64);
+
+impl State {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let digits = (1..=18).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        text.parse().ok().filter(|_| digits).map(Self)
+    }
+}
+
+/// Where a page starts: the id of the last item of the page before.
+pub(super) struct Cursor(i64);
+
+impl Cursor {
+    /// The cursor as clients see it, opaque.
+    pub(super) fn encode(id: i64) -> String {
+        URL_SAFE_NO_PAD.encode(id.to_be_bytes())
+    }
+
+    pub(super) fn id<T: NumericId>(&self) -> Option<T> {
+        T::from_number(self.0)
+    }
+}
+
+/// How many items a page may have at most.
+pub(super) struct Limit(pub(super) u8);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(DEFAULT_LIMIT)
+    }
+}
+
+impl FieldType for Limit {
+    fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
+        let text = value.as_str().unwrap_or_default();
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // What does not fit is a large number too.
+        match text.parse().unwrap_or(u8::MAX) {
+            limit if digits && limit > 0 => Some(Self(limit.min(MAX_LIMIT))),
+            _ => field.refuse("invalid", "it must be a whole number from 1"),
+        }
+    }
+
+    fn schema(_schemas: &mut Schemas) -> Value {
+        json!({ "type": "integer", "minimum": 1, "default": DEFAULT_LIMIT })
+    }
+}
+
+impl FieldType for bool {
+    fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
+        match (value, field.shared.source) {
+            (Value::Bool(flag), _) => Some(flag),
+            (Value::String(word), Source::Query) if word == "true" => Some(true),
+            (Value::String(word), Source::Query) if word == "false" => Some(false),
+            (_, Source::Query) => field.refuse("invalid", "it must be true or false"),
+            (_, Source::Body) => field.refuse("wrong_type", "it must be true or false"),
+        }
+    }
+
+    fn schema(_schemas: &mut Schemas) -> Value {
+        json!({ "type": "boolean" })
+    }
+}
+
+/// `true`; false would mean nothing.
+pub(super) struct OnlyTrue;
+
+impl FieldType for OnlyTrue {
+    fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
+        let is_true = bool::read(value, field)?;
+        is_true.then_some(Self).or_else(|| field.refuse("invalid", "it must be true"))
+    }
+
+    fn schema(_schemas: &mut Schemas) -> Value {
+        json!({ "type": "boolean", "enum": [true] })
+    }
+}
+
+/// The schema of a field type, for a view that shows the same.
+pub(super) fn view_schema<T: FieldType>() -> Schema {
+    let schema = T::schema(&mut Schemas::default());
+    serde_json::from_value(schema).expect("it is a schema")
+}
+
+/// An id that is a number from 1.
+pub(super) trait NumericId: Sized {
+    const NOUN: Missing;
+
+    /// `None` if no id has this number.
+    fn from_number(number: i64) -> Option<Self>;
+}
+
+macro_rules! ids {
+    ($($type:ident, $new:expr, $noun:ident;)*) => {$(
+        impl NumericId for $type {
+            const NOUN: Missing = Missing::$noun;
+
+            fn from_number(number: i64) -> Option<Self> {
+                $new(number)
+            }
+        }
+
+        impl FieldType for $type {
+            fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
+                let number = match (value, field.shared.source) {
+                    (Value::Number(number), _) => whole(&number),
+                    (Value::String(digits), Source::Query) => digits.parse().ok(),
+                    _ => return field.refuse("wrong_type", "it must be a whole number"),
+                };
+                let id = number.and_then(Self::from_number);
+                id.or_else(|| field.refuse("invalid", "it must be an id: from 1, and below 2^53"))
+            }
+
+            fn schema(_schemas: &mut Schemas) -> Value {
+                id_schema()
+            }
+        }
+    )*};
+}
+
+ids! {
+    UserId, UserId::new, User;
+    MessageId, MessageId::new, Message;
+    ConversationId, ConversationId::new, Conversation;
+    SessionId, |id| Some(SessionId(id)), Session;
+    TokenId, |id| Some(TokenId(id)), Token;
+}
+
+pub(super) struct SessionId(pub(super) i64);
+pub(super) struct TokenId(pub(super) i64);
+
+pub(super) fn id_schema() -> Value {
+    json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": LARGEST_ID })
+}
+
+/// A whole number in any notation: in JSON 7 and 7.0 are the same.
+#[expect(clippy::cast_possible_truncation, reason = "it is whole and below 2^53")]
+fn whole(number: &Number) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let float = || number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT);
+    number.as_i64().or_else(|| float().map(|float| float as i64))
+}
+
+impl<T: FieldSet> FieldType for T {
+    fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
+        field.object(value)
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        body_schema::<T>(schemas)
+    }
+}
+
+/// A list of 1 to `MAX` items. All are parsed, even if one has an error.
+pub(super) struct List<T, const MAX: usize>(pub(super) Vec<T>);
+
+impl<T: FieldType, const MAX: usize> FieldType for List<T, MAX> {
+    fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
+        let Value::Array(values) = value else {
+            return field.refuse("wrong_type", "it must be a list");
+        };
+        if !(1..=MAX).contains(&values.len()) {
+            return field.refuse("invalid", format!("it must have 1 to {MAX} items"));
+        }
+        let items = values.into_iter().enumerate();
+        let items: Vec<_> =
+            items.map(|(index, value)| T::read(value, &mut field.inside(index))).collect();
+        items.into_iter().collect::<Option<_>>().map(Self)
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        json!({ "type": "array", "items": T::schema(schemas), "minItems": 1, "maxItems": MAX })
+    }
+}
+
+/// A recipient, and how the sender wrote it.
+pub(super) struct Recipient(pub(super) RecipientRef, pub(super) Value);
+
+impl FieldType for Recipient {
+    fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
+        let to = match &value {
+            Value::Number(number) => whole(number).and_then(UserId::new).map(RecipientRef::Id),
+            Value::String(name) if name.chars().nth(USERNAME_CHARS).is_none() => {
+                Some(RecipientRef::Name(text::fold(name))).filter(|_| !name.contains('\0'))
+            }
+            Value::String(_) => None,
+            _ => return field.refuse("wrong_type", "it must be the id of a user or a username"),
+        };
+        let problem = "it must be the id of a user or a username";
+        to.map(|to| Self(to, value)).or_else(|| field.refuse("invalid", problem))
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        let name = json!({ "type": "string", "format": "username", "maxLength": USERNAME_CHARS });
+        let either = json!({
+            "oneOf": [id_schema(), name],
+            "description": "The id of a user, or a username.",
+        });
+        schemas.put("Recipient", either)
+    }
+}
+
+impl FieldType for Metadata {
+    /// As the sender wrote it, so that no number loses a digit.
+    fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
+        if !value.is_object() {
+            return field.refuse("wrong_type", "it must be an object");
+        }
+        let written: BTreeMap<String, &RawValue> =
+            serde_json::from_slice(&field.shared.bytes).expect("the body was parsed before");
+        let text = written.get("metadata").map_or_else(|| value.to_string(), ToString::to_string);
+        field.parsed(Self::parse(text))
+    }
+
+    fn schema(_schemas: &mut Schemas) -> Value {
+        json!({ "type": "object" })
+    }
+}
+
+impl FieldType for Scopes {
+    fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
+        let List::<Scope, { Scope::ALL.len() }>(scopes) = List::read(value, field)?;
+        field.parsed(Self::parse(scopes.into_iter().map(Scope::name)))
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        let mut schema = List::<Scope, { Scope::ALL.len() }>::schema(schemas);
+        schema["examples"] = json!([[Scope::ALL[0].name()]]);
+        schema
+    }
+}
