@@ -31,8 +31,8 @@ pub(crate) enum Admission {
     NoMailbox,
 }
 
-/// Advances a recipient's mailbox where it takes a message from `sender`. The message may be a reply
-/// in a `conversation`. `unread` is what the message adds to the unread counts.
+/// Advances a recipient's mailbox where it takes a message from `sender`. The message may be
+/// a reply in a `conversation`. `unread` is what the message adds to the unread counts.
 pub(crate) fn admit(
     tx: &mut Tx<'_>,
     owner: UserId,

@@ -2,7 +2,7 @@
 //!
 //! At most one thing happens at a modseq: a message is created, updated or destroyed. So the search
 //! ends as soon as each modseq since then is accounted for. Usually they are few, and the newest
-//! entries of the places where messages arrive account for them. Otherwise the first message that was
+//! entries of the places where messages arrive account for them. Else the first message that was
 //! created later is found by bisection, as ids ascend with modseqs, and what follows is read in
 //! ascending ranges: a page costs the same however large the mailbox is.
 
@@ -227,7 +227,7 @@ fn recent(tx: &mut Tx<'_>, owner: UserId, since: i64, until: i64) -> Result<Vec<
             0 => newest(tx, owner, ARRIVED, since, modseqs)?,
             1 => {
                 let mut changed = changed(tx, owner, since, until)?;
-                // What was both created and changed since then counts as created; it has left the place
+                // What was created and then changed since counts as created; it has left the place
                 // where `ARRIVED` looks.
                 let arrived = changed.iter_mut().filter(|change| change.created_modseq > since);
                 arrived.for_each(|change| change.modseq = change.created_modseq);

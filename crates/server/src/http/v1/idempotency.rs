@@ -190,7 +190,7 @@ impl KeyedRequest {
         };
         let request = key.request;
         if let Some(stored) = app.db.read(move |tx| idempotency::find(tx, &cx, &request)).await? {
-            // A visible row may not have reached the standby yet, if the first request was cut short
+            // A visible row may not have reached the standby yet if the first request was cut off
             // while it waited for that. A commit of our own waits for it.
             app.db.write(move |tx| idempotency::claim(tx, &request)).await?;
             return key.replay(app, &stored);
