@@ -62,7 +62,7 @@ impl Kind {
 }
 
 impl Server {
-    /// Makes the database of a system anew.
+    /// Drops the database of a system and creates an empty one.
     pub(crate) fn create(&self, system: System) -> String {
         let (postgres, name) = (self.url("postgres"), name(system));
         sql(&postgres, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));

@@ -106,7 +106,7 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
         }
         if settings.runs(Workload::Streams) {
             eprintln!("delivering to {} streams", filled.followers.len());
-            // Anew, so that what a stream takes is not taken from what was used before.
+            // A fresh start, so that what a stream takes is not taken from what was used before.
             server.process.stop()?;
             (server.process, _) = postroom.start()?;
             let senders = &users[..SIGNED_IN];

@@ -60,7 +60,7 @@ impl Launch {
         let log = self.data.with_extension("log");
         let output = File::options().create(true).append(true).open(&log)?;
         let mut command = self.command(port);
-        // Cleared, so that no POSTROOM_ setting of whoever runs this reaches a real database.
+        // Cleared, so that no POSTROOM_ setting of the caller reaches a real database.
         command.env_clear().envs(self.environment(port)).current_dir(&self.data);
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
 

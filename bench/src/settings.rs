@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS")]
     soak: Option<u64>,
     /// What both keep their data in: sqlite, postgres for a throw-away server, or the
-    /// postgres://USER@HOST:PORT of one, where two databases of the benchmark are made anew
+    /// postgres://USER@HOST:PORT of one, where two databases of the benchmark are created again
     #[arg(long, value_name = "WHAT", default_value = "sqlite", value_parser = Kind::parse)]
     database: Kind,
     /// Connections to PostgreSQL, of each

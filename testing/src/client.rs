@@ -67,7 +67,7 @@ pub type Check = fn(&Method, &str, &Response);
 /// A client of one server.
 pub struct Client {
     address: Address,
-    /// The open connection, with the server that it leads to. Whoever holds the lock waits for a
+    /// The open connection, with the server that it leads to. The holder of the lock waits for a
     /// response, so requests are sent one after another.
     connection: tokio::sync::Mutex<Option<(SocketAddr, Connection)>>,
     /// The cookies that the server has set.
@@ -183,7 +183,7 @@ impl Client {
         let (server, mut connection) = open.expect("it is open");
         let (head, body) = send(&mut connection, request).await?.into_parts();
         let mut response = Response::new(head.status.as_u16(), head.headers);
-        // A stream of events has no end; whoever wants to read it calls `Request::events`.
+        // A stream of events has no end; use `Request::events` to read one.
         if response.header("content-type") != Some(EVENT_STREAM) {
             let body = body.collect().await.map_err(|_cause| Failure::Truncated)?;
             response.body = body.to_bytes();

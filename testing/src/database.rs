@@ -15,7 +15,7 @@ pub struct Database {
     name: String,
 }
 
-/// A template that is made once; whoever else wants it waits.
+/// A template that is made once; others that want it wait.
 type Template = Arc<OnceLock<String>>;
 
 impl Database {

@@ -30,7 +30,8 @@ impl File {
 
 type Rule = fn(&File) -> Vec<String>;
 
-const RULES: [Rule; 6] = [lines, width, modules, marks, no_sql_at_the_edge, no_edge_in_the_domain];
+const RULES: [Rule; 7] =
+    [lines, width, modules, marks, plain_words, no_sql_at_the_edge, no_edge_in_the_domain];
 
 /// A file is read in one sitting.
 fn lines(file: &File) -> Vec<String> {
@@ -63,12 +64,23 @@ fn marks(file: &File) -> Vec<String> {
     marked.map(|(number, _)| file.at(number, "a mark is no issue")).collect()
 }
 
+/// People are "they", and two words have a plainer one.
+fn plain_words(file: &File) -> Vec<String> {
+    // In halves, as above.
+    let halves = [["h", "e"], ["h", "im"], ["h", "is"], ["who", "ever"], ["an", "ew"]];
+    let avoided = halves.map(|half| half.concat());
+    let found = file
+        .lines()
+        .filter(|(_, line)| words(line).any(|word| avoided.contains(&word.to_lowercase())));
+    found.map(|(number, _)| file.at(number, "people are they, and a sentence is plain")).collect()
+}
+
 fn words(line: &str) -> impl Iterator<Item = String> {
     let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
     words.filter(|word| !word.is_empty()).map(str::to_owned)
 }
 
-/// Whoever writes a statement in capitals writes SQL, and whoever does not is not read as one.
+/// A statement in capitals is SQL; one that is not in capitals is not recognized.
 fn no_sql_at_the_edge(file: &File) -> Vec<String> {
     const STARTS: [&str; 10] = [
         "SELECT ",
@@ -160,6 +172,12 @@ fn each_rule_names_what_breaks_it_and_nothing_else() {
     assert!(breaks(modules, "crates/db/src/sqlite/mod.rs", "") && !breaks(modules, source, ""));
     let mark = format!("// {}{}: later", "TO", "DO");
     assert!(breaks(marks, source, &mark) && !breaks(marks, source, "// todos are fine"));
+
+    let pronoun = format!("// {}{} token", "H", "is");
+    assert!(
+        breaks(plain_words, source, &pronoun)
+            && !breaks(plain_words, source, "// this new history")
+    );
 
     let sql = r#"    tx.query("SELECT id FROM users")"#;
     assert!(breaks(no_sql_at_the_edge, source, sql));

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 /// Most inserts that share one commit.
 const BATCH: usize = 128;
-/// Pages in the log above which the writer starts it anew: 64 MiB of 4 KiB pages.
+/// Pages in the log above which the writer starts it again: 64 MiB of 4 KiB pages.
 const LONG_LOG: i64 = 16_000;
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
 

@@ -1,4 +1,4 @@
-//! The driver of one connection, run by whoever waits for an answer: no other task must be woken.
+//! The driver of one connection. The task that waits for an answer runs it: no other must wake.
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -116,7 +116,7 @@ fn what_has_expired_is_replaced_and_what_has_not_never_is() {
     assert_eq!(refused(world.kept(request)), Error::KeyReused);
     assert_eq!(world.kept_rows(), 1);
     world.wait(KEPT - 1);
-    assert_eq!(world.kept(other), Ok(Some(kept(b"two"))), "its day began anew");
+    assert_eq!(world.kept(other), Ok(Some(kept(b"two"))), "its day began again");
 }
 
 #[test]

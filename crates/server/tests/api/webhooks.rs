@@ -9,7 +9,7 @@ use testing::{Reply, TestEndpoint, WebhookRequest};
 
 use crate::harness::{PASSWORD, TestApp};
 
-/// A server that may tell whoever listens on this machine.
+/// A server that may send webhooks to this machine.
 async fn start() -> TestApp {
     TestApp::with(&[("webhook_allow_hosts", "127.0.0.1")]).await
 }
@@ -270,7 +270,7 @@ async fn nothing_that_is_not_public_is_connected_to() {
     let app = TestApp::with(&[("webhook_timeout_seconds", "5")]).await;
     let trap = TestEndpoint::start();
     let port = trap.address.port();
-    // However it is written, and whoever has put it into the database.
+    // However it is written, and however it got into the database.
     let hosts = [
         "127.0.0.1",
         "127.1",

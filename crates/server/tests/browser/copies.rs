@@ -56,7 +56,7 @@ pub(crate) enum By<'a> {
     Login(&'a User),
     /// Who has logged in with this browser before.
     Cookie,
-    /// Whoever has the token.
+    /// The user who has the token.
     Token(&'a str),
 }
 

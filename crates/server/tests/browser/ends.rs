@@ -17,7 +17,7 @@ fn is_over(tabs: &[Tab<'_>], server: &Server) {
     let refused = || server.figure("postroom_http_requests_total", "status=\"4xx\"");
     let before = refused();
     for tab in tabs {
-        // Whoever asked again, without a pause, would have done so by then.
+        // A tab that asked again without a pause would have done so by then.
         tab.run("for (let times = 0; times < 30; times += 1) await fetch('/healthz');", &[]);
     }
     assert_eq!(refused(), before);

@@ -75,7 +75,7 @@ fn a_message_appears_in_all_tabs_with_nothing_loaded_anew_and_so_does_all_that_i
     first.click("#delete");
     for tab in [&first, &second] {
         counts(tab, 0, 0);
-        assert_eq!(tab.run("return window.same;", &[]), true, "it was loaded anew");
+        assert_eq!(tab.run("return window.same;", &[]), true, "it was loaded again");
     }
     assert_eq!(browser.complaints(), [""; 0]);
     server.is_unharmed();

@@ -106,7 +106,7 @@ fn a_restore_keeps_the_database_that_was_there_and_says_where() {
     let second = ann.send_message(ann.id, "after", "the backup");
     server.stop();
     place.run(&["backup", "without.db"]).ok();
-    // Whoever copies a backup about does not always keep its mode.
+    // Copying a backup does not always keep its mode.
     fs::set_permissions(place.path("with.db"), fs::Permissions::from_mode(0o644)).unwrap();
 
     let said = place.run(&["restore", "with.db"]).ok();

@@ -287,7 +287,7 @@ fn what_the_server_keeps_is_for_its_owner_only() {
         return;
     }
     let place = Place::new();
-    // Whatever the mask of whoever starts it.
+    // Whatever the umask of the shell that starts it.
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "umask 000; exec \"$0\"", env!("CARGO_BIN_EXE_postroom")]);
     command.env_clear().current_dir(place.path(""));
@@ -344,7 +344,7 @@ fn an_address_that_cannot_be_had_is_named() {
 #[test]
 fn nobody_needs_to_read_what_it_prints() {
     let place = Place::new();
-    // The disk with the log is full, or whoever reads the log has gone.
+    // The disk with the log is full, or the reader of the log has gone.
     let full = || File::options().write(true).open("/dev/full").unwrap();
     for gone in [false, true] {
         let mut command = place.command(&["--listen", "127.0.0.1:0"]);

@@ -27,7 +27,7 @@ impl Faulty {
 
     /// Lets this fail from now on.
     pub(crate) fn fail(&self, what: &str) {
-        // A rename is all or nothing for whoever reads it.
+        // A rename is all or nothing for its readers.
         fs::write(self.place.path("switch.new"), what).expect("it can be written");
         fs::rename(self.place.path("switch.new"), self.place.path("switch")).expect("it is there");
     }

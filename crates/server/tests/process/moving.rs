@@ -159,7 +159,7 @@ impl Town {
         views
     }
 
-    /// Whoever lived in the old house goes on in the new one.
+    /// Every user of the old store goes on in the new one.
     fn goes_on(&mut self, server: &Server) {
         let client = Client::new(server.address);
         client.request("GET", "/v1/unread").bearer(&self.token).wait().expect("an answer").ok();

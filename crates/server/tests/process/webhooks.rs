@@ -19,7 +19,7 @@ use crate::support::{Place, until};
 
 const EVENTS: &str = "message.created,message.read,message.destroyed,user.created,user.erased";
 
-/// A folder whose server may tell whoever listens on this machine.
+/// A folder whose server may send webhooks to this machine.
 fn place() -> Place {
     Place::new().with("POSTROOM_WEBHOOK_ALLOW_HOSTS", "127.0.0.1")
 }

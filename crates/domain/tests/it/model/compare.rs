@@ -84,7 +84,7 @@ impl History {
         compared
     }
 
-    /// Holds all mailboxes to the model, whoever was touched last.
+    /// Holds all mailboxes to the model, no matter which was touched last.
     pub(super) fn compare_all(&mut self) -> Holds {
         self.empty_erased();
         self.touched = self.users.iter().copied().collect();

@@ -27,7 +27,7 @@ impl History {
         Ok(())
     }
 
-    /// Whoever asks until there is no more has what is there.
+    /// A client that asks until there is no more has all that is there.
     pub(super) fn pull_all(&mut self) -> Holds {
         for owner in self.users.clone() {
             while self.pull(owner, 3)? {}

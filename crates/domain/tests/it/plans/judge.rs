@@ -13,7 +13,7 @@ const EXEMPT: [(&str, &str); 9] = [
     ("DELETE FROM tokens", "as sessions"),
     (
         "UPDATE mailboxes SET modseq = modseq + ?1, purged_modseq = modseq + ?1",
-        "after a restore, every mailbox has to be read anew",
+        "after a restore, every client loads its mailbox again",
     ),
     ("FROM erasures ORDER BY owner_id LIMIT 1", "the first row of what is left to erase"),
     ("FROM webhooks ORDER BY id", "there are few endpoints"),
