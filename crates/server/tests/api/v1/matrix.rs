@@ -1,5 +1,5 @@
 //! Who may do what: every operation of the document, by everybody. A new operation is
-//! listed here with the roles that may call it.
+//! listed here with its rule.
 
 use domain::UserId;
 use domain::text::TokenName;
