@@ -62,7 +62,7 @@ fn copies(model: u64, count: usize) -> String {
          SELECT 'follower' || n, 'follower' || n, 'follower' || n || '@example.org',
                 password_hash, created_at
          FROM users CROSS JOIN numbers WHERE id = {model};
-         INSERT INTO mailboxes (owner_id, counter)
+         INSERT INTO mailboxes (owner_id, modseq)
          SELECT id, 0 FROM users WHERE name LIKE 'follower%';
          INSERT INTO tokens (user_id, token_hash, name, scopes, created_at)
          SELECT users.id, token_hash, tokens.name, scopes, tokens.created_at
