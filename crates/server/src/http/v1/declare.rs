@@ -80,6 +80,14 @@ macro_rules! fields {
             const NAME: &'static str = $name;
             const ABOUT: &'static [&'static str] = &[$($about),*];
             const RULES: &'static [$crate::http::v1::reader::Rule] = &[$($($rule),*)?];
+            const SPECS: &'static [$crate::http::v1::reader::FieldSpec] =
+                &[$($crate::http::v1::reader::FieldSpec {
+                    name: $crate::http::v1::declare::fields!(@name $field $($wire)?),
+                    presence: stringify!($presence),
+                    about: &[$($doc),*],
+                    schema: <$type as $crate::http::v1::reader::FieldType>::schema,
+                    example: concat!($(stringify!($example))?),
+                },)*];
 
             fn read(reader: &mut $crate::http::v1::reader::FieldReader<'_>) -> Option<Self> {
                 $(let $field = reader.$presence::<$type>(
@@ -87,19 +95,6 @@ macro_rules! fields {
                 );)*
                 $(let $checked = reader; $check)?
                 Some(Self { $($field: $field?,)* })
-            }
-
-            fn specs() -> Vec<$crate::http::v1::reader::FieldSpec> {
-                vec![$({
-                    let example: &[serde_json::Value] = &[$(serde_json::json!($example))?];
-                    $crate::http::v1::reader::FieldSpec {
-                        name: $crate::http::v1::declare::fields!(@name $field $($wire)?),
-                        presence: stringify!($presence),
-                        about: $crate::http::v1::declare::text(&[$($doc),*]),
-                        schema: <$type as $crate::http::v1::reader::FieldType>::schema,
-                        example: example.first().cloned(),
-                    }
-                },)*]
             }
         }
     };
@@ -142,10 +137,10 @@ fn field_schema(spec: &FieldSpec, schemas: &mut Schemas) -> Value {
         }
     }
     if !spec.about.is_empty() {
-        schema["description"] = spec.about.as_str().into();
+        schema["description"] = text(spec.about).into();
     }
-    if let Some(example) = &spec.example {
-        schema["example"] = example.clone();
+    if let Some(example) = spec.example() {
+        schema["example"] = example;
     }
     schema
 }

@@ -28,6 +28,28 @@ pub(super) struct Document {
 }
 
 impl Document {
+    /// Adds an operation to the section that was started last.
+    pub(super) fn add(
+        &mut self,
+        method: &Method,
+        path: &'static str,
+        id: &str,
+        summary: &str,
+        describe: fn(&mut Operation, &mut Schemas),
+    ) {
+        let (tag, _) = self.tags.last().expect("a tag precedes the operations");
+        let json = json!({ "operationId": id, "tags": [tag], "summary": summary });
+        let mut errors = vec![Code::Internal, Code::Unavailable];
+        if method != Method::GET {
+            errors.extend([Code::StorageFull, Code::ForeignOrigin]);
+        }
+        let (method, status) = (method.clone(), String::new());
+        let (parameters, security) = (vec![], vec![]);
+        let mut operation = Operation { method, path, json, parameters, security, errors, status };
+        describe(&mut operation, &mut self.schemas);
+        self.operations.push(operation);
+    }
+
     pub(super) fn finish(self) -> Value {
         let (mut paths, mut failures) = (json!({}), Map::new());
         for operation in self.operations {
@@ -73,16 +95,6 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    pub(super) fn new(method: &Method, path: &'static str, json: Value) -> Self {
-        let mut errors = vec![Code::Internal, Code::Unavailable];
-        if method != Method::GET {
-            errors.extend([Code::StorageFull, Code::ForeignOrigin]);
-        }
-        let (method, status) = (method.clone(), String::new());
-        let (parameters, security) = (vec![], vec![]);
-        Self { method, path, json, parameters, security, errors, status }
-    }
-
     pub(super) fn reads(&self) -> bool {
         self.method == Method::GET
     }
@@ -138,8 +150,7 @@ impl Operation {
             by_status.entry(code.facts().status).or_default().push(*code);
         }
         for (status, codes) in by_status {
-            let slugs: Vec<_> = codes.iter().map(|code| code.facts().slug).collect();
-            let name = slugs.join(".");
+            let name = codes.iter().map(|code| code.facts().slug).collect::<Vec<_>>().join(".");
             let reference = json!({ "$ref": format!("#/components/responses/{name}") });
             self.json["responses"][status.as_str()] = reference;
             failures.entry(name).or_insert_with(|| failure(&codes));

@@ -8,7 +8,7 @@ use axum::routing::{MethodFilter, on};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::declare::body_schema;
+use super::declare::{body_schema, text};
 use super::document::{Document, Operation, Schemas};
 use super::extract::{JsonBody, KeyedBody, PathId, QueryParams};
 use super::field_types::{NumericId, id_schema};
@@ -63,9 +63,9 @@ impl<T: NumericId> Argument for PathId<T> {
 impl<T: FieldSet> Argument for QueryParams<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
         for field in T::specs() {
-            let (schema, example) = ((field.schema)(schemas), json!(field.example));
-            let parameter =
-                operation.parameter("query", field.name, &field.about, &schema, &example);
+            let (about, schema) = (text(field.about), (field.schema)(schemas));
+            let example = json!(field.example());
+            let parameter = operation.parameter("query", field.name, &about, &schema, &example);
             if field.presence == "required" {
                 parameter["required"] = true.into();
             }
@@ -170,18 +170,7 @@ impl Api {
         let (method, path) = route.split_once(' ').expect("a route has a method and a path");
         let method = Method::from_bytes(method.as_bytes()).expect("a route has a method");
         if let Some(document) = &mut self.document {
-            let tag = document.tags.last().expect("a tag precedes the operations").0;
-            let mut operation = Operation::new(
-                &method,
-                path,
-                json!({
-                    "operationId": id,
-                    "tags": [tag],
-                    "summary": summary,
-                }),
-            );
-            T::describe(&mut operation, &mut document.schemas);
-            document.operations.push(operation);
+            document.add(&method, path, id, summary, T::describe);
         }
         let method = MethodFilter::try_from(method).expect("a route has a standard method");
         self.router = self.router.route(path, on(method, handler));

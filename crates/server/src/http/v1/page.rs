@@ -14,7 +14,7 @@ fields! {
         /// How many items a page may have; more than 100 are 100.
         or_default limit: Limit = 20;
         /// The `next_cursor` of the page before, with all other parameters unchanged.
-        optional cursor: Cursor = (Cursor::encode(7));
+        optional cursor: Cursor = "AAAAAAAAAAc";
     }
 }
 

@@ -35,20 +35,19 @@ pub(super) trait FieldSet: Sized {
     /// The lines of the description.
     const ABOUT: &'static [&'static str] = &[];
     const RULES: &'static [Rule] = &[];
+    const SPECS: &'static [FieldSpec] = &[];
 
     /// Reads all fields; `None` if one has an error.
     fn read(reader: &mut FieldReader<'_>) -> Option<Self>;
 
-    fn specs() -> Vec<FieldSpec>;
+    fn specs() -> Vec<&'static FieldSpec> {
+        Self::SPECS.iter().collect()
+    }
 }
 
 impl FieldSet for () {
     fn read(_reader: &mut FieldReader<'_>) -> Option<Self> {
         Some(())
-    }
-
-    fn specs() -> Vec<FieldSpec> {
-        vec![]
     }
 }
 
@@ -58,7 +57,7 @@ impl<A: FieldSet, B: FieldSet> FieldSet for (A, B) {
         Some((a?, b?))
     }
 
-    fn specs() -> Vec<FieldSpec> {
+    fn specs() -> Vec<&'static FieldSpec> {
         A::specs().into_iter().chain(B::specs()).collect()
     }
 }
@@ -68,9 +67,18 @@ pub(super) struct FieldSpec {
     pub(super) name: &'static str,
     /// The word of the declaration: `required`, `optional`, ….
     pub(super) presence: &'static str,
-    pub(super) about: String,
+    /// The lines of the description.
+    pub(super) about: &'static [&'static str],
     pub(super) schema: fn(&mut Schemas) -> Value,
-    pub(super) example: Option<Value>,
+    /// JSON, or empty.
+    pub(super) example: &'static str,
+}
+
+impl FieldSpec {
+    pub(super) fn example(&self) -> Option<Value> {
+        let json = Some(self.example).filter(|json| !json.is_empty())?;
+        Some(serde_json::from_str(json).expect("an example is JSON"))
+    }
 }
 
 /// What must hold between two fields.
