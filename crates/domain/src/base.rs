@@ -10,6 +10,6 @@ pub mod text;
 
 pub use context::{Cx, Time, Wanted};
 pub use credential::{Credential, CredentialKind};
-pub use error::{Error, Exceeded, Invalid, Missing, Result};
+pub use error::{Error, Exceeded, Invalid, Missing, Refusal, RefusedRecipient, Result};
 pub use event::{EventKind, EventKinds};
 pub use id::{ConversationId, EventId, LARGEST_ID, MessageId, UserId, WebhookId};

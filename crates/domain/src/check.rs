@@ -60,7 +60,7 @@ const RULES: &[(&str, &str)] = &[
                                  WHEN archived_at IS NOT NULL THEN 1
                                  WHEN role = 2 THEN 2 ELSE 0 END
             OR (place / 2 % 2 = 1) <> (role <> 2 AND read_at IS NULL)
-            OR (role = 2 AND read_at IS NOT NULL)",
+            OR (role = 2 AND coalesce(read_at, first_read_at) IS NOT NULL)",
     ),
     (
         "entries whose conversation or peer is not the one of their message",
@@ -82,13 +82,14 @@ const RULES: &[(&str, &str)] = &[
         ),
     ),
     (
-        "conversations without a message",
+        "conversations without a message that are not muted and emptied, or the reverse",
         concat!(
-            "SELECT count(*) FROM conversations WHERE NOT EXISTS (SELECT 1 FROM entries
-         WHERE entries.owner_id = conversations.owner_id AND ",
+            "SELECT count(*) FROM conversations WHERE (participants = '') = EXISTS
+         (SELECT 1 FROM entries WHERE entries.owner_id = conversations.owner_id AND ",
             has_row!(),
             "
-           AND entries.conversation_id = conversations.conversation_id)"
+           AND entries.conversation_id = conversations.conversation_id)
+            OR (participants = '' AND (muted_at IS NULL OR subject <> ''))"
         ),
     ),
     (

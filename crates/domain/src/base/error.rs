@@ -1,5 +1,7 @@
 //! Why an operation was refused, in terms that a user can act on.
 
+use crate::base::id::UserId;
+
 /// The result of an operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -60,6 +62,46 @@ impl std::fmt::Display for Missing {
     }
 }
 
+/// Why a recipient does not get a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such user.
+    Unknown,
+    /// They do not accept messages from the sender, who is not told why.
+    Unavailable,
+    /// The sender blocks them.
+    BlockedByYou,
+}
+
+impl Refusal {
+    /// The one to report of a message that reaches nobody: the first of these that occurs.
+    pub fn of_all(refused: &[(RefusedRecipient, Self)]) -> Self {
+        [Self::Unavailable, Self::BlockedByYou]
+            .into_iter()
+            .find(|wanted| refused.iter().any(|(_, refusal)| refusal == wanted))
+            .unwrap_or(Self::Unknown)
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Unknown => "there is no such user",
+            Self::Unavailable => "this user does not accept messages from you",
+            Self::BlockedByYou => "you block this user: unblock them to write to them",
+        })
+    }
+}
+
+/// A recipient who does not get a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedRecipient {
+    /// The one at this position of the draft.
+    Named(usize),
+    /// A participant of the message that it replies to.
+    FromParent(UserId),
+}
+
 /// Why an operation was refused; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -78,12 +120,9 @@ pub enum Error {
     /// The tag is not that of the message as it is now.
     #[error("the message has changed since you read it")]
     StaleTag,
-    /// No recipient exists.
-    #[error("there is no such recipient")]
-    UnknownRecipient,
-    /// No recipient takes messages from the caller.
-    #[error("the recipient takes no messages from you")]
-    RecipientUnavailable,
+    /// The message reaches nobody: each recipient, in the order of the draft, and why.
+    #[error("{}", Refusal::of_all(.0))]
+    ReachesNobody(Vec<(RefusedRecipient, Refusal)>),
     /// The calling account was disabled or erased meanwhile.
     #[error("the account is disabled or erased")]
     NotLoggedIn,

@@ -1,16 +1,55 @@
 //! Admission: whether a mailbox takes a message from a sender.
+//!
+//! What counts is the two people and what the owner has done: blocked the sender, or written to
+//! them. What the sender or others have done opens no mailbox, and neither does a conversation
+//! that both are in. Whom an owner has written to is recorded in `contacts`.
 
 use db::{Tx, params};
 
 use crate::accounts::modseq;
 use crate::accounts::users::AcceptFrom;
-use crate::base::id::split_ids;
-use crate::base::{ConversationId, Cx, Result, UserId};
-use crate::mailbox::{conversation_rows, entries};
+use crate::base::{Cx, Error, MessageId, Refusal, Result, UserId};
+use crate::mailbox::conversation_rows::has_row;
+use crate::mailbox::envelopes::{self, BodyPart, Envelope};
+use crate::mailbox::place::places;
+
+/// Advances the sender's own mailbox, adding `unread` to its unread counts. Returns those of the
+/// recipients whom the sender blocks.
+///
+/// # Errors
+/// [`Error::NotLoggedIn`] where the mailbox is closed.
+pub(crate) fn admit_sender(
+    tx: &mut Tx<'_>,
+    sender: UserId,
+    recipients: &[(usize, UserId)],
+    unread: i64,
+) -> Result<Vec<(usize, UserId)>> {
+    // Most people block nobody: for them the condition is part of the one statement.
+    let advanced = tx.execute(
+        "UPDATE mailboxes SET modseq = modseq + 1, unread = unread + ?2,
+         unread_conversations = unread_conversations + ?2
+         WHERE owner_id = ?1 AND closed_at IS NULL AND blocks = 0",
+        &params![sender, unread],
+    )?;
+    if modseq::notify(tx, sender, advanced) {
+        return Ok(Vec::new());
+    }
+    if !advance_open(tx, sender, unread)? {
+        return Err(Error::NotLoggedIn);
+    }
+    let ids: Vec<i64> = recipients.iter().map(|(_, user)| user.get()).collect();
+    let blocked = tx.query(
+        "SELECT blocked_id FROM blocks
+         WHERE owner_id = ?1 AND blocked_id IN (SELECT value FROM json_each(?2))",
+        &params![sender, &*ids],
+        |row| Ok(UserId::stored(row.int(0)?)),
+    )?;
+    Ok(recipients.iter().filter(|(_, user)| blocked.contains(user)).copied().collect())
+}
 
 /// Advances the modseq of a mailbox that is open, adding `unread` to its unread counts. Returns
 /// whether it is open.
-pub(crate) fn advance_open(tx: &mut Tx<'_>, owner: UserId, unread: i64) -> Result<bool> {
+fn advance_open(tx: &mut Tx<'_>, owner: UserId, unread: i64) -> Result<bool> {
     let advanced = tx.execute(
         "UPDATE mailboxes SET modseq = modseq + 1, unread = unread + ?2,
          unread_conversations = unread_conversations + ?2
@@ -20,26 +59,26 @@ pub(crate) fn advance_open(tx: &mut Tx<'_>, owner: UserId, unread: i64) -> Resul
     Ok(modseq::notify(tx, owner, advanced))
 }
 
-/// Whether a mailbox takes a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// It does; its modseq was advanced.
-    Accepted,
-    /// Its owner is disabled, or accepts none from this sender, who is not told which.
-    Refused,
-    /// There is no such mailbox.
-    NoMailbox,
+/// Undoes what [`admit`] did to a mailbox in the same transaction.
+pub(crate) fn take_back(tx: &mut Tx<'_>, owner: UserId, unread: i64) -> Result<()> {
+    tx.execute(
+        "UPDATE mailboxes SET modseq = modseq - 1, unread = unread - ?2,
+         unread_conversations = unread_conversations - ?2 WHERE owner_id = ?1",
+        &params![owner, unread],
+    )?;
+    Ok(())
 }
 
-/// Advances a recipient's mailbox where it takes a message from `sender`. The message may be
-/// a reply in a `conversation`. `unread` is what the message adds to the unread counts.
+/// Advances a recipient's mailbox where it takes a message from `sender`, which may answer the
+/// message `parent`. Returns why it does not. `unread` is what the message adds to the unread
+/// counts.
 pub(crate) fn admit(
     tx: &mut Tx<'_>,
     owner: UserId,
     sender: UserId,
-    conversation: Option<ConversationId>,
+    parent: Option<&Envelope>,
     unread: i64,
-) -> Result<Admission> {
+) -> Result<Option<Refusal>> {
     // Most mailboxes take everything: for them the conditions are part of the one statement.
     let advanced = tx.execute(
         "UPDATE mailboxes SET modseq = modseq + 1, unread = unread + ?2,
@@ -48,31 +87,33 @@ pub(crate) fn admit(
         &params![owner, unread],
     )?;
     if modseq::notify(tx, owner, advanced) {
-        return Ok(Admission::Accepted);
+        return Ok(None);
     }
+    modseq::lock(tx, owner)?;
     let rules = tx.query_opt(
-        "SELECT closed_at, accept_from, blocks FROM mailboxes WHERE owner_id = ?1",
+        "SELECT accept_from, blocks FROM mailboxes WHERE owner_id = ?1",
         &params![owner],
-        |row| Ok((row.opt_int(0)?, AcceptFrom::stored(1, row.int(1)?)?, row.int(2)?)),
+        |row| Ok((AcceptFrom::stored(0, row.int(0)?)?, row.int(1)?)),
     )?;
-    let Some((closed_at, accept_from, blocks)) = rules else { return Ok(Admission::NoMailbox) };
-    if closed_at.is_some() || (blocks > 0 && blocks_user(tx, owner, sender)?) {
-        return Ok(Admission::Refused);
+    let Some((accept_from, blocks)) = rules else { return Ok(Some(Refusal::Unknown)) };
+    if blocks > 0 && blocks_user(tx, owner, sender)? {
+        return Ok(Some(Refusal::Unavailable));
     }
-    let is_reply = match conversation {
-        Some(conversation) => holds_conversation(tx, owner, conversation)?,
-        None => false,
-    };
-    let accepted = match accept_from {
-        _ if is_reply => true,
-        AcceptFrom::Everyone => true,
-        AcceptFrom::Known => knows(tx, owner, sender)?,
-        AcceptFrom::Nobody => false,
+    // Who holds a message of the owner's can answer it, whatever is recorded.
+    let answers = parent.is_some_and(|parent| parent.from == owner && parent.to.contains(&sender));
+    let accepted = match (accept_from, parent) {
+        (AcceptFrom::Everyone, _) => true,
+        (AcceptFrom::Nobody, None) => false,
+        _ if answers => true,
+        (AcceptFrom::Known, _) => has_written(tx, owner, sender)?,
+        (AcceptFrom::Nobody, Some(parent)) => {
+            has_written(tx, owner, sender)? && has_written_in(tx, owner, parent)?
+        }
     };
     if accepted && advance_open(tx, owner, unread)? {
-        return Ok(Admission::Accepted);
+        return Ok(None);
     }
-    Ok(Admission::Refused)
+    Ok(Some(Refusal::Unavailable))
 }
 
 fn blocks_user(tx: &mut Tx<'_>, owner: UserId, other: UserId) -> Result<bool> {
@@ -80,35 +121,46 @@ fn blocks_user(tx: &mut Tx<'_>, owner: UserId, other: UserId) -> Result<bool> {
     Ok(tx.query_opt(sql, &params![owner, other], |_| Ok(()))?.is_some())
 }
 
-/// Whether a mailbox holds a message of the conversation.
-pub(crate) fn holds_conversation(
-    tx: &mut Tx<'_>,
-    owner: UserId,
-    conversation: ConversationId,
-) -> Result<bool> {
-    Ok(conversation_rows::exists(tx, owner, conversation)?
-        || entries::single(tx, owner, conversation)?.is_some())
-}
+/// How many of the newest messages of a conversation are searched for one that the owner wrote.
+const MESSAGES_SEARCHED: i64 = 1000;
 
-/// How many of the newest conversations are searched for one that both are in.
-const CONVERSATIONS_SEARCHED: i64 = 1000;
-
-/// Whether one has written to the other, or a third person has written to both of them, so that a
-/// conversation names both as participants.
-fn knows(tx: &mut Tx<'_>, owner: UserId, other: UserId) -> Result<bool> {
-    if has_written(tx, owner, other)? || has_written(tx, other, owner)? {
+/// Whether the owner has written in a conversation, one of whose messages is `parent`: that
+/// message, the first one, or one that their mailbox holds, or held while it holds others.
+fn has_written_in(tx: &mut Tx<'_>, owner: UserId, parent: &Envelope) -> Result<bool> {
+    if parent.from == owner {
         return Ok(true);
     }
-    let shared = tx.query(
-        "SELECT participants FROM conversations
-         WHERE owner_id = ?1 AND last_message_id IS NOT NULL
-         ORDER BY last_message_id DESC LIMIT ?2",
-        &params![owner, CONVERSATIONS_SEARCHED],
-        |row| Ok(split_ids(row.text(0)?).any(|id| id == other)),
+    let begun = tx.query_opt(
+        "SELECT 1 FROM messages WHERE id = ?1 AND sender_id = ?2",
+        &params![parent.conversation.first(), owner],
+        |_| Ok(()),
     )?;
-    Ok(shared.contains(&true))
+    if begun.is_some() {
+        return Ok(true);
+    }
+    let deleted = tx.query_opt(
+        "SELECT 1 FROM conversations
+         WHERE owner_id = ?1 AND conversation_id = ?2 AND has_written = 1",
+        &params![owner, parent.conversation],
+        |_| Ok(()),
+    )?;
+    if deleted.is_some() {
+        return Ok(true);
+    }
+    let newest = tx.query(
+        concat!(
+            "SELECT role FROM entries WHERE owner_id = ?1 AND conversation_id = ?2 AND ",
+            has_row!(),
+            " ORDER BY message_id DESC LIMIT ?3"
+        ),
+        &params![owner, parent.conversation, MESSAGES_SEARCHED],
+        |row| row.int(0),
+    )?;
+    Ok(newest.iter().any(|role| *role >= 2))
 }
 
+/// Whether the owner has written to the other. A message that was deleted afterwards counts as
+/// well; for one that was withdrawn see [`forget_contacts`].
 pub(crate) fn has_written(tx: &mut Tx<'_>, owner: UserId, other: UserId) -> Result<bool> {
     let sql = "SELECT 1 FROM contacts WHERE owner_id = ?1 AND peer_id = ?2";
     Ok(tx.query_opt(sql, &params![owner, other], |_| Ok(()))?.is_some())
@@ -120,11 +172,63 @@ pub(crate) fn record_contact(
     cx: &Cx,
     owner: UserId,
     other: UserId,
+    message: MessageId,
 ) -> Result<bool> {
     let recorded = tx.execute(
-        "INSERT INTO contacts (owner_id, peer_id, first_at) VALUES (?1, ?2, ?3)
+        "INSERT INTO contacts (owner_id, peer_id, first_at, message_id) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (owner_id, peer_id) DO NOTHING",
-        &params![owner, other, cx.now],
+        &params![owner, other, cx.now, message],
     )?;
     Ok(recorded == 1)
+}
+
+/// How many later messages are searched for one to somebody from whom the first was withdrawn.
+const LATER_SEARCHED: i64 = 1000;
+
+/// Forgets that the owner has written to `others`, from whom a message was withdrawn before they
+/// ever read it: what nobody saw opens no door. They stay contacts where it was not the first
+/// message to them, or the folder `sent` has a later one.
+pub(crate) fn forget_contacts(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    withdrawn: MessageId,
+    others: &[UserId],
+) -> Result<()> {
+    if others.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = others.iter().map(|other| other.get()).collect();
+    let strangers = tx.query(
+        "SELECT peer_id FROM contacts WHERE owner_id = ?1
+         AND peer_id IN (SELECT value FROM json_each(?2)) AND message_id = ?3",
+        &params![owner, &*ids, withdrawn],
+        |row| Ok(UserId::stored(row.int(0)?)),
+    )?;
+    if strangers.is_empty() {
+        return Ok(());
+    }
+    let later = tx.query(
+        concat!(
+            "SELECT message_id FROM entries WHERE owner_id = ?1 AND place IN (",
+            places!(sent sent_row),
+            ") AND message_id > ?2 LIMIT ?3"
+        ),
+        &params![owner, withdrawn, LATER_SEARCHED],
+        |row| Ok(MessageId::stored(row.int(0)?)),
+    )?;
+    let later = envelopes::load(tx, later, BodyPart::Snippet)?;
+    for stranger in strangers {
+        match later.iter().find(|later| later.to.contains(&stranger)) {
+            Some(later) => tx.execute(
+                "UPDATE contacts SET first_at = ?3, message_id = ?4
+                 WHERE owner_id = ?1 AND peer_id = ?2",
+                &params![owner, stranger, later.sent_at, later.id],
+            )?,
+            None => tx.execute(
+                "DELETE FROM contacts WHERE owner_id = ?1 AND peer_id = ?2",
+                &params![owner, stranger],
+            )?,
+        };
+    }
+    Ok(())
 }

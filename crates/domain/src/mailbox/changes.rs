@@ -12,7 +12,7 @@ use db::{Row, Tx, params};
 
 use crate::accounts::users::Person;
 use crate::base::{Error, MessageId, Result, UserId};
-use crate::mailbox::entries::{Entry, entry, select_entries};
+use crate::mailbox::entries::{Entry, entry, entry_columns, select_entries};
 use crate::mailbox::envelopes::BodyPart;
 use crate::mailbox::messages::{self, Message};
 use crate::mailbox::place::place;
@@ -189,9 +189,8 @@ macro_rules! union_of_places {
     };
     (@ $place:ident, $choice:literal, $then:literal) => {
         concat!(
-            "SELECT * FROM (SELECT place, message_id, conversation_id, role, peer_id, read_at, \
-             starred_at, archived_at, trashed_at, created_modseq, changed_modseq FROM entries \
-             WHERE owner_id = ?1 AND place = ", place!($place), " ", $choice,
+            "SELECT * FROM (SELECT ", entry_columns!(), " FROM entries WHERE owner_id = ?1 \
+             AND place = ", place!($place), " ", $choice,
             ") AS of_", place!($place), " ", $then
         )
     };

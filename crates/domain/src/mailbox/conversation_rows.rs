@@ -1,5 +1,8 @@
 //! The rows of conversations: one for each conversation of a mailbox that is more than one message
 //! to one recipient, or that has a state of its own.
+//!
+//! A muted conversation stays muted when the mailbox holds nothing of it any more: its row stays,
+//! emptied of subject and participants, and counts as absent until a reply fills it again.
 
 use db::{Tx, params};
 
@@ -26,6 +29,13 @@ pub(crate) struct ConversationRow {
     pub(crate) muted: bool,
 }
 
+impl ConversationRow {
+    /// Only the mute is left of it. As long as there is a message, somebody participates.
+    pub(crate) fn is_emptied(&self) -> bool {
+        self.participants.is_empty()
+    }
+}
+
 /// A statement that reads whole rows, for [`row`].
 macro_rules! select_conversations {
     ($rest:literal) => {
@@ -50,7 +60,7 @@ pub(crate) fn row(row: &db::Row<'_>) -> db::Result<ConversationRow> {
     })
 }
 
-/// The row of a conversation, where it has one.
+/// The row of a conversation, where it has one; it may be emptied.
 pub(crate) fn find(
     tx: &mut Tx<'_>,
     owner: UserId,
@@ -63,9 +73,11 @@ pub(crate) fn find(
     )?)
 }
 
+/// Whether a conversation has a row that is not emptied.
 pub(crate) fn exists(tx: &mut Tx<'_>, owner: UserId, conversation: ConversationId) -> Result<bool> {
     let row = tx.query_opt(
-        "SELECT 1 FROM conversations WHERE owner_id = ?1 AND conversation_id = ?2",
+        "SELECT 1 FROM conversations
+         WHERE owner_id = ?1 AND conversation_id = ?2 AND participants <> ''",
         &params![owner, conversation],
         |_| Ok(()),
     )?;
@@ -96,6 +108,8 @@ pub(crate) struct Moved {
     /// It is outside the trash now.
     pub(crate) listed: bool,
     pub(crate) gone: bool,
+    /// The owner sent it.
+    pub(crate) sent: bool,
 }
 
 /// Keeps the row of a conversation in step with one of its entries. Returns the change in the
@@ -107,11 +121,14 @@ pub(crate) fn adjust(
     unread: i64,
     moved: &Moved,
 ) -> Result<i64> {
-    let (before, last) = tx.query_one(
-        "SELECT unread, last_message_id FROM conversations
+    let (before, last, muted) = tx.query_one(
+        "SELECT unread, last_message_id, muted_at FROM conversations
          WHERE owner_id = ?1 AND conversation_id = ?2",
         &params![owner, conversation],
-        |row| Ok((row.int(0)?, row.opt_int(1)?.map(MessageId::stored))),
+        |row| {
+            let last = row.opt_int(1)?.map(MessageId::stored);
+            Ok((row.int(0)?, last, row.opt_int(2)?.is_some()))
+        },
     )?;
     let after = before + unread;
     let last = match last {
@@ -119,17 +136,22 @@ pub(crate) fn adjust(
         Some(last) if last == moved.message => newest_below(tx, owner, conversation, last)?,
         other => other,
     };
-    if moved.gone && last.is_none() && !has_entries(tx, owner, conversation)? {
+    let empty = moved.gone && last.is_none() && !has_entries(tx, owner, conversation)?;
+    if empty && !muted {
         tx.execute(
             "DELETE FROM conversations WHERE owner_id = ?1 AND conversation_id = ?2",
             &params![owner, conversation],
         )?;
     } else {
         tx.execute(
-            "UPDATE conversations SET unread = ?3, last_message_id = ?4
+            "UPDATE conversations SET unread = ?3, last_message_id = ?4,
+             has_written = coalesce(?5, has_written)
              WHERE owner_id = ?1 AND conversation_id = ?2",
-            &params![owner, conversation, after, last],
+            &params![owner, conversation, after, last, (moved.gone && moved.sent).then_some(1_i64)],
         )?;
+        if empty {
+            fill(tx, owner, conversation, ("", &[]))?;
+        }
     }
     Ok(i64::from(after > 0) - i64::from(before > 0))
 }
@@ -145,6 +167,26 @@ fn has_entries(tx: &mut Tx<'_>, owner: UserId, conversation: ConversationId) -> 
         |_| Ok(()),
     )?;
     Ok(any.is_some())
+}
+
+/// Sets what a row says of a conversation: nothing, or what the reply says with which it goes on.
+pub(crate) fn fill(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    conversation: ConversationId,
+    (subject, people): (&str, &[UserId]),
+) -> Result<()> {
+    tx.execute(
+        "UPDATE conversations SET subject = ?3, participants = ?4
+         WHERE owner_id = ?1 AND conversation_id = ?2",
+        &params![owner, conversation, subject, stored(people).as_str()],
+    )?;
+    Ok(())
+}
+
+/// At most [`PARTICIPANTS`] of the people, as a row holds them.
+fn stored(people: &[UserId]) -> String {
+    join_ids(&people[..people.len().min(PARTICIPANTS)])
 }
 
 pub(crate) fn add_participants(
@@ -176,11 +218,10 @@ pub(crate) fn insert(
     (last, unread): (Option<MessageId>, i64),
     (subject, people): (&str, &[UserId]),
 ) -> Result<()> {
-    let people = join_ids(&people[..people.len().min(PARTICIPANTS)]);
     tx.execute(
         "INSERT INTO conversations (owner_id, conversation_id, last_message_id, unread, subject,
          participants) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        &params![owner, conversation, last, unread, subject, people.as_str()],
+        &params![owner, conversation, last, unread, subject, stored(people).as_str()],
     )?;
     Ok(())
 }

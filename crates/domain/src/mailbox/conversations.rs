@@ -8,7 +8,6 @@ use db::{Tx, params};
 use crate::accounts::modseq;
 use crate::accounts::users::Person;
 use crate::base::{ConversationId, Cx, Error, MessageId, Missing, Result, UserId};
-use crate::mailbox::admission::holds_conversation;
 use crate::mailbox::conversation_rows::{self, ConversationRow, has_row, select_conversations};
 use crate::mailbox::entries::{self, Entry, select_entries};
 use crate::mailbox::envelopes::{self, BodyPart, Envelope};
@@ -128,7 +127,7 @@ pub fn read(
     owner: UserId,
     id: ConversationId,
 ) -> Result<Option<(Conversation, Vec<Person>)>> {
-    let row = conversation_rows::find(tx, owner, id)?;
+    let row = conversation_rows::find(tx, owner, id)?.filter(|row| !row.is_emptied());
     let entry = match &row {
         None => entries::single(tx, owner, id)?,
         Some(ConversationRow { last: Some(last), .. }) => entries::find(tx, owner, *last)?,
@@ -157,7 +156,8 @@ pub fn read(
     Ok(Some((item, people)))
 }
 
-/// Mutes or unmutes a conversation. Repeating it is success.
+/// Mutes or unmutes a conversation. Repeating it is success. A mute lasts as long as the mailbox,
+/// also while it holds nothing of the conversation.
 ///
 /// # Errors
 /// [`Error::NotFound`] where the mailbox holds nothing of it.
@@ -170,7 +170,7 @@ pub fn mute(
 ) -> Result<()> {
     modseq::advance(tx, owner)?;
     let row = conversation_rows::find(tx, owner, id)?;
-    if row.is_none() {
+    if row.as_ref().is_none_or(ConversationRow::is_emptied) {
         if entries::single(tx, owner, id)?.is_none() {
             return Err(Error::NotFound(Missing::Conversation));
         }
@@ -247,6 +247,11 @@ pub fn apply_to_all(
     Ok(next)
 }
 
+/// Whether a mailbox holds a message of the conversation.
+fn holds_conversation(tx: &mut Tx<'_>, owner: UserId, id: ConversationId) -> Result<bool> {
+    Ok(conversation_rows::exists(tx, owner, id)? || entries::single(tx, owner, id)?.is_some())
+}
+
 /// Marks the newest received message outside the trash as unread.
 ///
 /// # Errors
@@ -276,6 +281,10 @@ pub fn mark_unread(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, id: ConversationId) 
 /// Gives the conversation of a reply a row in a mailbox, or adds the people of the reply to it.
 pub(crate) fn add_reply(tx: &mut Tx<'_>, owner: UserId, reply: &Envelope) -> Result<()> {
     match conversation_rows::find(tx, owner, reply.conversation)? {
+        Some(row) if row.is_emptied() => {
+            let people = reply.people();
+            conversation_rows::fill(tx, owner, row.conversation, (&reply.subject, &people))
+        }
         Some(row) => conversation_rows::add_participants(tx, owner, &row, reply.people()),
         None => create_row(tx, owner, reply.conversation, Some(reply)),
     }

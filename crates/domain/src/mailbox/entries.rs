@@ -26,6 +26,8 @@ pub struct Entry {
     pub peer: Option<UserId>,
     /// When the owner read what they received.
     pub read_at: Option<Time>,
+    /// When they first read it, where they have marked it as unread since.
+    pub first_read_at: Option<Time>,
     /// When it was starred.
     pub starred_at: Option<Time>,
     /// When it was archived.
@@ -59,6 +61,11 @@ impl Entry {
         self.received && self.read_at.is_none()
     }
 
+    /// Whether the owner has ever read it, though it may be marked as unread.
+    pub fn was_read(&self) -> bool {
+        self.read_at.or(self.first_read_at).is_some()
+    }
+
     fn place(&self) -> Place {
         Place::new(self.folder(), self.is_unread(), self.has_conversation_row)
     }
@@ -77,19 +84,29 @@ impl Entry {
     }
 }
 
-/// A statement that reads whole entries, for [`entry`].
+/// The columns of a whole entry, for [`entry`].
+macro_rules! entry_columns {
+    () => {
+        "place, message_id, conversation_id, role, peer_id, read_at, starred_at, archived_at, \
+         trashed_at, created_modseq, changed_modseq, first_read_at"
+    };
+}
+pub(crate) use entry_columns;
+
+/// A statement that reads whole entries.
 macro_rules! select_entries {
     ($($rest:expr),+ $(,)?) => {
         concat!(
-            "SELECT place, message_id, conversation_id, role, peer_id, read_at, starred_at, \
-             archived_at, trashed_at, created_modseq, changed_modseq FROM entries ",
+            "SELECT ",
+            $crate::mailbox::entries::entry_columns!(),
+            " FROM entries ",
             $($rest),+
         )
     };
 }
 pub(crate) use select_entries;
 
-/// The entry in a row of [`select_entries!`].
+/// The entry in a row with the columns [`entry_columns!`].
 pub(crate) fn entry(row: &Row<'_>) -> db::Result<Entry> {
     let message = MessageId::stored(row.int(1)?);
     let (role, created_modseq) = (row.int(3)?, row.int(9)?);
@@ -106,6 +123,7 @@ pub(crate) fn entry(row: &Row<'_>) -> db::Result<Entry> {
         trashed_at: row.opt_int(8)?.map(Time),
         created_modseq,
         changed_modseq: row.opt_int(10)?.unwrap_or(created_modseq),
+        first_read_at: row.opt_int(11)?.map(Time),
     })
 }
 
@@ -238,7 +256,8 @@ pub(crate) fn change(
 ) -> Result<()> {
     tx.execute(
         "UPDATE entries SET place = ?4, read_at = ?5, starred_at = ?6, archived_at = ?7,
-         trashed_at = ?8, changed_modseq = (SELECT modseq FROM mailboxes WHERE owner_id = ?1)
+         trashed_at = ?8, first_read_at = ?9,
+         changed_modseq = (SELECT modseq FROM mailboxes WHERE owner_id = ?1)
          WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3",
         &params![
             owner,
@@ -248,13 +267,14 @@ pub(crate) fn change(
             new.read_at,
             new.starred_at,
             new.archived_at,
-            new.trashed_at
+            new.trashed_at,
+            new.first_read_at
         ],
     )?;
     if new.trashed_at != old.trashed_at {
         record_trash(tx, owner, new)?;
     }
-    if old.is_unread() && !new.is_unread() {
+    if new.was_read() && !old.was_read() {
         emit(tx, cx, EventKind::MessageRead, owner, new)?;
     }
     recount(tx, owner, Some(old), Some(new))
@@ -317,7 +337,8 @@ fn recount(tx: &mut Tx<'_>, owner: UserId, old: Option<&Entry>, new: Option<&Ent
     let conversations = if !any.has_conversation_row {
         messages
     } else if messages != 0 || relisted || new.is_none() {
-        let moved = conversation_rows::Moved { message: any.message, listed, gone: new.is_none() };
+        let (message, gone, sent) = (any.message, new.is_none(), any.sent);
+        let moved = conversation_rows::Moved { message, listed, gone, sent };
         conversation_rows::adjust(tx, owner, any.conversation, messages, &moved)?
     } else {
         0

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use crate::accounts::modseq;
 use crate::accounts::users::{self, Person};
 use crate::base::{Cx, Error, MessageId, Missing, Result, UserId};
+use crate::mailbox::admission;
 use crate::mailbox::entries::{self, Entry, Flags};
 use crate::mailbox::envelopes::{self, BodyPart, Envelope};
 
@@ -104,8 +105,10 @@ impl Marks {
             Some(true) => since.or(Some(cx.now)),
             Some(false) => None,
         };
+        let read_at = mark(self.read.filter(|_| entry.received), entry.read_at);
         Entry {
-            read_at: mark(self.read.filter(|_| entry.received), entry.read_at),
+            read_at,
+            first_read_at: entry.first_read_at.or(entry.read_at.filter(|_| read_at.is_none())),
             starred_at: mark(self.starred, entry.starred_at),
             archived_at: mark(self.archived, entry.archived_at),
             trashed_at: mark(self.trashed, entry.trashed_at),
@@ -179,29 +182,32 @@ pub fn delete_or_withdraw(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageI
     }
     // The envelope never changes, so it may be read before the mailboxes are locked.
     let holders = envelopes::load_one(tx, id)?.people();
-    let mut withdrawn = 0;
+    let (mut withdrawn, mut unseen) = (0, Vec::new());
     for holder in holders {
-        withdrawn += i64::from(withdraw_from(tx, cx, holder, id, |_| true)? == Some(true));
+        if let Some(entry) = withdraw_from(tx, cx, holder, id, |_| true)? {
+            withdrawn += 1;
+            unseen.extend((holder != caller && !entry.was_read()).then_some(holder));
+        }
     }
+    admission::forget_contacts(tx, caller, id, &unseen)?;
     envelopes::release(tx, id, withdrawn)
 }
 
-/// Withdraws a message from one mailbox where `allowed` accepts its entry. Returns whether it did,
-/// or `None` where the mailbox does not hold the message.
+/// Withdraws a message from one mailbox where `allowed` accepts its entry. Returns the entry, or
+/// `None` where the mailbox does not hold the message.
 fn withdraw_from(
     tx: &mut Tx<'_>,
     cx: &Cx,
     owner: UserId,
     id: MessageId,
     allowed: fn(&Entry) -> bool,
-) -> Result<Option<bool>> {
+) -> Result<Option<Entry>> {
     modseq::advance(tx, owner)?;
     let Some(entry) = entries::find(tx, owner, id)? else { return Ok(None) };
-    if !allowed(&entry) {
-        return Ok(Some(false));
+    if allowed(&entry) {
+        entries::remove(tx, cx, owner, &entry)?;
     }
-    entries::remove(tx, cx, owner, &entry)?;
-    Ok(Some(true))
+    Ok(Some(entry))
 }
 
 /// The result of [`unsend`]. Recipients who had deleted the message are in neither list, nor is the
@@ -214,7 +220,8 @@ pub struct Unsent {
     pub read_by: Vec<UserId>,
 }
 
-/// Withdraws a message from all recipients who have not read it. The sender keeps their copy.
+/// Withdraws a message from all recipients who have never read it: one who has read it keeps it,
+/// though they may have marked it as unread. The sender keeps their copy.
 ///
 /// # Errors
 /// [`Error::NotFound`] where the caller's mailbox does not hold it; [`Error::NotTheSender`].
@@ -223,19 +230,21 @@ pub fn unsend(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageId) -> Result
     if !entry.sent {
         return Err(Error::NotTheSender);
     }
-    let mut recipients = envelopes::load_one(tx, id)?.to;
-    recipients.retain(|recipient| *recipient != caller);
-    recipients.sort();
     let mut unsent = Unsent::default();
-    for recipient in recipients {
-        match withdraw_from(tx, cx, recipient, id, Entry::is_unread)? {
-            Some(true) => unsent.withdrawn_from.push(recipient),
-            Some(false) => unsent.read_by.push(recipient),
+    for recipient in envelopes::load_one(tx, id)?.people() {
+        if recipient == caller {
+            modseq::lock(tx, caller)?;
+            continue;
+        }
+        match withdraw_from(tx, cx, recipient, id, |entry| !entry.was_read())? {
+            Some(entry) if entry.was_read() => unsent.read_by.push(recipient),
+            Some(_) => unsent.withdrawn_from.push(recipient),
             None => {}
         }
     }
     let withdrawn = i64::try_from(unsent.withdrawn_from.len()).unwrap_or(i64::MAX);
     if withdrawn > 0 {
+        admission::forget_contacts(tx, caller, id, &unsent.withdrawn_from)?;
         envelopes::release(tx, id, withdrawn)?;
     }
     Ok(unsent)

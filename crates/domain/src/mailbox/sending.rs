@@ -5,8 +5,9 @@ use db::{Tx, params};
 use crate::accounts::quotas::{self, SendLimits};
 use crate::base::id::join_ids;
 use crate::base::text::{Body, Subject};
-use crate::base::{ConversationId, Cx, Error, EventKind, Invalid, MessageId, Result, UserId};
-use crate::mailbox::admission::{self, Admission};
+use crate::base::{Cx, Error, EventKind, Invalid, MessageId, Result, UserId};
+pub use crate::base::{Refusal, RefusedRecipient};
+use crate::mailbox::admission;
 use crate::mailbox::entries::{self, Entry};
 use crate::mailbox::envelopes::Envelope;
 use crate::mailbox::{conversation_rows, conversations, messages};
@@ -93,24 +94,6 @@ impl Draft {
     }
 }
 
-/// Why a recipient does not get a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// There is no such user.
-    Unknown,
-    /// They do not accept messages from the sender, who is not told why.
-    Unavailable,
-}
-
-/// A recipient who does not get a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusedRecipient {
-    /// The one at this position of [`Draft::to`].
-    Named(usize),
-    /// A participant of the message that it replies to.
-    FromParent(UserId),
-}
-
 /// A message that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
@@ -125,10 +108,9 @@ pub struct Sent {
 /// Sends a message to all recipients who can be written to.
 ///
 /// # Errors
-/// [`Error::UnknownRecipient`] where no recipient exists, [`Error::RecipientUnavailable`] where
-/// none can be written to; [`Error::Invalid`] where the message that it answers is not in the
-/// sender's mailbox; [`Error::QuotaExceeded`]; [`Error::NotLoggedIn`] where the sender was
-/// disabled meanwhile.
+/// [`Error::ReachesNobody`] where no recipient can be written to; [`Error::Invalid`] where the
+/// message that it answers is not in the sender's mailbox; [`Error::QuotaExceeded`];
+/// [`Error::NotLoggedIn`] where the sender was disabled meanwhile.
 pub fn send(
     tx: &mut Tx<'_>,
     cx: &Cx,
@@ -142,28 +124,35 @@ pub fn send(
     };
     let mut refused = Vec::new();
     let wanted = recipients(tx, sender, draft, parent.as_ref(), &mut refused)?;
-    let conversation = parent.as_ref().map(|parent| parent.conversation);
-    let accepted = advance(tx, sender, &wanted, conversation, &mut refused)?;
-    if accepted.is_empty() {
-        let unknown = refused.iter().all(|(_, refusal)| *refusal == Refusal::Unknown);
-        return Err(if unknown { Error::UnknownRecipient } else { Error::RecipientUnavailable });
-    }
-    let contacts = record_contacts(tx, cx, sender, &accepted)?;
-    let quotas = match limits {
-        Some(limits) => quotas::take(tx, cx, sender, limits, contacts)?,
-        None => Vec::new(),
+    let accepted = advance(tx, sender, &wanted, parent.as_ref(), &mut refused)?;
+    refused.sort_by_key(|(at, _)| *at);
+    let whom = |at: usize| {
+        if draft.to.is_empty() {
+            RefusedRecipient::FromParent(wanted[at].1)
+        } else {
+            RefusedRecipient::Named(at)
+        }
     };
+    let refused = refused.into_iter().map(|(at, refusal)| (whom(at), refusal)).collect();
+    if accepted.is_empty() {
+        return Err(Error::ReachesNobody(refused));
+    }
     let subject = match (&draft.subject, &parent) {
         (Some(subject), _) => subject.as_str().to_owned(),
         (None, Some(parent)) => reply_subject(&parent.subject),
         (None, None) => String::new(),
     };
     let id = store(tx, cx, sender, draft, &subject, &accepted, parent.as_ref())?;
+    let contacts = record_contacts(tx, cx, sender, &accepted, id)?;
+    let quotas = match limits {
+        Some(limits) => quotas::take(tx, cx, sender, limits, contacts)?,
+        None => Vec::new(),
+    };
     let envelope = Envelope {
         id,
         from: sender,
         to: accepted,
-        conversation: conversation.unwrap_or(id.begins()),
+        conversation: parent.as_ref().map_or(id.begins(), |parent| parent.conversation),
         in_reply_to: draft.in_reply_to,
         subject,
         body: String::new(),
@@ -182,16 +171,6 @@ pub fn send(
     };
     webhooks::emit(tx, cx, EventKind::MessageCreated, &event)?;
     reminders::start(tx, cx, id, sender, &envelope.to)?;
-    refused.sort_by_key(|(at, _)| *at);
-    let by_reply = draft.to.is_empty();
-    let whom = |at: usize| {
-        if by_reply {
-            RefusedRecipient::FromParent(wanted[at].1)
-        } else {
-            RefusedRecipient::Named(at)
-        }
-    };
-    let refused = refused.into_iter().map(|(at, refusal)| (whom(at), refusal)).collect();
     Ok(Sent { id, refused, quotas })
 }
 
@@ -252,7 +231,7 @@ fn advance(
     tx: &mut Tx<'_>,
     sender: UserId,
     wanted: &[(usize, UserId)],
-    conversation: Option<ConversationId>,
+    parent: Option<&Envelope>,
     refused: &mut Vec<(usize, Refusal)>,
 ) -> Result<Vec<UserId>> {
     let mut ascending: Vec<_> = wanted.iter().map(|(at, user)| (*user, Some(*at))).collect();
@@ -262,23 +241,33 @@ fn advance(
     }
     ascending.sort();
     let mut accepted = Vec::with_capacity(wanted.len());
+    let mut blocked = Vec::new();
     // A message that begins a conversation is unread in a conversation of its own. A reply is
     // counted later, where its conversation is known.
-    let unread = i64::from(conversation.is_none());
+    let unread = i64::from(parent.is_none());
     for (user, at) in ascending {
         if user == sender {
             let unread = if to_self { unread } else { 0 };
-            if !admission::advance_open(tx, user, unread)? {
-                return Err(Error::NotLoggedIn);
-            }
+            blocked = admission::admit_sender(tx, user, wanted, unread)?;
             accepted.extend(at.map(|at| (at, user)));
+            // Those with lower ids have come before it was known whom the sender blocks.
+            for (at, user) in &blocked {
+                if accepted.contains(&(*at, *user)) {
+                    admission::take_back(tx, *user, unread)?;
+                }
+            }
+            accepted.retain(|one| !blocked.contains(one));
+            refused.retain(|(at, _)| blocked.iter().all(|(other, _)| other != at));
+            refused.extend(blocked.iter().map(|(at, _)| (*at, Refusal::BlockedByYou)));
             continue;
         }
         let at = at.expect("only the sender is not in the draft");
-        match admission::admit(tx, user, sender, conversation, unread)? {
-            Admission::Accepted => accepted.push((at, user)),
-            Admission::Refused => refused.push((at, Refusal::Unavailable)),
-            Admission::NoMailbox => refused.push((at, Refusal::Unknown)),
+        if blocked.contains(&(at, user)) {
+            continue;
+        }
+        match admission::admit(tx, user, sender, parent, unread)? {
+            None => accepted.push((at, user)),
+            Some(refusal) => refused.push((at, refusal)),
         }
     }
     accepted.sort();
@@ -287,10 +276,16 @@ fn advance(
 
 /// Records whom the sender has written to. Returns how many are new contacts: written to for the
 /// first time, and not the ones who have written to the sender before.
-fn record_contacts(tx: &mut Tx<'_>, cx: &Cx, sender: UserId, to: &[UserId]) -> Result<i64> {
+fn record_contacts(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    sender: UserId,
+    to: &[UserId],
+    message: MessageId,
+) -> Result<i64> {
     let mut first = 0;
     for user in to.iter().filter(|user| **user != sender) {
-        if admission::record_contact(tx, cx, sender, *user)?
+        if admission::record_contact(tx, cx, sender, *user, message)?
             && !admission::has_written(tx, *user, sender)?
         {
             first += 1;
@@ -346,6 +341,7 @@ fn deliver(tx: &mut Tx<'_>, envelope: &Envelope, is_reply: bool, several: bool) 
             sent,
             peer: alone.then_some(other),
             read_at: None,
+            first_read_at: None,
             starred_at: None,
             archived_at: None,
             trashed_at: None,

@@ -14,7 +14,7 @@ impl World {
         self.write(move |tx, cx| blocks::put(tx, cx, owner, user))
     }
 
-    fn unblock(&self, owner: UserId, user: UserId) {
+    pub(crate) fn unblock(&self, owner: UserId, user: UserId) {
         self.write(move |tx, _cx| blocks::remove(tx, owner, user)).expect("it never fails");
     }
 

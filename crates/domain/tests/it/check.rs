@@ -216,12 +216,25 @@ const DAMAGES: &[Damage] = &[
         sql: &["UPDATE entries SET conversation_id = NULL WHERE owner_id = 1 AND message_id = 6"],
     },
     Damage {
-        rule: "conversations without a message",
+        rule: "conversations without a message that are not muted and emptied, or the reverse",
         rows: 1,
         sql: &[
             "INSERT INTO conversations (owner_id, conversation_id, unread, subject, participants)
              VALUES (3, 6, 0, '', '')",
         ],
+    },
+    Damage {
+        rule: "conversations without a message that are not muted and emptied, or the reverse",
+        rows: 1,
+        sql: &["INSERT INTO conversations
+             (owner_id, conversation_id, unread, subject, participants, muted_at)
+             VALUES (3, 6, 0, 'a subject', '', 1)"],
+    },
+    Damage {
+        rule: "conversations without a message that are not muted and emptied, or the reverse",
+        rows: 1,
+        sql: &["UPDATE conversations SET participants = '', subject = '', muted_at = 1
+             WHERE owner_id = 1"],
     },
     Damage {
         rule: WRONG_LAST,

@@ -4,8 +4,10 @@ use domain::conversations::{self, Conversation, ConversationAction};
 use domain::entries::Folder;
 use domain::lists::{Filter, FolderFilter};
 use domain::messages::{self, Action, Batch, Marks, Unsent};
-use domain::sending::RecipientRef;
-use domain::{ConversationId, Error, MessageId, Missing, Result, Time, UserId, purge, unread};
+use domain::sending::{Draft, RecipientRef};
+use domain::{
+    ConversationId, Error, MessageId, Missing, Result, Time, UserId, purge, unread, users,
+};
 
 use crate::support::{World, answer, nobody, nothing, refused};
 
@@ -46,11 +48,11 @@ impl World {
         self.write(move |tx, cx| conversations::mark_unread(tx, cx, owner, id))
     }
 
-    fn destroy(&self, owner: UserId, id: MessageId) -> Result<()> {
+    pub(crate) fn destroy(&self, owner: UserId, id: MessageId) -> Result<()> {
         self.write(move |tx, cx| messages::delete(tx, cx, owner, id))
     }
 
-    fn unsend(&self, caller: UserId, id: MessageId) -> Result<Unsent> {
+    pub(crate) fn unsend(&self, caller: UserId, id: MessageId) -> Result<Unsent> {
         self.write(move |tx, cx| messages::unsend(tx, cx, caller, id))
     }
 
@@ -182,7 +184,7 @@ fn a_stranger_finds_no_conversation_and_can_do_nothing_to_it() {
 }
 
 #[test]
-fn a_muted_conversation_is_counted_and_stays_muted_as_long_as_it_is_held() {
+fn a_muted_conversation_is_counted() {
     let world = World::new();
     let (ann, bob) = (world.user("ann"), world.user("bob"));
     let first = world.send(ann, bob, "hello");
@@ -203,9 +205,97 @@ fn a_muted_conversation_is_counted_and_stays_muted_as_long_as_it_is_held() {
         world.destroy(bob, message).unwrap();
     }
     assert_eq!(refused(world.mute(bob, id, true)), Error::NotFound(Missing::Conversation));
-    world.reply(ann, first, "a new beginning");
-    assert!(!world.conversation(bob, id).unwrap().muted);
     assert_eq!(world.problems(), []);
+}
+
+/// Makes bob's mailbox hold nothing of a conversation.
+type Empty = fn(&World, [UserId; 2], &[MessageId]);
+
+#[test]
+fn a_mute_lasts_as_long_as_the_mailbox_however_the_last_message_goes() {
+    let ways: [(&str, Empty); 6] = [
+        ("deleted", |world, [_ann, bob], all| {
+            for id in all {
+                world.destroy(bob, *id).unwrap();
+            }
+        }),
+        ("deleted at once", |world, [_ann, bob], all| {
+            world.batch(bob, all, Action::Delete);
+        }),
+        ("the trash was emptied", |world, [_ann, bob], all| {
+            world.sweep_all(bob, all[0].begins(), ConversationAction::Trash).unwrap();
+            world.wait(31 * Time::DAY);
+            world.write(|tx, cx| purge::trash(tx, cx, 100)).unwrap();
+        }),
+        ("withdrawn as the classic API does", |world, [ann, _bob], all| {
+            for id in all {
+                world.delete(ann, *id).unwrap();
+            }
+        }),
+        ("unsent", |world, [ann, _bob], all| {
+            for id in all {
+                world.unsend(ann, *id).unwrap();
+            }
+        }),
+        ("the other side was erased", |world, [ann, bob], all| {
+            world.write(move |tx, cx| users::erase(tx, cx, ann)).unwrap();
+            world.write(|tx, _cx| purge::erased_mailboxes(tx, 100)).unwrap();
+            assert!(world.conversation(bob, all[0].begins()).unwrap().muted);
+            for id in all {
+                world.destroy(bob, *id).unwrap();
+            }
+        }),
+    ];
+    for (way, empty) in ways {
+        let world = World::new();
+        let [ann, bob, cid] = ["ann", "bob", "cid"].map(|name| world.user(name));
+        let first = world.send_to(ann, &[bob, cid], "a secret");
+        let all = [first, world.reply(ann, first, "more")];
+        // Not to bob, so that there is something to go on with.
+        let aside = Draft { to: vec![RecipientRef::Id(ann)], ..answer(first, "aside") };
+        let aside = world.try_send(cid, aside).unwrap();
+        let id = first.begins();
+        world.mute(bob, id, true).unwrap();
+        empty(&world, [ann, bob], &all);
+
+        assert_eq!(world.conversation(bob, id), None, "{way}");
+        assert_eq!((world.conversations(bob), world.unread_counts(bob)), (vec![], (0, 0)), "{way}");
+        let missing = Error::NotFound(Missing::Conversation);
+        assert_eq!(refused(world.mute(bob, id, false)), missing, "{way}");
+        assert_eq!(refused(world.mark_unread(bob, id)), missing, "{way}");
+        for action in [ConversationAction::Read, ConversationAction::Trash] {
+            assert_eq!(refused(world.sweep_all(bob, id, action)), missing, "{way}");
+        }
+        let kept = "SELECT subject, participants FROM conversations WHERE owner_id = 2";
+        let kept = world.rows(kept, |row| Ok([row.text(0)?.to_owned(), row.text(1)?.to_owned()]));
+        assert_eq!(kept, [["", ""]], "{way}: only the mute is kept");
+        assert_eq!(world.problems(), [], "{way}");
+
+        let draft = Draft { to: vec![RecipientRef::Id(bob)], ..answer(aside, "and you?") };
+        let new = world.try_send(cid, draft).unwrap();
+        let again = world.conversation(bob, id).unwrap();
+        assert!(again.muted, "{way}");
+        assert_eq!((again.unread, again.last.unwrap().entry.message), (1, new), "{way}");
+        assert_eq!((again.subject.as_str(), again.participants), ("Re: a subject", vec![bob, cid]));
+        assert_eq!((world.conversations(bob), world.unread_counts(bob)), (vec![(id, 1)], (1, 1)));
+        world.mute(bob, id, false).unwrap();
+        world.destroy(bob, new).unwrap();
+        let rows = "SELECT count(*) FROM conversations WHERE owner_id = 2";
+        assert_eq!(world.number(rows), 0, "{way}: nothing is kept of what is not muted");
+        assert_eq!(world.problems(), [], "{way}");
+    }
+}
+
+#[test]
+fn a_mute_goes_with_the_mailbox() {
+    let world = World::new();
+    let (ann, bob) = (world.user("ann"), world.user("bob"));
+    let id = world.send(ann, bob, "hello");
+    world.mute(bob, id.begins(), true).unwrap();
+    world.destroy(bob, id).unwrap();
+    world.write(move |tx, cx| users::erase(tx, cx, bob)).unwrap();
+    while let Ok(1..) = world.write(|tx, _cx| purge::erased_mailboxes(tx, 100)) {}
+    assert_eq!(world.number("SELECT count(*) FROM conversations"), 0);
 }
 
 #[test]
@@ -314,6 +404,9 @@ fn a_message_is_taken_back_from_those_who_have_not_read_it() {
     let eve = world.user("eve");
     let id = world.send_to(ann, &[dot, cid, bob, ann, eve], "oops");
     world.open(cid, id).unwrap();
+    // Marking it as unread does not undo that it was read, whichever way that is done.
+    world.batch(cid, &[id], Action::Mark(Marks { read: Some(false), ..NO_MARKS }));
+    assert_eq!(world.unread(cid), [id]);
     world.mark(dot, id, ARCHIVED);
     world.destroy(eve, id).unwrap();
     world.disable(bob);

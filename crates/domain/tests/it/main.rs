@@ -6,6 +6,7 @@ mod changes;
 mod check;
 mod conversations;
 mod deploy;
+mod doors;
 mod erase;
 mod idempotency;
 mod lists;

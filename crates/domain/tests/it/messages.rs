@@ -1,10 +1,11 @@
 //! Sending, reading, deleting, withdrawing, and the two lists.
 
 use db::Tx;
+use domain::sending::Refusal;
 use domain::text::{Body, Lengths, Subject};
 use domain::{Error, MessageId, Missing, Result, Time, UserId, modseq, unread};
 
-use crate::support::{LENGTHS, World, draft, nobody, nothing, refused};
+use crate::support::{LENGTHS, World, draft, nobody, nothing, refusal, refused};
 
 /// Short enough to stand on the edge of.
 const SHORT: Lengths = Lengths { subject_chars: 5, body_bytes: 8 };
@@ -275,7 +276,7 @@ fn the_lists_are_in_the_order_of_coming_and_end_at_the_limit() {
 fn a_message_to_nobody_is_refused_and_leaves_nothing() {
     let world = World::new();
     let ann = world.user("ann");
-    assert_eq!(refused(world.try_send(ann, draft(nobody(), "", ""))), Error::UnknownRecipient);
+    assert_eq!(refusal(world.try_send(ann, draft(nobody(), "", ""))), Refusal::Unknown);
     assert_eq!(world.number("SELECT count(*) FROM messages"), 0);
     assert_eq!(world.number("SELECT modseq FROM mailboxes"), 0);
 }
@@ -287,7 +288,7 @@ fn a_disabled_user_gets_no_messages_until_enabled() {
     let before = world.send(ann, bob, "before");
     world.disable(bob);
     let answer = world.try_send(ann, draft(bob, "", "during"));
-    assert_eq!(refused(answer), Error::RecipientUnavailable);
+    assert_eq!(refusal(answer), Refusal::Unavailable);
     assert_eq!(world.received(bob), [before], "what was there stays");
     world.enable(bob);
     let after = world.send(ann, bob, "after");

@@ -3,11 +3,12 @@
 use domain::entries::Folder;
 use domain::lists::{Filter, FolderFilter};
 use domain::messages::Marks;
+use domain::sending::Refusal;
 use domain::unread::UnreadCounts;
 use domain::users::{AcceptFrom, ProfileChange};
-use domain::{Error, MessageId, Time, UserId, conversations, unread, users};
+use domain::{MessageId, Time, UserId, conversations, unread, users};
 
-use crate::support::{World, draft, refused};
+use crate::support::{World, draft, refusal};
 
 const ANN: i64 = 1;
 const BOB: i64 = 2;
@@ -166,7 +167,9 @@ fn who_has_written_to_whom_is_known() {
     world.write(move |tx, cx| users::update(tx, cx, user(BOB), &known)).unwrap();
     world.send(user(ANN), user(BOB), "from somebody who is known");
     let answer = world.try_send(user(DOT), draft(user(BOB), "", ""));
-    assert_eq!(refused(answer), Error::RecipientUnavailable);
+    assert_eq!(refusal(answer), Refusal::Unavailable);
+    world.delete(user(BOB), id(2)).unwrap();
+    world.send(user(ANN), user(BOB), "by which message is not known any more");
 }
 
 #[test]
@@ -175,7 +178,7 @@ fn accounts_stay_as_they_were() {
     assert!(world.credentials("ann").is_some());
     assert!(world.credentials("cid").is_none());
     let answer = world.try_send(user(ANN), draft(user(CID), "", ""));
-    assert_eq!(refused(answer), Error::RecipientUnavailable);
+    assert_eq!(refusal(answer), Refusal::Unavailable);
     world.enable(user(CID));
     world.send(user(ANN), user(CID), "welcome back");
     let profile = world.read(move |tx, _cx| users::profile(tx, user(ANN))).unwrap();

@@ -125,7 +125,10 @@ impl History {
                 let sent = self.model.held(by, id).is_some_and(|held| held.sent);
                 let mailbox_count = if sent { self.model.sent[&id].people() } else { vec![by] };
                 let answer = self.world.delete(by, id);
-                self.removed(by, id, answer, &mailbox_count)
+                let unseen = if sent { self.model.unseen(by, id) } else { Vec::new() };
+                self.removed(by, id, answer, &mailbox_count)?;
+                self.model.forget_contacts(by, id, &unseen);
+                Ok(())
             }
             Step::Unsend { by, message } => self.unsend(by, *message),
             Step::Batch { by, messages, marks } => self.batch(*by, messages, *marks),
@@ -279,19 +282,19 @@ impl History {
             None => Err(Error::NotFound(Missing::Message)),
             Some(held) if !held.sent => Err(Error::NotTheSender),
             Some(_) => {
-                let mailbox_count =
-                    self.model.mailbox_count(id).into_iter().filter(|holder| *holder != by);
-                let unread = |holder: &UserId| self.model.mailboxes[holder].held[&id].is_unread();
-                let (withdrawn_from, read_by) = mailbox_count.partition(unread);
+                let withdrawn_from = self.model.unseen(by, id);
+                let mut read_by = self.model.mailbox_count(id);
+                read_by.retain(|holder| *holder != by && !withdrawn_from.contains(holder));
                 Ok(Unsent { withdrawn_from, read_by })
             }
         };
         prop_assert_eq!(&answer, &expected);
         if let Ok(unsent) = expected {
             self.touched.extend(self.model.sent[&id].people());
-            for recipient in unsent.withdrawn_from {
-                self.model.remove(recipient, id);
+            for recipient in &unsent.withdrawn_from {
+                self.model.remove(*recipient, id);
             }
+            self.model.forget_contacts(by, id, &unsent.withdrawn_from);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use db::{Db, Options, Row, Tx, Url};
 use domain::entries::{self, Entry};
 use domain::lists::{self, Filter, Page};
 use domain::messages::{self, Marks, Message};
-use domain::sending::{self, Draft, RecipientRef, Sent};
+use domain::sending::{self, Draft, RecipientRef, Refusal, Sent};
 use domain::text::{Body, Email, Lengths, Subject, Username};
 use domain::users::{self, StoredPassword};
 use domain::{Cx, Error, MessageId, Result, SCHEMA, Time, UserId, Wanted, unread};
@@ -350,6 +350,15 @@ pub(crate) fn refused<T>(result: Result<T>) -> Error {
     match result {
         Ok(_) => panic!("it was not refused"),
         Err(error) => error,
+    }
+}
+
+/// Asserts that a message reaches nobody, and returns the reason that is reported.
+#[track_caller]
+pub(crate) fn refusal<T>(result: Result<T>) -> Refusal {
+    match refused(result) {
+        Error::ReachesNobody(refused) => Refusal::of_all(&refused),
+        other => panic!("{other}"),
     }
 }
 

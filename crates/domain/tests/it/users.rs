@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use domain::credential::Credential;
 use domain::passwords;
 use domain::passwords::Password;
+use domain::sending::Refusal;
 use domain::sessions::Client;
 use domain::text::{Email, USERNAME_CHARS, Username, fold};
 use domain::users::{self, User};
 use domain::{Error, Invalid, Time, UserId, sessions};
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::support::{World, draft, nobody, refused};
+use crate::support::{World, draft, nobody, refusal, refused};
 
 #[test]
 fn one_name_is_taken_in_all_its_forms() {
@@ -477,7 +478,7 @@ fn a_disabled_user_keeps_what_the_mailbox_holds() {
     assert_eq!(world.received(bob), [to_bob]);
     assert_eq!(world.open(bob, to_bob).unwrap().envelope.from, ann);
     assert_eq!(world.open(bob, to_ann).unwrap().envelope.body, "other");
-    assert_eq!(refused(world.try_send(bob, draft(ann, "", ""))), Error::RecipientUnavailable);
+    assert_eq!(refusal(world.try_send(bob, draft(ann, "", ""))), Refusal::Unavailable);
     world.enable(ann);
     assert_eq!((world.received(ann), world.unread(ann)), (vec![to_ann], vec![to_ann]));
 }

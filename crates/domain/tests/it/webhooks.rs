@@ -2,14 +2,14 @@
 //! operation tells what it changed, and nothing else, the model holds.
 
 use db::Tx;
-use domain::sending::{self, ClientId};
+use domain::sending::{self, ClientId, Refusal};
 use domain::webhooks::{
     self, Delivery, DeliveryAttempt, DeliveryStatus, Due, Endpoint, Event, EventId, EventKind,
     EventKinds, Outcome, RETRIES, Replay,
 };
 use domain::{Cx, Error, Missing, Result, Time, UserId, Wanted, users};
 
-use crate::support::{EVERYTHING, World, draft, nobody, refused};
+use crate::support::{EVERYTHING, World, draft, nobody, refusal, refused};
 
 impl World {
     fn endpoint(&self, kinds: &[EventKind]) -> Endpoint {
@@ -111,7 +111,7 @@ fn an_event_is_there_exactly_if_what_it_tells_of_is() {
         Err::<(), _>(Error::NotFound(Missing::Message))
     });
     assert_eq!(refused(undone), Error::NotFound(Missing::Message));
-    assert_eq!(refused(world.try_send(ann, draft(nobody(), "a", "b"))), Error::UnknownRecipient);
+    assert_eq!(refusal(world.try_send(ann, draft(nobody(), "a", "b"))), Refusal::Unknown);
     assert_eq!(world.number("SELECT count(*) FROM webhook_events"), 0);
 }
 
@@ -167,7 +167,7 @@ fn an_event_says_who_what_and_when() {
 }
 
 #[test]
-fn a_mark_that_is_set_again_or_taken_back_is_not_told() {
+fn a_message_is_read_once_and_not_again_after_it_was_marked_as_unread() {
     let world = World::new();
     let (ann, bob) = (world.user("ann"), world.user("bob"));
     let endpoint = world.endpoint(&[EventKind::MessageRead]);
@@ -180,8 +180,11 @@ fn a_mark_that_is_set_again_or_taken_back_is_not_told() {
     world.distribute();
     assert_eq!(world.due(&endpoint).len(), 1);
     world.mark_read(bob, id);
+    world.mark(bob, id, read(false));
+    let batch = domain::messages::Action::Mark(read(true));
+    world.write(move |tx, cx| domain::messages::batch(tx, cx, bob, &[id], batch)).unwrap();
     world.distribute();
-    assert_eq!(world.due(&endpoint).len(), 2);
+    assert_eq!(world.due(&endpoint).len(), 1);
 }
 
 #[test]

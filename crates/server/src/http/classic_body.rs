@@ -2,6 +2,7 @@
 
 use axum::extract::{FromRequest, Query, Request};
 use bytes::Bytes;
+use domain::sending::{Refusal, RefusedRecipient};
 use domain::{Invalid, MessageId, Missing, UserId};
 use serde::Deserialize;
 use serde_json::Number;
@@ -78,7 +79,10 @@ impl Fields<'_> {
     /// [`Invalid`] if it is not a whole number; a number out of range is an unknown user.
     pub(super) fn receiver(&self) -> domain::Result<UserId> {
         let number = self.receiver_id.number("receiver_id")?;
-        UserId::new(number).ok_or(domain::Error::UnknownRecipient)
+        UserId::new(number).ok_or_else(|| {
+            let unknown = (RefusedRecipient::Named(0), Refusal::Unknown);
+            domain::Error::ReachesNobody(vec![unknown])
+        })
     }
 
     /// # Errors

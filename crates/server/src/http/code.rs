@@ -1,6 +1,7 @@
 //! Error codes. `docs/errors.md` explains them; a test compares it with this table.
 
 use axum::http::StatusCode;
+use domain::sending::Refusal;
 
 /// The texts and statuses of a code.
 pub(super) struct Facts {
@@ -61,6 +62,8 @@ codes! {
         "On this server, only the operator creates accounts.";
     RecipientUnavailable, "recipient_unavailable", FORBIDDEN / FORBIDDEN, "Recipient unavailable",
         "No recipient accepts messages from the caller.";
+    BlockedByYou, "blocked_by_you", FORBIDDEN / FORBIDDEN, "Blocked by you",
+        "The caller blocks the recipient.";
     NotTheSender, "not_the_sender", FORBIDDEN / FORBIDDEN, "Not the sender",
         "Only the sender of a message can do this.";
     NotFound, "not_found", NOT_FOUND / NOT_FOUND, "Not found",
@@ -106,6 +109,16 @@ codes! {
         "The server is busy or stopping, or its database cannot be reached.";
     StorageFull, "storage_full", INSUFFICIENT_STORAGE / INSUFFICIENT_STORAGE, "Storage full",
         "The server has no space left; reading still works.";
+}
+
+impl From<Refusal> for Code {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unknown => Self::UnknownRecipient,
+            Refusal::Unavailable => Self::RecipientUnavailable,
+            Refusal::BlockedByYou => Self::BlockedByYou,
+        }
+    }
 }
 
 impl Code {

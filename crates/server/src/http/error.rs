@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use axum::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use domain::sending::{Refusal, RefusedRecipient};
 use domain::{Exceeded, Missing};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -45,6 +46,10 @@ pub(super) struct FieldError {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) parameter: Option<String>,
+    /// The id of a recipient whom the body does not name: of a reply without `to`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1, example = 7)]
+    pub(super) to: Option<i64>,
     /// A sentence for the author of the request.
     #[schema(example = "it is missing")]
     pub(super) detail: Cow<'static, str>,
@@ -56,7 +61,16 @@ pub(super) struct FieldError {
 impl FieldError {
     fn field(name: &str, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         let pointer = Some(format!("#/{name}"));
-        Self { pointer, parameter: None, detail: detail.into(), code }
+        Self { pointer, parameter: None, to: None, detail: detail.into(), code }
+    }
+
+    fn of_recipient((whom, refusal): &(RefusedRecipient, Refusal)) -> Self {
+        let (field, to) = match whom {
+            RefusedRecipient::Named(at) => (format!("to/{at}"), None),
+            RefusedRecipient::FromParent(user) => ("in_reply_to".to_owned(), Some(user.get())),
+        };
+        let code = Code::from(*refusal).facts().slug;
+        Self { to, ..Self::field(&field, code, refusal.to_string()) }
     }
 
     fn place(&self) -> &str {
@@ -199,13 +213,10 @@ impl From<domain::Error> for Error {
             }
             domain::Error::NotLoggedIn => Self::not_logged_in(),
             domain::Error::AuthenticationFailed => Self::new(Code::AuthenticationFailed, detail),
-            // These two name the field of the classic API; /v1 sends the meaning of the code.
-            domain::Error::RecipientUnavailable => {
-                let detail = "receiver_id: this user does not accept messages from you";
-                Self::new(Code::RecipientUnavailable, detail)
-            }
-            domain::Error::UnknownRecipient => {
-                Self::new(Code::UnknownRecipient, "receiver_id: there is no such user")
+            // The text names the field of the classic API; /v1 sends the meaning of the code.
+            domain::Error::ReachesNobody(refused) => {
+                Self::new(Refusal::of_all(&refused).into(), format!("receiver_id: {detail}"))
+                    .with_fields(refused.iter().map(FieldError::of_recipient).collect())
             }
             domain::Error::NotTheSender => Self::new(Code::NotTheSender, detail),
             domain::Error::ChangesForgotten => Self::new(Code::CannotCalculateChanges, detail),

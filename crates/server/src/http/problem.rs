@@ -97,7 +97,9 @@ impl Fault {
         let facts = self.code.facts();
         // Their detail names a field of the classic API.
         let detail = match self.code {
-            Code::RecipientUnavailable | Code::UnknownRecipient => facts.meaning,
+            Code::RecipientUnavailable | Code::UnknownRecipient | Code::BlockedByYou => {
+                facts.meaning
+            }
             _ => &self.detail,
         };
         serde_json::to_vec(&Problem {

@@ -4,7 +4,6 @@ use domain::webhooks::EventKind;
 use domain::{ConversationId, MessageId, UserId};
 use proptest::prop_assert_eq;
 
-use super::state::Held;
 use super::{History, Holds};
 
 /// What an event says, but for its number and its time.
@@ -85,9 +84,7 @@ impl History {
             for (id, held) in &then.held {
                 let kind = match now.held.get(id) {
                     None => EventKind::MessageDestroyed,
-                    Some(now) if held.is_unread() && !Held::is_unread(now) => {
-                        EventKind::MessageRead
-                    }
+                    Some(now) if now.was_read && !held.was_read => EventKind::MessageRead,
                     Some(_) => continue,
                 };
                 let sent = &self.before.sent[id];

@@ -26,6 +26,8 @@ pub(super) struct Held {
     pub received: bool,
     pub sent: bool,
     pub marked: Marked,
+    /// Ever, though it may be unread again.
+    pub was_read: bool,
 }
 
 impl Held {
@@ -36,7 +38,8 @@ impl Held {
             archived: entry.archived_at,
             trashed: entry.trashed_at,
         };
-        Self { received: entry.received, sent: entry.sent, marked }
+        let was_read = entry.was_read();
+        Self { received: entry.received, sent: entry.sent, marked, was_read }
     }
 
     pub(super) fn folder(&self) -> Folder {
@@ -71,15 +74,19 @@ impl Held {
                 _ => {}
             }
         }
+        self.was_read |= self.marked.read.is_some();
     }
 }
 
-/// What a mailbox knows of a conversation that is more than its first message alone.
+/// What a mailbox knows of a conversation that is more than its first message alone. Without
+/// participants, only that it is muted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Thread {
     pub subject: String,
     pub participants: BTreeSet<UserId>,
     pub muted: bool,
+    /// The owner has deleted something that they wrote in it.
+    pub wrote: bool,
 }
 
 /// Each message that a client sees, and how often it has changed by then.
@@ -92,7 +99,8 @@ pub(super) struct Mailbox {
     pub erased: bool,
     pub accept_from: AcceptFrom,
     pub blocks: BTreeSet<UserId>,
-    pub contacts: BTreeSet<UserId>,
+    /// Whom the owner has written to, and by which message.
+    pub contacts: BTreeMap<UserId, MessageId>,
     pub held: BTreeMap<MessageId, Held>,
     pub changes: Vec<MessageId>,
     pub threads: BTreeMap<ConversationId, Thread>,
@@ -110,7 +118,7 @@ impl Mailbox {
             erased: false,
             accept_from: AcceptFrom::Everyone,
             blocks: BTreeSet::new(),
-            contacts: BTreeSet::new(),
+            contacts: BTreeMap::new(),
             held: BTreeMap::new(),
             changes: Vec::new(),
             threads: BTreeMap::new(),
@@ -172,7 +180,6 @@ impl Model {
             return Err(Error::NotLoggedIn);
         }
         let parent = parent.map(|id| &self.sent[&id]);
-        let conversation = parent.map(|parent| parent.conversation);
         let (mut accepted, mut refused, mut named) = (Vec::new(), Vec::new(), BTreeSet::new());
         let mut everybody = to.to_vec();
         if let (true, Some(parent)) = (to.is_empty(), parent) {
@@ -196,18 +203,20 @@ impl Model {
             }
             match self.mailboxes.get(&user) {
                 None => refused.push((whom, Refusal::Unknown)),
-                Some(_) if self.admits(user, sender, conversation) => accepted.push(user),
+                Some(_) if self.mailboxes[&sender].blocks.contains(&user) => {
+                    refused.push((whom, Refusal::BlockedByYou));
+                }
+                Some(_) if self.admits(user, sender, parent) => accepted.push(user),
                 Some(_) => refused.push((whom, Refusal::Unavailable)),
             }
         }
-        if !accepted.is_empty() {
-            return Ok((accepted, refused));
+        if accepted.is_empty() {
+            return Err(Error::ReachesNobody(refused));
         }
-        let unknown = refused.iter().all(|(_, why)| *why == Refusal::Unknown);
-        Err(if unknown { Error::UnknownRecipient } else { Error::RecipientUnavailable })
+        Ok((accepted, refused))
     }
 
-    fn admits(&self, owner: UserId, sender: UserId, goes_on: Option<ConversationId>) -> bool {
+    fn admits(&self, owner: UserId, sender: UserId, parent: Option<&Envelope>) -> bool {
         let mailbox = &self.mailboxes[&owner];
         if owner == sender {
             return true;
@@ -215,30 +224,55 @@ impl Model {
         if mailbox.closed || mailbox.blocks.contains(&sender) {
             return false;
         }
-        if goes_on.is_some_and(|id| self.holds_conversation(owner, id)) {
-            return true;
-        }
+        let known = mailbox.contacts.contains_key(&sender)
+            || parent.is_some_and(|parent| parent.from == owner && parent.to.contains(&sender));
         match mailbox.accept_from {
             AcceptFrom::Everyone => true,
-            AcceptFrom::Known => self.knows(owner, sender),
-            AcceptFrom::Nobody => false,
+            AcceptFrom::Known => known,
+            AcceptFrom::Nobody => {
+                known && parent.is_some_and(|parent| self.has_written_in(owner, parent))
+            }
         }
     }
 
-    fn knows(&self, owner: UserId, other: UserId) -> bool {
-        let mailbox = &self.mailboxes[&owner];
-        // In a conversation that is listed, which goes on to name whom it has named.
-        let together = |(id, held): (&MessageId, &Held)| {
-            let sent = &self.sent[id];
-            let named = match mailbox.threads.get(&sent.conversation) {
-                Some(thread) => thread.participants.contains(&other),
-                None => sent.to.len() > 1 && sent.to.contains(&other),
-            };
-            named && held.marked.trashed.is_none()
-        };
-        mailbox.contacts.contains(&other)
-            || self.mailboxes[&other].contacts.contains(&owner)
-            || mailbox.held.iter().any(together)
+    /// As far as it is still to be seen: by the message that is answered, by the first one where
+    /// anybody has it, or by one that the mailbox holds, or held while it held others.
+    fn has_written_in(&self, owner: UserId, parent: &Envelope) -> bool {
+        let first = parent.conversation.first();
+        let thread = self.mailboxes[&owner].threads.get(&parent.conversation);
+        parent.from == owner
+            || thread.is_some_and(|thread| thread.wrote)
+            || (self.sent[&first].from == owner && !self.mailbox_count(first).is_empty())
+            || self
+                .conversation(owner, parent.conversation)
+                .iter()
+                .any(|id| self.sent[id].from == owner)
+    }
+
+    /// The recipients who hold a message and have never read it.
+    pub(super) fn unseen(&self, sender: UserId, id: MessageId) -> Vec<UserId> {
+        let mut unseen = self.mailbox_count(id);
+        unseen.retain(|holder| *holder != sender && !self.mailboxes[holder].held[&id].was_read);
+        unseen
+    }
+
+    /// A message that was withdrawn before somebody read it was not written to them.
+    pub(super) fn forget_contacts(&mut self, owner: UserId, withdrawn: MessageId, to: &[UserId]) {
+        for other in to {
+            if self.mailboxes[&owner].contacts.get(other) != Some(&withdrawn) {
+                continue;
+            }
+            let mut later = self.mailboxes[&owner].held.range(withdrawn..);
+            let later = later.find(|(id, held)| {
+                **id > withdrawn
+                    && held.folder() == Folder::Sent
+                    && self.sent[id].to.contains(other)
+            });
+            let later = later.map(|(id, _)| *id);
+            let contacts = &mut self.of(owner).contacts;
+            contacts.remove(other);
+            contacts.extend(later.map(|later| (*other, later)));
+        }
     }
 
     /// Puts what was sent into everybody's mailbox.
@@ -251,11 +285,13 @@ impl Model {
                 received: sent.to.contains(&owner),
                 sent: sent.from == owner,
                 marked: Marked::default(),
+                was_read: false,
             };
             self.of(owner).held.insert(sent.id, held);
         }
-        let others = sent.to.iter().filter(|to| **to != sent.from);
-        self.of(sent.from).contacts.extend(others);
+        for other in sent.to.iter().filter(|to| **to != sent.from) {
+            self.of(sent.from).contacts.entry(*other).or_insert(sent.id);
+        }
         self.sent.insert(sent.id, sent);
     }
 
@@ -263,13 +299,17 @@ impl Model {
     pub(super) fn thread(&mut self, owner: UserId, id: ConversationId, reply: Option<&Envelope>) {
         let people = reply.map(Envelope::people).unwrap_or_default();
         if let Some(thread) = self.of(owner).threads.get_mut(&id) {
+            if let (true, Some(reply)) = (thread.participants.is_empty(), reply) {
+                thread.subject.clone_from(&reply.subject);
+            }
             thread.participants.extend(people);
             return;
         }
         let first = self.held(owner, id.first()).map(|_| &self.sent[&id.first()]);
         let begins = first.or(reply).expect("the mailbox holds something of it");
         let participants = begins.people().into_iter().chain(people).collect();
-        let thread = Thread { subject: begins.subject.clone(), participants, muted: false };
+        let thread =
+            Thread { subject: begins.subject.clone(), participants, muted: false, wrote: false };
         self.of(owner).threads.insert(id, thread);
     }
 
@@ -283,12 +323,16 @@ impl Model {
         }
     }
 
-    /// Takes a message out of a mailbox; a conversation goes with its last one.
+    /// Takes a message out of a mailbox; a conversation goes with its last one, but for its mute.
     pub(super) fn remove(&mut self, owner: UserId, id: MessageId) {
-        if self.of(owner).held.remove(&id).is_some() {
+        if let Some(gone) = self.of(owner).held.remove(&id) {
             let conversation = self.sent[&id].conversation;
+            let threads = &mut self.of(owner).threads;
+            threads.entry(conversation).and_modify(|thread| thread.wrote |= gone.sent);
             if !self.holds_conversation(owner, conversation) {
-                self.of(owner).threads.remove(&conversation);
+                let threads = &mut self.of(owner).threads;
+                threads.retain(|id, thread| *id != conversation || thread.muted);
+                threads.entry(conversation).and_modify(|thread| thread.participants.clear());
             }
         }
     }

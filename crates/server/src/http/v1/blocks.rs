@@ -9,7 +9,7 @@ pub(super) fn api(api: Api) -> Api {
         .on("GET /v1/blocks", "listBlocks", "Lists the blocked users", list)
         .answers_page::<BlockView>("A page, the newest account first.")
         .on("PUT /v1/blocks/{user}", "block", "Blocks a user", put)
-        .done("The user can no longer send messages to the caller; earlier messages stay.")
+        .done("Neither can write to the other any more; earlier messages stay.")
         .errors(&[Code::Invalid])
         .on("DELETE /v1/blocks/{user}", "unblock", "Unblocks a user", remove)
         .done("The user is no longer blocked.")

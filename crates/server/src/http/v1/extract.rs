@@ -62,6 +62,7 @@ fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Map<String, Value>, Error
         Ok(_other) => Err(Error::invalid(vec![FieldError {
             pointer: Some("#".to_owned()),
             parameter: None,
+            to: None,
             detail: "the body must be a JSON object".into(),
             code: "wrong_type",
         }])),

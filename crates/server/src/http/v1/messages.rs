@@ -6,7 +6,7 @@ use axum::http::header::{ETAG, LOCATION};
 use domain::lists::{self, Filter, FolderFilter};
 use domain::messages::{self, Marks};
 use domain::search::Query;
-use domain::sending::{self, ClientId, Draft, MAX_RECIPIENTS, Metadata, Refusal, RefusedRecipient};
+use domain::sending::{self, ClientId, Draft, MAX_RECIPIENTS, Metadata, RefusedRecipient};
 use domain::text::{Body, Subject};
 use domain::{ConversationId, MessageId, Time, quotas};
 
@@ -18,7 +18,7 @@ use crate::http::error::{RATE_LIMIT, RATE_LIMIT_POLICY};
 
 pub(super) fn api(api: Api) -> Api {
     let on_conversation = ["getConversation", "changeConversation", "trashConversation"];
-    let unsend_summary = "Withdraws a message from recipients who have not read it";
+    let unsend_summary = "Withdraws a message from recipients who have never read it";
     api.tag("Messages", "Sending, listing, reading, marking and deleting messages.")
         .on("POST /v1/messages", "sendMessage", "Sends a message", send)
         .answers::<SentMessage<'_>>(201, "The message, which is stored durably.")
@@ -28,7 +28,8 @@ pub(super) fn api(api: Api) -> Api {
         .may_have("RateLimit", "What is left of them.")
         .leads_to(&["getMessage", "markMessage", "unsendMessage", "deleteMessage"], "id", "/id")
         .leads_to(&on_conversation, "id", "/conversation_id")
-        .errors(&[Code::RecipientUnavailable, Code::UnknownRecipient, Code::QuotaExceeded])
+        .errors(&[Code::RecipientUnavailable, Code::BlockedByYou])
+        .errors(&[Code::UnknownRecipient, Code::QuotaExceeded])
         .on("GET /v1/messages", "listMessages", "Lists messages", list)
         .answers_mailbox_page::<MessageItem<'_>>(
             "A page. It may have fewer items than the limit even if there are more.",
@@ -42,7 +43,7 @@ pub(super) fn api(api: Api) -> Api {
         .on("DELETE /v1/messages/{id}", "deleteMessage", "Deletes a message", delete)
         .done("The message is gone from the caller's mailbox for good; others keep theirs.")
         .on("POST /v1/messages/{id}/unsend", "unsendMessage", unsend_summary, unsend)
-        .answers::<Unsent>(200, "From whom it was withdrawn, and who had read it.")
+        .answers::<Unsent>(200, "From whom it was withdrawn, and who has read it.")
         .errors(&[Code::NotTheSender])
 }
 
@@ -88,10 +89,7 @@ async fn send(
                 RefusedRecipient::Named(at) => Cow::Borrowed(&written[*at]),
                 RefusedRecipient::FromParent(user) => Cow::Owned(user.get().into()),
             },
-            code: match refusal {
-                Refusal::Unknown => "unknown_recipient",
-                Refusal::Unavailable => "recipient_unavailable",
-            },
+            code: Code::from(*refusal).facts().slug,
         });
         let mut shown = SentMessage::of(&message, &people);
         shown.refused = refused.collect();
@@ -216,7 +214,7 @@ struct Unsent {
     /// The ids of the users from whose mailboxes it was withdrawn.
     #[schema(example = json!([7]))]
     withdrawn_from: Vec<i64>,
-    /// The ids of the users who had read it and keep it.
+    /// The ids of the users who have ever read it and keep it, even if they marked it as unread.
     #[schema(example = json!([9]))]
     read_by: Vec<i64>,
 }

@@ -254,7 +254,13 @@ impl FieldContext<'_> {
             Source::Body => (path, None),
             Source::Query => (None, path),
         };
-        self.shared.errors.push(FieldError { pointer, parameter, detail: detail.into(), code });
+        self.shared.errors.push(FieldError {
+            pointer,
+            parameter,
+            to: None,
+            detail: detail.into(),
+            code,
+        });
     }
 
     fn missing(&mut self) {

@@ -135,7 +135,7 @@ pub(super) struct Refused<'a> {
     /// As the sender wrote it.
     #[schema(schema_with = recipient)]
     pub(super) to: Cow<'a, serde_json::Value>,
-    /// `recipient_unavailable` or `unknown_recipient`.
+    /// `recipient_unavailable`, `blocked_by_you` or `unknown_recipient`.
     #[schema(example = "unknown_recipient")]
     pub(super) code: &'static str,
 }

@@ -8,7 +8,7 @@ use testing::Response;
 
 use super::verbs::{comparable, ids, person};
 use crate::harness::TestApp;
-use crate::user::User;
+use crate::user::{User, number};
 
 /// A number that no conversation has.
 const NEVER: i64 = 4_000_000;
@@ -118,6 +118,46 @@ async fn a_muted_conversation_is_counted_all_the_same() {
     assert_eq!(bob.counts().await, (0, 0));
     let nothing = change(&bob, id, &json!({})).await.ok();
     assert_eq!(nothing, spoken);
+}
+
+#[tokio::test]
+async fn a_mute_outlasts_the_messages_whichever_way_they_go() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let cat = app.user("cat").await;
+    for way in ["deleted", "batch", "withdrawn", "unsent", "trash"] {
+        let first = ann.write_to(&[&bob, &cat], way).await;
+        let aside = json!({ "in_reply_to": first, "to": ["ann"], "body": "aside" });
+        let aside = cat.write(&aside).await["id"].clone();
+        change(&bob, first, &json!({ "muted": true })).await.ok();
+        let path = format!("/v1/conversations/{first}");
+        match way {
+            "deleted" => bob.destroy(first).await,
+            "batch" => {
+                let batch = json!({ "ids": [first], "delete": true });
+                bob.post("/v1/messages/batch", &batch).await.ok();
+            }
+            "withdrawn" => ann.delete(first).await,
+            "unsent" => drop(ann.unsend(first).await.ok()),
+            _ => {
+                bob.call("DELETE", &path).await.expect(204);
+                assert_eq!(show(&bob, first).await["muted"], true);
+                bob.destroy(first).await;
+            }
+        }
+        bob.call("GET", &path).await.problem(404, "not_found");
+        change(&bob, first, &json!({ "muted": false })).await.problem(404, "not_found");
+        let listed = bob.call("GET", "/v1/conversations").await.ok();
+        assert_eq!(listed["data"], json!([]), "{way}");
+
+        let reply = json!({ "in_reply_to": aside, "to": ["bob"], "body": "and you?" });
+        let reply = cat.write(&reply).await;
+
+        let again = show(&bob, first).await;
+        assert_eq!((&again["muted"], &again["unread"]), (&json!(true), &json!(1)), "{way}");
+        assert_eq!(again["last_message"]["id"], reply["id"], "{way}");
+        bob.destroy(number(&reply["id"])).await;
+    }
 }
 
 #[tokio::test]

@@ -169,6 +169,29 @@ async fn what_is_missing_is_named_by_its_noun_whether_its_id_could_be_one() {
             );
         }
     }
+    for (method, path, noun) in [
+        ("DELETE", "/v1/blocks/abc", "user"),
+        ("DELETE", "/v1/blocks/0", "user"),
+        ("POST", "/v1/messages/4000000/unsend", "message"),
+        ("POST", "/v1/messages/abc/unsend", "message"),
+    ] {
+        let answer = ann.call(method, path).await;
+        let problem = answer.problem(404, "not_found");
+        assert_eq!(problem["detail"], format!("there is no such {noun}"), "{method} {path}");
+    }
+    for to in [json!(["abc"]), json!([4_000_000])] {
+        let answer = ann.try_write(&json!({ "to": to, "body": "" })).await;
+        let problem = answer.problem(422, "unknown_recipient");
+        assert_eq!(problem["errors"][0]["detail"], "there is no such user");
+    }
+    for id in [0, 4_000_000] {
+        let answer = ann.try_write(&json!({ "to": ["ann"], "in_reply_to": id, "body": "" })).await;
+        let told = answer.problem(422, "invalid")["detail"].to_string();
+        assert!(told.contains("in_reply_to: "), "{told}");
+        let unknown = json!({ "receiver_id": id, "subject": "", "body": "" });
+        let answer = ann.request("POST", "/messages/write_message").json(&unknown).send().await;
+        assert_eq!(answer.error(404), "receiver_id: there is no such user");
+    }
     for id in [0, 4_000_000] {
         for answer in [ann.try_read(id).await, ann.try_delete(id).await] {
             assert_eq!(answer.error(404), "there is no such message");

@@ -230,9 +230,47 @@ async fn a_message_is_taken_back_from_everybody_who_has_not_read_it() {
     assert_eq!(ann.list("folder=sent").await, [id], "the sender keeps a copy");
     let again = ann.unsend(id).await.ok();
     assert_eq!(again, json!({ "withdrawn_from": [], "read_by": [cat_id] }));
-    cat.mark(id, json!({ "read": false })).await;
-    let later = ann.unsend(id).await.ok();
-    assert_eq!(later, json!({ "withdrawn_from": [cat_id], "read_by": [] }));
+}
+
+#[tokio::test]
+async fn what_was_read_stays_though_it_is_marked_as_unread() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let unread = json!({ "read": false });
+    for way in ["message", "conversation", "batch of ids", "batch of a filter", "twice"] {
+        let id = ann.write_to(&[&bob], way).await;
+        bob.read(id).await;
+        match way {
+            "conversation" => {
+                let path = format!("/v1/conversations/{id}");
+                bob.request("PATCH", &path).json(&unread).send().await.ok();
+            }
+            "batch of ids" => {
+                let batch = json!({ "ids": [id], "set": unread });
+                bob.post("/v1/messages/batch", &batch).await.ok();
+            }
+            "batch of a filter" => {
+                let batch = json!({ "filter": { "conversation": id }, "set": unread });
+                bob.post("/v1/messages/batch", &batch).await.ok();
+            }
+            "twice" => {
+                for read in [false, true, false] {
+                    bob.mark(id, json!({ "read": read })).await;
+                }
+            }
+            _ => drop(bob.mark(id, unread.clone()).await),
+        }
+        assert_eq!(bob.show(id).await["read_at"], Value::Null, "{way}");
+
+        let unsent = ann.unsend(id).await.ok();
+
+        let expected = json!({ "withdrawn_from": [], "read_by": [bob.id.get()] });
+        assert_eq!(unsent, expected, "{way}");
+        assert_eq!(bob.list("unread=true").await, [id], "{way}");
+        // The classic API withdraws it from both mailboxes, read or not.
+        ann.delete(id).await;
+        bob.try_show(id).await.problem(404, "not_found");
+    }
 }
 
 #[tokio::test]

@@ -148,10 +148,9 @@ async fn a_batch_and_a_taking_back_are_done_once() {
     let mut app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let id = ann.write_to(&[&bob], "1").await;
-    let read = json!({ "filter": { "unread": true }, "set": { "read": true } });
-    let batch = keyed(&bob, "/v1/messages/batch", "k", &read).await;
+    let star = json!({ "filter": { "unread": true }, "set": { "starred": true } });
+    let batch = keyed(&bob, "/v1/messages/batch", "k", &star).await;
     assert_eq!(batch.ok()["updated"], json!([id]));
-    bob.mark(id, json!({ "read": false })).await;
     let path = format!("/v1/messages/{id}/unsend");
 
     let unsent = keyed(&ann, &path, "k", &json!({})).await;
@@ -160,8 +159,8 @@ async fn a_batch_and_a_taking_back_are_done_once() {
     let later = ann.write_to(&[&bob], "2").await;
     app.restart();
     again(&keyed(&ann, &path, "k", &json!({})).await, &unsent);
-    again(&keyed(&bob, "/v1/messages/batch", "k", &read).await, &batch);
-    assert_eq!(bob.list("unread=true").await, [later], "nothing was done again");
+    again(&keyed(&bob, "/v1/messages/batch", "k", &star).await, &batch);
+    assert_eq!(bob.list("starred=true").await, [0; 0], "nothing was done again");
     let other = json!({ "filter": {}, "delete": true });
     let reused = keyed(&bob, "/v1/messages/batch", "k", &other).await;
     reused.problem(422, "idempotency_key_reused");
