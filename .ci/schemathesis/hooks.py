@@ -19,7 +19,7 @@ cursors = places.map(lambda place: base64.urlsafe_b64encode(place).decode().rstr
 schemathesis.openapi.format("cursor", cursors)
 schemathesis.openapi.format("username", strategies.sampled_from(["ann", "bea"]) | words)
 schemathesis.openapi.format("label", words)
-schemathesis.openapi.format("password", words.map(lambda word: f"{word} in no list"))
+schemathesis.openapi.format("new-password", words.map(lambda word: f"{word} in no list"))
 
 
 @schemathesis.hook

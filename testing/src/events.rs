@@ -10,14 +10,12 @@ use tokio::time::timeout;
 use crate::client::{Connection, runtime};
 use crate::response::{Failure, Response};
 
-/// An event, or a block that only says after what time to reconnect.
+/// An event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Event {
     pub name: String,
     pub id: Option<String>,
     pub data: String,
-    /// In milliseconds.
-    pub retry: Option<u64>,
 }
 
 impl Event {
@@ -33,7 +31,6 @@ impl Event {
                     assert!(event.data.is_empty(), "data is one line: {block}");
                     event.data = value;
                 }
-                "retry" => event.retry = Some(value.parse().expect("it is a number")),
                 _ => panic!("unknown field: {line}"),
             }
         }
@@ -59,6 +56,9 @@ pub struct EventStream {
     pub response: Response,
     /// What a browser would send as `Last-Event-ID`.
     pub last_id: Option<String>,
+    /// How long a browser would wait before it reconnects, in milliseconds; it is said once, before
+    /// the first event.
+    pub retry: Option<u64>,
     body: Incoming,
     /// Without it the connection would be closed.
     _connection: Connection,
@@ -72,6 +72,7 @@ impl EventStream {
         Self {
             response,
             last_id: None,
+            retry: None,
             body,
             _connection: connection,
             text: String::new(),
@@ -89,8 +90,14 @@ impl EventStream {
     pub async fn try_next(&mut self) -> Result<Option<Event>, Failure> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let (event, rest) = (Event::parse(block), rest.to_owned());
+                let (block, rest) = (block.to_owned(), rest.to_owned());
                 self.text = rest;
+                if self.retry.is_none() {
+                    let retry = block.strip_prefix("retry: ").expect("it comes first");
+                    self.retry = Some(retry.parse().expect("it is a number"));
+                    continue;
+                }
+                let event = Event::parse(&block);
                 self.last_id = event.id.clone().or(self.last_id.take());
                 return Ok(Some(event));
             }

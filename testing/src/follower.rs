@@ -158,8 +158,7 @@ impl Follower {
                 self.unread = event.json()["messages"].as_i64().expect("a number");
                 self.counts_due = false;
             }
-            // Without a name: when to reconnect.
-            "ping" | "reset" | "" => {}
+            "ping" | "reset" => {}
             _ => panic!("unknown event: {event:?}"),
         }
         self.last = id.or(self.last);

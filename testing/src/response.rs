@@ -7,7 +7,7 @@ use hyper::header::HeaderMap;
 use serde_json::Value;
 
 /// The Content-Type of a stream of events.
-pub const EVENT_STREAM: &str = "text/event-stream";
+pub const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
 /// Why there is no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

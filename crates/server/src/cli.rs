@@ -21,6 +21,7 @@ use domain::{Cx, Time, webhooks};
 use jiff::Timestamp;
 
 use crate::config::{self, Config, DEFAULTS, Settings, Sources};
+use crate::http::v1;
 use crate::runtime::clock::Clock;
 use crate::serve::make_data_dir;
 
@@ -135,8 +136,13 @@ enum Command {
         defaults: bool,
     },
     /// Print the OpenAPI document of /v1, as served at /openapi.json
-    #[command(after_help = "Example:\n  postroom openapi > openapi.json")]
-    Openapi,
+    #[command(after_help = "Examples:\n  postroom openapi > openapi.json\n  \
+        postroom openapi --version 3.0 > openapi-3.0.json")]
+    Openapi {
+        /// 3.0 for tools that do not take 3.1; served at /openapi-3.0.json
+        #[arg(long, value_parser = ["3.0", "3.1"], default_value = "3.1")]
+        version: String,
+    },
 }
 
 /// The command line is wrong.
@@ -180,7 +186,8 @@ fn dispatch(cli: Cli) -> Result<()> {
                 println!("{line:<44} # {layer}");
             }
         }
-        Command::Openapi => print!("{}", crate::http::v1::document()),
+        Command::Openapi { version } if version == "3.0" => print!("{}", *v1::DOCUMENT_30),
+        Command::Openapi { .. } => print!("{}", v1::document()),
     }
     Ok(())
 }

@@ -51,6 +51,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/readyz", get(health::ready)),
         ("/metrics", get(health::metrics)),
         ("/openapi.json", get(health::openapi)),
+        ("/openapi-3.0.json", get(health::openapi_30)),
         ("/unsubscribe", get(unsubscribe::form).post(unsubscribe::submit)),
     ];
     classic_and_operator.into_iter().chain(docs::routes()).collect()

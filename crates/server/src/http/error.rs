@@ -8,7 +8,6 @@ use axum::response::{IntoResponse, Response};
 use domain::sending::{Refusal, RefusedRecipient};
 use domain::{Exceeded, Missing};
 use serde::Serialize;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::code::Code;
@@ -28,8 +27,10 @@ pub(super) struct Fault {
     /// The text for the author of the request.
     pub(super) detail: Cow<'static, str>,
     pub(super) fields: Vec<FieldError>,
-    /// Further members of the problem; the classic API has none.
-    pub(super) members: Map<String, Value>,
+    /// After how many seconds trying again makes sense.
+    pub(super) retry_after: Option<i64>,
+    /// The names of the limits that are exhausted.
+    pub(super) violated_policies: Vec<&'static str>,
     headers: HeaderMap,
     /// For the log alone.
     pub(super) cause: Option<db::Error>,
@@ -86,7 +87,8 @@ impl Error {
             code,
             detail: detail.into(),
             fields: vec![],
-            members: Map::new(),
+            retry_after: None,
+            violated_policies: vec![],
             headers: HeaderMap::new(),
             cause: None,
         }))
@@ -117,27 +119,23 @@ impl Error {
     }
 
     /// Adds the number of seconds after which trying again makes sense.
-    pub(super) fn retry_after(self, seconds: i64) -> Self {
-        self.header(RETRY_AFTER, HeaderValue::from(seconds)).member("retry_after", seconds)
+    pub(super) fn retry_after(mut self, seconds: i64) -> Self {
+        self.0.retry_after = Some(seconds);
+        self.header(RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    fn exceeded(self, limit: &Exceeded) -> Self {
+    fn exceeded(mut self, limit: &Exceeded) -> Self {
         let policy = format!("\"{}\";q={};w={}", limit.name, limit.limit, limit.window_seconds);
         let left = format!("\"{}\";r=0;t={}", limit.name, limit.retry_after);
         let value = |text| HeaderValue::try_from(text).expect("names of limits are letters");
+        self.0.violated_policies.push(limit.name);
         self.retry_after(limit.retry_after)
             .header(RATE_LIMIT_POLICY, value(policy))
             .header(RATE_LIMIT, value(left))
-            .member("violated-policies", [limit.name].as_slice())
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.insert(name, value);
-        self
-    }
-
-    pub(super) fn member(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.0.members.insert(name.to_owned(), value.into());
         self
     }
 

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`, for the operator's machines, and `/openapi.json`.
+//! `/healthz`, `/readyz` and `/metrics`, for the operator's machines, and the OpenAPI documents.
 
 use axum::Json;
 use axum::extract::State;
@@ -55,4 +55,9 @@ fn quality(headers: &HeaderMap, media_type: &str) -> f32 {
 /// `GET /openapi.json`
 pub(super) async fn openapi() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], v1::DOCUMENT)
+}
+
+/// `GET /openapi-3.0.json`
+pub(super) async fn openapi_30() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], v1::DOCUMENT_30.as_str())
 }

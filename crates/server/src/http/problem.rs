@@ -5,7 +5,6 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, WWW_AUTHENTI
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::code::Code;
@@ -32,10 +31,14 @@ pub(super) struct Problem<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(required = false)]
     errors: &'a [FieldError],
-    /// Members that only some codes have, such as `retry_after`.
-    #[serde(flatten)]
-    #[schema(ignore)]
-    members: &'a Map<String, Value>,
+    /// The seconds of the header Retry-After, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1, example = 30)]
+    retry_after: Option<i64>,
+    /// The limits that are exhausted, as the header RateLimit-Policy names them.
+    #[serde(rename = "violated-policies", skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(required = false, value_type = Vec<String>, example = json!(["login-account"]))]
+    violated_policies: &'a [&'static str],
 }
 
 #[derive(Serialize)]
@@ -58,7 +61,8 @@ impl Shape {
     pub(super) fn of(path: &str) -> Self {
         let is_problem = path.starts_with("/v1/")
             || path.starts_with("/docs/")
-            || matches!(path, "/v1" | "/docs" | "/openapi.json" | "/openapi.json/");
+            || path.starts_with("/openapi")
+            || matches!(path, "/v1" | "/docs");
         if is_problem { Self::Problem } else { Self::Classic }
     }
 }
@@ -110,7 +114,8 @@ impl Fault {
             code: facts.slug,
             request_id,
             errors: &self.fields,
-            members: &self.members,
+            retry_after: self.retry_after,
+            violated_policies: &self.violated_policies,
         })
     }
 }

@@ -12,6 +12,7 @@ mod field_types;
 mod idempotency;
 mod idempotency_keys;
 mod messages;
+mod openapi30;
 mod operation;
 mod page;
 mod preconditions;
@@ -22,7 +23,10 @@ mod tokens;
 mod users;
 mod view;
 
+use std::sync::LazyLock;
+
 use axum::Router;
+use serde_json::Value;
 
 pub(crate) use idempotency_keys::Idempotency;
 
@@ -65,8 +69,17 @@ pub(crate) const DOCUMENT: &str = include_str!("../../../../docs/openapi.json");
 /// The OpenAPI document, written from the operations, as `postroom openapi` prints it.
 pub(crate) fn document() -> String {
     let api = add_operations(Api { document: Some(Document::default()), ..Api::default() });
-    let document = api.document.map(Document::finish);
-    let mut text = serde_json::to_string_pretty(&document).expect("a document is JSON");
+    pretty(&api.document.map(Document::finish).unwrap_or_default())
+}
+
+/// The same for OpenAPI 3.0, made when it is first wanted.
+pub(crate) static DOCUMENT_30: LazyLock<String> = LazyLock::new(|| {
+    let document = serde_json::from_str(DOCUMENT).expect("the document is JSON");
+    pretty(&openapi30::from_31(document))
+});
+
+fn pretty(document: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(document).expect("a document is JSON");
     text.push('\n');
     text
 }

@@ -284,7 +284,6 @@ function section(call) {
             : "",
         body ? make("h4", {}, `Body${said.requestBody.required ? "" : " (optional)"}`) : "",
         schema && schema.description ? make("p", {}, prose(schema.description)) : "",
-        schema ? schema.rules.map((rule) => make("p", {}, rule)) : "",
         schema ? tree(schema) : "",
         answers(call),
     );

@@ -14,55 +14,25 @@ function resolve(value) {
     return { ...resolve(steps.reduce((place, step) => place[step], api)), ...beside };
 }
 
-const isRule = (schema) =>
-    !schema.$ref &&
-    !schema.allOf &&
-    !schema.oneOf &&
-    !schema.enum &&
-    (!schema.type || schema.type === "null");
+/** The pairs of fields that exclude each other: each is an `if`, whose branches have the next. */
+function pairsOf({ if: condition, then, else: otherwise }) {
+    if (!condition) return [];
+    const pair = [condition.required, (otherwise || {}).required].flat();
+    return [...(condition.required ? [pair] : []), ...pairsOf(otherwise || then)];
+}
 
-/** A schema with its parts merged: types, properties, choices, and rules in words. */
+/** A schema with its reference followed: types, properties and choices. */
 function read(written) {
     const schema = { ...resolve(written) };
-    const rules = [];
-    for (const part of schema.allOf || []) {
-        const { rules: more, ...merged } = read(part);
-        rules.push(...more);
-        schema.type = schema.type || merged.type;
-        schema.properties = { ...merged.properties, ...schema.properties };
-        schema.required = [...(schema.required || []), ...(merged.required || [])];
-    }
-    for (const [name, words] of [
-        ["oneOf", "Exactly one of"],
-        ["anyOf", "At least one of"],
-    ]) {
-        const choices = (schema[name] || []).filter((choice) => choice.type !== "null");
-        if (!schema[name]) continue;
-        if (choices.every(isRule)) {
-            const required = choices.map((choice) => (choice.required || []).join(" and "));
-            const all = required.every(Boolean)
-                ? required.join(", ")
-                : required.filter(Boolean).join(", ");
-            rules.push(
-                required.every(Boolean) ? `${words}: ${all}.` : `Together or not at all: ${all}.`,
-            );
-        } else {
-            schema.nullable = schema.nullable || choices.length < schema[name].length;
-            if (choices.length === 1)
-                Object.assign(schema, {
-                    ...read(choices[0]),
-                    description: schema.description || resolve(choices[0]).description,
-                });
-            else schema.choices = choices.map(read);
-        }
-    }
-    for (const [name, others] of Object.entries(schema.dependentRequired || {})) {
-        rules.push(`${name} needs ${others.join(" and ")}.`);
-    }
+    const choices = (schema.oneOf || []).filter((choice) => choice.type !== "null");
+    schema.nullable = choices.length < (schema.oneOf || []).length;
+    if (choices.length === 1) {
+        const description = schema.description || resolve(choices[0]).description;
+        Object.assign(schema, { ...read(choices[0]), nullable: schema.nullable, description });
+    } else if (choices.length) schema.choices = choices.map(read);
     const types = [schema.type || []].flat();
     schema.types = types.filter((type) => type !== "null");
     schema.nullable = schema.nullable || schema.types.length < types.length;
-    schema.rules = [...rules, ...(schema.rules || [])];
     return schema;
 }
 
@@ -108,14 +78,9 @@ function example(written, isRequest) {
     if (schema.example !== undefined) return schema.example;
     if (schema.examples) return schema.examples[0];
     if (schema.properties) {
-        // Of several fields that exclude each other, only the first.
-        const groups = [schema, ...(schema.allOf || [])].flatMap((part) =>
-            part.oneOf ? [part.oneOf.filter(isRule)] : [],
-        );
-        const first = groups.flatMap((group) => (group[0] && group[0].required) || []);
-        const others = groups.flatMap((group) =>
-            group.slice(1).flatMap((choice) => choice.required || []),
-        );
+        // Of two fields that exclude each other, only the first.
+        const first = pairsOf(schema).map((pair) => pair[0]);
+        const others = pairsOf(schema).map((pair) => pair[1]);
         const tied = Object.entries(schema.dependentRequired || {}).filter(([, needs]) =>
             needs.some((name) => others.includes(name)),
         );

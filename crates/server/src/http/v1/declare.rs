@@ -113,9 +113,10 @@ pub(super) fn body_schema<T: FieldSet>(schemas: &mut Schemas) -> Value {
         specs.iter().map(|spec| (spec.name.to_owned(), field_schema(spec, schemas))).collect();
     let required = specs.iter().filter(|spec| spec.presence == "required");
     let required: Vec<_> = required.map(|spec| spec.name).collect();
+    let about: Vec<_> = [text(T::ABOUT)].into_iter().chain(T::RULES.iter().map(in_words)).collect();
     let mut schema = json!({
         "type": "object",
-        "description": text(T::ABOUT),
+        "description": about.join("\n"),
         "properties": properties,
         "additionalProperties": false,
     });
@@ -145,34 +146,58 @@ fn field_schema(spec: &FieldSpec, schemas: &mut Schemas) -> Value {
     schema
 }
 
+/// A rule as a sentence, for readers of what is generated from the document.
+fn in_words(rule: &Rule) -> String {
+    match *rule {
+        Rule::OneOf(one, other) => format!("Send exactly one of `{one}` and `{other}`."),
+        Rule::Unless(name, other) => format!("`{name}` may be left out only with `{other}`."),
+        Rule::OnlyWith(name, other) => format!("Send `{name}` only with `{other}`."),
+        Rule::Together(one, other) => format!("Send `{one}` and `{other}` together, or neither."),
+    }
+}
+
+/// Adds a rule as `if`, `then` and `else`. Generators of clients leave these aside; of `anyOf`,
+/// `oneOf` or `allOf` beside `properties` many make a type without the properties.
 fn describe(rule: &Rule, schema: &mut Value) {
     let non_null = |name: &str| match &schema["properties"][name]["type"] {
         Value::Array(types) => json!({ "type": types[0] }),
         kind => json!({ "type": kind }),
     };
-    match *rule {
-        Rule::OneOf(one, other) => {
-            let either = json!({ "oneOf": [{ "required": [one] }, { "required": [other] }] });
-            match schema.get_mut("allOf").and_then(Value::as_array_mut) {
-                Some(all) => all.push(either),
-                None => schema["allOf"] = json!([either]),
-            }
+    let nothing = json!({ "type": "null" });
+    let condition = match *rule {
+        Rule::OneOf(one, other) => json!({
+            "if": { "required": [one] },
+            "then": { "not": { "required": [other] } },
+            "else": { "required": [other] },
+        }),
+        Rule::Unless(name, other) => json!({
+            "if": { "properties": { other: nothing } },
+            "then": { "required": [name] },
+        }),
+        Rule::OnlyWith(name, other) => {
+            schema["dependentRequired"][name] = json!([other]);
+            return;
         }
-        Rule::Unless(name, other) => {
-            let present = json!({ other: non_null(other) });
-            schema["anyOf"] = json!([
-                { "required": [name] },
-                { "required": [other], "properties": present },
-            ]);
+        Rule::Together(one, other) => json!({
+            "if": { "properties": { one: nothing } },
+            "then": { "properties": { other: nothing } },
+            "else": { "required": [other], "properties": { other: non_null(other) } },
+        }),
+    };
+    add_condition(&condition, schema);
+}
+
+/// A schema has one `if`, so a further condition stands in both of its branches.
+fn add_condition(condition: &Value, schema: &mut Value) {
+    if schema.get("if").is_none() {
+        let (schema, condition) = (schema.as_object_mut(), condition.as_object());
+        let parts = condition.expect("it is an object").clone();
+        return schema.expect("it is an object").extend(parts);
+    }
+    for branch in ["then", "else"] {
+        if schema.get(branch).is_none() {
+            schema[branch] = json!({});
         }
-        Rule::OnlyWith(name, other) => schema["dependentRequired"][name] = json!([other]),
-        Rule::Together(one, other) => {
-            let both = json!({ one: non_null(one), other: non_null(other) });
-            let neither = json!({ one: { "type": "null" }, other: { "type": "null" } });
-            schema["anyOf"] = json!([
-                { "required": [one, other], "properties": both },
-                { "properties": neither },
-            ]);
-        }
+        add_condition(condition, &mut schema[branch]);
     }
 }

@@ -243,6 +243,20 @@ fn security_schemes() -> Value {
     })
 }
 
+/// The schema of a view within a view as one object: generators understand that best.
+fn flat(mut schema: Value) -> Value {
+    let parts = schema.as_object_mut().and_then(|schema| schema.remove("allOf"));
+    for part in parts.as_ref().and_then(Value::as_array).into_iter().flatten() {
+        schema["type"] = part["type"].clone();
+        for (name, property) in part["properties"].as_object().into_iter().flatten() {
+            schema["properties"][name] = property.clone();
+        }
+        let required = [&schema["required"], &part["required"]].map(Value::as_array);
+        schema["required"] = required.into_iter().flatten().flatten().cloned().collect();
+    }
+    schema
+}
+
 /// Schemas by their names.
 #[derive(Default)]
 pub(super) struct Schemas(BTreeMap<String, Value>);
@@ -252,8 +266,8 @@ impl Schemas {
     pub(super) fn of<T: ToSchema>(&mut self) -> Value {
         let mut schemas = vec![];
         T::schemas(&mut schemas);
-        self.0.extend(schemas.into_iter().map(|(name, schema)| (name, json!(schema))));
-        self.put(&T::name(), json!(T::schema()))
+        self.0.extend(schemas.into_iter().map(|(name, schema)| (name, flat(json!(schema)))));
+        self.put(&T::name(), flat(json!(T::schema())))
     }
 
     /// Adds a schema, and returns a reference to it.

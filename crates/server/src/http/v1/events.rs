@@ -15,7 +15,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderName};
 use bytes::Bytes;
 use domain::changes::{self, ChangesWithMessages};
 use domain::unread;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::field_types::State as MailboxState;
@@ -30,6 +30,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The changes of one piece: with the longest snippets, a few hundred kilobytes.
 const PIECE: usize = 50;
 
+/// With the charset, which the standard says anyway: without it some clients assume Latin-1.
+const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -70,7 +72,10 @@ async fn events(
     // The cached login may be old, which is good enough only for short requests.
     app.sessions.forget(&caller.key);
     let started = Instant::now();
-    let [jitter] = app.clock.cx().random();
+    // Streams that were opened together, as after a restart, are not pinged together, and do not
+    // come back together.
+    let [ping, retry] = app.clock.cx().random();
+    let first = frames::retry(2_000 + 8 * u32::from(retry));
     let events = Events {
         app,
         stream,
@@ -78,15 +83,13 @@ async fn events(
         unread: None,
         behind: true,
         rests_until: started,
-        // Streams that were opened together, as after a restart, are not pinged together.
-        ping: started + PING - PING.mul_f32(f32::from(jitter) / 512.0),
-        has_sent_retry: false,
+        ping: started + PING - PING.mul_f32(f32::from(ping) / 512.0),
     };
     let pieces = stream::unfold(events, async |events| {
         events.next().await.map(|(piece, events)| (Ok::<_, Infallible>(piece), events))
     });
-    let body = Body::from_stream(pieces);
-    Ok(([(CONTENT_TYPE, "text/event-stream")], [(BUFFERING, "no")], body).into_response())
+    let body = Body::from_stream(stream::iter([Ok(first)]).chain(pieces));
+    Ok(([(CONTENT_TYPE, EVENT_STREAM)], [(BUFFERING, "no")], body).into_response())
 }
 
 /// Where a stream goes on.
@@ -109,17 +112,13 @@ struct Events {
     behind: bool,
     rests_until: Instant,
     ping: Instant,
-    has_sent_retry: bool,
 }
 
 impl Events {
     /// The next piece, and the stream after it; `None` if it has ended.
     async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
-            if self.app.stopping.is_cancelled() {
-                return self.retry().map(|piece| (piece, self));
-            }
-            if self.has_ended().await {
+            if self.app.stopping.is_cancelled() || self.has_ended().await {
                 return None;
             }
             let mut wake = self.ping;
@@ -151,13 +150,6 @@ impl Events {
                 return Some((frames::PING, self));
             }
         }
-    }
-
-    /// Before the stream ends: lets the client reconnect soon, to another node or after a restart.
-    fn retry(&mut self) -> Option<Bytes> {
-        let [jitter] = self.app.clock.cx().random();
-        let has_sent = std::mem::replace(&mut self.has_sent_retry, true);
-        (!has_sent).then(|| frames::retry(250 + 4 * u32::from(jitter)))
     }
 
     /// Whether the session or token is no longer valid, checked if there is a doubt.
@@ -208,7 +200,7 @@ impl Events {
             frames.reset(now.modseq);
         }
         self.unread = Some((now.messages, now.conversations));
-        frames.unread(now, true);
+        frames.unread(now);
         self.behind = false;
         self.go_on(now.modseq, frames)
     }
@@ -217,12 +209,11 @@ impl Events {
         let mut frames = Frames::default();
         let (now, until) = (found.changes.now, found.changes.until);
         self.behind = found.changes.has_more();
-        let nothing = found.changes.changes.is_empty();
         frames.changes(found);
         let counts = Some((now.messages, now.conversations));
         if !self.behind && self.unread != counts {
             self.unread = counts;
-            frames.unread(now, nothing);
+            frames.unread(now);
         }
         self.go_on(until, frames)
     }

@@ -51,8 +51,9 @@ macro_rules! texts {
 
 texts! {
     String, {}, |text, _field| Ok(text);
-    EnteredPassword, { "format": "password" }, |text, _field| Ok(Self(text));
-    Password, { "format": "password" }, |text, _field| Self::parse_any(&text);
+    EnteredPassword, {}, |text, _field| Ok(Self(text));
+    // Not `password`: generators make of that a type that writes asterisks.
+    Password, { "format": "new-password" }, |text, _field| Self::parse_any(&text);
     Username, { "format": "username", "minLength": 1, "maxLength": USERNAME_CHARS },
         |text, _field| Self::parse(&text);
     UsernamePrefix, { "minLength": 1, "maxLength": USERNAME_CHARS }, |text, _field| {
@@ -162,7 +163,7 @@ impl FieldType for Limit {
     }
 
     fn schema(_schemas: &mut Schemas) -> Value {
-        json!({ "type": "integer", "minimum": 1, "default": DEFAULT_LIMIT })
+        json!({ "type": "integer", "format": "int32", "minimum": 1, "default": DEFAULT_LIMIT })
     }
 }
 
@@ -333,7 +334,7 @@ impl FieldType for Metadata {
     }
 
     fn schema(_schemas: &mut Schemas) -> Value {
-        json!({ "type": "object" })
+        json!({ "type": "object", "additionalProperties": true })
     }
 }
 

@@ -81,7 +81,7 @@ impl<T: FieldSet> Argument for JsonBody<T> {
         }
         let schema = body_schema::<T>(schemas);
         let members = schemas.get(&schema);
-        let required = members.get("required").or(members.get("allOf")).is_some();
+        let required = members.get("required").or(members.get("if")).is_some();
         let content = json!({ "application/json": { "schema": schema } });
         operation.json["requestBody"] = json!({ "required": required, "content": content });
         operation.errors.extend([

@@ -6,9 +6,10 @@ use domain::envelopes::Envelope;
 use domain::messages::Message;
 use domain::{Time, users};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-use utoipa::openapi::Ref;
+use utoipa::openapi::{Ref, Schema};
 
 use crate::runtime::clock;
 
@@ -90,8 +91,7 @@ macro_rules! message {
             /// The sender's own name for the message, which only they see.
             #[schema(required, example = "outbox-17")]
             client_id: Option<&'a str>,
-            /// What the app stores with the message.
-            #[schema(required, value_type = Option<Object>)]
+            #[schema(required, schema_with = metadata)]
             metadata: Option<&'a RawValue>,
         }
 
@@ -123,6 +123,16 @@ macro_rules! message {
             }
         }
     };
+}
+
+/// Without its own words generators would know only an object without members.
+fn metadata() -> Schema {
+    let schema = json!({
+        "type": ["object", "null"],
+        "description": "What the app stores with the message.",
+        "additionalProperties": true,
+    });
+    serde_json::from_value(schema).expect("it is a schema")
 }
 
 fn recipient() -> Ref {

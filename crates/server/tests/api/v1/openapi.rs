@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::contract::{document, resolve, validator};
-use crate::harness::TestApp;
+use crate::harness::{PASSWORD, TestApp};
 
 /// Each operation: its method, its path with a number for each parameter, and what is said of it.
 fn operations() -> Vec<(String, String, &'static Value)> {
@@ -114,6 +114,136 @@ fn every_example_is_one() {
             }
         }
     }
+}
+
+/// Calls `look` with each object of a value, and its place.
+fn each_object(value: &Value, place: &str, look: &mut impl FnMut(&str, &Map<String, Value>)) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| each_object(item, place, look)),
+        Value::Object(members) => {
+            look(place, members);
+            for (name, member) in members {
+                each_object(member, &format!("{place}/{name}"), look);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What generators of clients made of the other shapes: types without fields, ids of 32 bits,
+/// passwords of asterisks.
+#[test]
+fn schemas_have_the_shapes_that_generators_of_clients_understand() {
+    each_object(&document()["components"]["schemas"], "", &mut |place, schema| {
+        for choice in ["anyOf", "allOf"] {
+            assert!(!schema.contains_key(choice), "{place} has {choice}");
+        }
+        let alone = !(schema.contains_key("oneOf") && schema.contains_key("properties"));
+        assert!(alone, "{place} has oneOf beside its properties");
+    });
+    each_object(document(), "", &mut |place, schema| {
+        let has_type = |name: &str| match schema.get("type") {
+            Some(Value::Array(types)) => types.contains(&name.into()),
+            kind => kind.is_some_and(|kind| kind == name),
+        };
+        let format = schema.get("format").and_then(Value::as_str);
+        assert_ne!(format, Some("password"), "{place}");
+        assert!(!has_type("integer") || format.is_some_and(|it| it.starts_with("int")), "{place}");
+        let is_id = place.ends_with("id") || place.ends_with("in_reply_to");
+        assert!(!is_id || !has_type("integer") || format == Some("int64"), "{place}");
+        let says_members = ["properties", "additionalProperties"];
+        let says_members = says_members.iter().any(|name| schema.contains_key(*name));
+        assert!(!has_type("object") || says_members, "{place}");
+    });
+}
+
+/// Bodies with each combination of these fields: left out, null, or with this value.
+fn combinations(base: &Value, fields: &[(&str, Value)]) -> Vec<Value> {
+    fields.iter().fold(vec![base.clone()], |bodies, (name, value)| {
+        let with = |body: &Value, value: Value| {
+            let mut body = body.clone();
+            body[name] = value;
+            body
+        };
+        let each = |body| [with(&body, Value::Null), with(&body, value.clone()), body];
+        bodies.into_iter().flat_map(each).collect()
+    })
+}
+
+#[tokio::test]
+async fn rules_between_fields_are_those_of_the_server() {
+    let app = TestApp::with(&[("rate_limits", "off")]).await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let id = ann.write_to(&[&bob], "hi").await;
+    let message = [("to", json!(["bob"])), ("in_reply_to", json!(id))];
+    let token = [("username", json!("ann")), ("password", json!(PASSWORD))];
+    let batch = [
+        ("ids", json!([id])),
+        ("filter", json!({ "starred": true })),
+        ("cursor", json!("AAAAAAAAAAc")),
+        ("set", json!({ "read": true })),
+        ("delete", json!(true)),
+    ];
+    let mut valid = vec![];
+    for (path, schema, base, fields) in [
+        ("/v1/messages", "NewMessage", json!({ "body": "x" }), message.as_slice()),
+        ("/v1/tokens", "NewToken", json!({ "name": "x" }), &token),
+        ("/v1/messages/batch", "NewBatch", json!({}), &batch),
+    ] {
+        for body in combinations(&base, fields) {
+            let answer = ann.request("POST", path).json(&body).send().await;
+            let fits = validator(schema).is_valid(&body);
+            assert_eq!(answer.status != 422, fits, "{path} {body}: {answer:?}");
+            valid.push(fits);
+        }
+    }
+    let count = |wanted: bool| valid.iter().filter(|fits| **fits == wanted).count();
+    assert_eq!((count(true), count(false)), (4 + 5 + 8, 5 + 4 + 235));
+}
+
+#[tokio::test]
+async fn the_document_for_openapi_3_0_says_the_same_in_the_words_of_that_version() {
+    let app = TestApp::start().await;
+    let served = app.client().request("GET", "/openapi-3.0.json").send().await.ok();
+    assert_eq!(served["openapi"], "3.0.3");
+    let unknown = ["if", "then", "else", "dependentRequired", "const", "identifier"];
+    each_object(&served, "", &mut |place, object| {
+        for name in unknown.iter().filter(|_| !place.ends_with("/properties")) {
+            assert!(!object.contains_key(*name), "{place} has {name}");
+        }
+        assert!(!object.contains_key("$ref") || object.len() == 1, "{place}: {object:?}");
+        let lists = ["type", "examples"].map(|name| object.get(name).is_some_and(Value::is_array));
+        assert_eq!(lists, [false; 2], "{place}");
+        assert!(object.get("type").is_none_or(|kind| kind != "null"), "{place}");
+    });
+    let message = &served["components"]["schemas"]["NewMessage"];
+    let subject = &message["properties"]["subject"];
+    assert_eq!((&subject["type"], &subject["nullable"]), (&"string".into(), &true.into()));
+    let rule = "`to` may be left out only with `in_reply_to`.";
+    assert!(message["description"].as_str().is_some_and(|text| text.ends_with(rule)));
+    let send = &served["paths"]["/v1/messages"]["post"];
+    assert_eq!(send["security"][0], json!({ "bearerAuth": [] }));
+    assert_eq!(send["description"], "A token needs the scope `messages:write`.");
+    let newest = &served["components"]["schemas"]["Conversation"]["properties"]["last_message"];
+    assert_eq!(newest["allOf"], json!([{ "$ref": "#/components/schemas/MessageItem" }]));
+    // Nothing else is missing.
+    let names = |document: &Value| {
+        let mut names = BTreeSet::new();
+        each_object(document, "", &mut |place, object| {
+            let kept = |name: &&String| !unknown.contains(&name.as_str());
+            let names_here = object.keys().filter(kept).map(|name| format!("{place}/{name}"));
+            let is_rule = unknown.iter().any(|name| place.contains(&format!("/{name}")));
+            names.extend(names_here.filter(|_| !is_rule));
+        });
+        names
+    };
+    let (older, newer) = (names(&served), names(document()));
+    let moved = |name: &&String| {
+        let ends = ["$ref", "oneOf", "type", "examples", "description"];
+        !ends.iter().any(|end| name.ends_with(end))
+    };
+    let lost: Vec<_> = newer.difference(&older).filter(moved).collect();
+    assert!(lost.is_empty(), "{lost:?}");
 }
 
 #[tokio::test]

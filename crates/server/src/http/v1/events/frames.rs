@@ -15,12 +15,24 @@ use serde_json::json;
 use crate::http::v1::changes::Unread;
 use crate::http::v1::view::{MessageItem, People};
 
-pub(super) const PING: Bytes = Bytes::from_static(b"event: ping\ndata:\n\n");
+pub(super) const PING: Bytes = Bytes::from_static(b"event: ping\ndata: {}\n\n");
 
-/// Sets how long a client waits before it reconnects.
+/// The first block of a stream: how long a client waits before it reconnects. Clients keep it for
+/// good, so no other one follows.
 pub(super) fn retry(milliseconds: u32) -> Bytes {
     format!("retry: {milliseconds}\n\n").into()
 }
+
+/// What ends a line for somebody, and how JSON says it within a line. Metadata is passed on as it
+/// was written, with line breaks; the first two separate the tokens of its JSON and are never in a
+/// text. The others are no line breaks in this format, but several clients take them for such.
+const LINE_BREAKS: [(char, &str); 5] = [
+    ('\n', " "),
+    ('\r', " "),
+    ('\u{85}', "\\u0085"),
+    ('\u{2028}', "\\u2028"),
+    ('\u{2029}', "\\u2029"),
+];
 
 #[derive(Default)]
 pub(super) struct Frames {
@@ -62,10 +74,9 @@ impl Frames {
         }
     }
 
-    /// The unread counts. Their state is the event's id unless another event has it.
-    pub(super) fn unread(&mut self, now: unread::UnreadCounts, with_id: bool) {
-        let id = with_id.then_some(now.modseq);
-        self.event("unread", id, &Unread::from(now));
+    /// The unread counts, with the state that they are of.
+    pub(super) fn unread(&mut self, now: unread::UnreadCounts) {
+        self.event("unread", Some(now.modseq), &Unread::from(now));
     }
 
     /// The missed changes are no longer known: the client has to load everything again.
@@ -74,10 +85,12 @@ impl Frames {
     }
 
     fn event(&mut self, name: &str, id: Option<i64>, data: &impl Serialize) {
-        let data = serde_json::to_string(data).expect("a view is JSON");
-        // Metadata is passed on as it was written, with line breaks; these separate the tokens of
-        // the JSON and are never inside a text.
-        let data = if data.contains(['\n', '\r']) { data.replace(['\n', '\r'], " ") } else { data };
+        let mut data = serde_json::to_string(data).expect("a view is JSON");
+        for (character, written) in LINE_BREAKS {
+            if data.contains(character) {
+                data = data.replace(character, written);
+            }
+        }
         writeln!(self.text, "event: {name}").expect("it is a string");
         if let Some(id) = id {
             writeln!(self.text, "id: {id}").expect("it is a string");
