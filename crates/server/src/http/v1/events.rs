@@ -35,10 +35,12 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 pub(super) fn api(api: Api) -> Api {
     api.on("GET /v1/events", "streamEvents", "Streams the mailbox's events", events)
-        .streams("Server-sent events, until the login ends or one side closes the stream.")
+        .streams(
+            "Server-sent events, until the login ends, one side closes the stream, or a newer \
+             stream of the user displaces it (`event: displaced`).",
+        )
         .header("X-Accel-Buffering", "`no`: proxies must not hold events back.")
         .may_send("Last-Event-ID", "The `id` of the last event that the caller has.", "17")
-        .errors(&[Code::TooManyStreams])
 }
 
 fields! {
@@ -63,10 +65,7 @@ async fn events(
         }
         None => since.map_or(Since::Now, |since| Since::State(since.0)),
     };
-    let most = app.settings.streams_per_user;
-    let stream = app.streams.open(caller.key, most).ok_or_else(|| {
-        Error::new(Code::TooManyStreams, "close one of your streams first").retry_after(30)
-    })?;
+    let stream = app.streams.open(caller.key, app.settings.streams_per_user);
     // The cached login may be old, which is good enough only for short requests.
     app.sessions.forget(&caller.key);
     let started = Instant::now();
@@ -80,7 +79,7 @@ async fn events(
         rests_until: started,
         // Streams that were opened together, as after a restart, are not pinged together.
         ping: started + PING - PING.mul_f32(f32::from(jitter) / 512.0),
-        has_sent_retry: false,
+        has_said_farewell: false,
     };
     let pieces = stream::unfold(events, async |events| {
         events.next().await.map(|(piece, events)| (Ok::<_, Infallible>(piece), events))
@@ -99,6 +98,12 @@ enum Since {
     Unknown,
 }
 
+/// Lets the client reconnect soon, to another node or after a restart.
+fn retry(app: &App) -> Bytes {
+    let [jitter] = app.clock.cx().random();
+    frames::retry(250 + 4 * u32::from(jitter))
+}
+
 struct Events {
     app: App,
     stream: Stream,
@@ -109,15 +114,18 @@ struct Events {
     behind: bool,
     rests_until: Instant,
     ping: Instant,
-    has_sent_retry: bool,
+    has_said_farewell: bool,
 }
 
 impl Events {
     /// The next piece, and the stream after it; `None` if it has ended.
     async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
+            if self.stream.is_displaced() {
+                return self.farewell(|_app| frames::DISPLACED).map(|piece| (piece, self));
+            }
             if self.app.stopping.is_cancelled() {
-                return self.retry().map(|piece| (piece, self));
+                return self.farewell(retry).map(|piece| (piece, self));
             }
             if self.has_ended().await {
                 return None;
@@ -153,11 +161,10 @@ impl Events {
         }
     }
 
-    /// Before the stream ends: lets the client reconnect soon, to another node or after a restart.
-    fn retry(&mut self) -> Option<Bytes> {
-        let [jitter] = self.app.clock.cx().random();
-        let has_sent = std::mem::replace(&mut self.has_sent_retry, true);
-        (!has_sent).then(|| frames::retry(250 + 4 * u32::from(jitter)))
+    /// The last piece, and after it the end.
+    fn farewell(&mut self, piece: impl Fn(&App) -> Bytes) -> Option<Bytes> {
+        let has_said = std::mem::replace(&mut self.has_said_farewell, true);
+        (!has_said).then(|| piece(&self.app))
     }
 
     /// Whether the session or token is no longer valid, checked if there is a doubt.
