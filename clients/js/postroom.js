@@ -30,7 +30,7 @@ const SEND_RETRIES = 5;
  * @typedef {Omit<Item, "snippet"> & { body: string }} Message  A whole message.
  * @typedef {{ read?: boolean, starred?: boolean, archived?: boolean, trashed?: boolean }} Marks
  * @typedef {"inbox" | "sent" | "archive" | "trash" | "all"} Folder
- * @typedef {"connecting" | "live" | "offline" | "ended"} Status
+ * @typedef {"connecting" | "live" | "offline" | "displaced" | "ended"} Status
  */
 
 /**
@@ -257,11 +257,17 @@ export class Mailbox extends EventTarget {
     }
 
     /**
-     * `connecting`; `live`; `offline` (it keeps trying); `ended` (the session or token is no longer
+     * `connecting`; `live`; `offline` (it keeps trying); `displaced` (the user has opened too many
+     * streams since, and this copy waits for `resume`); `ended` (the session or token is no longer
      * valid, or another user has logged in). @returns {Status}
      */
     get status() {
         return this.#feed.status;
+    }
+
+    /** Goes on after the status was `displaced`; the user's oldest stream may be displaced by it. */
+    resume() {
+        this.#feed.resume();
     }
 
     /** Whether the server has older messages. */
@@ -517,6 +523,14 @@ class Feed {
         } else this.#lead(signal);
     }
 
+    /** Opens a stream again after one was displaced: this tab becomes the leader. */
+    resume() {
+        if (this.status !== "displaced") return;
+        this.#setStatus("connecting");
+        if (this.#isLeader) this.#wake();
+        else this.#waitForLock({ steal: true });
+    }
+
     /** Ends the feed in all tabs: the session or token is no longer valid. */
     end() {
         if (this.over) return;
@@ -577,6 +591,10 @@ class Feed {
         // Changes may have been missed if another tab led before.
         let resumed = this.status !== "connecting";
         for (let failures = 0; !signal.aborted; resumed = true) {
+            if (this.status === "displaced") {
+                await pause(LONGEST_RETRY, signal, (wake) => (this.#wake = wake));
+                continue;
+            }
             const started = Date.now();
             let wait;
             try {
@@ -591,6 +609,7 @@ class Feed {
                 wait = error.retryAfter;
                 if (this.status !== "live") this.#setStatus("offline");
             }
+            if (this.status === "displaced") continue;
             if (this.status === "live") this.#setStatus("connecting");
             failures = Date.now() - started > STABLE_STREAM ? 0 : failures + 1;
             await pause(wait || backoff(failures), signal, (wake) => {
@@ -630,6 +649,7 @@ class Feed {
                 const state = Number(event.id || 0);
                 if (event.retry !== undefined)
                     this.#retry = Math.min(event.retry, LONGEST_RETRY_AFTER);
+                if (event.type === "displaced") return this.#setStatus("displaced");
                 if (event.type === "ping") this.#publish(this.#heartbeat());
                 if (event.type === "unread") this.#publish({ kind: "unread", counts: data });
                 if (event.type.startsWith("message.")) events.push(data);
@@ -691,6 +711,7 @@ class Feed {
 
     /** Gives up a stream, or a leading tab, that has been silent for too long. */
     #checkSilence() {
+        if (this.status === "displaced") return;
         const silence = Date.now() - this.#lastSeen;
         if (this.#isLeader && silence > STREAM_TIMEOUT) this.#dropStream();
         if (!this.#isLeader && silence > LEADER_TIMEOUT) {

@@ -16,6 +16,7 @@ const STATUSES = {
     connecting: "Connecting…",
     live: "Live",
     offline: "Offline, trying again…",
+    displaced: "Paused: too many windows are open. Click to go on in this one.",
     ended: "Signed out",
 };
 
@@ -229,6 +230,8 @@ onSubmit("sign-in", async ({ username, password, email }) => {
 });
 
 $("sign-out").addEventListener("click", () => client.logout().catch(showError));
+
+for (const type of ["focus", "click"]) addEventListener(type, () => mailbox?.resume());
 
 async function showInbox() {
     const me = await client.me();

@@ -2,6 +2,7 @@
 //!
 //! When it is sent is decided in `background`; `node` and the rooms above it may use it.
 
+pub(crate) mod address;
 pub(crate) mod link;
 pub(crate) mod mailer;
 pub(crate) mod message;

@@ -3,9 +3,10 @@
 //! Used by the command line and by programs that have this crate as a library.
 
 mod listener;
+mod socket;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -47,6 +48,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
         cors: Cors::new(node.settings.cors_origins.clone()),
         public: Origin::parse(&node.settings.public_url),
         idempotency: v1::Idempotency::new(&key),
+        first_forwarded: Once::new(),
         node: Arc::clone(&node),
     }));
     nodes::listen(&node);

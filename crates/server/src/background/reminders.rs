@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::runner::{Lease, Task};
 use crate::config::secret::Secret;
+use crate::email::address::with_ascii_domain;
 use crate::email::mailer::{Failure, FailureKind, Mailer};
 use crate::email::message::{self, Headers};
 use crate::email::templates::Templates;
@@ -132,6 +133,7 @@ impl Reminders {
     async fn send(&self, reminder: &Digest) -> Result<(), Failure> {
         // Accounts accept any text that looks like an address.
         let to: Address = reminder.email.parse().map_err(|_error| unusable("the address"))?;
+        let to = with_ascii_domain(&to);
         let token = self.node.links.token(reminder.claim.owner);
         let unsubscribe = format!("{}/unsubscribe?token={token}", self.node.settings.public_url);
         let from = self.mailer.sender();

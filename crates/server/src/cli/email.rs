@@ -5,11 +5,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context as _, Result, anyhow};
 use clap::Subcommand;
 use domain::Time;
-use lettre::message::Mailbox;
+use lettre::message::{Mailbox, SinglePart};
 use lettre::{Address, Message};
 
 use super::{Usage, wait};
 use crate::config::Settings;
+use crate::email::address::with_ascii_domain;
 use crate::email::mailer::Mailer;
 use crate::runtime::clock::Clock;
 
@@ -27,16 +28,20 @@ pub(super) enum Command {
 pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
     let Command::Test { address } = command;
     let wrong = |error| Usage(format!("{address}: {error}"));
-    let to = address.parse::<Address>().map_err(wrong)?;
+    let to = with_ascii_domain(&address.parse::<Address>().map_err(wrong)?);
     let unset = || Usage("smtp_url is not set".to_owned());
     let mailer = Mailer::new(settings)?.ok_or_else(unset)?;
-    let seconds = u64::try_from(Clock::default().now().0 / Time::SECOND).unwrap_or_default();
+    let cx = Clock::default().cx();
+    let seconds = u64::try_from(cx.now.0 / Time::SECOND).unwrap_or_default();
+    let random = u128::from_be_bytes(cx.random());
+    let id = format!("<{random:032x}@{}>", mailer.sender().email.domain());
     let mail = Message::builder()
         .from(mailer.sender().clone())
         .to(Mailbox::new(None, to.clone()))
         .subject("A test of Postroom")
         .date(UNIX_EPOCH + Duration::from_secs(seconds))
-        .body("This server can send e-mail.\n".to_owned())
+        .message_id(Some(id))
+        .singlepart(SinglePart::plain("This server can send e-mail.\n".to_owned()))
         .context("cannot write the e-mail")?;
     let sent = wait(mailer.send(&to, &mail.formatted()))?;
     sent.map_err(|failure| match failure.said.as_str() {

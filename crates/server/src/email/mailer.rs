@@ -6,6 +6,7 @@ use anyhow::{Context as _, anyhow};
 use lettre::message::Mailbox;
 use lettre::transport::smtp::client::{Certificate, TlsParameters};
 
+use super::address::with_ascii_domain;
 use crate::config::Settings;
 use crate::config::smtp::{Target, Tls};
 use crate::runtime::key;
@@ -56,7 +57,8 @@ impl Mailer {
             url => url.to_owned(),
         };
         let target = Target::parse(&url).map_err(|problem| anyhow!("smtp_url: {problem}"))?;
-        let from = settings.mail_sender().context("mail_from: it is not an address")?;
+        let mut from = settings.mail_sender().context("mail_from: it is not an address")?;
+        from.email = with_ascii_domain(&from.email);
         let tls = match target.tls {
             Tls::None => None,
             Tls::Implicit | Tls::Required | Tls::Optional => Some(parameters(&target)?),

@@ -1,6 +1,6 @@
 //! The state that handlers share: the node, and what only requests need.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use domain::text::Lengths;
 
@@ -55,6 +55,8 @@ pub struct Parts {
     pub(crate) cors: Cors,
     pub(crate) public: Option<Origin>,
     pub(crate) idempotency: Idempotency,
+    /// Done when a request that a trusted proxy forwarded was logged.
+    pub(crate) first_forwarded: Once,
 }
 
 impl std::ops::Deref for Parts {

@@ -3,18 +3,106 @@
 //! Not `Limited` and `collect` of http-body-util, which keep every frame until the last has come:
 //! 500,000 chunks of one byte each held 19 MiB there, and hold 1 MiB here.
 
-use std::time::Duration;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
+use axum::BoxError;
+use axum::body::{Body, HttpBody};
+use axum::http::header::{CONTENT_LENGTH, EXPECT};
+use axum::http::{HeaderMap, Request};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
+use hyper::body::{Frame, SizeHint};
+use tokio::runtime::Handle;
 
 use super::Error;
 use super::code::Code;
 use crate::http::App;
 
+/// How much of a body is read on after the response: so much more than a request may have.
+const READ_ON_BYTES: usize = 1024 * 1024;
+/// How long it is read on, within the time that every body has.
+const READ_ON_TIME: Duration = Duration::from_secs(5);
+
+/// A body of which the rest is read, and thrown away, if it is dropped before its end.
+///
+/// A response may be ready before its request was read, a 401 for example. If the connection were
+/// then closed, who still sends would meet a reset, and might never see the response: proxies make
+/// a 502 of it (RFC 9112, section 9.6).
+pub(super) struct ReadOn<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> {
+    body: Option<B>,
+    /// How many more bytes are read.
+    left: usize,
+    /// When it is too late for any more.
+    end: Instant,
+}
+
+/// Puts a request's body into a [`ReadOn`].
+pub(super) fn read_on<B>(app: &App, started: Instant, request: Request<B>) -> Request<Body>
+where
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    // Who waits for "100 Continue" sends nothing after a refusal.
+    if request.body().is_end_stream() || request.headers().contains_key(EXPECT) {
+        return request.map(Body::new);
+    }
+    let left = app.limits.request_bytes + READ_ON_BYTES;
+    let end = started + Duration::from_secs(app.settings.body_timeout_seconds);
+    request.map(|body| Body::new(ReadOn { body: Some(body), left, end }))
+}
+
+impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> HttpBody for ReadOn<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                self.left = self.left.saturating_sub(length);
+            }
+            Some(Err(_)) | None => self.body = None,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or(SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> Drop for ReadOn<B> {
+    fn drop(&mut self) {
+        let Some(mut body) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
+        let time = self.end.saturating_duration_since(Instant::now()).min(READ_ON_TIME);
+        if time.is_zero() {
+            return;
+        }
+        let mut left = self.left;
+        let rest = async move {
+            while let Some(Ok(frame)) = body.frame().await
+                && let Some(less) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len))
+            {
+                left = less;
+            }
+        };
+        // Without a runtime, the connection has ended as well.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(tokio::time::timeout(time, rest));
+        }
+    }
+}
 /// Reads a whole body.
 ///
 /// # Errors

@@ -48,6 +48,26 @@ impl Peer {
     }
 }
 
+/// Logs the first request that a trusted proxy forwards: from the addresses the operator sees
+/// whether the proxy adds its client to `X-Forwarded-For`, or passes on what the client wrote.
+pub(super) fn log_first_forwarded(app: &App, peer: Peer, headers: &HeaderMap) {
+    let proxies = &app.settings.trusted_proxies;
+    if app.first_forwarded.is_completed()
+        || !peer.is_proxy(proxies)
+        || !headers.contains_key(FORWARDED_FOR)
+    {
+        return;
+    }
+    app.first_forwarded.call_once(|| {
+        let client = peer.client(headers, proxies);
+        tracing::info!(
+            %client,
+            proxy = %peer.0,
+            "the first forwarded request: see in docs/operations.md whether `client` is who sent it"
+        );
+    });
+}
+
 pub(super) struct Device {
     pub(super) address: IpAddr,
     /// Whether it uses https, so that cookies can be limited to that.

@@ -101,8 +101,6 @@ codes! {
         "There were too many attempts for this account or from this address.";
     QuotaExceeded, "quota_exceeded", TOO_MANY_REQUESTS / TOO_MANY_REQUESTS, "Quota exceeded",
         "The caller has sent as much as is allowed for now.";
-    TooManyStreams, "too_many_streams", TOO_MANY_REQUESTS / TOO_MANY_REQUESTS, "Too many streams",
-        "The user has the maximum number of open streams on this node.";
     Internal, "internal", INTERNAL_SERVER_ERROR / INTERNAL_SERVER_ERROR, "Internal error",
         "The server failed; its log has the cause under the request id.";
     Unavailable, "unavailable", SERVICE_UNAVAILABLE / SERVICE_UNAVAILABLE, "Unavailable",

@@ -4,7 +4,6 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::Body;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
@@ -16,7 +15,7 @@ use futures_util::FutureExt as _;
 use tower::Service as _;
 
 use super::problem::{self, Shape};
-use super::{Peer, cors};
+use super::{Peer, body, client, cors};
 use crate::config::origin::Origin;
 use crate::http::App;
 
@@ -39,11 +38,12 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
 /// Responds to a request, even if its handler panics.
 pub async fn handle<B>(app: App, mut router: Router, peer: Peer, request: Request<B>) -> Response
 where
-    B: axum::body::HttpBody<Data = bytes::Bytes> + Send + 'static,
+    B: axum::body::HttpBody<Data = bytes::Bytes> + Send + Unpin + 'static,
     B::Error: Into<axum::BoxError>,
 {
     let started = Instant::now();
-    let mut request = request.map(Body::new);
+    let mut request = body::read_on(&app, started, request);
+    client::log_first_forwarded(&app, peer, request.headers());
     request.extensions_mut().insert(peer);
     let id = app.0.request_ids.next();
     let method = request.method().clone();

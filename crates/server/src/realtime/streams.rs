@@ -21,7 +21,7 @@ const SHARDS: usize = 64;
 /// Streams that read at the same time: most database connections are for requests.
 const READERS: usize = 8;
 
-/// Subscriptions by the user whose mailbox they follow; no entry is empty.
+/// Subscriptions by the user whose mailbox they follow, oldest first; no entry is empty.
 type Shard = HashMap<i64, Vec<Arc<Subscription>>>;
 
 pub(crate) struct Streams {
@@ -48,6 +48,8 @@ pub(crate) struct Subscription {
     doubted: AtomicBool,
     /// The session or token has ended, and with it the stream.
     ended: AtomicBool,
+    /// A newer stream of the user has taken the place of this one.
+    displaced: AtomicBool,
 }
 
 /// An open stream; dropping it takes it out of the registry.
@@ -69,9 +71,9 @@ impl Default for Streams {
 }
 
 impl Streams {
-    /// Opens a stream, if the user has fewer than `most` on this node. Every later commit in the
-    /// mailbox wakes it.
-    pub(crate) fn open(self: &Arc<Self>, key: Credential, most: usize) -> Option<Stream> {
+    /// Opens a stream, which displaces the oldest one of a user who has `most` on this node. Every
+    /// later commit in the mailbox wakes it.
+    pub(crate) fn open(self: &Arc<Self>, key: Credential, most: usize) -> Stream {
         let subscription = Arc::new(Subscription {
             key,
             wake: Notify::new(),
@@ -79,15 +81,18 @@ impl Streams {
             // The session may have ended just before this stream was registered.
             doubted: AtomicBool::new(true),
             ended: AtomicBool::new(false),
+            displaced: AtomicBool::new(false),
         });
         let mut shard = self.shard(key.user.get());
         let subscriptions = shard.entry(key.user.get()).or_default();
         if subscriptions.len() >= most {
-            return None;
+            let oldest = subscriptions.remove(0);
+            oldest.displaced.store(true, SeqCst);
+            oldest.wake.notify_one();
         }
         subscriptions.push(Arc::clone(&subscription));
         self.open.fetch_add(1, SeqCst);
-        Some(Stream { streams: Arc::clone(self), subscription })
+        Stream { streams: Arc::clone(self), subscription }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -163,6 +168,11 @@ impl Stream {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.subscription.ended.load(SeqCst)
+    }
+
+    /// Whether a newer stream has taken its place, so that it has to say so and end.
+    pub(crate) fn is_displaced(&self) -> bool {
+        self.subscription.displaced.load(SeqCst)
     }
 }
 

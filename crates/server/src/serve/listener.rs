@@ -7,12 +7,13 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutWriter;
 
+use super::socket;
 use crate::http::{self, App, Peer};
 use crate::node::or_processors;
 
@@ -178,13 +180,19 @@ async fn serve(app: App, stream: TcpStream, router: Router) {
         // The client is gone already.
         _ => return,
     };
+    let streams = Arc::new(AtomicBool::new(false));
     let service = service_fn(|request| {
-        let (app, router) = (App::clone(&app), router.clone());
-        async move { Ok::<_, Infallible>(http::handle(app, router, peer, request).await) }
+        let (app, router, streams) = (App::clone(&app), router.clone(), Arc::clone(&streams));
+        async move {
+            let response = http::handle(app, router, peer, request).await;
+            let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+            streams.store(kind.is_some_and(|kind| kind.starts_with(b"text/event-stream")), Relaxed);
+            Ok::<_, Infallible>(response)
+        }
     });
     // Nothing else would ever close the connection of a client that does not read.
     let write_timeout = Duration::from_secs(app.settings.body_timeout_seconds);
-    let mut stream = TimeoutWriter::new(stream);
+    let mut stream = TimeoutWriter::new(socket::Socket::new(stream, Arc::clone(&streams)));
     stream.set_timeout(Some(write_timeout));
     tokio::pin!(stream);
     let connection = http1::Builder::new()

@@ -9,6 +9,7 @@ mod csrf;
 mod docs;
 mod email;
 mod harness;
+mod mail_server;
 mod operations;
 mod reminders;
 mod sessions;

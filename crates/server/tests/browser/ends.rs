@@ -1,6 +1,7 @@
 //! A copy ends with its session or its token, and does not ask again.
 
 use serde_json::{Value, json};
+use testing::Follower;
 
 use crate::copies::{By, copy, has_streams, is_in_step, place, token};
 use crate::driver::{Browser, Tab};
@@ -111,5 +112,41 @@ fn a_copy_is_never_mixed_with_the_mailbox_of_who_logged_in_after() {
         tab.run("return mailbox.messages.map(({ subject }) => subject);", &[]),
         json!(["for ann"])
     );
+    server.is_unharmed();
+}
+
+#[test]
+fn a_copy_whose_stream_was_displaced_goes_on_when_the_page_asks() {
+    let Some(browser) = Browser::start() else { return };
+    let place = place().with("POSTROOM_STREAMS_PER_USER", "1");
+    let server = place.serve();
+    let (ann, mut bob) = (server.user("ann"), server.user("bob"));
+    let first = copy(&browser, server.address, &By::Login(&ann), "inbox");
+    let tabs = [first, copy(&browser, server.address, &By::Cookie, "inbox")];
+    are_eager(&tabs);
+    // The tab that has the connection is asked to go on, and then one that has not.
+    for (times, tab) in (1..).zip(tabs.iter()) {
+        let mut follower = Follower::of(&ann);
+        let mut other = follower.open(server.address).expect("it is opened");
+        for tab in &tabs {
+            tab.shows("mailbox.status === 'displaced'");
+        }
+        bob.send_message(ann.id, "a letter", "");
+        for tab in &tabs {
+            // One that came back by itself, or by what wakes a pause, would have done so by then.
+            tab.run("for (let times = 0; times < 30; times += 1) await fetch('/healthz');", &[]);
+            tab.run("dispatchEvent(new Event('online'));", &[]);
+            let displaced =
+                tab.run("return statuses.filter((one) => one === 'displaced').length;", &[]);
+            assert_eq!(displaced, times);
+            tab.shows("mailbox.status === 'displaced' && statuses.at(-1) === 'displaced'");
+        }
+        tab.run("mailbox.resume();", &[]);
+        for tab in &tabs {
+            is_in_step(tab);
+        }
+        has_streams(&server, 1);
+        while other.wait().expect("it is told that it is displaced").name != "displaced" {}
+    }
     server.is_unharmed();
 }

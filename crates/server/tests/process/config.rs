@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 use testing::get;
 
+use crate::raw::{RawConnection, request_text};
 use crate::support::Place;
 
 /// The line of `postroom config` for a setting: its value, and where it comes from.
@@ -189,4 +190,29 @@ fn the_log_says_as_much_as_is_asked_for() {
     let started = lines.iter().find(|line| line["message"] == "started").expect("it says so");
     assert_eq!(started["level"], "INFO");
     assert!(started["address"].as_str().unwrap().starts_with("127.0.0.1:"));
+}
+
+#[test]
+fn the_first_forwarded_request_says_whom_it_came_from() {
+    let place = Place::new().with("POSTROOM_TRUSTED_PROXIES", "127.0.0.1");
+    let server = place.serve();
+    // A proxy that looks whether the server is well forwards nothing.
+    assert_eq!(get(server.address, "/readyz").status, 200);
+    let mut connection = RawConnection::open(server.address);
+    for forwarded in ["198.51.100.9, 203.0.113.7", "203.0.113.8"] {
+        let headers = [("X-Forwarded-For", forwarded)];
+        connection.exchange(request_text("GET", "/healthz", &headers, "")).unwrap().ok();
+    }
+    let log = server.stop();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("first forwarded")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert!(lines[0].contains(" INFO "), "{log}");
+    assert!(lines[0].contains("client=203.0.113.7 proxy=127.0.0.1"), "{log}");
+    // Of others nothing is believed.
+    let place = Place::new();
+    let server = place.serve();
+    let headers = [("X-Forwarded-For", "203.0.113.7")];
+    let request = request_text("GET", "/healthz", &headers, "");
+    RawConnection::open(server.address).exchange(request).unwrap().ok();
+    assert!(!server.stop().contains("forwarded"));
 }

@@ -43,7 +43,17 @@ fn an_operator_can_see_whether_mail_can_be_sent() {
     let sent = place.run(&["mail", "test", "ann@example.org"]).ok();
     assert_eq!(sent, "the server for e-mail has taken a mail to ann@example.org\n");
     let session = smtp.next();
-    assert!(session.text.expect("there is one").contains("\r\nSubject: A test of Postroom\r\n"));
+    let text = session.text.expect("there is one");
+    assert!(text.contains("\r\nSubject: A test of Postroom\r\n"), "{text}");
+    assert!(text.contains("\r\nMIME-Version: 1.0\r\n"), "{text}");
+    assert!(text.contains("\r\nContent-Type: text/plain; charset=utf-8\r\n"), "{text}");
+    let ids: Vec<_> = text.lines().filter(|line| line.starts_with("Message-ID: <")).collect();
+    assert!(ids.len() == 1 && ids[0].ends_with("@example.org>"), "{text}");
+    // Another mail is not taken for the same one.
+    place.run(&["mail", "test", "ann@bücher.example"]).ok();
+    let session = smtp.next();
+    assert!(session.commands.contains(&"RCPT TO:<ann@xn--bcher-kva.example>".to_owned()));
+    assert!(!session.text.expect("there is one").contains(ids[0]));
 
     smtp.plan(&[
         Turn::Answer("RCPT", "550 5.1.1 nobody of that name"),

@@ -200,7 +200,6 @@ fn headers_of(code: Code) -> &'static [(&'static str, &'static str, bool)] {
             ("RateLimit-Policy", "The limit that is exhausted.", true),
             ("RateLimit", "When it allows more.", true),
         ],
-        Code::TooManyStreams => &[("Retry-After", "Seconds to wait.", true)],
         Code::RequestInProgress | Code::Unavailable | Code::StorageFull => {
             &[("Retry-After", "Seconds to wait.", false)]
         }

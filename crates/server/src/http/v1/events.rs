@@ -37,10 +37,12 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 pub(super) fn api(api: Api) -> Api {
     api.on("GET /v1/events", "streamEvents", "Streams the mailbox's events", events)
-        .streams("Server-sent events, until the login ends or one side closes the stream.")
+        .streams(
+            "Server-sent events, until the login ends, one side closes the stream, or a newer \
+             stream of the user displaces it (`event: displaced`).",
+        )
         .header("X-Accel-Buffering", "`no`: proxies must not hold events back.")
         .may_send("Last-Event-ID", "The `id` of the last event that the caller has.", "17")
-        .errors(&[Code::TooManyStreams])
 }
 
 fields! {
@@ -65,10 +67,7 @@ async fn events(
         }
         None => since.map_or(Since::Now, |since| Since::State(since.0)),
     };
-    let most = app.settings.streams_per_user;
-    let stream = app.streams.open(caller.key, most).ok_or_else(|| {
-        Error::new(Code::TooManyStreams, "close one of your streams first").retry_after(30)
-    })?;
+    let stream = app.streams.open(caller.key, app.settings.streams_per_user);
     // The cached login may be old, which is good enough only for short requests.
     app.sessions.forget(&caller.key);
     let started = Instant::now();
@@ -84,6 +83,7 @@ async fn events(
         behind: true,
         rests_until: started,
         ping: started + PING - PING.mul_f32(f32::from(ping) / 512.0),
+        has_said_farewell: false,
     };
     let pieces = stream::unfold(events, async |events| {
         events.next().await.map(|(piece, events)| (Ok::<_, Infallible>(piece), events))
@@ -112,12 +112,17 @@ struct Events {
     behind: bool,
     rests_until: Instant,
     ping: Instant,
+    has_said_farewell: bool,
 }
 
 impl Events {
     /// The next piece, and the stream after it; `None` if it has ended.
     async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
+            if self.stream.is_displaced() {
+                let has_said = std::mem::replace(&mut self.has_said_farewell, true);
+                return (!has_said).then_some((frames::DISPLACED, self));
+            }
             if self.app.stopping.is_cancelled() || self.has_ended().await {
                 return None;
             }

@@ -62,7 +62,7 @@ texts! {
             _ => Err(Invalid::new("prefix", "it must have 1 to 150 characters")),
         }
     };
-    Email, { "format": "email" }, |text, _field| Self::parse(&text);
+    Email, { "format": "idn-email" }, |text, _field| Self::parse(&text);
     DisplayName, { "format": "label", "minLength": 1, "maxLength": 100 },
         |text, _field| Self::parse(&text);
     TokenName, { "format": "label", "minLength": 1, "maxLength": 100 },

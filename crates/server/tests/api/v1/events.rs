@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use testing::EventStream;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::text;
 use crate::harness::TestApp;
@@ -277,26 +277,55 @@ async fn a_session_that_ends_by_itself_ends_its_streams_and_one_that_is_listened
 }
 
 #[tokio::test]
-async fn a_user_has_so_many_streams_and_no_more() {
+async fn one_stream_too_many_displaces_the_oldest_which_is_told_so() {
     let app = TestApp::with(&[("streams_per_user", "2")]).await;
     let (ann, bob) = app.pair("ann", "bob").await;
-    let (one, _other) = (bob.events().await, bob.events().await);
-    let refused = bob.call("GET", "/v1/events").await;
-    refused.problem(429, "too_many_streams");
-    let mut anns = ann.events().await;
-    drop(one);
-    // The server finds out that it is gone when it next says something.
-    let mut sent = vec![];
-    loop {
-        sent.push(bob.write_to(&[&ann], "are you there?").await);
-        if bob.call("GET", "/v1/events").await.status == 200 {
-            break;
+    let anns = ann.events().await;
+    let mut streams = std::collections::VecDeque::from([bob.events().await, bob.events().await]);
+    for _ in 0..3 {
+        streams.push_back(bob.events().await);
+        let last = streams.pop_front().expect("it is the oldest").read_to_end().await;
+        let last = last.expect("it is told");
+        assert_eq!((last.name.as_str(), last.id.as_deref()), ("displaced", None));
+        assert_eq!(last.json(), json!({}));
+    }
+    // The others hear everything, as do other users.
+    let id = bob.write_to(&[&ann, &bob], "hello").await;
+    streams.push_back(anns);
+    for stream in &mut streams {
+        assert_eq!(stream.next_message().await.about(), ("message.created", id));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_client_says_that_it_is_done() {
+    let app = TestApp::start().await;
+    let bob = app.user("bob").await;
+    let request = format!(
+        "GET /v1/events HTTP/1.1\r\nHost: {}\r\nCookie: sessionid={}\r\n\r\n",
+        app.address().host(),
+        bob.client.session(),
+    );
+    // At once, or when it has listened for a while.
+    for listens in [false, true] {
+        let socket = tokio::net::TcpStream::connect(app.address().socket()).await;
+        let mut socket = socket.expect("the server listens");
+        socket.write_all(request.as_bytes()).await.expect("it is sent");
+        let mut heard = vec![];
+        while listens && !heard.ends_with(b"\n\n\r\n") {
+            assert_ne!(socket.read_buf(&mut heard).await.expect("it is answered"), 0);
         }
-        assert!(sent.len() < 10_000);
+        socket.shutdown().await.expect("it is open");
+        // The server may close it before it has read everything.
+        while socket.read_buf(&mut heard).await.is_ok_and(|read| read > 0) {
+            let heard = String::from_utf8_lossy(&heard);
+            assert!(!heard.contains("event: ping"), "it goes on: {heard}");
+        }
     }
-    for id in sent {
-        assert_eq!(anns.next_message().await.about(), ("message.created", id));
-    }
+    // One that is closed altogether is not counted either.
+    drop(bob.events().await);
+    let count = async || app.client().request("GET", "/metrics").send().await.text();
+    while !count().await.contains("\npostroom_streams 0\n") {}
 }
 
 #[tokio::test]

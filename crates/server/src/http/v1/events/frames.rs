@@ -17,6 +17,9 @@ use crate::http::v1::view::{MessageItem, People};
 
 pub(super) const PING: Bytes = Bytes::from_static(b"event: ping\ndata: {}\n\n");
 
+/// A newer stream has taken the place of this one, which does not come back by itself.
+pub(super) const DISPLACED: Bytes = Bytes::from_static(b"event: displaced\ndata: {}\n\n");
+
 /// The first block of a stream: how long a client waits before it reconnects. Clients keep it for
 /// good, so no other one follows.
 pub(super) fn retry(milliseconds: u32) -> Bytes {
