@@ -66,6 +66,12 @@ impl MessageId {
     /// Above every id that a message can have: where a list of the newest begins.
     pub(crate) const ABOVE_ALL: Self = Self(LARGEST_ID + 1);
 
+    /// The id that follows: everything up to and including this message is below it.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
     /// The conversation that the message begins where it is not a reply.
     pub fn begins(self) -> ConversationId {
         ConversationId(self.0)

@@ -32,6 +32,21 @@ pub struct Conversation {
     pub muted: bool,
 }
 
+impl Conversation {
+    /// What it shows besides names: it changes whenever the newest message or its marks, the unread
+    /// count or the muting change.
+    pub fn state(&self) -> String {
+        let last = self.last.as_ref().map(|last| &last.entry);
+        let (id, modseq) = last.map_or((0, 0), |last| (last.message.get(), last.changed_modseq));
+        format!("{id}.{modseq}.{}.{}", self.unread, u8::from(self.muted))
+    }
+
+    /// A tag that changes whenever something that it shows changes: the state, `-`, the names.
+    pub fn tag(&self, people: &[Person]) -> String {
+        format!("{}-{:08x}", self.state(), messages::names_hash(people))
+    }
+}
+
 /// Conversations that have a message outside the trash, by their newest message, newest first: up
 /// to `limit` of those whose newest message is below `before`.
 pub fn list(
@@ -185,6 +200,21 @@ pub fn mute(
     Ok(())
 }
 
+/// Locks the mailbox, and confirms that `allowed` accepts the state of a conversation.
+///
+/// # Errors
+/// [`Error::NotFound`] where the mailbox holds nothing of it; [`Error::StaleTag`].
+pub fn confirm_state(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    id: ConversationId,
+    allowed: &dyn Fn(&str) -> bool,
+) -> Result<()> {
+    modseq::lock(tx, owner)?;
+    let (item, _) = read(tx, owner, id)?.ok_or(Error::NotFound(Missing::Conversation))?;
+    if allowed(&item.state()) { Ok(()) } else { Err(Error::StaleTag) }
+}
+
 /// What to do with all messages of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConversationAction {
@@ -194,8 +224,8 @@ pub enum ConversationAction {
     Trash,
 }
 
-/// Applies an action to up to `limit` messages of a conversation, newest first, those below
-/// `before`. Returns where to continue where there may be more.
+/// Applies an action to up to `limit` messages of a conversation that are below `before`. Returns
+/// below which message to continue where there may be more; what comes meanwhile is not below it.
 ///
 /// # Errors
 /// [`Error::NotFound`] where the mailbox holds nothing of it.
@@ -208,35 +238,14 @@ pub fn apply_to_all(
     (before, limit): (Option<MessageId>, usize),
 ) -> Result<Option<MessageId>> {
     modseq::lock(tx, owner)?;
-    if !holds_conversation(tx, owner, id)? {
-        return Err(Error::NotFound(Missing::Conversation));
-    }
-    let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut todo = match action {
-        // What is marked leaves these places, so the next step finds what follows.
-        ConversationAction::Read => tx.query(
-            select_entries!(
-                "WHERE owner_id = ?1 AND place IN (",
-                places!(inbox_unread_row archive_unread_row trash_unread_row),
-                ") AND conversation_id = ?2 LIMIT ?3"
-            ),
-            &params![owner, id, most],
-            entries::entry,
-        )?,
-        ConversationAction::Trash => tx.query(
-            select_entries!(
-                "WHERE owner_id = ?1 AND conversation_id = ?2 AND ",
-                has_row!(),
-                " AND message_id < ?3 ORDER BY message_id DESC LIMIT ?4"
-            ),
-            &params![owner, id, before.unwrap_or(MessageId::ABOVE_ALL), most],
-            entries::entry,
-        )?,
+    let below = before.unwrap_or(MessageId::ABOVE_ALL);
+    let (todo, next) = if conversation_rows::exists(tx, owner, id)? {
+        some_of(tx, owner, id, action, (below, limit))?
+    } else {
+        let single = entries::single(tx, owner, id)?;
+        let single = single.ok_or(Error::NotFound(Missing::Conversation))?;
+        (Some(single).filter(|single| single.message < below).into_iter().collect(), None)
     };
-    let next = todo.last().filter(|_| todo.len() == limit).map(|last| last.message);
-    if before.is_none() {
-        todo.extend(entries::single(tx, owner, id)?);
-    }
     let marks = match action {
         ConversationAction::Read => Marks { read: Some(true), ..Marks::default() },
         ConversationAction::Trash => Marks { trashed: Some(true), ..Marks::default() },
@@ -252,21 +261,83 @@ fn holds_conversation(tx: &mut Tx<'_>, owner: UserId, id: ConversationId) -> Res
     Ok(conversation_rows::exists(tx, owner, id)? || entries::single(tx, owner, id)?.is_some())
 }
 
-/// Marks the newest received message outside the trash as unread.
+/// Entries of a conversation with a row that an action applies to, and where to continue.
+fn some_of(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    id: ConversationId,
+    action: ConversationAction,
+    (below, limit): (MessageId, usize),
+) -> Result<(Vec<Entry>, Option<MessageId>)> {
+    let todo = match action {
+        // What is marked leaves these places, so the next step finds what follows.
+        ConversationAction::Read => tx.query(
+            select_entries!(
+                "WHERE owner_id = ?1 AND place IN (",
+                places!(inbox_unread_row archive_unread_row trash_unread_row),
+                ") AND conversation_id = ?2 AND message_id < ?3 LIMIT ?4"
+            ),
+            &params![owner, id, below, i64::try_from(limit).unwrap_or(i64::MAX)],
+            entries::entry,
+        )?,
+        ConversationAction::Trash => newest_of(tx, owner, id, below, limit)?,
+    };
+    let next = match action {
+        _ if todo.len() < limit => None,
+        ConversationAction::Read if below < MessageId::ABOVE_ALL => Some(below),
+        ConversationAction::Read => {
+            let newest = newest_of(tx, owner, id, below, 1)?;
+            newest.first().map(|newest| newest.message.next())
+        }
+        ConversationAction::Trash => todo.last().map(|last| last.message),
+    };
+    Ok((todo, next))
+}
+
+/// The newest entries below a message of a conversation that has a row, newest first.
+fn newest_of(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    id: ConversationId,
+    below: MessageId,
+    most: usize,
+) -> Result<Vec<Entry>> {
+    Ok(tx.query(
+        select_entries!(
+            "WHERE owner_id = ?1 AND conversation_id = ?2 AND ",
+            has_row!(),
+            " AND message_id < ?3 ORDER BY message_id DESC LIMIT ?4"
+        ),
+        &params![owner, id, below, i64::try_from(most).unwrap_or(i64::MAX)],
+        entries::entry,
+    )?)
+}
+
+/// Marks the newest received message below `before` and outside the trash as unread.
 ///
 /// # Errors
 /// [`Error::NotFound`] where the mailbox holds nothing of it.
-pub fn mark_unread(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, id: ConversationId) -> Result<()> {
+pub fn mark_unread(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    id: ConversationId,
+    before: Option<MessageId>,
+) -> Result<()> {
     modseq::lock(tx, owner)?;
+    let below = before.unwrap_or(MessageId::ABOVE_ALL);
     let newest = match entries::single(tx, owner, id)? {
-        Some(single) => Some(single).filter(|single| single.trashed_at.is_none()),
+        Some(single) => {
+            Some(single).filter(|single| single.trashed_at.is_none() && single.message < below)
+        }
         None => tx.query_opt(
             select_entries!(
                 "WHERE owner_id = ?1 AND conversation_id = ?2 AND ",
                 has_row!(),
-                " AND role <> 2 AND trashed_at IS NULL ORDER BY message_id DESC LIMIT 1"
+                " AND message_id < ?3 AND role <> 2 AND trashed_at IS NULL
+                 ORDER BY message_id DESC LIMIT 1"
             ),
-            &params![owner, id],
+            &params![owner, id, below],
             entries::entry,
         )?,
     };

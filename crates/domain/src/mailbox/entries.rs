@@ -5,8 +5,9 @@
 
 use db::{Row, Tx, params};
 
+use crate::accounts::modseq;
 use crate::base::{ConversationId, Cx, EventKind, MessageId, Result, Time, UserId};
-use crate::mailbox::conversation_rows;
+use crate::mailbox::conversation_rows::{self, has_row};
 pub use crate::mailbox::place::Folder;
 use crate::mailbox::place::{Place, places};
 use crate::outbox::webhooks::{self, Occurrence};
@@ -313,7 +314,33 @@ pub(crate) fn remove(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, old: &Entry) -> Re
         &params![owner, old.message, old.created_modseq, cx.now],
     )?;
     emit(tx, cx, EventKind::MessageDestroyed, owner, old)?;
-    remove_without_tombstone(tx, owner, old)
+    remove_without_tombstone(tx, owner, old)?;
+    // A client may never have known the message, and must learn which conversation has changed.
+    if old.has_conversation_row && old.is_outside_trash() {
+        report_conversation(tx, owner, old)?;
+    }
+    Ok(())
+}
+
+/// Counts the newest message of a conversation as changed where the conversation shows something
+/// else without a message that was removed.
+fn report_conversation(tx: &mut Tx<'_>, owner: UserId, removed: &Entry) -> Result<()> {
+    let row = conversation_rows::find(tx, owner, removed.conversation)?;
+    let Some(newest) = row.and_then(|row| row.last) else { return Ok(()) };
+    if removed.message < newest && removed.unread_count() == 0 {
+        return Ok(());
+    }
+    modseq::advance(tx, owner)?;
+    tx.execute(
+        concat!(
+            "UPDATE entries
+             SET changed_modseq = (SELECT modseq FROM mailboxes WHERE owner_id = ?1)
+             WHERE owner_id = ?1 AND conversation_id = ?2 AND message_id = ?3 AND ",
+            has_row!()
+        ),
+        &params![owner, removed.conversation, newest],
+    )?;
+    Ok(())
 }
 
 /// Removes a message from the mailbox of an erased user, which nobody syncs any more.

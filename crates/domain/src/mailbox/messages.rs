@@ -23,18 +23,23 @@ impl Message {
     /// A tag that changes whenever the message, its marks or the names in it change. It is the
     /// same in every build, as nodes of two versions may serve one client.
     pub fn tag(&self, people: &[Person]) -> String {
-        let mut names = Sha256::new();
-        for person in people {
-            names.update(person.id.get().to_be_bytes());
-            for name in [&person.username, &person.display_name] {
-                // No name holds U+0000, so it can end one.
-                names.update(name.as_bytes());
-                names.update([0]);
-            }
-        }
-        let [a, b, c, d, ..] = <[u8; 32]>::from(names.finalize());
-        format!("{}-{:08x}", self.entry.changed_modseq, u32::from_be_bytes([a, b, c, d]))
+        format!("{}-{:08x}", self.entry.changed_modseq, names_hash(people))
     }
+}
+
+/// A hash of who these people are and what they are called now.
+pub(crate) fn names_hash(people: &[Person]) -> u32 {
+    let mut names = Sha256::new();
+    for person in people {
+        names.update(person.id.get().to_be_bytes());
+        for name in [&person.username, &person.display_name] {
+            // No name holds U+0000, so it can end one.
+            names.update(name.as_bytes());
+            names.update([0]);
+        }
+    }
+    let [a, b, c, d, ..] = <[u8; 32]>::from(names.finalize());
+    u32::from_be_bytes([a, b, c, d])
 }
 
 /// The messages of these entries, in their order, in one statement.

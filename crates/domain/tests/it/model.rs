@@ -144,11 +144,15 @@ impl History {
                 }
                 Ok(())
             }
-            Step::ConversationAction { by, message, sweep, limit } => {
+            Step::ConversationAction { by, message, sweep, up_to, limit } => {
+                let before = self.choose_bound(*up_to);
                 let (by, id) = self.choose_conversation(by, *message);
-                self.sweep(by, id, *sweep, *limit)
+                self.sweep((by, id), *sweep, before, *limit)
             }
-            Step::MarkUnread { by, message } => self.mark_unread(by, *message),
+            Step::MarkUnread { by, message, up_to } => {
+                let before = self.choose_bound(*up_to);
+                self.mark_unread(by, *message, before)
+            }
             Step::EmptyTrash => self.empty_trash(),
             Step::Forget => {
                 while let Ok(1..) = self.world.write(|tx, cx| purge::tombstones(tx, cx, 3)) {}
@@ -323,14 +327,14 @@ impl History {
 
     fn sweep(
         &mut self,
-        by: UserId,
-        id: ConversationId,
+        (by, id): (UserId, ConversationId),
         sweep: ConversationAction,
+        before: Option<MessageId>,
         limit: usize,
     ) -> Holds {
-        let mut answer = self
-            .world
-            .write(move |tx, cx| conversations::apply_to_all(tx, cx, by, id, sweep, (None, limit)));
+        let mut answer = self.world.write(move |tx, cx| {
+            conversations::apply_to_all(tx, cx, by, id, sweep, (before, limit))
+        });
         let mut rounds = 0;
         while let Ok(Some(next)) = answer {
             answer = self.world.write(move |tx, cx| {
@@ -345,20 +349,25 @@ impl History {
                 ConversationAction::Trash => Marks { trashed: Some(true), ..Marks::default() },
             };
             for message in self.model.conversation(by, id) {
-                self.model.mark(by, message, marks, self.world.now());
+                if before.is_none_or(|before| message < before) {
+                    self.model.mark(by, message, marks, self.world.now());
+                }
             }
         }
         Ok(())
     }
 
-    fn mark_unread(&mut self, by: &Who, message: Index) -> Holds {
+    fn mark_unread(&mut self, by: &Who, message: Index, before: Option<MessageId>) -> Holds {
         let (by, id) = self.choose_conversation(by, message);
-        let answer = self.world.write(move |tx, cx| conversations::mark_unread(tx, cx, by, id));
+        let answer =
+            self.world.write(move |tx, cx| conversations::mark_unread(tx, cx, by, id, before));
         if self.told_apart(by, id, answer)? {
             let messages = self.model.conversation(by, id).into_iter();
             let newest = messages.rev().find(|message| {
                 let held = self.model.mailboxes[&by].held[message];
-                held.received && held.marked.trashed.is_none()
+                held.received
+                    && held.marked.trashed.is_none()
+                    && before.is_none_or(|before| *message < before)
             });
             let marks = Marks { read: Some(false), ..Marks::default() };
             if let Some(newest) = newest {
@@ -489,6 +498,11 @@ impl History {
             Who::User(at) => self.users[*at],
         };
         (by, sent.id)
+    }
+
+    /// Above a message, or nowhere.
+    fn choose_bound(&self, up_to: Option<Index>) -> Option<MessageId> {
+        up_to.map(|message| self.choose(&Who::Sender, message).1.next())
     }
 
     /// The same with the conversation that the message belongs to.

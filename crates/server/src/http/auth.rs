@@ -156,8 +156,8 @@ fn check_csrf(app: &App, parts: &Parts) -> Result<(), Error> {
     if app.csrf.is_proven(&parts.headers) {
         return Ok(());
     }
-    let text = "CSRF: send the token from GET /users/token in the header X-CSRFToken and in the \
-                cookie csrftoken";
+    let text = "CSRF: send the token from GET /users/token or GET /v1/csrf in the header \
+                X-CSRFToken and in the cookie csrftoken";
     Err(Error::new(Code::Csrf, text))
 }
 

@@ -324,17 +324,25 @@ impl Model {
     }
 
     /// Takes a message out of a mailbox; a conversation goes with its last one, but for its mute.
+    /// Where it was the newest one, or unread, the one that is the newest now counts as changed.
     pub(super) fn remove(&mut self, owner: UserId, id: MessageId) {
-        if let Some(gone) = self.of(owner).held.remove(&id) {
-            let conversation = self.sent[&id].conversation;
+        let Some(removed) = self.of(owner).held.remove(&id) else { return };
+        let conversation = self.sent[&id].conversation;
+        let threads = &mut self.of(owner).threads;
+        threads.entry(conversation).and_modify(|thread| thread.wrote |= removed.sent);
+        if !self.holds_conversation(owner, conversation) {
             let threads = &mut self.of(owner).threads;
-            threads.entry(conversation).and_modify(|thread| thread.wrote |= gone.sent);
-            if !self.holds_conversation(owner, conversation) {
-                let threads = &mut self.of(owner).threads;
-                threads.retain(|id, thread| *id != conversation || thread.muted);
-                threads.entry(conversation).and_modify(|thread| thread.participants.clear());
-            }
+            threads.retain(|id, thread| *id != conversation || thread.muted);
+            threads.entry(conversation).and_modify(|thread| thread.participants.clear());
         }
+        let others = self.conversation(owner, conversation);
+        let mailbox = &self.mailboxes[&owner];
+        let is_listed = |id: &MessageId| mailbox.held[id].marked.trashed.is_none();
+        let newest = others.into_iter().rev().find(is_listed);
+        let counted = removed.is_unread() && removed.marked.archived.is_none();
+        let is_shown = removed.marked.trashed.is_none();
+        let told = newest.filter(|newest| is_shown && (counted || *newest < id));
+        self.of(owner).changes.extend(told);
     }
 
     /// Who holds a message, ascending.

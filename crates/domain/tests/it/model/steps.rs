@@ -64,11 +64,13 @@ pub(super) enum Step {
         by: Who,
         message: Index,
         sweep: ConversationAction,
+        up_to: Option<Index>,
         limit: usize,
     },
     MarkUnread {
         by: Who,
         message: Index,
+        up_to: Option<Index>,
     },
     Block {
         by: usize,
@@ -200,10 +202,17 @@ fn swept() -> impl Strategy<Value = Step> {
             message,
             muted
         }),
-        (who(), any::<Index>(), sweep, 1_usize..4).prop_map(|(by, message, sweep, limit)| {
-            Step::ConversationAction { by, message, sweep, limit }
-        }),
-        (who(), any::<Index>()).prop_map(|(by, message)| Step::MarkUnread { by, message }),
+        (who(), any::<Index>(), sweep, 1_usize..4, proptest::option::of(any::<Index>())).prop_map(
+            |(by, message, sweep, limit, up_to)| Step::ConversationAction {
+                by,
+                message,
+                sweep,
+                up_to,
+                limit
+            }
+        ),
+        (who(), any::<Index>(), proptest::option::of(any::<Index>()))
+            .prop_map(|(by, message, up_to)| Step::MarkUnread { by, message, up_to }),
         Just(Step::EmptyTrash),
         Just(Step::Forget),
     ]

@@ -7,6 +7,7 @@ use domain::messages::{self, Action, Marks};
 
 use super::field_types::{Cursor, List, OnlyTrue};
 use super::prelude::*;
+use crate::http::error::FieldError;
 
 const MAX_MESSAGES: usize = 1000;
 
@@ -23,6 +24,9 @@ fields! {
         change filter: Filter;
         /// With `filter`: the `next_cursor` of the batch before.
         optional cursor: Cursor;
+        /// With `filter`: the newest message that the user has seen. No newer one is touched. A
+        /// batch by filter with an `Idempotency-Key` needs it.
+        change up_to: MessageId;
         change set: Marks;
         /// `true` deletes the messages from the caller's mailbox for good.
         change delete: OnlyTrue;
@@ -31,6 +35,7 @@ fields! {
         Rule::OneOf("ids", "filter"),
         Rule::OneOf("set", "delete"),
         Rule::OnlyWith("cursor", "filter"),
+        Rule::OnlyWith("up_to", "filter"),
     ]
 }
 
@@ -48,12 +53,25 @@ struct Batch {
     next_cursor: Option<String>,
 }
 
+/// Without a bound, a retry would be about messages that came after the first request.
+fn up_to_is_missing() -> FieldError {
+    FieldError {
+        pointer: Some("#/up_to".to_owned()),
+        parameter: None,
+        to: None,
+        detail: "a batch by filter with an Idempotency-Key needs it: the newest message that the \
+                 user has seen"
+            .into(),
+        code: "missing",
+    }
+}
+
 async fn batch(
     State(app): State<App>,
     caller: Caller<Write>,
     KeyedBody(new, request): KeyedBody<NewBatch>,
 ) -> Result<Outcome, Error> {
-    let NewBatch { ids, filter, cursor, set, delete } = new;
+    let NewBatch { ids, filter, cursor, up_to, set, delete } = new;
     let action = set.map(Action::Mark).or(delete.map(|OnlyTrue| Action::Delete));
     let action = action.expect("a batch has set or delete");
     let user = caller.user;
@@ -61,7 +79,11 @@ async fn batch(
         (Some(List(ids)), _) => (ids, None),
         (None, filter) => {
             let filter = filter.expect("a batch has ids or a filter");
-            let before = cursor.as_ref().and_then(Cursor::id);
+            if up_to.is_none() && request.has_key() {
+                return Err(Error::invalid(vec![up_to_is_missing()]));
+            }
+            let bounds = [cursor.as_ref().and_then(Cursor::id), up_to.map(MessageId::next)];
+            let before = bounds.into_iter().flatten().min();
             // Before the transaction, because it may take long.
             let page = app.db.scan(move |tx| lists::page(tx, user, &filter, before, MAX_MESSAGES));
             let page = page.await?;

@@ -1,8 +1,11 @@
 //! `/v1/conversations`: messages that answer each other.
 
-use domain::ConversationId;
+use axum::http::header::ETAG;
 use domain::conversations::{self, Conversation, ConversationAction};
+use domain::users::Person;
+use domain::{ConversationId, MessageId};
 
+use super::preconditions::quoted;
 use super::prelude::*;
 
 /// The messages of one transaction: a few milliseconds of the writer's time.
@@ -15,8 +18,10 @@ pub(super) fn api(api: Api) -> Api {
         .answers_mailbox_page::<ConversationView<'_>>("A page, the newest message first.")
         .on("GET /v1/conversations/{id}", "getConversation", "Reads a conversation", one)
         .answers::<ConversationView<'_>>(200, "The conversation.")
+        .header("ETag", "The tag of the conversation.")
         .on("PATCH /v1/conversations/{id}", "changeConversation", change_summary, change)
         .answers::<ConversationView<'_>>(200, "The changed conversation.")
+        .header("ETag", "The tag of the conversation.")
         .on("DELETE /v1/conversations/{id}", "trashConversation", "Trashes a conversation", trash)
         .done("The caller's copies of its messages are in the trash.")
 }
@@ -76,15 +81,21 @@ async fn one(
     State(app): State<App>,
     caller: Caller<Read>,
     PathId(id): PathId<ConversationId>,
+    preconditions: Preconditions,
 ) -> Result<Response, Error> {
-    show(&app, caller.user, id).await
+    let (conversation, people) = read(&app, caller.user, id).await?;
+    let tag = conversation.tag(&people);
+    let people = People::new(people);
+    Ok(preconditions.answer(&tag, Json(ConversationView::of(&conversation, &people))))
 }
 
-async fn show(app: &App, user: UserId, id: ConversationId) -> Result<Response, Error> {
+async fn read(
+    app: &App,
+    user: UserId,
+    id: ConversationId,
+) -> Result<(Conversation, Vec<Person>), Error> {
     let found = app.db.read(move |tx| conversations::read(tx, user, id)).await?;
-    let (conversation, people) = found.ok_or(domain::Error::NotFound(Missing::Conversation))?;
-    let people = People::new(people);
-    Ok(Json(ConversationView::of(&conversation, &people)).into_response())
+    Ok(found.ok_or(domain::Error::NotFound(Missing::Conversation))?)
 }
 
 fields! {
@@ -93,6 +104,8 @@ fields! {
         change muted: bool = true;
         /// `true` marks all messages as read, `false` the newest received message as unread.
         change read: bool;
+        /// With `read`: the newest message that the user has seen. No newer one is marked.
+        change up_to: MessageId;
     }
 }
 
@@ -100,47 +113,89 @@ async fn change(
     State(app): State<App>,
     caller: Caller<Write>,
     PathId(id): PathId<ConversationId>,
-    JsonBody(ConversationChange { muted, read }): JsonBody<ConversationChange>,
+    preconditions: Preconditions,
+    JsonBody(ConversationChange { muted, read, up_to }): JsonBody<ConversationChange>,
 ) -> Result<Response, Error> {
-    let (cx, user) = (app.clock.cx(), caller.user);
-    if let Some(muted) = muted {
-        app.db.write(move |tx| conversations::mute(tx, &cx, user, id, muted)).await?;
-    }
-    match read {
-        Some(true) => apply_to_all(&app, user, id, ConversationAction::Read).await?,
-        Some(false) => {
-            app.db.write(move |tx| conversations::mark_unread(tx, &cx, user, id)).await?;
+    let (cx, user, before) = (app.clock.cx(), caller.user, up_to.map(MessageId::next));
+    let first_step = app.db.write(move |tx| {
+        confirm(tx, user, id, &preconditions)?;
+        if let Some(muted) = muted {
+            conversations::mute(tx, &cx, user, id, muted)?;
         }
-        None => {}
+        match read {
+            Some(true) => step(tx, &cx, user, id, ConversationAction::Read, before),
+            Some(false) => conversations::mark_unread(tx, &cx, user, id, before).map(|()| None),
+            None => Ok(None),
+        }
+    });
+    let next = first_step.await?;
+    apply_to_rest(&app, user, id, ConversationAction::Read, next).await?;
+    let (conversation, people) = self::read(&app, user, id).await?;
+    let tag = [(ETAG, quoted(&conversation.tag(&people)))];
+    let people = People::new(people);
+    Ok((tag, Json(ConversationView::of(&conversation, &people))).into_response())
+}
+
+fields! {
+    struct TrashBounds {
+        /// The newest message that the user has seen. No newer one is moved.
+        optional up_to: MessageId = 43;
     }
-    show(&app, user, id).await
 }
 
 async fn trash(
     State(app): State<App>,
     caller: Caller<Write>,
     PathId(id): PathId<ConversationId>,
+    QueryParams(TrashBounds { up_to }): QueryParams<TrashBounds>,
+    preconditions: Preconditions,
 ) -> Result<StatusCode, Error> {
-    apply_to_all(&app, caller.user, id, ConversationAction::Trash).await?;
+    let (cx, user, before) = (app.clock.cx(), caller.user, up_to.map(MessageId::next));
+    let first_step = app.db.write(move |tx| {
+        confirm(tx, user, id, &preconditions)?;
+        step(tx, &cx, user, id, ConversationAction::Trash, before)
+    });
+    let next = first_step.await?;
+    apply_to_rest(&app, user, id, ConversationAction::Trash, next).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Changes all messages in steps, so that no sender waits behind a long conversation.
-async fn apply_to_all(
+/// Confirms that the conversation is in a state that `If-Match` names, if there is one.
+fn confirm(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    id: ConversationId,
+    preconditions: &Preconditions,
+) -> domain::Result<()> {
+    if !preconditions.has_if_match() {
+        return Ok(());
+    }
+    conversations::confirm_state(tx, user, id, &|state: &str| preconditions.allows_state(state))
+}
+
+fn step(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    user: UserId,
+    id: ConversationId,
+    action: ConversationAction,
+    before: Option<MessageId>,
+) -> domain::Result<Option<MessageId>> {
+    conversations::apply_to_all(tx, cx, user, id, action, (before, STEP))
+}
+
+/// Continues after the first step, so that no sender waits behind a long conversation. What comes
+/// after the first step is above `next` and is left alone.
+async fn apply_to_rest(
     app: &App,
     user: UserId,
     id: ConversationId,
     action: ConversationAction,
+    mut next: Option<MessageId>,
 ) -> Result<(), Error> {
     let cx = app.clock.cx();
-    let mut before = None;
-    loop {
-        let step = (before, STEP);
-        let next =
-            app.db.write(move |tx| conversations::apply_to_all(tx, &cx, user, id, action, step));
-        match next.await? {
-            Some(next) => before = Some(next),
-            None => return Ok(()),
-        }
+    while next.is_some() {
+        next = app.db.write(move |tx| step(tx, &cx, user, id, action, next)).await?;
     }
+    Ok(())
 }

@@ -120,6 +120,11 @@ impl KeyedRequest {
         Self { key, route: format!("POST {path}"), body }
     }
 
+    /// Whether the caller sent an idempotency key.
+    pub(super) fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// Does a request in one transaction, or replays the stored response. `owner` is the caller, if
     /// logged in. `f` gets a secret that nobody can guess and that must not be in the response;
     /// [`Outcome::reveal`] gets it again.

@@ -43,6 +43,21 @@ impl Preconditions {
         self.if_match.as_ref().is_none_or(|known| known.iter().any(same))
     }
 
+    /// Whether a change depends on what the caller has seen.
+    pub(super) fn has_if_match(&self) -> bool {
+        self.if_match.is_some()
+    }
+
+    /// Whether a resource in this state may be changed, whatever the names in it: of a tag, the
+    /// part in front of the last `-`.
+    pub(super) fn allows_state(&self, state: &str) -> bool {
+        let same = |known: &String| {
+            let tag = known.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            known == "*" || tag.and_then(|tag| tag.rsplit_once('-')).is_some_and(|t| t.0 == state)
+        };
+        self.if_match.as_ref().is_none_or(|known| known.iter().any(same))
+    }
+
     fn knows(&self, tag: &str) -> bool {
         let same = |known: &String| known == "*" || known.trim_start_matches("W/") == quoted(tag);
         self.if_none_match.as_ref().is_some_and(|known| known.iter().any(same))

@@ -1,6 +1,6 @@
 //! `/v1/sessions`: logging in and out with a cookie.
 
-use axum::http::header::SET_COOKIE;
+use axum::http::header::{HeaderMap, SET_COOKIE};
 use axum::response::AppendHeaders;
 use domain::credential::{self, CredentialKind};
 use domain::sessions;
@@ -16,6 +16,9 @@ pub(super) fn api(api: Api) -> Api {
         .answers::<Started>(201, "A new session; the previous session of the client has ended.")
         .header("Set-Cookie", "The cookies `sessionid` and `csrftoken`.")
         .errors(&[Code::AuthenticationFailed, Code::RateLimited])
+        .on("GET /v1/csrf", "getCsrfToken", "Gets a CSRF token", csrf)
+        .answers::<CsrfToken>(200, "The token that the client has, or a new one.")
+        .header("Set-Cookie", "The cookie `csrftoken` with the token.")
         .on("GET /v1/sessions", "listSessions", "Lists the sessions", list)
         .answers_page::<SessionView>("All sessions of the caller, at most 100.")
         .on("DELETE /v1/sessions/current", "logOut", "Logs out", out)
@@ -76,6 +79,19 @@ async fn start(
     })?;
     let cookies = cookies.into_iter().flatten().map(|cookie| (SET_COOKIE, cookie));
     Ok((AppendHeaders(cookies.collect::<Vec<_>>()), response).into_response())
+}
+
+/// A CSRF token.
+#[derive(Serialize, ToSchema)]
+struct CsrfToken {
+    /// For the header `X-CSRFToken` of every request by cookie that changes something.
+    csrf_token: String,
+}
+
+async fn csrf(State(app): State<App>, headers: HeaderMap, device: Device) -> impl IntoResponse {
+    let csrf_token = app.csrf.token(&app.clock.cx(), &headers);
+    let cookie = cookies::csrf(&csrf_token, device.secure);
+    ([(SET_COOKIE, cookie)], Json(CsrfToken { csrf_token }))
 }
 
 /// A session as its owner sees it.

@@ -4,7 +4,7 @@ use serde_json::json;
 use testing::{Client, Response};
 
 use super::newcomer;
-use crate::harness::TestApp;
+use crate::harness::{PASSWORD, TestApp};
 
 const PAGE: &str = "https://app.example";
 
@@ -72,6 +72,37 @@ async fn everybody_else_gets_nothing() {
     }
     let plain = ann.call("GET", "/v1/users/me").await;
     assert_eq!((opened(&plain), plain.header("vary")), (None, Some("Origin")));
+}
+
+#[tokio::test]
+async fn a_page_that_is_let_in_gets_the_token_that_a_session_needs() {
+    let app = app().await;
+    let ann = app.user("ann").await;
+    let page = app.client();
+    let ask = async || page.request("GET", "/v1/csrf").header("origin", PAGE).send().await;
+
+    let given = ask().await;
+    assert_eq!(opened(&given), Some(PAGE));
+    let token = given.ok()["csrf_token"].as_str().expect("it is text").to_owned();
+    assert_eq!(page.cookie("csrftoken"), Some(token.clone()));
+    let cookie = given.cookie();
+    assert!(cookie.attributes.contains("SameSite=Lax"), "{cookie:?}");
+    assert!(!cookie.attributes.contains("HttpOnly"), "scripts of the server's own pages read it");
+    assert_eq!(ask().await.ok()["csrf_token"], token, "it is kept");
+    assert_eq!(page.csrf_token().await, token, "both calls give the same");
+
+    let login = json!({ "username": ann.name, "password": PASSWORD });
+    let login = page.request("POST", "/v1/sessions").header("origin", PAGE).json(&login);
+    login.send().await.expect(201);
+    // One from before the login stays good after it.
+    page.set_cookie("csrftoken", &token);
+    let change = json!({ "display_name": "Ann" });
+    let change = page.request("PATCH", "/v1/users/me").header("origin", PAGE).json(&change);
+    change.csrf(&token).send().await.ok();
+
+    let foreign = app.client();
+    let request = foreign.request("GET", "/v1/csrf").header("origin", "https://evil.example");
+    assert_eq!(opened(&request.send().await), None);
 }
 
 #[tokio::test]

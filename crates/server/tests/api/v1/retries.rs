@@ -148,7 +148,7 @@ async fn a_batch_and_a_taking_back_are_done_once() {
     let mut app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let id = ann.write_to(&[&bob], "1").await;
-    let star = json!({ "filter": { "unread": true }, "set": { "starred": true } });
+    let star = json!({ "filter": { "unread": true }, "up_to": id, "set": { "starred": true } });
     let batch = keyed(&bob, "/v1/messages/batch", "k", &star).await;
     assert_eq!(batch.ok()["updated"], json!([id]));
     let path = format!("/v1/messages/{id}/unsend");
@@ -161,7 +161,7 @@ async fn a_batch_and_a_taking_back_are_done_once() {
     again(&keyed(&ann, &path, "k", &json!({})).await, &unsent);
     again(&keyed(&bob, "/v1/messages/batch", "k", &star).await, &batch);
     assert_eq!(bob.list("starred=true").await, [0; 0], "nothing was done again");
-    let other = json!({ "filter": {}, "delete": true });
+    let other = json!({ "filter": {}, "up_to": id, "delete": true });
     let reused = keyed(&bob, "/v1/messages/batch", "k", &other).await;
     reused.problem(422, "idempotency_key_reused");
     keyed(&bob, &path, "k", &json!({})).await.problem(404, "not_found");
