@@ -56,8 +56,13 @@ pub fn erased_mailboxes(tx: &mut Tx<'_>, limit: i64) -> Result<u64> {
         envelopes::release(tx, entry.message, 1)?;
     }
     if i64::try_from(left.len()).is_ok_and(|removed| removed < limit) {
-        tx.execute("DELETE FROM tombstones WHERE owner_id = ?1", &params![owner])?;
-        tx.execute("DELETE FROM erasures WHERE owner_id = ?1", &params![owner])?;
+        for statement in [
+            "DELETE FROM conversations WHERE owner_id = ?1",
+            "DELETE FROM tombstones WHERE owner_id = ?1",
+            "DELETE FROM erasures WHERE owner_id = ?1",
+        ] {
+            tx.execute(statement, &params![owner])?;
+        }
     }
     Ok(1 + left.len() as u64)
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use domain::envelopes::Envelope;
 use domain::messages::Message;
 use domain::{Time, users};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use utoipa::openapi::Ref;
@@ -13,7 +13,7 @@ use utoipa::openapi::Ref;
 use crate::runtime::clock;
 
 /// A user as other users see them.
-#[derive(Serialize, Deserialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = Person)]
 pub(super) struct PersonView {
     #[schema(minimum = 1, example = 7)]
@@ -156,6 +156,13 @@ message! {
         /// The recipients whom it did not reach.
         refused: Vec<Refused<'a>> = |_envelope| vec![];
     }
+}
+
+/// What is left to say of a message that was sent and that its sender has deleted since.
+#[derive(Serialize)]
+pub(super) struct SentId<'a> {
+    pub(super) id: i64,
+    pub(super) refused: Vec<Refused<'a>>,
 }
 
 message! {
