@@ -12,8 +12,11 @@ const MAX_MESSAGES: usize = 1000;
 
 pub(super) fn api(api: Api) -> Api {
     let summary = "Marks or deletes up to 1,000 messages";
-    api.on("POST /v1/messages/batch", "batchMessages", summary, batch)
-        .answers::<Batch>(200, "The result for each message.")
+    api.on("POST /v1/messages/batch", "batchMessages", summary, batch).answers::<Batch>(
+        200,
+        "The result for each message. Nothing is stored for an Idempotency-Key, as repeating \
+             a batch is harmless.",
+    )
 }
 
 fields! {
