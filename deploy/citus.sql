@@ -35,6 +35,9 @@ SELECT create_distributed_table('messages', 'id', colocate_with => 'none');
 -- By the hash of the account or address.
 SELECT create_distributed_table('throttles', 'subject', colocate_with => 'none');
 
+-- By the hash of the name of an erased account.
+SELECT create_distributed_table('reserved_names', 'name_hash', colocate_with => 'none');
+
 -- Webhook events, with their deliveries.
 SELECT create_distributed_table('webhook_events', 'id', colocate_with => 'none');
 SELECT create_distributed_table('webhook_deliveries', 'event_id', colocate_with => 'webhook_events');

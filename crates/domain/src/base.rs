@@ -8,7 +8,7 @@ pub mod event;
 pub mod id;
 pub mod text;
 
-pub use context::{Cx, Time, Wanted};
+pub use context::{Cx, NameReservation, Time, Wanted};
 pub use credential::{Credential, CredentialKind};
 pub use error::{Error, Exceeded, Invalid, Missing, Refusal, RefusedRecipient, Result};
 pub use event::{EventKind, EventKinds};

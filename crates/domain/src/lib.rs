@@ -24,8 +24,8 @@ mod schema;
 
 pub use accounts::{blocks, modseq, passwords, quotas, sessions, throttle, tokens, users};
 pub use base::{
-    ConversationId, Cx, Error, Exceeded, Invalid, LARGEST_ID, MessageId, Missing, Result, Time,
-    UserId, Wanted, credential, text,
+    ConversationId, Cx, Error, Exceeded, Invalid, LARGEST_ID, MessageId, Missing, NameReservation,
+    Result, Time, UserId, Wanted, credential, text,
 };
 pub use mailbox::{
     changes, conversations, digests, entries, envelopes, idempotency, lists, messages, purge,

@@ -23,6 +23,7 @@ use jiff::Timestamp;
 use crate::config::{self, Config, DEFAULTS, Settings, Sources};
 use crate::http::v1;
 use crate::runtime::clock::Clock;
+use crate::runtime::key;
 use crate::serve::make_data_dir;
 
 /// Postroom: a messaging backend to add to an app, so that its users can write to each other
@@ -220,6 +221,14 @@ impl Store {
         // Commands make webhook events as well.
         clock.want_webhooks(webhooks::all_wanted(&wait(db.read(webhooks::list))??));
         Ok(Self { db, cx: clock.cx() })
+    }
+
+    /// Makes and erases accounts as the server does: the names of erased ones are reserved.
+    fn reserve_names(&mut self, settings: &Settings) -> Result<()> {
+        if settings.name_reserved_days > 0 {
+            self.cx.names = key::name_reservation(settings, &key::server_key(settings)?);
+        }
+        Ok(())
     }
 
     fn read<T: Send + 'static>(

@@ -70,6 +70,7 @@ impl Node {
         clock.follow(&db).await.with_context(|| format!("cannot read the time of {url}"))?;
         // Under the database's lock: two servers that start at once must not both make a key.
         let key = key::server_key(&settings)?;
+        clock.reserve_names(key::name_reservation(&settings, &key));
         let node = Self {
             db,
             sessions: Arc::default(),

@@ -126,6 +126,13 @@ pub fn forgive(tx: &mut Tx<'_>, attempt: &SignInAttempt) -> Result<()> {
     Ok(())
 }
 
+/// Forgets the failures at an account that is gone: a name could be guessed by its hash.
+pub(crate) fn forget_account(tx: &mut Tx<'_>, folded: &str) -> Result<()> {
+    let account = subject(b"account", folded.as_bytes());
+    tx.execute("DELETE FROM throttles WHERE subject = ?1", &params![&account])?;
+    Ok(())
+}
+
 struct Counted {
     failures: i64,
     started: Time,

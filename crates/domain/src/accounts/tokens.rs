@@ -2,7 +2,7 @@
 
 use db::{Tx, params};
 
-use crate::accounts::users;
+use crate::accounts::users::{self, StoredPassword};
 use crate::base::credential;
 use crate::base::text::TokenName;
 use crate::base::{Credential, CredentialKind, Cx, Error, Invalid, Result, Time, UserId};
@@ -123,7 +123,29 @@ pub struct ValidToken {
     pub last_used_at: Option<Time>,
 }
 
-/// Creates a token. Where a password was checked for it, [`users::confirm`] comes first.
+/// Creates a token for which a password was checked.
+///
+/// # Errors
+/// [`Error::AuthenticationFailed`] where the password was changed or the account disabled since
+/// `checked` was read; and those of [`create`].
+pub fn create_by_password(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    checked: &StoredPassword,
+    secret: &[u8; 32],
+    new: &NewToken,
+) -> Result<Created> {
+    users::confirm(tx, checked)?;
+    let created = create(tx, cx, checked.user, secret, new)?;
+    let credential = Credential::new(checked.user, CredentialKind::Token, secret);
+    tx.execute(
+        "UPDATE tokens SET by_password = 1 WHERE user_id = ?1 AND token_hash = ?2",
+        &params![checked.user, credential.hash()],
+    )?;
+    Ok(created)
+}
+
+/// Creates a token for an owner who is known otherwise than by a password.
 ///
 /// # Errors
 /// [`Error::Invalid`] where it would have expired already, [`Error::NotLoggedIn`] where the owner
@@ -237,6 +259,14 @@ pub fn list(tx: &mut Tx<'_>, owner: UserId) -> Result<Vec<TokenInfo>> {
     )?;
     tokens.sort_unstable_by_key(|token| (-token.created_at.0, token.id));
     Ok(tokens)
+}
+
+/// The owner's token, if it is valid now, as [`list`] shows it.
+pub fn info(tx: &mut Tx<'_>, cx: &Cx, credential: &Credential) -> Result<Option<TokenInfo>> {
+    let valid = find(tx, cx, credential)?.is_some();
+    let mut listed = if valid { list(tx, credential.user)? } else { Vec::new() };
+    let at = listed.iter().position(|token| token.id == credential.id());
+    Ok(at.map(|at| listed.swap_remove(at)))
 }
 
 /// Revokes the owner's token of that id and returns its credential; `None` where there is none.

@@ -4,13 +4,15 @@ mod access;
 mod erase;
 mod people;
 mod profile;
+mod reserved;
 
 use db::{Row, Tx, params};
 
 pub use self::access::{change_password, disable, enable, end_credentials, set_password};
-pub use self::erase::erase;
-pub use self::people::{ERASED, LOOKED_UP, Person, lookup, people, person};
+pub use self::erase::{Proof, erase, erase_own};
+pub use self::people::{ERASED, LOOKED_UP, Person, lookup, names_tag, people, person};
 pub use self::profile::{AcceptFrom, Profile, ProfileChange, profile, set_reminders, update};
+pub use self::reserved::purge_reserved_names;
 use crate::base::text::{DisplayName, Email, Username};
 use crate::base::{Cx, Error, EventKind, Result, Time, UserId};
 use crate::outbox::webhooks::{self, Occurrence};
@@ -42,7 +44,8 @@ pub struct StoredPassword {
 /// Creates an account with an empty mailbox.
 ///
 /// # Errors
-/// [`Error::NameTaken`] where a user has that name, whatever its case.
+/// [`Error::NameTaken`] where a user has that name, whatever its case, or an erased account had it
+/// and it is reserved.
 pub fn create(
     tx: &mut Tx<'_>,
     cx: &Cx,
@@ -72,6 +75,10 @@ pub fn create(
         }
         Err(error) => return Err(error.into()),
     };
+    // After the insert, which waits for the one who has the name: they may just be erasing it.
+    if reserved::is_reserved(tx, cx, name.folded())? {
+        return Err(Error::NameTaken);
+    }
     tx.execute("INSERT INTO mailboxes (owner_id, modseq) VALUES (?1, 0)", &params![id])?;
     webhooks::emit(tx, cx, EventKind::UserCreated, &Occurrence::user(id))?;
     Ok(id)

@@ -1,5 +1,8 @@
 //! Time and randomness, handed in; and what is to follow from an operation.
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
 use crate::base::event::EventKinds;
 
 /// A moment, in microseconds since 1970.
@@ -48,6 +51,37 @@ pub struct Cx {
     pub random: fn(&mut [u8]),
     /// Which follow-up work is wanted.
     pub wanted: Wanted,
+    /// How the usernames of erased accounts are reserved.
+    pub names: NameReservation,
+}
+
+/// How the usernames of erased accounts are reserved: for how long, and the key under which they
+/// are hashed. By default, not at all.
+#[derive(Clone, Copy, Default)]
+pub struct NameReservation {
+    key: [u8; 32],
+    /// Microseconds for which a name is reserved; 0 is not at all.
+    pub(crate) kept: i64,
+}
+
+impl NameReservation {
+    /// For so many microseconds, under a key that nobody else has.
+    pub fn new(key: [u8; 32], kept: i64) -> Self {
+        Self { key, kept }
+    }
+
+    /// What is stored of a folded name: without the key, not even guesses can be compared with it.
+    pub(crate) fn hash(&self, folded: &str) -> [u8; 32] {
+        let mac = Hmac::<Sha256>::new_from_slice(&self.key);
+        let mac = mac.expect("HMAC takes a key of any length").chain_update(folded);
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl std::fmt::Debug for NameReservation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NameReservation").field("kept", &self.kept).finish_non_exhaustive()
+    }
 }
 
 /// Which follow-up work is wanted: it is recorded in the operation's transaction, and nothing is

@@ -126,6 +126,9 @@ pub enum Error {
     /// The calling account was disabled or erased meanwhile.
     #[error("the account is disabled or erased")]
     NotLoggedIn,
+    /// The credential was not issued for a password a short while ago.
+    #[error("log in again, or send the password")]
+    FreshLoginRequired,
     /// The name or the password is wrong; the caller does not learn which.
     #[error("authentication failed")]
     AuthenticationFailed,

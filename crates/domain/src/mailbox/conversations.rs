@@ -6,7 +6,7 @@
 use db::{Tx, params};
 
 use crate::accounts::modseq;
-use crate::accounts::users::Person;
+use crate::accounts::users::{self, Person};
 use crate::base::{ConversationId, Cx, Error, MessageId, Missing, Result, UserId};
 use crate::mailbox::conversation_rows::{self, ConversationRow, has_row, select_conversations};
 use crate::mailbox::entries::{self, Entry, select_entries};
@@ -43,7 +43,7 @@ impl Conversation {
 
     /// A tag that changes whenever something that it shows changes: the state, `-`, the names.
     pub fn tag(&self, people: &[Person]) -> String {
-        format!("{}-{:08x}", self.state(), messages::names_hash(people))
+        users::names_tag(self.state(), people)
     }
 }
 

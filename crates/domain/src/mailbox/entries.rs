@@ -343,6 +343,16 @@ fn report_conversation(tx: &mut Tx<'_>, owner: UserId, removed: &Entry) -> Resul
     Ok(())
 }
 
+/// Whether a mailbox has held a message that is gone, as far as its tombstones say.
+pub(crate) fn has_tombstone(tx: &mut Tx<'_>, owner: UserId, message: MessageId) -> Result<bool> {
+    let found = tx.query_opt(
+        "SELECT 1 FROM tombstones WHERE owner_id = ?1 AND message_id = ?2",
+        &params![owner, message],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
+}
+
 /// Removes a message from the mailbox of an erased user, which nobody syncs any more.
 pub(crate) fn remove_without_tombstone(tx: &mut Tx<'_>, owner: UserId, old: &Entry) -> Result<()> {
     tx.execute(
@@ -351,6 +361,13 @@ pub(crate) fn remove_without_tombstone(tx: &mut Tx<'_>, owner: UserId, old: &Ent
     )?;
     if old.trashed_at.is_some() {
         record_trash(tx, owner, &Entry { trashed_at: None, ..*old })?;
+    }
+    if old.sent {
+        // Only the sender sees it, and they have no copy any more.
+        tx.execute(
+            "UPDATE messages SET client_id = NULL WHERE id = ?1 AND client_id IS NOT NULL",
+            &params![old.message],
+        )?;
     }
     recount(tx, owner, Some(old), None)
 }

@@ -111,6 +111,15 @@ pub fn store(
     if stored == 1 { Ok(()) } else { Err(db::Error::Busy.into()) }
 }
 
+/// Forgets the response of a request that is to be done again, before [`store`].
+pub fn forget(tx: &mut Tx<'_>, request: &KeyedRequest) -> Result<()> {
+    tx.execute(
+        "UPDATE stored_responses SET expires_at = 0 WHERE owner_id = ?1 AND key_hash = ?2",
+        &params![request.owner(), &request.key],
+    )?;
+    Ok(())
+}
+
 /// Removes up to `limit` expired responses, oldest first. Returns how many there were.
 pub fn purge(tx: &mut Tx<'_>, cx: &Cx, limit: i64) -> Result<u64> {
     let expired = tx.query(

@@ -7,7 +7,7 @@
 
 use db::{Tx, params};
 
-use crate::accounts::users::Person;
+use crate::accounts::users::{self, Person};
 use crate::base::{ConversationId, MessageId, Result, Time, UserId};
 use crate::mailbox::conversation_rows::has_row;
 use crate::mailbox::entries::{self, Entry, Folder, select_entries};
@@ -28,6 +28,13 @@ pub struct Page<T> {
     pub people: Vec<Person>,
     /// The mailbox's modseq, on the first page: the state to sync from.
     pub modseq: Option<i64>,
+}
+
+impl<T> Page<T> {
+    /// A tag of the first page that changes whenever the mailbox or a name on the page changes.
+    pub fn tag(&self) -> Option<String> {
+        self.modseq.map(|modseq| users::names_tag(modseq, &self.people))
+    }
 }
 
 /// The folder to list. Unlike an entry, a list can be of all folders, and a message to oneself is

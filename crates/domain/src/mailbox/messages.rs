@@ -1,7 +1,6 @@
 //! Messages in a mailbox: reading, marking, deleting, withdrawing.
 
 use db::Tx;
-use sha2::{Digest as _, Sha256};
 
 use crate::accounts::modseq;
 use crate::accounts::users::{self, Person};
@@ -20,26 +19,10 @@ pub struct Message {
 }
 
 impl Message {
-    /// A tag that changes whenever the message, its marks or the names in it change. It is the
-    /// same in every build, as nodes of two versions may serve one client.
+    /// A tag that changes whenever the message, its marks or the names in it change.
     pub fn tag(&self, people: &[Person]) -> String {
-        format!("{}-{:08x}", self.entry.changed_modseq, names_hash(people))
+        users::names_tag(self.entry.changed_modseq, people)
     }
-}
-
-/// A hash of who these people are and what they are called now.
-pub(crate) fn names_hash(people: &[Person]) -> u32 {
-    let mut names = Sha256::new();
-    for person in people {
-        names.update(person.id.get().to_be_bytes());
-        for name in [&person.username, &person.display_name] {
-            // No name holds U+0000, so it can end one.
-            names.update(name.as_bytes());
-            names.update([0]);
-        }
-    }
-    let [a, b, c, d, ..] = <[u8; 32]>::from(names.finalize());
-    u32::from_be_bytes([a, b, c, d])
 }
 
 /// The messages of these entries, in their order, in one statement.
@@ -164,15 +147,26 @@ pub fn mark(
     Ok((Message { entry, ..message }, people))
 }
 
-/// Deletes a message from the mailbox of the owner and from no other.
+/// Deletes a message from the mailbox of the owner and from no other. Repeating it is success for
+/// as long as the tombstone is kept.
 ///
 /// # Errors
-/// [`Error::NotFound`] where the mailbox does not hold it.
+/// [`Error::NotFound`] where the mailbox never held it.
 pub fn delete(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, id: MessageId) -> Result<()> {
+    modseq::lock(tx, owner)?;
+    if destroy(tx, cx, owner, id)? { Ok(()) } else { Err(Error::NotFound(Missing::Message)) }
+}
+
+/// Deletes a message from a mailbox that is locked. Returns whether it is gone now, rather than
+/// never there.
+fn destroy(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, id: MessageId) -> Result<bool> {
+    let Some(entry) = entries::find(tx, owner, id)? else {
+        return entries::has_tombstone(tx, owner, id);
+    };
     modseq::advance(tx, owner)?;
-    let entry = entries::find(tx, owner, id)?.ok_or(Error::NotFound(Missing::Message))?;
     entries::remove(tx, cx, owner, &entry)?;
-    envelopes::release(tx, id, 1)
+    envelopes::release(tx, id, 1)?;
+    Ok(true)
 }
 
 /// Deletes a message as the classic API does: a recipient deletes their own entry; the sender
@@ -269,9 +263,9 @@ pub enum Action {
 pub struct Batch {
     /// Those that have the marks now, whether or not they had them before.
     pub updated: Vec<MessageId>,
-    /// Those that were deleted.
+    /// Those that are gone now, whether or not they were before.
     pub destroyed: Vec<MessageId>,
-    /// Those that the mailbox does not hold.
+    /// Those that the mailbox does not hold, or never held where they are to be deleted.
     pub not_found: Vec<MessageId>,
 }
 
@@ -286,17 +280,18 @@ pub fn batch(
     modseq::lock(tx, owner)?;
     let mut batch = Batch::default();
     for id in ids {
-        match (entries::find(tx, owner, *id)?, action) {
-            (None, _) => batch.not_found.push(*id),
-            (Some(entry), Action::Mark(marks)) => {
-                apply(tx, cx, owner, &entry, marks)?;
-                batch.updated.push(*id);
-            }
-            (Some(_), Action::Delete) => {
-                delete(tx, cx, owner, *id)?;
-                batch.destroyed.push(*id);
-            }
-        }
+        let done = match action {
+            Action::Delete if destroy(tx, cx, owner, *id)? => &mut batch.destroyed,
+            Action::Delete => &mut batch.not_found,
+            Action::Mark(marks) => match entries::find(tx, owner, *id)? {
+                None => &mut batch.not_found,
+                Some(entry) => {
+                    apply(tx, cx, owner, &entry, marks)?;
+                    &mut batch.updated
+                }
+            },
+        };
+        done.push(*id);
     }
     Ok(batch)
 }

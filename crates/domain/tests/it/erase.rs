@@ -1,8 +1,13 @@
 //! Erasing an account: what goes, what stays as a stub, and what does not come back.
 
+use domain::credential::Credential;
 use domain::text::DisplayName;
-use domain::users::{self, Person, ProfileChange};
-use domain::{Error, Result, Time, UserId, blocks, idempotency, quotas, sessions, text};
+use domain::users::{self, Person, ProfileChange, Proof};
+use domain::{
+    Error, NameReservation, Result, Time, UserId, blocks, idempotency, quotas, sessions, text,
+    tokens,
+};
+use sha2::{Digest as _, Sha256};
 
 use crate::support::{World, nobody, refused};
 
@@ -184,7 +189,97 @@ fn nothing_brings_an_erased_user_back() {
 }
 
 #[test]
-fn the_name_of_an_erased_user_is_free_again_and_so_it_can_be_erased_again() {
+fn the_name_of_an_erased_user_is_not_given_again_for_as_long_as_it_is_reserved() {
+    let world = World::new();
+    world.reserve_names(NameReservation::new([7; 32], 180 * Time::DAY));
+    let ann = world.user("Ann");
+    world.erase(ann);
+    for name in ["ann", "ANN", "\u{ff21}nn"] {
+        assert_eq!(refused(world.try_user(name)), Error::NameTaken, "{name}");
+    }
+    let (bob, before) = (world.user("bob"), world.number("SELECT count(*) FROM users"));
+    world.wait(180 * Time::DAY - 1);
+    assert_eq!(refused(world.try_user("ann")), Error::NameTaken);
+    assert_eq!(world.number("SELECT count(*) FROM users"), before, "nothing was made");
+    world.reserve_names(NameReservation::new([7; 32], 90 * Time::DAY));
+    let other = world.user("ann");
+    // Its time begins again with the next who had it.
+    world.erase(other);
+    world.erase(bob);
+    world.wait(90 * Time::DAY - 1);
+    assert_eq!(refused(world.try_user("ann")), Error::NameTaken);
+    world.wait(1);
+    world.user("ann");
+}
+
+#[test]
+fn of_a_reserved_name_only_a_keyed_hash_is_kept_until_its_time_is_over() {
+    let world = World::new();
+    let hashes =
+        || world.rows("SELECT name_hash FROM reserved_names", |row| Ok(row.blob(0)?.to_vec()));
+    let purge =
+        |limit| world.write(move |tx, cx| users::purge_reserved_names(tx, cx, limit)).unwrap();
+    world.reserve_names(NameReservation::new([7; 32], Time::DAY));
+    world.erase(world.user("ann"));
+    let under_one_key = hashes();
+    assert_ne!(under_one_key[0], Sha256::digest("ann").to_vec());
+    world.wait(1);
+    world.reserve_names(NameReservation::new([8; 32], Time::DAY));
+    world.erase(world.user("ann"));
+    let under_both = hashes();
+    assert!(under_both.len() == 2 && under_both.contains(&under_one_key[0]), "{under_both:?}");
+    world.wait(Time::DAY - 2);
+    assert_eq!(purge(10), 0);
+    world.wait(1);
+    assert_eq!((purge(10), hashes().len()), (1, 1));
+    assert!(!hashes().contains(&under_one_key[0]), "the oldest goes first");
+    world.reserve_names(NameReservation::default());
+    assert_eq!((purge(10), hashes().len()), (1, 0));
+    world.erase(world.user("bob"));
+    assert_eq!(hashes().len(), 0, "none is reserved");
+}
+
+#[test]
+fn the_owner_needs_a_password_or_what_was_issued_for_one_a_short_while_ago() {
+    let world = World::new();
+    let erase = |proof: Proof| world.write(move |tx, cx| users::erase_own(tx, cx, &proof));
+    let checked = |name: &str| world.credentials(name).expect("the account is enabled");
+    for name in ["ann", "bob", "cid", "dot", "eve", "fay"] {
+        world.user(name);
+    }
+    let session = world.log_in("ann");
+    let login = checked("cid");
+    let by_password = |secret: [u8; 32]| {
+        let (login, name) = (login.clone(), text::TokenName::parse("laptop").unwrap());
+        let new = tokens::NewToken { name, scopes: tokens::Scopes::all(), expires_at: None };
+        world
+            .write(move |tx, cx| tokens::create_by_password(tx, cx, &login, &secret, &new))
+            .map(|made| Credential::parse_token(&made.token).unwrap())
+            .unwrap()
+    };
+    let old = by_password([1; 32]);
+    world.wait(10 * Time::MINUTE);
+    let fresh = by_password([2; 32]);
+    let by_session = world.token(checked("bob").user);
+    for proof in [session, by_session, old] {
+        assert_eq!(refused(erase(Proof::Credential(proof))), Error::FreshLoginRequired);
+    }
+    let late = world.log_in("dot");
+    world.wait(10 * Time::MINUTE - 1);
+    assert_eq!(erase(Proof::Credential(fresh)), Ok(()));
+    assert_eq!(erase(Proof::Credential(late)), Ok(()));
+    assert_eq!(refused(erase(Proof::Credential(late))), Error::NotLoggedIn, "it has ended");
+    let (eve, fay) = (checked("eve"), checked("fay"));
+    assert_eq!(erase(Proof::Password(eve.clone())), Ok(()));
+    assert_eq!(refused(erase(Proof::Password(eve))), Error::AuthenticationFailed);
+    let user = fay.user;
+    world.write(move |tx, _cx| users::set_password(tx, user, "another hash")).unwrap();
+    assert_eq!(refused(erase(Proof::Password(fay))), Error::AuthenticationFailed);
+    assert_eq!(world.erasures(), [3, 4, 5]);
+}
+
+#[test]
+fn where_no_name_is_reserved_it_is_free_again_and_so_it_can_be_erased_again() {
     let world = World::new();
     let ann = world.user("ann");
     world.erase(ann);

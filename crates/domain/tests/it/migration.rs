@@ -1,5 +1,7 @@
 //! A database of the version before conversations is brought up to date with what it holds.
 
+use db::{Db, Url, params};
+use domain::SCHEMA;
 use domain::entries::Folder;
 use domain::lists::{Filter, FolderFilter};
 use domain::messages::Marks;
@@ -8,7 +10,9 @@ use domain::unread::UnreadCounts;
 use domain::users::{AcceptFrom, ProfileChange};
 use domain::{MessageId, Time, UserId, conversations, unread, users};
 
-use crate::support::{World, draft, refusal};
+use testing::{Database, Engine, engine};
+
+use crate::support::{World, draft, refusal, wait_for};
 
 const ANN: i64 = 1;
 const BOB: i64 = 2;
@@ -187,4 +191,41 @@ fn accounts_stay_as_they_were() {
         ("Ann".into(), "Ann".into())
     );
     assert_eq!((profile.accept_from, profile.created_at), (AcceptFrom::Everyone, Time(10)));
+}
+
+#[test]
+fn what_was_stored_for_retries_names_nobody_any_more_and_refuses_the_retry() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let database = (engine() == Engine::Postgres).then(Database::empty);
+    let place = database.as_ref().map_or("sqlite:postroom.db".to_owned(), Database::url);
+    let url = Url::parse(&place, folder.path()).expect("the URL is valid");
+    let step = SCHEMA.iter().position(|step| step.name == "erasure").expect("there is one");
+    Db::migrate(&url, &SCHEMA[..step], 0).expect("the schema can be made");
+    let db = Db::open(&url, &SCHEMA[..step]).expect("the database can be opened");
+    let stored = db.write(|tx| {
+        for owner in [0, 7] {
+            tx.execute(
+                "INSERT INTO stored_responses
+                 (owner_id, key_hash, request_hash, nonce, response, expires_at)
+                 VALUES (?1, ?2, ?2, ?3, ?4, 5)",
+                &params![owner, &[1; 32], &[2; 16], b"to ann@example.org: a letter"],
+            )?;
+        }
+        Ok::<_, db::Error>(())
+    });
+    wait_for(stored).expect("it can be stored");
+    drop(db);
+
+    Db::migrate(&url, SCHEMA, 0).expect("the schema can be brought up to date");
+
+    let db = Db::open(&url, SCHEMA).expect("the database can be opened");
+    let left = db.read(|tx| {
+        let sql = "SELECT owner_id, key_hash, request_hash, response FROM stored_responses";
+        tx.query(sql, &[], |row| {
+            let [key, request, response] = [row.blob(1)?, row.blob(2)?, row.blob(3)?];
+            Ok((row.int(0)?, key.to_vec(), request.to_vec(), response.to_vec()))
+        })
+    });
+    let left: Vec<_> = wait_for(left).expect("it can be read");
+    assert_eq!(left, [(7, vec![1; 32], vec![1; 32], vec![2; 16])]);
 }

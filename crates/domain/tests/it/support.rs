@@ -16,7 +16,7 @@ use domain::messages::{self, Marks, Message};
 use domain::sending::{self, Draft, RecipientRef, Refusal, Sent};
 use domain::text::{Body, Email, Lengths, Subject, Username};
 use domain::users::{self, StoredPassword};
-use domain::{Cx, Error, MessageId, Result, SCHEMA, Time, UserId, Wanted, unread};
+use domain::{Cx, Error, MessageId, NameReservation, Result, SCHEMA, Time, UserId, Wanted, unread};
 use tempfile::TempDir;
 use testing::{Database, Engine, engine};
 
@@ -34,6 +34,7 @@ pub(crate) struct World {
     db: Db,
     clock: Cell<Time>,
     wanted: Cell<Wanted>,
+    names: Cell<NameReservation>,
     place: Place,
 }
 
@@ -74,7 +75,7 @@ impl World {
         };
         let db = Db::open(&url, SCHEMA).expect("the database can be opened");
         CHANCE.set(0);
-        Self { db, clock: Cell::new(START), wanted: Cell::default(), place }
+        Self { db, clock: Cell::new(START), wanted: Cell::default(), names: Cell::default(), place }
     }
 
     /// A file of the first step of the schema, filled as the version of then did it, and
@@ -94,7 +95,7 @@ impl World {
         Db::migrate(&url, SCHEMA, START.0).expect("the schema can be brought up to date");
         let db = Db::open(&url, SCHEMA).expect("the database can be opened");
         let place = Place::Folder(folder);
-        Self { db, clock: Cell::new(START), wanted: Cell::default(), place }
+        Self { db, clock: Cell::new(START), wanted: Cell::default(), names: Cell::default(), place }
     }
 
     /// The present.
@@ -104,7 +105,13 @@ impl World {
 
     /// What operations know of the world.
     pub(crate) fn cx(&self) -> Cx {
-        Cx { now: self.now(), random: count_up, wanted: self.wanted.get() }
+        let (wanted, names) = (self.wanted.get(), self.names.get());
+        Cx { now: self.now(), random: count_up, wanted, names }
+    }
+
+    /// Sets how names of erased accounts are reserved; at first not at all.
+    pub(crate) fn reserve_names(&self, names: NameReservation) {
+        self.names.set(names);
     }
 
     /// Sets what is to follow from what is done; at first nothing.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::Tx;
-use domain::{Cx, Time, idempotency, purge, webhooks};
+use domain::{Cx, Time, idempotency, purge, users, webhooks};
 
 use super::runner::{Lease, Task};
 use crate::config::Settings;
@@ -15,11 +15,12 @@ const STEP: i64 = 200;
 
 type Step = fn(&mut Tx<'_>, &Cx, &Settings) -> domain::Result<u64>;
 
-const STEPS: [(&str, Step); 5] = [
+const STEPS: [(&str, Step); 6] = [
     ("trash", |tx, cx, _| purge::trash(tx, cx, STEP)),
     ("tombstones", |tx, cx, _| purge::tombstones(tx, cx, STEP)),
     ("erased mailboxes", |tx, _cx, _| purge::erased_mailboxes(tx, STEP)),
     ("stored responses", |tx, cx, _| idempotency::purge(tx, cx, STEP)),
+    ("reserved names", |tx, cx, _| users::purge_reserved_names(tx, cx, STEP)),
     ("webhook events", |tx, cx, settings| {
         let kept = i64::from(settings.webhook_log_days) * Time::DAY;
         webhooks::purge(tx, cx, kept, STEP)

@@ -35,7 +35,8 @@ pub(super) enum Command {
     Disable(Account),
     /// Erase an account and its mailbox for good; its sent messages stay with their recipients
     #[command(after_help = "Example:\n  postroom user erase ann --yes\n\n\
-        This cannot be undone. The name can be registered again.")]
+        This cannot be undone. The name can be registered again after 180 days \
+        (name_reserved_days).")]
     Erase {
         #[command(flatten)]
         account: Account,
@@ -58,7 +59,10 @@ pub(super) struct Account {
 const PAGE: i64 = 1000;
 
 pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
-    let store = Store::open(settings)?;
+    let mut store = Store::open(settings)?;
+    if matches!(command, Command::Add { .. } | Command::Erase { yes: true, .. }) {
+        store.reserve_names(settings)?;
+    }
     let cx = store.cx;
     match command {
         Command::Add { name, email } => add(&store, &name, &email)?,

@@ -66,6 +66,7 @@ pub struct Settings {
     pub rate_limits: Switch,
     pub registration: Registration,
     pub registrations_per_hour: u32,
+    pub name_reserved_days: u32,
     pub sends_per_hour: u32,
     pub sends_per_day: u32,
     pub contacts_per_hour: u32,

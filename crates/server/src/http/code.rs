@@ -58,6 +58,8 @@ codes! {
         "A request with the session cookie needs the CSRF token in a header as well.";
     InsufficientScope, "insufficient_scope", FORBIDDEN / FORBIDDEN, "Insufficient scope",
         "The token is valid, but lacks the scope that this call needs.";
+    FreshLoginRequired, "fresh_login_required", FORBIDDEN / FORBIDDEN, "Fresh login required",
+        "The login is older than 10 minutes, or was not made with a password.";
     RegistrationClosed, "registration_closed", FORBIDDEN / FORBIDDEN, "Registration is closed",
         "On this server, only the operator creates accounts.";
     RecipientUnavailable, "recipient_unavailable", FORBIDDEN / FORBIDDEN, "Recipient unavailable",

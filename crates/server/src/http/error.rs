@@ -210,6 +210,7 @@ impl From<domain::Error> for Error {
                 Self::new(Code::KeyReused, detail)
             }
             domain::Error::NotLoggedIn => Self::not_logged_in(),
+            domain::Error::FreshLoginRequired => Self::new(Code::FreshLoginRequired, detail),
             domain::Error::AuthenticationFailed => Self::new(Code::AuthenticationFailed, detail),
             // The text names the field of the classic API; /v1 sends the meaning of the code.
             domain::Error::ReachesNobody(refused) => {

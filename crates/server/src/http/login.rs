@@ -47,7 +47,7 @@ pub(super) async fn begin(
 }
 
 /// The name as it is compared. An invalid name counts as well, at bounded length.
-fn login_name(name: &str) -> String {
+pub(super) fn login_name(name: &str) -> String {
     let start: String = name.chars().take(text::USERNAME_CHARS + 1).collect();
     Username::parse(&start).map_or_else(|_| text::fold(&start), |name| name.folded().to_owned())
 }

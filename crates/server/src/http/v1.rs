@@ -2,6 +2,7 @@
 
 mod batch;
 mod blocks;
+mod canonical;
 mod changes;
 mod conversations;
 mod declare;

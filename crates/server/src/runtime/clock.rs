@@ -1,12 +1,12 @@
 //! The only sources of time and randomness.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use db::Db;
 use domain::webhooks::EventKinds;
-use domain::{Cx, Time, Wanted};
+use domain::{Cx, NameReservation, Time, Wanted};
 use jiff::Timestamp;
 
 /// Differences up to this are not corrected.
@@ -24,6 +24,7 @@ pub struct Clock {
     /// The bits of the events that any webhook wants.
     webhooks: Arc<AtomicU32>,
     reminders: Arc<AtomicBool>,
+    names: Arc<OnceLock<NameReservation>>,
 }
 
 impl Clock {
@@ -60,7 +61,13 @@ impl Clock {
             webhooks: EventKinds::from_bits(self.webhooks.load(Relaxed)),
             reminders: self.reminders.load(Relaxed),
         };
-        Cx { now: self.now(), random, wanted }
+        let names = self.names.get().copied().unwrap_or_default();
+        Cx { now: self.now(), random, wanted, names }
+    }
+
+    /// Reserves the usernames of accounts that are erased from now on; the first call counts.
+    pub(crate) fn reserve_names(&self, names: NameReservation) {
+        self.names.get_or_init(|| names);
     }
 
     pub(crate) fn want_webhooks(&self, kinds: EventKinds) {

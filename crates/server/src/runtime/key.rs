@@ -9,9 +9,11 @@ use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use domain::{NameReservation, Time};
+
 use super::clock;
 use crate::config::Settings;
-use crate::config::secret::Secret;
+use crate::config::secret::{self, Secret};
 
 /// Returns the configured key, or that of the data folder, which is created if it is missing.
 pub(crate) fn server_key(settings: &Settings) -> anyhow::Result<Secret> {
@@ -37,6 +39,12 @@ pub(crate) fn server_key(settings: &Settings) -> anyhow::Result<Secret> {
         path.display()
     );
     Ok(Secret::new(key))
+}
+
+/// How the usernames of erased accounts are reserved, according to the settings.
+pub(crate) fn name_reservation(settings: &Settings, key: &Secret) -> NameReservation {
+    let key = secret::sign(&key.derive(b"postroom reserved names"), b"key");
+    NameReservation::new(key, i64::from(settings.name_reserved_days) * Time::DAY)
 }
 
 /// Reads a file that contains a secret; `what` names it in the error.

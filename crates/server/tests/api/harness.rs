@@ -4,6 +4,7 @@ use std::future::pending;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -232,6 +233,37 @@ impl TestApp {
         self.db().write(f).await.expect("the database can be written")
     }
 
+    /// Reads from the database below the server.
+    pub(crate) async fn scan<T, F>(&self, f: F) -> T
+    where
+        F: FnMut(&mut Tx<'_>) -> db::Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.db().scan(f).await.expect("the database can be read")
+    }
+
+    /// Runs a command of the program beside the server: what it printed, or what it complained of.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Result<String, String> {
+        self.command_with("", arguments)
+    }
+
+    /// The same with a line on standard input.
+    pub(crate) fn command_with(&self, line: &str, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postroom"));
+        command.current_dir(self.folder.path()).args(arguments);
+        for (name, value) in &self.flags {
+            command.arg("--set").arg(format!("{name}={value}"));
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program can be started");
+        let mut input = child.stdin.take().expect("it has an input");
+        writeln!(input, "{line}").expect("it reads, or its input fits a pipe");
+        drop(input);
+        let ended = child.wait_with_output().expect("it ends");
+        let text = |bytes| String::from_utf8(bytes).expect("it prints text");
+        if ended.status.success() { Ok(text(ended.stdout)) } else { Err(text(ended.stderr)) }
+    }
+
     /// Waits for what was written without waiting: in a file writes keep their order, on a server
     /// they are done when nothing is left to do.
     pub(crate) async fn settle(&self) {
@@ -363,7 +395,7 @@ fn prepare(url: &str) {
 }
 
 /// Each table, a row as one text.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 20] = [
     "SELECT 'webhook ' || id || ' ' || quote(url) || ' ' || kinds || ' ' || secret_version || ' '
          || quote(disabled_at) FROM webhooks ORDER BY id",
     "SELECT 'event ' || id || ' ' || kind || ' ' || pending FROM webhook_events ORDER BY id",
@@ -380,7 +412,8 @@ const TABLES: [&str; 19] = [
          || last_seen_at || ' ' || quote(address) || ' ' || quote(user_agent)
      FROM sessions ORDER BY user_id, token_hash",
     "SELECT 'token ' || user_id || ' ' || quote(token_hash) || ' ' || quote(name) || ' ' || scopes
-         || ' ' || created_at || ' ' || quote(expires_at) || ' ' || quote(last_used_at)
+         || ' ' || by_password || ' ' || created_at || ' ' || quote(expires_at) || ' '
+         || quote(last_used_at)
      FROM tokens ORDER BY user_id, token_hash",
     "SELECT 'block ' || owner_id || ' ' || blocked_id || ' ' || created_at
      FROM blocks ORDER BY owner_id, blocked_id",
@@ -398,6 +431,8 @@ const TABLES: [&str; 19] = [
      FROM contacts ORDER BY owner_id, peer_id",
     "SELECT 'reminder ' || owner_id || ' ' || message_id || ' ' || quote(waiting_since)
          || ' ' || tries FROM reminders ORDER BY owner_id",
+    "SELECT 'reserved ' || quote(name_hash) || ' ' || erased_at FROM reserved_names
+     ORDER BY name_hash",
     "SELECT 'erasure ' || owner_id FROM erasures ORDER BY owner_id",
     "SELECT 'message ' || id || ' ' || sender_id || ' ' || recipient_id || ' '
          || quote(other_recipients)

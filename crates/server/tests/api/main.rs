@@ -8,6 +8,7 @@ mod contract;
 mod csrf;
 mod docs;
 mod email;
+mod erasure;
 mod harness;
 mod mail_server;
 mod operations;

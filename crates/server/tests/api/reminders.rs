@@ -7,6 +7,7 @@ use server::config::{Config, Sources};
 use testing::smtp::{self, Smtp, Turn};
 
 use crate::email::{EmailApp, FROM, Mail};
+use crate::harness::PASSWORD;
 use crate::user::User;
 
 /// Ann writes to bob, who is away for longer than the time until a reminder.
@@ -244,8 +245,9 @@ async fn a_mail_that_is_not_taken_is_tried_again_and_one_that_never_will_be_is_n
     let mail = email_app.mail();
     assert_eq!(mail.header("Message-ID"), Mail::of(&again).header("Message-ID"));
 
-    for turn in [Turn::Answer("RCPT", "550 who?"), Turn::Answer(".", "554 spam")] {
-        let eve = email_app.app.user("eve").await;
+    let never = [("eve", Turn::Answer("RCPT", "550 who?")), ("fay", Turn::Answer(".", "554 spam"))];
+    for (name, turn) in never {
+        let eve = email_app.app.user(name).await;
         email_app.wait(5);
         ann.send(&eve, "hello", "").await;
         email_app.smtp.plan(&[turn]);
@@ -253,7 +255,8 @@ async fn a_mail_that_is_not_taken_is_tried_again_and_one_that_never_will_be_is_n
         assert!(!email_app.smtp.next().accepted);
         email_app.wait(24 * 60);
         assert_eq!(email_app.reminded(&ann).await, [""; 0]);
-        eve.request("DELETE", "/v1/users/me").send().await.expect(204);
+        let password = json!({ "password": PASSWORD });
+        eve.request("DELETE", "/v1/users/me").json(&password).send().await.expect(204);
     }
     let metrics = email_app.app.client().request("GET", "/metrics").send().await;
     let metrics = String::from_utf8_lossy(&metrics.body).into_owned();

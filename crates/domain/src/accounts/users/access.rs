@@ -4,8 +4,11 @@ use db::{Tx, params};
 
 use super::StoredPassword;
 use crate::accounts::modseq;
-use crate::base::{Credential, Cx, Error, Result, UserId};
+use crate::base::{Credential, CredentialKind, Cx, Error, Result, Time, UserId};
 use crate::outbox::notices;
+
+/// How long after it was issued for a password a credential may do what cannot be undone.
+const FRESH: i64 = 10 * Time::MINUTE;
 
 /// Sets a new password and ends all sessions and tokens.
 ///
@@ -62,7 +65,7 @@ pub fn disable(tx: &mut Tx<'_>, cx: &Cx, user: UserId) -> Result<()> {
 }
 
 /// Ends all sessions and tokens of a user whose row was changed in `changed` rows.
-pub(super) fn end_access(tx: &mut Tx<'_>, user: UserId, changed: u64) -> Result<()> {
+fn end_access(tx: &mut Tx<'_>, user: UserId, changed: u64) -> Result<()> {
     if changed == 0 {
         return Err(Error::UnknownUser);
     }
@@ -81,6 +84,29 @@ pub fn end_credentials(tx: &mut Tx<'_>, user: UserId, keep: Option<&Credential>)
     }
     notices::send(tx, notices::ACCESS, user);
     Ok(())
+}
+
+/// Whether a credential was issued for a password a short while ago.
+///
+/// # Errors
+/// [`Error::NotLoggedIn`] where it has ended.
+pub(super) fn is_fresh(tx: &mut Tx<'_>, cx: &Cx, credential: &Credential) -> Result<bool> {
+    let params = params![credential.user, credential.hash()];
+    // A session is always started by a password.
+    let issued = match credential.kind {
+        CredentialKind::Session => tx.query_opt(
+            "SELECT created_at FROM sessions WHERE user_id = ?1 AND token_hash = ?2",
+            &params,
+            |row| Ok((Time(row.int(0)?), true)),
+        ),
+        CredentialKind::Token => tx.query_opt(
+            "SELECT created_at, by_password FROM tokens WHERE user_id = ?1 AND token_hash = ?2",
+            &params,
+            |row| Ok((Time(row.int(0)?), row.int(1)? == 1)),
+        ),
+    }?;
+    let (created_at, by_password) = issued.ok_or(Error::NotLoggedIn)?;
+    Ok(by_password && created_at.plus(FRESH) > cx.now)
 }
 
 /// Enables a disabled account again.

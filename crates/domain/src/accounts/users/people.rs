@@ -1,7 +1,10 @@
 //! Users as everybody may see them.
 
 use crate::base::{Result, UserId};
+use std::fmt::Display;
+
 use db::{Row, Tx, params};
+use sha2::{Digest as _, Sha256};
 
 /// The name shown for an erased user. No username can contain its space.
 pub const ERASED: &str = "deleted user";
@@ -30,6 +33,22 @@ impl Person {
             display_name: display_name.to_owned(),
         })
     }
+}
+
+/// A tag that changes whenever the state or one of the names changes: the state, `-`, and a hash of
+/// the names. It is the same in every build, as nodes of two versions may serve one client.
+pub fn names_tag(state: impl Display, people: &[Person]) -> String {
+    let mut names = Sha256::new();
+    for person in people {
+        names.update(person.id.get().to_be_bytes());
+        for name in [&person.username, &person.display_name] {
+            // No name holds U+0000, so it can end one.
+            names.update(name.as_bytes());
+            names.update([0]);
+        }
+    }
+    let [a, b, c, d, ..] = <[u8; 32]>::from(names.finalize());
+    format!("{state}-{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 /// One user, disabled and erased ones too; `None` where there is none with that id.

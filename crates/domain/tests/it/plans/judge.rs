@@ -28,9 +28,11 @@ const EXEMPT: [(&str, &str); 9] = [
 
 /// Columns that a search may begin with, besides the owner and an id. What belongs to a user is
 /// found by that user first, so none of them is in an index of entries or conversations.
-const KEYS: [(&str, &str); 10] = [
+const KEYS: [(&str, &str); 12] = [
     ("name_folded", "users are found by name"),
     ("display_folded", "users are found by name"),
+    ("name_hash", "names of erased accounts"),
+    ("erased_at", "a job removes names whose time is over"),
     ("subject", "failed sign-ins of a name or an address"),
     ("name", "leases"),
     ("expires_at", "a job removes what is over"),

@@ -13,8 +13,11 @@ const MAX_MESSAGES: usize = 1000;
 
 pub(super) fn api(api: Api) -> Api {
     let summary = "Marks or deletes up to 1,000 messages";
-    api.on("POST /v1/messages/batch", "batchMessages", summary, batch)
-        .answers::<Batch>(200, "The result for each message.")
+    api.on("POST /v1/messages/batch", "batchMessages", summary, batch).answers::<Batch>(
+        200,
+        "The result for each message. Nothing is stored for an Idempotency-Key, as repeating \
+             a batch is harmless.",
+    )
 }
 
 fields! {
@@ -45,8 +48,9 @@ struct Batch {
     /// The messages that are marked now, even if they were before.
     #[schema(example = json!([42, 43]))]
     updated: Vec<i64>,
+    /// The messages that are gone now, even if they were before.
     destroyed: Vec<i64>,
-    /// The ids that are not in the caller's mailbox.
+    /// The ids that are not in the caller's mailbox; of a deletion, those that never were.
     not_found: Vec<i64>,
     /// With `filter`: where the next batch starts; null after the last one.
     #[schema(required)]
@@ -69,12 +73,13 @@ fn up_to_is_missing() -> FieldError {
 async fn batch(
     State(app): State<App>,
     caller: Caller<Write>,
+    // Repeating it is harmless, so nothing is stored for its key.
     KeyedBody(new, request): KeyedBody<NewBatch>,
-) -> Result<Outcome, Error> {
+) -> Result<Json<Batch>, Error> {
     let NewBatch { ids, filter, cursor, up_to, set, delete } = new;
     let action = set.map(Action::Mark).or(delete.map(|OnlyTrue| Action::Delete));
     let action = action.expect("a batch has set or delete");
-    let user = caller.user;
+    let (cx, user) = (app.clock.cx(), caller.user);
     let (mut ids, next) = match (ids, filter) {
         (Some(List(ids)), _) => (ids, None),
         (None, filter) => {
@@ -92,17 +97,12 @@ async fn batch(
     };
     ids.sort();
     ids.dedup();
-    let next_cursor = next.map(|next| Cursor::encode(next.get()));
-    let batch = move |tx: &mut Tx<'_>, cx: &Cx, _secret: &[u8; 32]| {
-        let done = messages::batch(tx, cx, user, &ids, action)?;
-        let numbers = |ids: &[MessageId]| ids.iter().map(|id| id.get()).collect();
-        let batch = Batch {
-            updated: numbers(&done.updated),
-            destroyed: numbers(&done.destroyed),
-            not_found: numbers(&done.not_found),
-            next_cursor: next_cursor.clone(),
-        };
-        Ok(StoredResponse::json(StatusCode::OK, &batch))
-    };
-    request.run(&app, Some(user), batch).await
+    let done = app.db.write(move |tx| messages::batch(tx, &cx, user, &ids, action)).await?;
+    let numbers = |ids: &[MessageId]| ids.iter().map(|id| id.get()).collect();
+    Ok(Json(Batch {
+        updated: numbers(&done.updated),
+        destroyed: numbers(&done.destroyed),
+        not_found: numbers(&done.not_found),
+        next_cursor: next.map(|next| Cursor::encode(next.get())),
+    }))
 }

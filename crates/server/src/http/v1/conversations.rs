@@ -68,13 +68,11 @@ async fn list(
     preconditions: Preconditions,
 ) -> Result<Response, Error> {
     let (before, limit) = (paging.before(), paging.limit.0.into());
-    if let (None, Some(unchanged)) = (before, preconditions.unchanged(&app, caller.user).await?) {
-        return Ok(unchanged);
-    }
     let page = app.db.read(move |tx| conversations::list(tx, caller.user, before, limit)).await?;
+    let tag = (page.modseq, page.tag());
     let people = People::new(page.people);
     let data = page.items.iter().map(|item| ConversationView::of(item, &people)).collect();
-    Ok(ListPage::of_mailbox(data, page.next, page.modseq))
+    Ok(ListPage::of_mailbox(&preconditions, data, page.next, tag))
 }
 
 async fn one(

@@ -34,7 +34,7 @@ impl<T: FieldSet> FromRequest<App> for KeyedBody<T> {
         let key = idempotency::key(request.headers())?;
         let path = request.uri().path().to_owned();
         let (fields, body) = read_body(request, app).await?;
-        Ok(Self(fields, KeyedRequest::new(key, &path, body)))
+        Ok(Self(fields, KeyedRequest::new(key, &path, &body)))
     }
 }
 

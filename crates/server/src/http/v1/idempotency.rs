@@ -1,22 +1,24 @@
-//! Idempotency keys: the response to the first request is stored in the same transaction as its
-//! effect, and replayed to every retry.
+//! Idempotency keys: what the response to the first request is made of is stored in the same
+//! transaction as its effect, and every retry gets that response again.
 //!
-//! Secrets do not reach the disk: a secret in a response is derived from the server's key and a
-//! stored number, so it can be derived again. Nor does a hash of the body, by which a password
-//! could be guessed.
+//! What is stored holds no name, no text and no secret: names and texts are read again for a
+//! replay, so that what was erased does not come back, and a secret in a response is derived from
+//! the server's key and a stored number. Nor does a hash of the body reach the disk, by which a
+//! password could be guessed.
 
 use std::sync::PoisonError;
 
-use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use db::Tx;
 use domain::users::StoredPassword;
 use domain::{Cx, UserId, idempotency};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
+use super::canonical;
 use crate::http::client::Device;
 use crate::http::code::Code;
 use crate::http::{App, Error, login};
@@ -43,80 +45,38 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Error> {
     Ok(Some(key.to_owned()))
 }
 
-/// A response that can be stored: a success, without secrets.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct StoredResponse {
-    status: u16,
-    headers: Vec<(String, String)>,
-    /// JSON, or nothing.
-    body: String,
+/// Who makes a keyed request. Everyone has their own keys.
+#[derive(Clone, Copy)]
+pub(super) enum By<'a> {
+    User(UserId),
+    /// Somebody without a login, for the account of that username.
+    Name(&'a str),
 }
 
-impl StoredResponse {
-    pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Self {
-        let body = serde_json::to_string(value).expect("a response is JSON");
-        Self { status: status.as_u16(), headers: vec![], body }
-    }
-
-    pub(super) fn no_content() -> Self {
-        let status = StatusCode::NO_CONTENT.as_u16();
-        Self { status, headers: vec![], body: String::new() }
-    }
-
-    /// Adds a header, which is stored as well.
-    pub(super) fn header(mut self, name: &HeaderName, value: impl Into<String>) -> Self {
-        self.headers.push((name.as_str().to_owned(), value.into()));
-        self
-    }
-}
-
-/// The response to a request, the first one or a replay of it.
-pub(super) struct Outcome {
-    response: StoredResponse,
-    secret: [u8; 32],
-}
-
-impl IntoResponse for Outcome {
-    fn into_response(self) -> Response {
-        let StoredResponse { status, headers, body } = self.response;
-        let mut response = Response::builder().status(status);
-        if !body.is_empty() {
-            response = response.header(CONTENT_TYPE, "application/json");
-        }
-        for (name, value) in headers {
-            response = response.header(name, value);
-        }
-        response.body(body.into()).expect("it was made from a valid response")
-    }
-}
-
-impl Outcome {
-    /// Adds what must not be stored: `fill` puts it into the value, from the request's secret.
-    /// Fails if another version of the server stored the response, with other fields.
-    pub(super) fn reveal<T: Serialize + DeserializeOwned>(
-        mut self,
-        fill: impl FnOnce(&mut T, &[u8; 32]),
-    ) -> Result<Self, Error> {
-        let mut value = serde_json::from_str(&self.response.body).map_err(unreadable)?;
-        fill(&mut value, &self.secret);
-        self.response.body = serde_json::to_string(&value).map_err(unreadable)?;
-        Ok(self)
-    }
-}
-
-fn unreadable(_cause: serde_json::Error) -> Error {
-    Error::new(Code::Internal, "the stored response cannot be replayed")
+/// When a stored response may be replayed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Replay {
+    AtOnce,
+    /// After the request was checked again, as it has a password.
+    Checked,
 }
 
 /// A POST and its key. Without a key, each request is a new one.
+///
+/// What is stored of a response is `K`: ids and times, and nothing that somebody wrote. `show`
+/// makes the response of it, for the first request and for a retry. It returns `None` where there
+/// is nothing left to show, because a session has ended or an account was erased; the request is
+/// then a new one.
 pub(super) struct KeyedRequest {
     key: Option<String>,
     route: String,
-    body: Bytes,
+    /// The body, so that equal JSON values are equal texts.
+    body: String,
 }
 
 impl KeyedRequest {
-    pub(super) fn new(key: Option<String>, path: &str, body: Bytes) -> Self {
+    pub(super) fn new(key: Option<String>, path: &str, body: &[u8]) -> Self {
+        let body = if key.is_some() { canonical::json(body) } else { String::new() };
         Self { key, route: format!("POST {path}"), body }
     }
 
@@ -125,111 +85,185 @@ impl KeyedRequest {
         self.key.is_some()
     }
 
-    /// Does a request in one transaction, or replays the stored response. `owner` is the caller, if
-    /// logged in. `f` gets a secret that nobody can guess and that must not be in the response;
-    /// [`Outcome::reveal`] gets it again.
+    /// Does a request in one transaction, or replays the stored response. `f` and `show` get a
+    /// secret that nobody can guess, the same for a retry; it is not stored.
     ///
     /// # Errors
     /// What `f` returned; or that the key is in use, or belongs to another request.
-    pub(super) async fn run<F>(
+    pub(super) async fn run<K, F, S>(
         &self,
         app: &App,
-        owner: Option<UserId>,
+        by: By<'_>,
         f: F,
-    ) -> Result<Outcome, Error>
+        show: S,
+    ) -> Result<Response, Error>
     where
-        F: FnMut(&mut Tx<'_>, &Cx, &[u8; 32]) -> domain::Result<StoredResponse> + Send + 'static,
+        K: Serialize + DeserializeOwned + 'static,
+        F: FnMut(&mut Tx<'_>, &Cx, &[u8; 32]) -> domain::Result<K> + Send + 'static,
+        S: Show<K>,
     {
-        self.run_after(app, owner, async { Ok(f) }).await
+        self.run_after(app, by, async { Ok(f) }, show).await
     }
 
-    /// The same as [`run`](Self::run) for a user who authenticates with a name and a password.
-    pub(super) async fn run_with_password<F>(
+    /// The same as [`run`](Self::run), with slow work before the transaction that a replay skips.
+    pub(super) async fn run_after<K, F, S>(
+        &self,
+        app: &App,
+        by: By<'_>,
+        prepare: impl Future<Output = Result<F, Error>> + Send,
+        show: S,
+    ) -> Result<Response, Error>
+    where
+        K: Serialize + DeserializeOwned + 'static,
+        F: FnMut(&mut Tx<'_>, &Cx, &[u8; 32]) -> domain::Result<K> + Send + 'static,
+        S: Show<K>,
+    {
+        self.process(app, by, Replay::AtOnce, prepare, show).await
+    }
+
+    /// The same as [`run`](Self::run) for a user who authenticates with a name and a password. A
+    /// retry has to have the right password too: it may have been changed since.
+    pub(super) async fn run_with_password<K, F, S>(
         &self,
         app: &App,
         device: &Device,
         (username, password): (&str, String),
         mut f: F,
-    ) -> Result<Outcome, Error>
+        mut show: S,
+    ) -> Result<Response, Error>
     where
-        F: FnMut(&mut Tx<'_>, &Cx, &StoredPassword, &[u8; 32]) -> domain::Result<StoredResponse>
+        K: Serialize + DeserializeOwned + 'static,
+        F: FnMut(&mut Tx<'_>, &Cx, &StoredPassword, &[u8; 32]) -> domain::Result<K>
             + Send
             + 'static,
+        S: Show<K>,
     {
-        // A replay shows that the password was right, so the look-up counts as an attempt.
         let attempt = login::begin(app, &app.clock.cx(), username, device).await?;
         let mut user = None;
-        let outcome = self.run_after(app, None, async {
+        let prepare = async {
             let credentials = attempt.check(app, password).await?;
             user = Some(credentials.user);
-            let attempt = attempt.clone();
-            Ok(move |tx: &mut Tx<'_>, cx: &Cx, secret: &[u8; 32]| {
-                let response = f(tx, cx, &credentials, secret)?;
-                attempt.forgive(tx)?;
-                Ok(response)
-            })
-        });
-        let outcome = outcome.await?;
-        match user {
-            Some(user) => attempt.succeeded(app, user),
-            None => app.db.write(move |tx| attempt.forgive(tx)).await?,
+            Ok(move |tx: &mut Tx<'_>, cx: &Cx, secret: &[u8; 32]| f(tx, cx, &credentials, secret))
+        };
+        let forgiven = attempt.clone();
+        let show = move |tx: &mut Tx<'_>, cx: &Cx, kept: &K, secret: &[u8; 32]| {
+            let shown = show(tx, cx, kept, secret)?;
+            if shown.is_some() {
+                forgiven.forgive(tx)?;
+            }
+            Ok(shown)
+        };
+        let by = By::Name(username);
+        let response = self.process(app, by, Replay::Checked, prepare, show).await?;
+        if let Some(user) = user {
+            attempt.succeeded(app, user);
         }
-        Ok(outcome)
+        Ok(response)
     }
 
-    /// The same as [`run`](Self::run), with slow work before the transaction that a replay skips.
-    pub(super) async fn run_after<F>(
+    async fn process<K, F, S>(
         &self,
         app: &App,
-        owner: Option<UserId>,
+        by: By<'_>,
+        replay: Replay,
         prepare: impl Future<Output = Result<F, Error>> + Send,
-    ) -> Result<Outcome, Error>
+        mut show: S,
+    ) -> Result<Response, Error>
     where
-        F: FnMut(&mut Tx<'_>, &Cx, &[u8; 32]) -> domain::Result<StoredResponse> + Send + 'static,
+        K: Serialize + DeserializeOwned + 'static,
+        F: FnMut(&mut Tx<'_>, &Cx, &[u8; 32]) -> domain::Result<K> + Send + 'static,
+        S: Show<K>,
     {
         let cx = app.clock.cx();
-        let Some(key) = self.sign(app, owner) else {
+        let Some(key) = self.sign(app, by) else {
             let (mut f, secret) = (prepare.await?, cx.random());
-            let response = app.db.write(move |tx| f(tx, &cx, &secret)).await?;
-            return Ok(Outcome { response, secret });
+            let response = app.db.write(move |tx| {
+                let kept = f(tx, &cx, &secret)?;
+                fresh(tx, &cx, &kept, &secret, &mut show)
+            });
+            return Ok(response.await?);
         };
-        let request = key.request;
-        if let Some(stored) = app.db.read(move |tx| idempotency::find(tx, &cx, &request)).await? {
+        let (request, keys, mut again) = (key.request, App::clone(app), show.clone());
+        let found = app.db.read(move |tx| {
+            let stored = idempotency::find(tx, &cx, &request)?;
+            stored
+                .filter(|_| replay == Replay::AtOnce)
+                .map_or(Ok(None), |stored| key.replay(tx, &cx, &keys, &stored, &mut again))
+        });
+        if let Some(response) = found.await? {
             // A visible row may not have reached the standby yet if the first request was cut off
             // while it waited for that. A commit of our own waits for it.
             app.db.write(move |tx| idempotency::claim(tx, &request)).await?;
-            return key.replay(app, &stored);
+            return Ok(response);
         }
         let nonce = cx.random();
         let secret = key.secret(app, &nonce);
         let in_flight = InFlight::begin(app, key.id)?;
-        let mut f = prepare.await?;
+        let (mut f, keys) = (prepare.await?, App::clone(app));
         let done = app.db.write(move |tx| {
             idempotency::claim(tx, &request)?;
             if let Some(stored) = idempotency::find(tx, &cx, &request)? {
-                return Ok::<_, domain::Error>(Err(stored));
+                if let Some(response) = key.replay(tx, &cx, &keys, &stored, &mut show)? {
+                    return Ok(response);
+                }
+                idempotency::forget(tx, &request)?;
             }
-            let response = f(tx, &cx, &secret)?;
-            let bytes = serde_json::to_vec(&response).expect("texts are JSON");
+            let kept = f(tx, &cx, &secret)?;
+            let bytes = serde_json::to_vec(&kept).expect("ids and times are JSON");
             idempotency::store(tx, &cx, &request, &nonce, &bytes)?;
-            Ok(Ok(response))
+            fresh(tx, &cx, &kept, &secret, &mut show)
         });
-        let done = done.await?;
+        let response = done.await?;
         drop(in_flight);
-        match done {
-            Ok(response) => Ok(Outcome { response, secret }),
-            Err(stored) => key.replay(app, &stored),
-        }
+        Ok(response)
     }
 
-    fn sign(&self, app: &App, owner: Option<UserId>) -> Option<RequestKey> {
+    fn sign(&self, app: &App, by: By<'_>) -> Option<RequestKey> {
         let key = self.key.as_ref()?;
+        let sign = |purpose: &[u8], parts: &[&[u8]]| app.idempotency.sign(purpose, parts);
+        let (owner, route) = match by {
+            By::User(user) => (Some(user), self.route.clone()),
+            By::Name(name) => {
+                // Only a keyed hash: the name may be erased while the response is stored.
+                let name = sign(b"name", &[login::login_name(name).as_bytes()]);
+                (None, format!("{} {}", self.route, URL_SAFE_NO_PAD.encode(name)))
+            }
+        };
         let user = owner.map_or(0, UserId::get).to_be_bytes();
-        let id = app.idempotency.sign(b"key", &[&user, self.route.as_bytes(), key.as_bytes()]);
-        let body = app.idempotency.sign(b"body", &[&self.body]);
-        let request = idempotency::KeyedRequest::new(owner, &self.route, key, &body);
+        let id = sign(b"key", &[&user, route.as_bytes(), key.as_bytes()]);
+        let body = sign(b"value", &[self.body.as_bytes()]);
+        let request = idempotency::KeyedRequest::new(owner, &route, key, &body);
         Some(RequestKey { request, id, body })
     }
+}
+
+/// Makes the response from what is stored of it; see [`KeyedRequest`].
+pub(super) trait Show<K>
+where
+    Self: FnMut(&mut Tx<'_>, &Cx, &K, &[u8; 32]) -> domain::Result<Option<Response>>
+        + Clone
+        + Send
+        + 'static,
+{
+}
+
+impl<K, S> Show<K> for S where
+    S: FnMut(&mut Tx<'_>, &Cx, &K, &[u8; 32]) -> domain::Result<Option<Response>>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// The response to the first request.
+fn fresh<K>(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    kept: &K,
+    secret: &[u8; 32],
+    show: &mut impl Show<K>,
+) -> domain::Result<Response> {
+    Ok(show(tx, cx, kept, secret)?.expect("what was just done is there"))
 }
 
 /// A request as the stored responses know it, and the signatures that its secret is derived from.
@@ -245,13 +279,22 @@ impl RequestKey {
         app.idempotency.sign(b"postroom kept secret", &[&self.id, &self.body, nonce])
     }
 
-    fn replay(&self, app: &App, stored: &idempotency::StoredResponse) -> Result<Outcome, Error> {
-        let mut response: StoredResponse =
-            serde_json::from_slice(&stored.response).map_err(unreadable)?;
-        // What was left of the limits then is not what is left now.
-        response.headers.retain(|(name, _)| !name.starts_with("ratelimit"));
-        let response = response.header(&REPLAYED, "true");
-        Ok(Outcome { response, secret: self.secret(app, &stored.nonce) })
+    fn replay<K: DeserializeOwned>(
+        &self,
+        tx: &mut Tx<'_>,
+        cx: &Cx,
+        app: &App,
+        stored: &idempotency::StoredResponse,
+        show: &mut impl Show<K>,
+    ) -> domain::Result<Option<Response>> {
+        // Another version of the server may have stored other fields.
+        let unreadable = |_| db::Error::Column { column: 2, expected: "what this version stores" };
+        let kept = serde_json::from_slice(&stored.response).map_err(unreadable)?;
+        let mut shown = show(tx, cx, &kept, &self.secret(app, &stored.nonce))?;
+        if let Some(response) = &mut shown {
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        Ok(shown)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use axum::http::header::{ETAG, LOCATION};
+use axum::http::header::{ETAG, HeaderName, LOCATION};
+use axum::response::AppendHeaders;
 use domain::lists::{self, Filter, FolderFilter};
 use domain::messages::{self, Marks};
 use domain::search::Query;
@@ -13,7 +14,7 @@ use domain::{ConversationId, MessageId, Time, quotas};
 use super::field_types::{List, Recipient};
 use super::preconditions::quoted;
 use super::prelude::*;
-use super::view::{Refused, SentMessage, WholeMessage};
+use super::view::{Refused, SentId, SentMessage, WholeMessage};
 use crate::http::error::{RATE_LIMIT, RATE_LIMIT_POLICY};
 
 pub(super) fn api(api: Api) -> Api {
@@ -21,9 +22,14 @@ pub(super) fn api(api: Api) -> Api {
     let unsend_summary = "Withdraws a message from recipients who have never read it";
     api.tag("Messages", "Sending, listing, reading, marking and deleting messages.")
         .on("POST /v1/messages", "sendMessage", "Sends a message", send)
-        .answers::<SentMessage<'_>>(201, "The message, which is stored durably.")
+        .answers::<SentMessage<'_>>(
+            201,
+            "The message, which is stored durably. A replay shows it as it is now: with `id` and \
+             `refused` alone if the caller has deleted it since.",
+        )
+        .may_lack::<SentMessage<'_>>(&["id", "refused"])
         .header("Location", "The path of the message.")
-        .header("ETag", "The tag of the message.")
+        .may_have("ETag", "The tag of the message, unless the caller has deleted it.")
         .may_have("RateLimit-Policy", "The limits, if there are any.")
         .may_have("RateLimit", "What is left of them.")
         .leads_to(&["getMessage", "markMessage", "unsendMessage", "deleteMessage"], "id", "/id")
@@ -41,7 +47,10 @@ pub(super) fn api(api: Api) -> Api {
         .answers::<WholeMessage<'_>>(200, "The marked message.")
         .header("ETag", "The tag of the message.")
         .on("DELETE /v1/messages/{id}", "deleteMessage", "Deletes a message", delete)
-        .done("The message is gone from the caller's mailbox for good; others keep theirs.")
+        .done(
+            "The message is gone from the caller's mailbox for good; others keep theirs. \
+             Repeating it within 30 days gets the same response.",
+        )
         .on("POST /v1/messages/{id}/unsend", "unsendMessage", unsend_summary, unsend)
         .answers::<Unsent>(200, "From whom it was withdrawn, and who has read it.")
         .errors(&[Code::NotTheSender])
@@ -70,7 +79,7 @@ async fn send(
     State(app): State<App>,
     caller: Caller<Write>,
     KeyedBody(new, request): KeyedBody<NewMessage>,
-) -> Result<Outcome, Error> {
+) -> Result<Response, Error> {
     let limits = app.limits.sends;
     let NewMessage { to, subject, body, in_reply_to, client_id, metadata } = new;
     let recipients = to.map(|List(recipients)| recipients).unwrap_or_default();
@@ -80,38 +89,74 @@ async fn send(
     let user = caller.user;
     let send = move |tx: &mut Tx<'_>, cx: &Cx, _secret: &[u8; 32]| {
         let sent = sending::send(tx, cx, user, &draft, limits.as_ref())?;
-        let (message, people) = messages::read_with_people(tx, user, sent.id)?
-            .ok_or(domain::Error::NotFound(Missing::Message))?;
-        let tag = message.tag(&people);
-        let people = People::new(people);
-        let refused = sent.refused.iter().map(|(whom, refusal)| Refused {
-            to: match whom {
-                RefusedRecipient::Named(at) => Cow::Borrowed(&written[*at]),
-                RefusedRecipient::FromParent(user) => Cow::Owned(user.get().into()),
-            },
-            code: Code::from(*refusal).facts().slug,
+        let refused = sent.refused.iter().map(|(whom, refusal)| {
+            let whom = match whom {
+                RefusedRecipient::Named(at) => Whom::Named(*at),
+                RefusedRecipient::FromParent(user) => Whom::FromParent(user.get()),
+            };
+            (whom, Code::from(*refusal).facts().slug.to_owned())
         });
-        let mut shown = SentMessage::of(&message, &people);
-        shown.refused = refused.collect();
-        let reply = StoredResponse::json(StatusCode::CREATED, &shown)
-            .header(&LOCATION, format!("/v1/messages/{}", sent.id.get()))
-            .header(&ETAG, quoted(&tag));
-        Ok(with_quotas(reply, &sent.quotas))
+        Ok(KeptSend { id: sent.id.get(), refused: refused.collect(), quotas: sent.quotas })
     };
-    request.run(&app, Some(user), send).await
+    let show = move |tx: &mut Tx<'_>, _cx: &Cx, kept: &KeptSend, _secret: &[u8; 32]| {
+        let refused = kept.refused.iter().map(|(whom, code)| Refused {
+            to: match whom {
+                Whom::Named(at) => Cow::Borrowed(&written[*at]),
+                Whom::FromParent(user) => Cow::Owned((*user).into()),
+            },
+            code,
+        });
+        let refused = refused.collect();
+        let found = match MessageId::new(kept.id) {
+            Some(id) => messages::read_with_people(tx, user, id)?,
+            None => None,
+        };
+        let location = [(LOCATION, format!("/v1/messages/{}", kept.id))];
+        let headers = (location, AppendHeaders(rate_limits(&kept.quotas)));
+        let Some((message, people)) = found else {
+            let shown = Json(SentId { id: kept.id, refused });
+            return Ok(Some((StatusCode::CREATED, headers, shown).into_response()));
+        };
+        let tag = [(ETAG, quoted(&message.tag(&people)))];
+        let people = People::new(people);
+        let mut shown = SentMessage::of(&message, &people);
+        shown.refused = refused;
+        Ok(Some((StatusCode::CREATED, headers, tag, Json(shown)).into_response()))
+    };
+    request.run(&app, By::User(user), send, show).await
 }
 
-/// Adds what is left of the quotas (draft-ietf-httpapi-ratelimit-headers).
-fn with_quotas(reply: StoredResponse, quotas: &[quotas::Remaining]) -> StoredResponse {
+/// What is stored of a send.
+#[derive(Serialize, Deserialize)]
+struct KeptSend {
+    id: i64,
+    /// Whom it did not reach, and the code that says why.
+    refused: Vec<(Whom, String)>,
+    /// What was left then is not what is left now.
+    #[serde(skip)]
+    quotas: Vec<quotas::Remaining>,
+}
+
+/// A recipient, without their name.
+#[derive(Serialize, Deserialize)]
+enum Whom {
+    /// By the place in the request.
+    Named(usize),
+    /// By id.
+    FromParent(i64),
+}
+
+/// What is left of the quotas (draft-ietf-httpapi-ratelimit-headers).
+fn rate_limits(quotas: &[quotas::Remaining]) -> Vec<(HeaderName, String)> {
     if quotas.is_empty() {
-        return reply;
+        return Vec::new();
     }
     let join = |show: fn(&quotas::Remaining) -> String| {
         quotas.iter().map(show).collect::<Vec<_>>().join(", ")
     };
     let policy = join(|q| format!("\"{}\";q={};w={}", q.name, q.limit, q.window_seconds));
     let left = join(|q| format!("\"{}\";r={};t={}", q.name, q.remaining, q.reset_seconds));
-    reply.header(&RATE_LIMIT_POLICY, policy).header(&RATE_LIMIT, left)
+    vec![(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)]
 }
 
 fields! {
@@ -143,17 +188,15 @@ async fn list(
     preconditions: Preconditions,
 ) -> Result<Response, Error> {
     let (user, before, limit) = (caller.user, paging.before(), paging.limit.0.into());
-    if let (None, Some(unchanged)) = (before, preconditions.unchanged(&app, user).await?) {
-        return Ok(unchanged);
-    }
     let page = if filter.is_selective() {
         app.db.scan(move |tx| lists::page(tx, user, &filter, before, limit)).await?
     } else {
         app.db.read(move |tx| lists::page(tx, user, &filter, before, limit)).await?
     };
+    let tag = (page.modseq, page.tag());
     let people = People::new(page.people);
     let data = page.items.iter().map(|item| MessageItem::of(item, &people)).collect();
-    Ok(ListPage::of_mailbox(data, page.next, page.modseq))
+    Ok(ListPage::of_mailbox(&preconditions, data, page.next, tag))
 }
 
 async fn one(
@@ -209,7 +252,7 @@ async fn delete(
 }
 
 /// The result of withdrawing a message.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 struct Unsent {
     /// The ids of the users from whose mailboxes it was withdrawn.
     #[schema(example = json!([7]))]
@@ -224,14 +267,15 @@ async fn unsend(
     caller: Caller<Write>,
     PathId(id): PathId<MessageId>,
     KeyedBody((), request): KeyedBody<()>,
-) -> Result<Outcome, Error> {
+) -> Result<Response, Error> {
     let user = caller.user;
     let unsend = move |tx: &mut Tx<'_>, cx: &Cx, _secret: &[u8; 32]| {
         let unsent = messages::unsend(tx, cx, user, id)?;
         let ids = |users: &[UserId]| users.iter().map(|user| user.get()).collect();
-        let unsent =
-            Unsent { withdrawn_from: ids(&unsent.withdrawn_from), read_by: ids(&unsent.read_by) };
-        Ok(StoredResponse::json(StatusCode::OK, &unsent))
+        Ok(Unsent { withdrawn_from: ids(&unsent.withdrawn_from), read_by: ids(&unsent.read_by) })
     };
-    request.run(&app, Some(user), unsend).await
+    let show = |_tx: &mut Tx<'_>, _cx: &Cx, kept: &Unsent, _secret: &[u8; 32]| {
+        Ok(Some(Json(kept).into_response()))
+    };
+    request.run(&app, By::User(user), unsend, show).await
 }

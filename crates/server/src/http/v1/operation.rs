@@ -112,7 +112,8 @@ impl Argument for Preconditions {
             operation.response(304, "The caller already has it, according to If-None-Match.");
             operation.response_header("ETag", "The tag of the resource.", true);
         } else {
-            let description = "Tags, one of which the resource must have.";
+            let description = "Tags, one of which the resource must have; names of other users \
+                that have changed do not count.";
             operation.header_parameter("If-Match", description, "\"17\"");
             operation.errors.push(Code::PreconditionFailed);
         }
@@ -203,7 +204,15 @@ impl Api {
     /// Responds with a page of a list of the mailbox; the first page has the state.
     pub(super) fn answers_mailbox_page<T: ToSchema>(self, description: &str) -> Self {
         self.answers_with("application/json", 200, description, Schemas::mailbox_page_of::<T>)
-            .may_have("ETag", "On the first page: the state of the mailbox.")
+            .may_have("ETag", "On the first page: for the state of the mailbox and the names.")
+    }
+
+    /// The response has no more than these fields of that type in some cases.
+    pub(super) fn may_lack<T: ToSchema>(self, required: &[&str]) -> Self {
+        self.describe(|_, schemas| {
+            let schema = schemas.of::<T>();
+            schemas.get(&schema)["required"] = json!(required);
+        })
     }
 
     /// Responds with events, until one side closes the stream.

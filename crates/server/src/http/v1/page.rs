@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::declare::fields;
 use super::field_types::{Cursor, Limit, NumericId};
-use super::preconditions::with_weak_tag;
+use super::preconditions::Preconditions;
 
 fields! {
     pub(super) struct Paging {
@@ -40,17 +40,18 @@ impl<T: Serialize> ListPage<T> {
         Json(Self { data, next_cursor: next.map(Cursor::encode), state: None })
     }
 
-    /// A page of a list of the mailbox. Its tag is the state, weak because the names of other users
-    /// can change without it.
+    /// A page of a list of the mailbox. The tag of the first one covers the state and the names.
     pub(super) fn of_mailbox(
+        preconditions: &Preconditions,
         data: Vec<T>,
         next: Option<MessageId>,
-        modseq: Option<i64>,
+        (modseq, tag): (Option<i64>, Option<String>),
     ) -> Response {
         let Json(mut page) = Self::new(data, next.map(MessageId::get));
-        let Some(modseq) = modseq else { return Json(page).into_response() };
-        let tag = modseq.to_string();
-        page.state = Some(tag.clone());
-        with_weak_tag(&tag, Json(page).into_response())
+        page.state = modseq.map(|modseq| modseq.to_string());
+        match tag {
+            Some(tag) => preconditions.answer(&tag, Json(page)),
+            None => Json(page).into_response(),
+        }
     }
 }

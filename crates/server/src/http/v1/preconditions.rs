@@ -5,10 +5,9 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
-use axum::http::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use axum::http::header::{ETAG, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use domain::{UserId, unread};
 
 use crate::http::{App, Error};
 
@@ -37,9 +36,13 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {
 }
 
 impl Preconditions {
-    /// Whether a resource with this tag may be changed. Weak tags never match.
+    /// Whether a resource with this tag may be changed. Weak tags never match. Names of others that
+    /// have changed do not matter, only the state in front of them.
     pub(super) fn allows(&self, tag: &str) -> bool {
-        let same = |known: &String| known == "*" || *known == quoted(tag);
+        let same = |known: &String| {
+            let known_tag = known.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            known == "*" || known_tag.is_some_and(|known| state(known) == state(tag))
+        };
         self.if_match.as_ref().is_none_or(|known| known.iter().any(same))
     }
 
@@ -72,27 +75,11 @@ impl Preconditions {
             (tag_header, show).into_response()
         }
     }
-
-    /// 304 if the client has the current state of the mailbox, which is read alone for that.
-    pub(super) async fn unchanged(
-        &self,
-        app: &App,
-        owner: UserId,
-    ) -> Result<Option<Response>, domain::Error> {
-        if self.if_none_match.is_none() {
-            return Ok(None);
-        }
-        let counts = app.db.read(move |tx| unread::counts(tx, owner)).await?;
-        let tag = counts.modseq.to_string();
-        let unchanged = || with_weak_tag(&tag, StatusCode::NOT_MODIFIED.into_response());
-        Ok(self.knows(&tag).then(unchanged))
-    }
 }
 
-pub(super) fn with_weak_tag(tag: &str, mut response: Response) -> Response {
-    let tag = HeaderValue::try_from(format!("W/{}", quoted(tag)));
-    response.headers_mut().insert(ETAG, tag.expect("a tag is visible ASCII"));
-    response
+/// The part of a tag before the hash of the names, see [`domain::users::names_tag`].
+fn state(tag: &str) -> &str {
+    tag.rsplit_once('-').map_or(tag, |(state, _names)| state)
 }
 
 pub(super) fn quoted(tag: &str) -> String {

@@ -2,9 +2,9 @@
 
 use axum::http::header::{HeaderMap, SET_COOKIE};
 use axum::response::AppendHeaders;
-use domain::credential::{self, CredentialKind};
-use domain::sessions;
+use domain::credential::{self, Credential, CredentialKind};
 use domain::users::{self, StoredPassword};
+use domain::{Time, sessions};
 
 use super::field_types::{EnteredPassword, SessionId};
 use super::prelude::*;
@@ -37,8 +37,15 @@ fields! {
     }
 }
 
+/// What is stored of a new session.
+#[derive(Serialize, Deserialize)]
+struct KeptSession {
+    user: i64,
+    expires_at: i64,
+}
+
 /// A new session.
-#[derive(Serialize, Deserialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 struct Started {
     user: PersonView,
     /// For the header `X-CSRFToken` of every request that changes something.
@@ -57,28 +64,33 @@ async fn start(
     let (replaced, client) = (stranger.session, device.client());
     let start = move |tx: &mut Tx<'_>, cx: &Cx, credentials: &StoredPassword, secret: &[u8; 32]| {
         sessions::start(tx, cx, credentials, secret, &client, replaced.as_ref())?;
-        let person = users::person(tx, credentials.user)?.ok_or(domain::Error::UnknownUser)?;
-        let expires_at = clock::rfc3339(cx.now.plus(sessions::IDLE));
-        let started = Started { user: person.into(), csrf_token: String::new(), expires_at };
-        Ok(StoredResponse::json(StatusCode::CREATED, &started))
+        let expires_at = cx.now.plus(sessions::IDLE).0;
+        Ok(KeptSession { user: credentials.user.get(), expires_at })
+    };
+    let (keys, secure) = (App::clone(&app), device.secure);
+    let show = move |tx: &mut Tx<'_>, cx: &Cx, kept: &KeptSession, secret: &[u8; 32]| {
+        let Some(user) = UserId::new(kept.user) else { return Ok(None) };
+        let token = credential::token(user, CredentialKind::Session, secret);
+        let valid = match Credential::parse(&token) {
+            Some(session) => sessions::find(tx, cx, &session)?,
+            None => None,
+        };
+        let (Some(_valid), Some(person)) = (valid, users::person(tx, user)?) else {
+            return Ok(None);
+        };
+        let csrf_token = keys.csrf.of_session(secret);
+        let cookies = [cookies::session(&token, secure), cookies::csrf(&csrf_token, secure)];
+        let expires_at = clock::rfc3339(Time(kept.expires_at));
+        let started = Json(Started { user: person.into(), csrf_token, expires_at });
+        let cookies = AppendHeaders(cookies.map(|cookie| (SET_COOKIE, cookie)));
+        Ok(Some((StatusCode::CREATED, cookies, started).into_response()))
     };
     let login = (username.as_str(), password.0);
-    let outcome = request.run_with_password(&app, &device, login, start).await?;
+    let response = request.run_with_password(&app, &device, login, start, show).await?;
     if let Some(replaced) = replaced {
         app.sessions.forget(&replaced);
     }
-    // The cookies and the CSRF token are stored nowhere.
-    let mut cookies = None;
-    let response = outcome.reveal(|started: &mut Started, secret| {
-        started.csrf_token = app.csrf.of_session(secret);
-        let token = UserId::new(started.user.id).map(|user| {
-            let token = credential::token(user, CredentialKind::Session, secret);
-            cookies::session(&token, device.secure)
-        });
-        cookies = token.map(|session| [session, cookies::csrf(&started.csrf_token, device.secure)]);
-    })?;
-    let cookies = cookies.into_iter().flatten().map(|cookie| (SET_COOKIE, cookie));
-    Ok((AppendHeaders(cookies.collect::<Vec<_>>()), response).into_response())
+    Ok(response)
 }
 
 /// A CSRF token.

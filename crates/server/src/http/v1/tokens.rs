@@ -1,10 +1,10 @@
 //! `/v1/tokens`: logins of programs.
 
 use domain::Time;
-use domain::credential::{self, CredentialKind};
+use domain::credential::{self, Credential, CredentialKind};
 use domain::text::TokenName;
 use domain::tokens::{self, Scope, Scopes, TokenInfo};
-use domain::users::{self, StoredPassword};
+use domain::users::StoredPassword;
 
 use super::field_types::{EnteredPassword, TokenId, view_schema};
 use super::prelude::*;
@@ -38,7 +38,7 @@ fields! {
 }
 
 /// A token as its owner sees it.
-#[derive(Serialize, Deserialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = Token)]
 struct TokenView {
     #[schema(minimum = 1, example = 2_251_799_813_685_247_i64)]
@@ -69,8 +69,14 @@ impl From<TokenInfo> for TokenView {
     }
 }
 
+/// What is stored of a new token: its owner.
+#[derive(Serialize, Deserialize)]
+struct KeptToken {
+    user: i64,
+}
+
 /// A new token.
-#[derive(Serialize, Deserialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 struct CreatedToken {
     /// For `Authorization: Bearer`.
     #[schema(example = "prt_7.Zm9yIGV4YW1wbGUgb25seSwgbm8gc2VjcmV0IGF0IGFs")]
@@ -88,17 +94,17 @@ async fn create(
     stranger: Result<Stranger, Error>,
     device: Device,
     KeyedBody(new, request): KeyedBody<NewToken>,
-) -> Result<Outcome, Error> {
+) -> Result<Response, Error> {
     let NewToken { name, expires_at, scopes, username, password } = new;
     if let (Some(username), Some(password)) = (username, password) {
         stranger?;
         let new = tokens::NewToken { name, scopes: scopes.unwrap_or(Scopes::all()), expires_at };
         let login = (username.as_str(), password.0);
         let create = move |tx: &mut Tx<'_>, cx: &Cx, login: &StoredPassword, secret: &[u8; 32]| {
-            users::confirm(tx, login)?;
-            make(tx, cx, login.user, secret, &new)
+            tokens::create_by_password(tx, cx, login, secret, &new)?;
+            Ok(KeptToken { user: login.user.get() })
         };
-        return show(request.run_with_password(&app, &device, login, create).await?);
+        return request.run_with_password(&app, &device, login, create, show).await;
     }
     let caller = caller?;
     let scopes = scopes.unwrap_or(caller.scopes);
@@ -108,32 +114,35 @@ async fn create(
         return Err(Error::insufficient_scope(more.name()));
     }
     let new = tokens::NewToken { name, scopes, expires_at };
-    let (user, owner) = (caller.user, Some(caller.user));
-    let outcome = request.run(&app, owner, move |tx, cx, secret| make(tx, cx, user, secret, &new));
-    let outcome = outcome.await?;
+    let user = caller.user;
+    let create = move |tx: &mut Tx<'_>, cx: &Cx, secret: &[u8; 32]| {
+        tokens::create(tx, cx, user, secret, &new)?;
+        Ok(KeptToken { user: user.get() })
+    };
+    let response = request.run(&app, By::User(user), create, show).await?;
     tracing::info!(user = user.get(), "created a token");
-    show(outcome)
+    Ok(response)
 }
 
-fn make(
+/// Responds with the token, which is stored nowhere, while it is valid.
+fn show(
     tx: &mut Tx<'_>,
     cx: &Cx,
-    owner: UserId,
+    kept: &KeptToken,
     secret: &[u8; 32],
-    new: &tokens::NewToken,
-) -> domain::Result<StoredResponse> {
-    let listed = tokens::create(tx, cx, owner, secret, new)?.listed.into();
-    let created = CreatedToken { token: String::new(), user_id: owner.get(), listed };
-    Ok(StoredResponse::json(StatusCode::CREATED, &created))
-}
-
-/// Responds with the token, which is stored nowhere.
-fn show(outcome: Outcome) -> Result<Outcome, Error> {
-    outcome.reveal(|created: &mut CreatedToken, secret| {
-        if let Some(owner) = UserId::new(created.user_id) {
-            created.token = credential::token(owner, CredentialKind::Token, secret);
-        }
-    })
+) -> domain::Result<Option<Response>> {
+    let Some(owner) = UserId::new(kept.user) else { return Ok(None) };
+    let token = credential::token(owner, CredentialKind::Token, secret);
+    let info = match Credential::parse_token(&token) {
+        Some(credential) => tokens::info(tx, cx, &credential)?,
+        None => None,
+    };
+    Ok(info.map(|info| {
+        // The first result again: the token had not been used then.
+        let listed = TokenInfo { last_used_at: None, ..info }.into();
+        let created = CreatedToken { token, user_id: kept.user, listed };
+        (StatusCode::CREATED, Json(created)).into_response()
+    }))
 }
 
 async fn list(

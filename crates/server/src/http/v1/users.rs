@@ -4,7 +4,7 @@ use axum::http::header::{LOCATION, SET_COOKIE};
 use domain::Invalid;
 use domain::passwords::Password;
 use domain::text::{DisplayName, Email, Username};
-use domain::users::{self, AcceptFrom, Profile, ProfileChange};
+use domain::users::{self, AcceptFrom, Person, Profile, ProfileChange, Proof};
 
 use super::field_types::{EnteredPassword, UsernamePrefix, view_schema};
 use super::prelude::*;
@@ -27,6 +27,7 @@ pub(super) fn api(api: Api) -> Api {
         .on("DELETE /v1/users/me", "eraseMe", "Erases the caller's account", erase)
         .done("The account is gone with its mailbox, sessions and tokens; sent messages stay.")
         .header("Set-Cookie", "Removes the cookie `sessionid`.")
+        .errors(&[Code::FreshLoginRequired, Code::AuthenticationFailed, Code::RateLimited])
         .on("POST /v1/users/me/password", "changePassword", "Changes the password", password)
         .done("The password is changed; all other sessions and all tokens have ended.")
         .errors(&[Code::AuthenticationFailed, Code::RateLimited])
@@ -88,23 +89,46 @@ async fn register(
     _stranger: Stranger,
     device: Device,
     body: Result<KeyedBody<NewUser>, Error>,
-) -> Result<Outcome, Error> {
+) -> Result<Response, Error> {
     login::registration_is_open(&app)?;
     let KeyedBody(NewUser { username, email, password, display_name }, request) = body?;
-    let outcome = request.run_after(&app, None, async {
+    let by = username.clone();
+    let (name, shown) = (username.shown().to_owned(), display_name.as_ref());
+    let shown = shown.map_or(username.shown(), DisplayName::shown).to_owned();
+    let address = email.as_str().to_owned();
+    let show = move |tx: &mut Tx<'_>, _cx: &Cx, kept: &KeptAccount, _secret: &[u8; 32]| {
+        let Some(id) = UserId::new(kept.id) else { return Ok(None) };
+        let Some(profile) = users::profile(tx, id)? else { return Ok(None) };
+        // What the request says: the client that repeats it may not know the password of today.
+        let profile = Profile {
+            person: Person { id, username: name.clone(), display_name: shown.clone() },
+            email: address.clone(),
+            accept_from: AcceptFrom::Everyone,
+            reminders: true,
+            ..profile
+        };
+        let location = [(LOCATION, format!("/v1/users/{}", kept.id))];
+        let account = Json(AccountView::from(profile));
+        Ok(Some((StatusCode::CREATED, location, account).into_response()))
+    };
+    let prepare = async {
         let hash = login::hash(&app, &app.clock.cx(), password).await?;
         let limit = login::registrations(&app, &device);
         Ok(move |tx: &mut Tx<'_>, cx: &Cx, _secret: &[u8; 32]| {
             limit.count(tx, cx)?;
             let id = users::create(tx, cx, &username, display_name.as_ref(), &email, &hash)?;
-            let profile = users::profile(tx, id)?.ok_or(domain::Error::UnknownUser)?;
-            Ok(StoredResponse::json(StatusCode::CREATED, &AccountView::from(profile))
-                .header(&LOCATION, format!("/v1/users/{}", id.get())))
+            Ok(KeptAccount { id: id.get() })
         })
-    });
-    let outcome = outcome.await?;
+    };
+    let response = request.run_after(&app, By::Name(by.folded()), prepare, show).await?;
     tracing::info!("registered");
-    Ok(outcome)
+    Ok(response)
+}
+
+/// What is stored of a registration.
+#[derive(Serialize, Deserialize)]
+struct KeptAccount {
+    id: i64,
 }
 
 fields! {
@@ -154,13 +178,38 @@ async fn change(
     Ok(Json(changed.await?.ok_or(domain::Error::NotLoggedIn)?.into()))
 }
 
+fields! {
+    /// Shows that it is the owner who erases the account.
+    struct Erasure {
+        /// Needed unless the session or token was issued for a password within the last 10 minutes.
+        optional password: EnteredPassword = "two-wild-geese";
+    }
+}
+
 async fn erase(
     State(app): State<App>,
     device: Device,
     caller: Caller<Account>,
+    JsonBody(Erasure { password }): JsonBody<Erasure>,
 ) -> Result<impl IntoResponse, Error> {
     let (cx, user) = (app.clock.cx(), caller.user);
-    let erased = app.db.write(move |tx| users::erase(tx, &cx, user)).await;
+    let (attempt, proof) = match password {
+        Some(password) => {
+            let known = app.db.read(move |tx| users::profile(tx, user)).await?;
+            let username = known.ok_or(domain::Error::NotLoggedIn)?.person.username;
+            let attempt = login::begin(&app, &cx, &username, &device).await?;
+            let checked = attempt.check(&app, password.0).await?;
+            (Some(attempt), Proof::Password(checked))
+        }
+        None => (None, Proof::Credential(caller.key)),
+    };
+    let erased = app.db.write(move |tx| {
+        if let Some(attempt) = &attempt {
+            attempt.forgive(tx)?;
+        }
+        users::erase_own(tx, &cx, &proof)
+    });
+    let erased = erased.await;
     app.sessions.forget_all(user);
     match erased {
         // Erased by another request in the meantime: the caller is no longer logged in.
@@ -186,7 +235,7 @@ async fn password(
     caller: Caller<Account>,
     device: Device,
     KeyedBody(NewPassword { current_password, new_password }, request): KeyedBody<NewPassword>,
-) -> Result<Outcome, Error> {
+) -> Result<Response, Error> {
     let user = caller.user;
     let known = app.db.read(move |tx| users::profile(tx, user)).await?;
     let Profile { person, email, .. } = known.ok_or(domain::Error::NotLoggedIn)?;
@@ -194,21 +243,23 @@ async fn password(
     if let Err(own) = new_password.is_not_own(name.as_ref(), &email) {
         return Err(Invalid::new("new_password", own.problem).into());
     }
-    let outcome = request.run_after(&app, Some(user), async {
+    let prepare = async {
         let cx = app.clock.cx();
         let attempt = login::begin(&app, &cx, &person.username, &device).await?;
         let old = attempt.check(&app, current_password.0).await?;
         let hash = login::hash(&app, &cx, new_password).await?;
         Ok(move |tx: &mut Tx<'_>, _cx: &Cx, _secret: &[u8; 32]| {
             attempt.forgive(tx)?;
-            users::change_password(tx, &old, &hash, Some(&caller.key))?;
-            Ok(StoredResponse::no_content())
+            users::change_password(tx, &old, &hash, Some(&caller.key))
         })
-    });
-    let outcome = outcome.await?;
+    };
+    let show = |_tx: &mut Tx<'_>, _cx: &Cx, (): &(), _secret: &[u8; 32]| {
+        Ok(Some(StatusCode::NO_CONTENT.into_response()))
+    };
+    let response = request.run_after(&app, By::User(user), prepare, show).await?;
     app.sessions.forget_all(user);
     tracing::info!(user = user.get(), "changed the password");
-    Ok(outcome)
+    Ok(response)
 }
 
 async fn one(

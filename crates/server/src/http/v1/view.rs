@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use domain::envelopes::Envelope;
 use domain::messages::Message;
 use domain::{Time, users};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -14,7 +14,7 @@ use utoipa::openapi::{Ref, Schema};
 use crate::runtime::clock;
 
 /// A user as other users see them.
-#[derive(Serialize, Deserialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = Person)]
 pub(super) struct PersonView {
     #[schema(minimum = 1, example = 7)]
@@ -147,7 +147,7 @@ pub(super) struct Refused<'a> {
     pub(super) to: Cow<'a, serde_json::Value>,
     /// `recipient_unavailable`, `blocked_by_you` or `unknown_recipient`.
     #[schema(example = "unknown_recipient")]
-    pub(super) code: &'static str,
+    pub(super) code: &'a str,
 }
 
 message! {
@@ -166,6 +166,13 @@ message! {
         /// The recipients whom it did not reach.
         refused: Vec<Refused<'a>> = |_envelope| vec![];
     }
+}
+
+/// What is left to say of a message that was sent and that its sender has deleted since.
+#[derive(Serialize)]
+pub(super) struct SentId<'a> {
+    pub(super) id: i64,
+    pub(super) refused: Vec<Refused<'a>>,
 }
 
 message! {

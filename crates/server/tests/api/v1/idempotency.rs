@@ -144,6 +144,112 @@ async fn a_login_that_is_sent_again_gives_the_same_session() {
 }
 
 #[tokio::test]
+async fn a_login_is_not_answered_again_after_a_change_of_password() {
+    let app = TestApp::start().await;
+    let ann = app.account("ann").await;
+    let (client, other) = (app.client(), app.client());
+    let login = json!({ "username": "ann", "password": PASSWORD });
+    let token = json!({ "name": "a", "username": "ann", "password": PASSWORD });
+    post(&client, "/v1/sessions", "key", &login).await.expect(201);
+    let first = post(&client, "/v1/tokens", "key", &token).await.expect(201);
+    let by_session = post(&client, "/v1/tokens", "own", &json!({ "name": "b" })).await;
+    by_session.expect(201);
+
+    let change = json!({ "current_password": PASSWORD, "new_password": "three-wild-geese" });
+    post(&client, "/v1/users/me/password", "key", &change).await.expect(204);
+    assert!(replayed(&post(&client, "/v1/users/me/password", "key", &change).await));
+
+    // The session that made the change goes on, and is not given to who knows the old password.
+    client.request("GET", "/v1/users/me").send().await.expect(200);
+    for (path, body) in [("/v1/sessions", &login), ("/v1/tokens", &token)] {
+        let refused = post(&other, path, "key", body).await;
+        refused.problem(401, "authentication_failed");
+        assert!(refused.cookies().is_empty());
+    }
+    let later = post(&client, "/v1/tokens", "own", &json!({ "name": "b" })).await;
+    assert!(!replayed(&later) && later.expect(201)["token"] != by_session.json()["token"]);
+
+    app.write(move |tx| domain::users::end_credentials(tx, ann, None)).await;
+    let mut token = token;
+    token["password"] = "three-wild-geese".into();
+    post(&other, "/v1/tokens", "key", &token).await.problem(422, "idempotency_key_reused");
+    let second = post(&other, "/v1/tokens", "other", &token).await.expect(201);
+    assert_ne!(second["token"], first["token"]);
+}
+
+#[tokio::test]
+async fn what_has_ended_is_not_given_again() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let client = app.client();
+    let login = json!({ "username": "ann", "password": PASSWORD });
+    let first = post(&client, "/v1/sessions", "key", &login).await;
+    let session = client.session();
+    client.request("DELETE", "/v1/sessions/current").send().await.expect(204);
+    let second = post(&client, "/v1/sessions", "key", &login).await;
+    assert!(!replayed(&second) && second.expect(201) != first.expect(201));
+    assert_ne!(client.session(), session);
+    assert!(replayed(&post(&client, "/v1/sessions", "key", &login).await));
+
+    let token = async || post(&ann.client, "/v1/tokens", "key", &json!({ "name": "a" })).await;
+    let first = token().await.expect(201);
+    ann.call("DELETE", &format!("/v1/tokens/{}", first["id"])).await.expect(204);
+    let second = token().await;
+    assert!(!replayed(&second) && second.expect(201)["token"] != first["token"]);
+    assert_eq!(token().await.expect(201), second.expect(201));
+}
+
+#[tokio::test]
+async fn an_erased_account_does_not_come_back_with_a_retry() {
+    let app = TestApp::start().await;
+    let client = app.client();
+    let mut body = newcomer("ann");
+    body["display_name"] = "Ann A.".into();
+    let first = post(&client, "/v1/users", "key", &body).await;
+    let login = json!({ "username": "ann", "password": PASSWORD });
+    post(&client, "/v1/sessions", "key", &login).await.expect(201);
+    let change = json!({ "display_name": "Another", "email": "another@example.org" });
+    client.request("PATCH", "/v1/users/me").json(&change).send().await.ok();
+    let again = post(&app.client(), "/v1/users", "key", &body).await;
+    assert!(replayed(&again));
+    assert_eq!(again.expect(201), first.expect(201), "no more than who repeats it has said");
+
+    client.request("DELETE", "/v1/users/me").send().await.expect(204);
+
+    let other = app.client();
+    post(&other, "/v1/users", "key", &body).await.problem(409, "username_taken");
+    post(&other, "/v1/sessions", "key", &login).await.problem(401, "authentication_failed");
+    app.advance(180 * Time::DAY);
+    let later = post(&other, "/v1/users", "key", &body).await;
+    assert!(!replayed(&later) && later.expect(201)["id"] != first.expect(201)["id"]);
+}
+
+#[tokio::test]
+async fn who_is_not_logged_in_has_keys_by_username() {
+    let app = TestApp::start().await;
+    let client = app.client();
+    let token = |name: &str| json!({ "name": "a", "username": name, "password": PASSWORD });
+    let login = |name: &str| json!({ "username": name, "password": PASSWORD });
+    for name in ["ann", "bob"] {
+        for (path, body) in [
+            ("/v1/users", newcomer(name)),
+            ("/v1/sessions", login(name)),
+            ("/v1/tokens", token(name)),
+        ] {
+            let first = post(&client, path, "1", &body).await;
+            assert!(!replayed(&first), "{path} of {name}");
+            first.expect(201);
+            let again = post(&client, path, "1", &body).await;
+            assert!(replayed(&again));
+            assert_eq!(again.expect(201), first.expect(201));
+        }
+    }
+    // One name, however it is written.
+    let reused = post(&client, "/v1/sessions", "1", &login("ANN")).await;
+    reused.problem(422, "idempotency_key_reused");
+}
+
+#[tokio::test]
 async fn a_key_is_no_way_to_guess_a_password() {
     let app = TestApp::start().await;
     app.account("ann").await;

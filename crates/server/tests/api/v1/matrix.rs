@@ -1,9 +1,9 @@
 //! Who may do what: every operation of the document, by everybody. A new operation is
 //! listed here with its rule.
 
-use domain::UserId;
 use domain::text::TokenName;
 use domain::tokens::{self, NewToken, Scope, Scopes};
+use domain::{UserId, users};
 use serde_json::{Value, json};
 use testing::{Client, Request, Response};
 
@@ -165,7 +165,12 @@ async fn token(app: &TestApp, owner: UserId, scopes: Scopes) -> (String, i64) {
     let name = TokenName::parse("of the matrix").expect("it is a name");
     let (cx, new) = (app.clock().cx(), NewToken { name, scopes, expires_at: None });
     let secret = cx.random();
-    let made = app.write(move |tx| tokens::create(tx, &cx, owner, &secret, &new)).await;
+    // By a password, so that it may do everything that its scopes say.
+    let made = app.write(move |tx| {
+        let login = users::password_of(tx, owner)?.expect("the account is enabled");
+        tokens::create_by_password(tx, &cx, &login, &secret, &new)
+    });
+    let made = made.await;
     (made.token, made.listed.id)
 }
 
@@ -273,7 +278,12 @@ async fn ruled(operation: &Operation, world: &World) {
         let what = format!("{} by {name}", operation.id);
         let before = world.state().await;
         let answer = operation.request(world, thing, &body).bearer(world.of(name)).send().await;
-        match expected(rule, name) {
+        // Fred has deleted the message, and may do so again.
+        let again = operation.id == "deleteMessage" && name == "fred";
+        if again {
+            assert_eq!(world.state().await, before, "{what} changed something");
+        }
+        match expected(rule, name).filter(|_| !again) {
             None => assert!((200..300).contains(&answer.status), "{what}: {answer:?}"),
             Some((status, code)) => {
                 answer.problem(status, code);

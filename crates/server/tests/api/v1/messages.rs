@@ -1,6 +1,6 @@
 //! One message over /v1: reading, marking, deleting, taking back.
 
-use domain::Time;
+use domain::{Time, purge};
 use serde_json::{Value, json};
 use testing::Response;
 
@@ -171,12 +171,45 @@ async fn what_is_deleted_is_gone_from_the_own_mailbox_alone() {
         let (there, never) = (user.try_show(id).await, user.try_show(NEVER).await);
         there.problem(404, "not_found");
         assert_eq!(comparable(&there), comparable(&never));
-        user.call("DELETE", &format!("/v1/messages/{id}")).await.problem(404, "not_found");
+        user.destroy(id).await;
         assert!(user.list("folder=all").await.is_empty());
         assert!(user.list("folder=trash").await.is_empty());
     }
     assert_eq!(cat.show(id).await["from"]["username"], "ann");
     assert_eq!(cat.list("").await, [id]);
+}
+
+#[tokio::test]
+async fn a_deletion_is_repeated_for_as_long_as_the_tombstone_is_kept() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let eve = app.user("eve").await;
+    let [id, withdrawn] = [ann.write_to(&[&bob], "1").await, ann.write_to(&[&bob], "2").await];
+    let delete = async |user: &User, id| user.call("DELETE", &format!("/v1/messages/{id}")).await;
+    bob.destroy(id).await;
+    ann.unsend(withdrawn).await.ok();
+
+    let before = (bob.call("GET", "/v1/unread").await.ok(), app.dump().await);
+    for _ in 0..2 {
+        delete(&bob, id).await.expect(204);
+        delete(&bob, withdrawn).await.expect(204);
+        let batch = json!({ "ids": [NEVER, withdrawn, id], "delete": true });
+        let batch = bob.post("/v1/messages/batch", &batch).await.ok();
+        let gone = (&batch["destroyed"], &batch["not_found"]);
+        assert_eq!(gone, (&json!([id, withdrawn]), &json!([NEVER])));
+    }
+    assert_eq!((bob.call("GET", "/v1/unread").await.ok(), app.dump().await), before);
+    for (user, never) in [(&bob, NEVER), (&eve, id), (&eve, withdrawn)] {
+        delete(user, never).await.problem(404, "not_found");
+    }
+    bob.try_mark(id, &json!({ "read": true })).await.problem(404, "not_found");
+    bob.try_delete(id).await.error(404);
+
+    app.advance(30 * Time::DAY + Time::SECOND);
+    bob.login().await;
+    let cx = app.clock().cx();
+    app.write(move |tx| purge::tombstones(tx, &cx, 100)).await;
+    delete(&bob, id).await.problem(404, "not_found");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use domain::Time;
 use serde_json::{Value, json};
 use testing::Client;
 
+use super::verbs::comparable;
 use super::{newcomer, text};
 use crate::harness::{PASSWORD, TestApp, WRONG};
 use crate::user::User;
@@ -235,7 +236,79 @@ async fn an_erased_account_is_gone_and_its_messages_to_others_stay() {
     );
     assert_eq!(bob.call("GET", "/v1/users?prefix=ann").await.expect(200)["data"], json!([]));
     app.visitor().await.try_login("ann", PASSWORD).await.error(401);
+    assert!(!app.dump().await.iter().any(|row| row.contains("user 1 'ann'")));
+}
+
+#[tokio::test]
+async fn the_name_of_an_erased_account_is_as_one_that_is_taken_for_180_days() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    ann.call("DELETE", "/v1/users/me").await.expect(204);
+
+    let classic = app.visitor().await;
+    for (erased, used) in [("ann", "bob"), ("ANN", "BOB")] {
+        let reserved = register(&app.client(), &newcomer(erased)).await;
+        reserved.problem(409, "username_taken");
+        let taken = register(&app.client(), &newcomer(used)).await;
+        assert_eq!(comparable(&reserved), comparable(&taken));
+        let reserved = classic.try_register(erased, "a@example.org", PASSWORD).await;
+        let taken = classic.try_register(used, "a@example.org", PASSWORD).await;
+        assert_eq!((reserved.error(400), reserved.status), (taken.error(400), taken.status));
+    }
+    app.advance(180 * Time::DAY);
     let again = register(&app.client(), &newcomer("ann")).await.expect(201);
     assert_ne!(again["id"], ann.id.get());
-    assert!(!app.dump().await.iter().any(|row| row.contains("user 1 'ann'")));
+    bob.login().await;
+}
+
+#[tokio::test]
+async fn a_name_is_free_at_once_where_none_is_reserved() {
+    let app = TestApp::with(&[("name_reserved_days", "0")]).await;
+    let ann = app.user("ann").await;
+    ann.call("DELETE", "/v1/users/me").await.expect(204);
+    let again = register(&app.client(), &newcomer("ann")).await.expect(201);
+    assert_ne!(again["id"], ann.id.get());
+}
+
+#[tokio::test]
+async fn erasing_needs_a_fresh_login_or_the_password() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let client = app.client();
+    let erase = async |token: &str, body: &Value| {
+        client.request("DELETE", "/v1/users/me").bearer(token).json(body).send().await
+    };
+    let login = json!({ "name": "a program", "username": "ann", "password": PASSWORD });
+    let by_password = client.request("POST", "/v1/tokens").json(&login).send().await.expect(201);
+    let by_password = text(&by_password["token"]);
+    app.advance(10 * Time::MINUTE);
+    let by_session = ann.token(None).await;
+    for token in [&by_password, &by_session] {
+        let refused = erase(token, &json!({})).await;
+        refused.problem(403, "fresh_login_required");
+        erase(token, &json!({ "password": null })).await.problem(403, "fresh_login_required");
+        erase(token, &json!({ "password": WRONG })).await.problem(401, "authentication_failed");
+    }
+    ann.call("DELETE", "/v1/users/me").await.problem(403, "fresh_login_required");
+    let unknown = erase(&by_session, &json!({ "passwort": PASSWORD })).await;
+    assert_eq!(unknown.invalid(), ["#/passwort unknown_field"]);
+    ann.call("GET", "/v1/users/me").await.expect(200);
+
+    erase(&by_session, &json!({ "password": PASSWORD })).await.expect(204);
+
+    ann.call("GET", "/v1/users/me").await.problem(401, "unauthenticated");
+    let bob = app.user("bob").await;
+    app.advance(10 * Time::MINUTE);
+    bob.call("DELETE", "/v1/users/me").await.problem(403, "fresh_login_required");
+    let guess = json!({ "password": WRONG });
+    for _ in 0..10 {
+        let guess = bob.request("DELETE", "/v1/users/me").json(&guess).send().await;
+        guess.problem(401, "authentication_failed");
+    }
+    let guess = bob.request("DELETE", "/v1/users/me").json(&guess).send().await;
+    guess.problem(429, "rate_limited");
+    app.advance(Time::HOUR);
+    bob.login().await;
+    app.advance(10 * Time::MINUTE - Time::SECOND);
+    bob.call("DELETE", "/v1/users/me").await.expect(204);
 }
