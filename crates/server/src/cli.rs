@@ -53,10 +53,10 @@ struct Common {
     /// The folder of the database and the secret key
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
-    /// The address to serve on
-    #[arg(long, global = true, value_name = "ADDRESS")]
+    /// The IP address and port to serve on: 127.0.0.1:8000, 0.0.0.0:8000, `[::1]:8000`
+    #[arg(long, global = true, value_name = "IP:PORT")]
     listen: Option<String>,
-    /// Any other setting, such as --set `rate_limits=off`
+    /// Any other setting, such as --set `rate_limits=off`; a list is `a,b`, or one --set for each
     #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = pair)]
     set: Vec<(String, String)>,
 }

@@ -322,8 +322,12 @@ fn an_address_that_cannot_be_had_is_named() {
     let place = Place::new();
     for address in ["nonsense", "127.0.0.1", "127.0.0.1:99999", "localhost:8000", ":8000"] {
         let error = place.run(&["--listen", address]).failed(2);
-        assert!(error.starts_with("error: command line: listen: "), "{address}: {error}");
+        let form = "error: command line: listen: it must be an IP address and a port, such as \
+                    127.0.0.1:8000 or [::1]:8000\n";
+        assert_eq!(error, form, "{address}");
     }
+    let help = place.run(&["--help"]).ok();
+    assert!(help.contains("--listen <IP:PORT>") && help.contains("0.0.0.0:8000"), "{help}");
     let error = place.run(&["--listen", "192.0.2.1:8000"]);
     assert!(error.failed(1).contains("cannot listen on 192.0.2.1:8000: "));
     let first = place.serve();
