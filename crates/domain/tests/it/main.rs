@@ -7,6 +7,7 @@ mod check;
 mod conversations;
 mod deploy;
 mod erase;
+mod history;
 mod idempotency;
 mod lists;
 mod messages;
