@@ -44,6 +44,9 @@ SELECT create_distributed_table('webhook_deliveries', 'event_id', colocate_with 
 -- Webhooks are few.
 SELECT create_reference_table('webhooks');
 
+-- One row about the database.
+SELECT create_reference_table('history');
+
 -- A row for each job that one node at a time runs.
 SELECT create_reference_table('leases');
 

@@ -51,6 +51,9 @@ pub enum Error {
     /// Another server has the file open.
     #[error("another server is using {0}")]
     InUse(PathBuf),
+    /// A server uses a database on a PostgreSQL server that has to be used by nobody.
+    #[error("a server is using {0}: stop all of them first")]
+    NotAlone(String),
     /// The database was made by a newer version of this program.
     #[error(
         "the database has schema version {found}, this program supports only {known}: upgrade it"

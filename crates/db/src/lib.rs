@@ -85,6 +85,20 @@ impl Db {
         Self::start(url, schema, false)
     }
 
+    /// Opens a database for a command that needs it for itself, without time limits.
+    ///
+    /// # Errors
+    /// As [`Db::open`]; [`Error::NotAlone`] while a server uses a PostgreSQL database.
+    pub fn open_alone(url: &Url, schema: &[Migration]) -> Result<Self> {
+        match &url.location {
+            Location::File(_) => Self::start(url, schema, true),
+            Location::Server(config) => {
+                on_own_thread(|| postgres::copy::is_unused(config))?;
+                Self::start(url, schema, false)
+            }
+        }
+    }
+
     fn start(url: &Url, schema: &[Migration], server: bool) -> Result<Self> {
         let engine = match &url.location {
             Location::File(path) => {
@@ -258,9 +272,12 @@ impl Db {
         sqlite::backup::run(url.file()?, target)
     }
 
-    /// Replaces a SQLite database with a copy made by [`Db::backup`], and keeps the previous one.
+    /// Replaces a SQLite database with a copy made by [`Db::backup`], migrated to `schema`, and
+    /// keeps the previous one.
     ///
-    /// `stamp` becomes part of the name of the previous file; `prepare` runs on the copy first.
+    /// `now`, in microseconds since 1970, is only recorded; `stamp` becomes part of the name of the
+    /// previous file. `prepare` runs on the copy first, and gets the previous database to look at,
+    /// if there is one that can be opened; it may still turn out to be damaged.
     ///
     /// # Errors
     /// [`Error::InUse`] while a server runs, [`Error::SchemaNewer`], [`Error::Damaged`]; nothing
@@ -269,10 +286,10 @@ impl Db {
         url: &Url,
         source: &Path,
         schema: &[Migration],
-        stamp: &str,
-        prepare: impl FnOnce(&mut Tx<'_>) -> Result<()>,
+        (now, stamp): (i64, &str),
+        prepare: impl FnOnce(&mut Tx<'_>, Option<&mut Tx<'_>>) -> Result<()>,
     ) -> Result<Restored> {
-        sqlite::restore::run(url.file()?, source, schema, stamp, prepare)
+        sqlite::restore::run(url.file()?, source, schema, (now, stamp), prepare)
     }
 
     /// Copies every row of one database into an empty one of either engine, and compares all rows
@@ -284,10 +301,10 @@ impl Db {
     /// those in the catalogs of the engines, so that none is forgotten.
     ///
     /// # Errors
-    /// [`Error::InUse`] or [`Error::NotCopied`] if a server uses one of them or the target is not
-    /// empty; [`Error::Exists`], [`Error::SchemaOlder`], [`Error::SchemaNewer`],
-    /// [`Error::Damaged`], [`Error::Differs`]. The target is empty then, even if the process is
-    /// killed. Only after [`Error::Unknown`] it may be complete.
+    /// [`Error::InUse`] or [`Error::NotAlone`] if a server uses one of them; [`Error::NotCopied`]
+    /// if the target is not empty; [`Error::Exists`], [`Error::SchemaOlder`],
+    /// [`Error::SchemaNewer`], [`Error::Damaged`], [`Error::Differs`]. The target is empty then,
+    /// even if the process is killed. Only after [`Error::Unknown`] it may be complete.
     pub fn copy(
         from: &Url,
         to: &Url,

@@ -134,6 +134,29 @@ impl<'a> Tx<'a> {
         self.note(inserted)
     }
 
+    /// The highest id that any table with generated ids has ever given, or 0.
+    pub fn last_id(&mut self) -> Result<i64> {
+        self.begin()?;
+        let last = match &mut self.on {
+            On::Sqlite(connection) => verbs::last_id(connection),
+            On::Postgres(connection) => connection.last_id(),
+            On::Recorder(recorder) => recorder.refuse(),
+        };
+        self.note(last)
+    }
+
+    /// Makes every table with generated ids give only ids above this one, which must not be below
+    /// [`Tx::last_id`]. On PostgreSQL that stays done if the transaction is rolled back.
+    pub fn skip_ids(&mut self, last: i64) -> Result<()> {
+        self.begin()?;
+        let skipped = match &mut self.on {
+            On::Sqlite(connection) => verbs::skip_ids(connection, last),
+            On::Postgres(connection) => connection.skip_ids(last),
+            On::Recorder(recorder) => recorder.refuse(),
+        };
+        self.note(skipped)
+    }
+
     /// Returns all rows.
     #[cfg_attr(feature = "explain", track_caller)]
     pub fn query<T>(

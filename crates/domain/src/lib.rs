@@ -28,8 +28,8 @@ pub use base::{
     Result, Time, UserId, Wanted, credential, text,
 };
 pub use mailbox::{
-    changes, conversations, digests, entries, envelopes, idempotency, lists, messages, purge,
-    search, sending, unread,
+    changes, conversations, digests, entries, envelopes, history, idempotency, lists, messages,
+    purge, search, sending, unread,
 };
 pub use outbox::{leases, notices, reminders, webhooks};
 pub use schema::SCHEMA;

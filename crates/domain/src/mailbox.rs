@@ -10,6 +10,7 @@ pub mod conversations;
 pub mod digests;
 pub mod entries;
 pub mod envelopes;
+pub mod history;
 pub mod idempotency;
 pub mod lists;
 pub mod messages;

@@ -12,6 +12,7 @@ pub const SCHEMA: &[Migration] = &[
     step(6, 2, "reminders", include_str!("../schema/0006_reminders.sql")),
     step(7, 7, "words", include_str!("../schema/0007_words.sql")),
     step(8, 7, "doors", include_str!("../schema/0008_doors.sql")),
+    step(9, 7, "history", include_str!("../schema/0009_history.sql")),
     step(10, 7, "erasure", include_str!("../schema/0010_erasure.sql")),
 ];
 

@@ -5,6 +5,7 @@
 mod copy;
 mod database;
 mod email;
+mod key;
 mod serve;
 mod token;
 mod user;
@@ -16,15 +17,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use db::{Db, Tx};
+use db::{Db, Tx, Url};
 use domain::{Cx, Time, webhooks};
 use jiff::Timestamp;
 
 use crate::config::{self, Config, DEFAULTS, Settings, Sources};
 use crate::http::v1;
 use crate::runtime::clock::Clock;
-use crate::runtime::key;
-use crate::serve::make_data_dir;
+use crate::runtime::key::{name_reservation, server_key};
 
 /// Postroom: a messaging backend to add to an app, so that its users can write to each other
 #[derive(Parser)]
@@ -55,10 +55,10 @@ struct Common {
     /// The folder of the database and the secret key
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
-    /// The address to serve on
-    #[arg(long, global = true, value_name = "ADDRESS")]
+    /// The IP address and port to serve on: 127.0.0.1:8000, 0.0.0.0:8000, `[::1]:8000`
+    #[arg(long, global = true, value_name = "IP:PORT")]
     listen: Option<String>,
-    /// Any other setting, such as --set `rate_limits=off`
+    /// Any other setting, such as --set `rate_limits=off`; a list is `a,b`, or one --set for each
     #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = pair)]
     set: Vec<(String, String)>,
 }
@@ -102,14 +102,25 @@ enum Command {
     #[command(after_help = "Example:\n  postroom backup /backups/$(date +%F).db\n\n\
         The copy is the database as it is at one moment, and is checked before it gets its name. \
         It contains all messages: keep it as safe as the database. It does not contain the secret \
-        key.")]
+        key: save that as well; the command prints where it is.")]
     Backup(database::Backup),
     /// Replace the database by a backup
     #[command(after_help = "Example:\n  postroom restore /backups/2026-11-22.db\n\n\
         The server must be stopped. The replaced database is kept beside the new one. All users \
         must log in again, and programs need new tokens, so that no session or token comes back \
-        that was ended since the backup.")]
+        that was ended since the backup. No id is given again, and clients load their mailboxes \
+        again. The secret key must be the one of the server that made the backup.")]
     Restore(database::Restore),
+    /// Do what `restore` does to a database that something else has put back
+    #[command(after_help = "Example:\n  postroom restored\n\n\
+        Run it once, with all servers stopped, after PostgreSQL was restored from a dump or a base \
+        backup, and after a database file was put back by hand, by a snapshot or by Litestream: no \
+        id is given again, clients load their mailboxes again, and all sessions and tokens end. To \
+        run it twice does no harm.")]
+    Restored,
+    /// Decide about the secret key
+    #[command(subcommand, after_help = "Example:\n  postroom key accept")]
+    Key(key::Command),
     /// Copy everything into an empty database of either kind
     #[command(after_help = "Examples:\n  \
         postroom copy --from sqlite:postroom.db --to postgres://postroom@pg1/postroom\n  \
@@ -177,6 +188,8 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Webhook(command) => webhook::run(&settings()?, command)?,
         Command::Backup(backup) => database::backup(&settings()?, &backup)?,
         Command::Restore(restore) => database::restore(&settings()?, &restore)?,
+        Command::Restored => database::restored(&settings()?)?,
+        Command::Key(command) => key::run(&settings()?, &command)?,
         Command::Copy(copy) => copy::run(&settings()?, &copy)?,
         Command::Check => database::check(&settings()?)?,
         Command::Mail(command) => email::run(&settings()?, command)?,
@@ -198,6 +211,36 @@ fn pair(text: &str) -> Result<(String, String), &'static str> {
     Ok((pair.0.to_owned(), pair.1.to_owned()))
 }
 
+/// The address of the database, which must exist.
+fn existing(settings: &Settings) -> Result<Url> {
+    let url = settings.database()?;
+    match url.path() {
+        Some(path) if !path.is_file() => Err(no_database(&url)),
+        _ => Ok(url),
+    }
+}
+
+/// The error where there is no database, most likely because the command runs in another folder
+/// than the server.
+fn no_database(url: &Url) -> anyhow::Error {
+    let place = url.path().filter(|path| path.is_relative());
+    let place = place.and_then(|path| std::path::absolute(path).ok());
+    let place = place.map(|path| format!(", which is {}", path.display())).unwrap_or_default();
+    anyhow::anyhow!(
+        "there is no database at {url}{place}. Name the server's data folder with --data-dir, or \
+         its configuration with --config; `postroom config` shows each setting and where it comes \
+         from. (`postroom serve` and `postroom migrate` make a new database.)"
+    )
+}
+
+/// The database that was opened, which must exist.
+fn found(url: &Url, opened: db::Result<Db>) -> Result<Db> {
+    match opened {
+        Err(db::Error::SchemaOlder { found: 0, .. }) => Err(no_database(url)),
+        opened => Ok(opened?),
+    }
+}
+
 /// The database as commands use it: beside a server that may be running.
 struct Store {
     db: Db,
@@ -205,18 +248,10 @@ struct Store {
 }
 
 impl Store {
-    /// Opens the database, and creates it if it is missing.
+    /// Opens the database, which must exist.
     fn open(settings: &Settings) -> Result<Self> {
-        make_data_dir(settings)?;
-        let url = settings.database()?;
-        let clock = Clock::default();
-        let db = match Db::open_beside(&url, domain::SCHEMA) {
-            Err(db::Error::SchemaOlder { found: 0, .. }) => {
-                Db::migrate(&url, domain::SCHEMA, clock.now().0)?;
-                Db::open_beside(&url, domain::SCHEMA)?
-            }
-            opened => opened?,
-        };
+        let (url, clock) = (existing(settings)?, Clock::default());
+        let db = found(&url, Db::open_beside(&url, domain::SCHEMA))?;
         wait(clock.follow(&db))??;
         // Commands make webhook events as well.
         clock.want_webhooks(webhooks::all_wanted(&wait(db.read(webhooks::list))??));
@@ -226,7 +261,8 @@ impl Store {
     /// Makes and erases accounts as the server does: the names of erased ones are reserved.
     fn reserve_names(&mut self, settings: &Settings) -> Result<()> {
         if settings.name_reserved_days > 0 {
-            self.cx.names = key::name_reservation(settings, &key::server_key(settings)?);
+            let key = server_key(settings)?;
+            self.cx.names = name_reservation(settings, &key);
         }
         Ok(())
     }

@@ -172,9 +172,13 @@ impl Config {
                     wrong(layer, format!("{name}: it must be a whole number"))
                 })?)
             }
-            Some(Value::Array(_)) => {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                Value::Array(items.map(Value::from).collect())
+            Some(Value::Array(before)) => {
+                let mut items = list(text);
+                // `--set` once for each item; in any other place, a name is given once.
+                if *layer == Layer::Flag && self.layers.get(name) == Some(layer) {
+                    items.splice(0..0, before.iter().cloned());
+                }
+                Value::Array(items)
             }
             _ => Value::from(text),
         };
@@ -194,6 +198,18 @@ impl Config {
         self.layers.insert(name.to_owned(), layer.clone());
         Ok(())
     }
+}
+
+/// A list that is given as text: an array of TOML, or items that are separated by commas.
+fn list(text: &str) -> Vec<Value> {
+    // An address of IPv6 can begin with a bracket, too.
+    let array = format!("items = {text}").parse::<Table>().ok();
+    let array = array.and_then(|mut table| table.remove("items"));
+    if let Some(Value::Array(items)) = array {
+        return items;
+    }
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items.map(Value::from).collect()
 }
 
 fn wrong(layer: &Layer, problem: impl Into<String>) -> Error {

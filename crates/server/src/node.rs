@@ -32,6 +32,8 @@ pub struct Node {
     pub(crate) passwords: passwords::Pool,
     pub(crate) metrics: Metrics,
     pub(crate) links: Links,
+    /// What the operator should mend, although it serves.
+    pub(crate) warning: Option<&'static str>,
     /// Cancelled once, when the server begins to stop; every task and connection watches it.
     pub(crate) stopping: CancellationToken,
 }
@@ -71,6 +73,10 @@ impl Node {
         // Under the database's lock: two servers that start at once must not both make a key.
         let key = key::server_key(&settings)?;
         clock.reserve_names(key::name_reservation(&settings, &key));
+        let warning = key::check(&db, &key).await.with_context(|| format!("cannot read {url}"))?;
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
+        }
         let node = Self {
             db,
             sessions: Arc::default(),
@@ -79,6 +85,7 @@ impl Node {
             passwords: passwords::Pool::start(or_processors(settings.password_threads))?,
             metrics: Metrics::new(routes),
             links: Links::new(&key),
+            warning,
             stopping: CancellationToken::new(),
             clock,
             settings,

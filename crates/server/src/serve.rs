@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use db::Db;
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
 use crate::background::reminders::Reminders;
@@ -38,6 +39,12 @@ pub struct Server {
 /// # Errors
 /// Why it cannot start, and what to change.
 pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
+    // The addresses come first: a server that was started by mistake leaves nothing behind.
+    let bind = |address: SocketAddr| {
+        listener::bind(address).with_context(|| format!("cannot listen on {address}"))
+    };
+    let main = bind(settings.listen)?;
+    let metrics = settings.metrics_listen.map(bind).transpose()?;
     make_data_dir(&settings)?;
     let (node, key) = Node::open(settings, clock, http::paths()).await?;
     let reminders = Reminders::new(&node, &key)?;
@@ -54,13 +61,15 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
     nodes::listen(&node);
     webhooks::read_endpoints(&node).await.context("cannot read the webhooks")?;
 
-    let listen = |address: SocketAddr| {
-        listener::bind(address).with_context(|| format!("cannot listen on {address}"))
+    // Clients are refused until there is somebody to answer them.
+    let listen = |bound: TcpSocket| {
+        let address = bound.local_addr()?;
+        listener::listen(bound).with_context(|| format!("cannot listen on {address}"))
     };
-    let main = listen(app.settings.listen)?;
+    let main = listen(main)?;
     let address = main.local_addr()?;
     let mut sockets = vec![(main, Socket::Main)];
-    if let Some(metrics) = app.settings.metrics_listen {
+    if let Some(metrics) = metrics {
         sockets.push((listen(metrics)?, Socket::Metrics));
     }
     let workers = Arc::new(Workers::start(App::clone(&app))?);
@@ -77,6 +86,11 @@ impl Server {
     /// The address that it listens on; its port is the real one where the settings say 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What the operator should mend, although it serves.
+    pub fn warning(&self) -> Option<&'static str> {
+        self.app.warning
     }
 
     /// The database, for tests that look below the API.

@@ -26,6 +26,22 @@ pub(super) const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ
 const COMMIT_BEGIN_READ: &str = "COMMIT; BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 const COMMIT_BEGIN_WRITE: &str = "COMMIT; BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE";
 
+/// Selects something of the sequences that generate the ids of our tables.
+macro_rules! identities {
+    ($selected:literal) => {
+        concat!(
+            "SELECT ",
+            $selected,
+            " FROM pg_class AS sequences
+             JOIN pg_depend AS links ON links.objid = sequences.oid AND links.deptype = 'i'
+                 AND links.classid = 'pg_class'::regclass AND links.refclassid = links.classid
+             JOIN pg_class AS tables ON tables.oid = links.refobjid
+             WHERE sequences.relkind = 'S'
+                 AND tables.relnamespace = current_schema()::regnamespace"
+        )
+    };
+}
+
 pub(crate) struct Connection<'f> {
     pub(super) driver: Driver<'f>,
     statements: HashMap<Key, Prepared>,
@@ -115,6 +131,17 @@ impl<'f> Connection<'f> {
 
     pub(crate) fn query(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<Vec<PgRow>> {
         self.rows(sql, false, params)
+    }
+
+    pub(crate) fn last_id(&mut self) -> Result<i64> {
+        let last = identities!("coalesce(max(pg_sequence_last_value(sequences.oid)), 0)");
+        Row::postgres(self.query(last, &[])?.first().ok_or(Error::NoRow)?).int(0)
+    }
+
+    pub(crate) fn skip_ids(&mut self, last: i64) -> Result<()> {
+        // Unlike `ALTER SEQUENCE`, this waits for nobody who uses the table.
+        let skip = identities!("setval(sequences.oid, ?1)");
+        self.query(skip, &[Value::Int(last)]).map(drop)
     }
 
     fn rows(

@@ -41,6 +41,11 @@ const NODES: &str = "
     WHERE datname = current_database() AND pid <> pg_backend_pid()
         AND application_name IN ('postroom', current_setting('application_name'))";
 
+/// Refuses a database that a server uses.
+pub(crate) fn is_unused(config: &Config) -> Result<()> {
+    Transaction::connect(config).map(drop)
+}
+
 /// The transaction of a copy, on the calling thread and without a time limit.
 pub(crate) struct Transaction {
     connection: Connection<'static>,
@@ -96,8 +101,7 @@ impl Transaction {
         let (mut copy, begun) = (Self { connection }, Instant::now());
         while copy.number(NODES)? > 0 {
             if begun.elapsed() > CLOSING {
-                let problem = format!("a server is using {config}: stop all of them first");
-                return Err(Error::NotCopied(problem));
+                return Err(Error::NotAlone(config.to_string()));
             }
             copy.run("SELECT pg_sleep(0.1)")?;
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::connection::{self, Role};
 use super::files::{Partial, beside, lock, private, remove, rename, sync, sync_folder};
 use super::{backup, migrate};
-use crate::{Error, Migration, Result, Tx, migrate::usable, tx::On};
+use crate::{Error, Migration, Result, Tx, migrate::plan, tx::On};
 
 /// What a restore did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,23 +20,31 @@ pub(crate) fn run(
     path: &Path,
     source: &Path,
     schema: &[Migration],
-    stamp: &str,
-    prepare: impl FnOnce(&mut Tx<'_>) -> Result<()>,
+    (now, stamp): (i64, &str),
+    prepare: impl FnOnce(&mut Tx<'_>, Option<&mut Tx<'_>>) -> Result<()>,
 ) -> Result<Restored> {
     let _alone = lock(path)?;
     if !source.is_file() {
         return Err(Error::File(format!("there is no file {}", source.display())));
     }
     let partial = Partial::create(path)?;
-    stage(source, &partial.path, schema, prepare)?;
+    stage(source, &partial.path, schema, now, |tx| {
+        // Opened where a log can be read back, but never to be changed.
+        let replaced = path.exists().then(|| connection::open(path, Role::Tool));
+        match replaced {
+            Some(Ok(replaced)) => prepare(tx, Some(&mut Tx::on(On::Sqlite(&replaced)))),
+            _none_or_unreadable => prepare(tx, None),
+        }
+    })?;
     exchange(path, &partial.path, stamp)
 }
 
-/// Copies the backup beside the database, checks it and runs `prepare` on it.
+/// Copies the backup beside the database, checks it, migrates it and runs `prepare` on it.
 fn stage(
     source: &Path,
     partial: &Path,
     schema: &[Migration],
+    now: i64,
     prepare: impl FnOnce(&mut Tx<'_>) -> Result<()>,
 ) -> Result<()> {
     // Not `fs::copy`, which copies the backup's permissions.
@@ -46,16 +54,13 @@ fn stage(
     backup::intact(partial, source)?;
     {
         let connection = connection::open(partial, Role::Writer)?;
-        match usable(schema, &migrate::applied(&connection)?) {
-            // An older one is migrated when the server starts, like any other database.
-            Err(Error::SchemaOlder { found, .. }) if found > 0 => {}
-            Err(Error::SchemaOlder { .. }) => {
-                let problem = "it is not a database of this program".to_owned();
-                return Err(Error::Damaged { path: source.to_path_buf(), problem });
-            }
-            other => other?,
+        let (migrated, steps) = plan(schema, &migrate::applied(&connection)?)?;
+        if migrated.from == 0 {
+            let problem = "it is not a database of this program".to_owned();
+            return Err(Error::Damaged { path: source.to_path_buf(), problem });
         }
         connection.execute_batch("BEGIN IMMEDIATE")?;
+        migrate::apply(&connection, steps, now)?;
         prepare(&mut Tx::on(On::Sqlite(&connection)))?;
         connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
     }
@@ -63,11 +68,8 @@ fn stage(
 }
 
 fn exchange(path: &Path, partial: &Path, stamp: &str) -> Result<Restored> {
-    let kept = path.exists().then(|| path.with_added_extension(format!("before-restore-{stamp}")));
+    let kept = path.exists().then(|| free_name(path, stamp));
     if let Some(kept) = &kept {
-        if kept.exists() {
-            return Err(Error::Exists(kept.clone()));
-        }
         match fold(path) {
             Err(Error::Busy) => return Err(Error::Busy),
             // That may be the reason for the restore. It is kept unchanged, together with its log.
@@ -87,6 +89,18 @@ fn exchange(path: &Path, partial: &Path, stamp: &str) -> Result<Restored> {
     }
     sync_folder(path)?;
     Ok(Restored { kept })
+}
+
+/// A name for the previous database that nothing has: of two restores at the same time, the second
+/// gets a number.
+fn free_name(path: &Path, stamp: &str) -> PathBuf {
+    let first = path.with_added_extension(format!("before-restore-{stamp}"));
+    let (mut name, mut number) = (first.clone(), 1);
+    while name.exists() || beside(&name, "-wal").exists() {
+        number += 1;
+        name = beside(&first, &format!("-{number}"));
+    }
+    name
 }
 
 /// Copies the log back, so that the file alone is the whole database.

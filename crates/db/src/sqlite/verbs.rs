@@ -55,6 +55,22 @@ pub(crate) fn batch<const N: usize>(
     Ok(changed)
 }
 
+pub(crate) fn last_id(connection: &Connection) -> Result<i64> {
+    let last = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence";
+    Ok(connection.query_row(last, [], |row| row.get(0))?)
+}
+
+pub(crate) fn skip_ids(connection: &Connection, last: i64) -> Result<()> {
+    connection.execute("DELETE FROM sqlite_sequence", [])?;
+    // A table that never had a row is not listed there yet.
+    connection.execute(
+        "INSERT INTO sqlite_sequence (name, seq) SELECT name, ?1 FROM sqlite_schema
+         WHERE type = 'table' AND instr(sql, 'INTEGER PRIMARY KEY AUTOINCREMENT') > 0",
+        [last],
+    )?;
+    Ok(())
+}
+
 #[cfg(feature = "explain")]
 pub(crate) fn plan(connection: &Connection, sql: &str) -> Result<Vec<String>> {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;

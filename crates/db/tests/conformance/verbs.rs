@@ -157,3 +157,28 @@ async fn a_transaction_counts_its_own_statements() {
     let (one, other) = tokio::join!(fresh.db.write(counted), fresh.db.write(counted));
     assert_eq!((one, other), (Ok(vec![0, 1, 2, 3, 6, 7]), Ok(vec![0, 1, 2, 3, 6, 7])));
 }
+
+#[tokio::test]
+async fn ids_that_are_skipped_are_given_by_no_table() {
+    const FAR: i64 = 1 << 50;
+    const THING: &str = "INSERT INTO things (whole) VALUES (1)";
+    let fresh = Fresh::new();
+    let given = fresh.db.write(|tx| {
+        assert_eq!(tx.last_id(), Ok(0));
+        add("ann")(tx)?;
+        add("ben")(tx)?;
+        // What was given and is gone counts as well.
+        tx.execute("DELETE FROM users", &[])?;
+        let last = tx.last_id()?;
+        tx.skip_ids(FAR)?;
+        // The first table had ids, the second none.
+        let user = tx.insert("INSERT INTO users (name) VALUES ('cid')", &[])?;
+        Ok::<_, Error>((last, user, tx.insert(THING, &[])?, tx.last_id()?))
+    });
+    assert_eq!(given.await, Ok((2, FAR + 1, FAR + 1, FAR + 1)));
+    let again = fresh.db.write(|tx| {
+        tx.skip_ids(FAR + 10)?;
+        Ok::<_, Error>((tx.insert(THING, &[])?, tx.insert(THING, &[])?))
+    });
+    assert_eq!(again.await, Ok((FAR + 11, FAR + 12)));
+}

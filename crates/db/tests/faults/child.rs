@@ -123,8 +123,9 @@ impl Child {
                 "backup" => answer(&Db::backup(&url(&self.folder), Path::new(words[0]))),
                 "restore" => {
                     let (source, stamp) = (Path::new(words[0]), words[1]);
-                    let prepare = |tx: &mut Tx<'_>| row(9, 10)(tx);
-                    answer(&Db::restore(&url(&self.folder), source, SCHEMA, stamp, prepare));
+                    let prepare = |tx: &mut Tx<'_>, _: Option<&mut Tx<'_>>| row(9, 10)(tx);
+                    let at = (1, stamp);
+                    answer(&Db::restore(&url(&self.folder), source, SCHEMA, at, prepare));
                 }
                 "integrity" => match Db::integrity(&url(&self.folder)) {
                     Ok(problems) if problems.is_empty() => say(&"ok"),

@@ -80,7 +80,7 @@ fn operations_on_files_are_refused_for_a_server() {
     let url = url(&opened.address, Options::default());
     let unsupported = |error: Option<Error>| matches!(error, Some(Error::Unsupported(_)));
     assert!(unsupported(Db::backup(&url, Path::new("/nowhere")).err()));
-    let restored = Db::restore(&url, Path::new("/nowhere"), SCHEMA, "now", |_tx| Ok(()));
+    let restored = Db::restore(&url, Path::new("/nowhere"), SCHEMA, (1, "now"), |_, _| Ok(()));
     assert!(unsupported(restored.err()));
     assert_eq!(Db::integrity(&url), Ok(vec![]));
 }

@@ -14,6 +14,7 @@ use crate::accounts::users::Person;
 use crate::base::{Error, MessageId, Result, UserId};
 use crate::mailbox::entries::{Entry, entry, entry_columns, select_entries};
 use crate::mailbox::envelopes::BodyPart;
+use crate::mailbox::history;
 use crate::mailbox::messages::{self, Message};
 use crate::mailbox::place::place;
 use crate::mailbox::unread::UnreadCounts;
@@ -318,7 +319,8 @@ fn first_after(tx: &mut Tx<'_>, owner: UserId, since: i64) -> Result<MessageId> 
     let Some(newest) = newest.into_iter().max_by_key(|change| change.message) else {
         return Ok(MessageId::ABOVE_ALL);
     };
-    let (mut low, mut high) = (1, newest.message.get());
+    // Whatever was created since a state of this history is above its origin.
+    let (mut low, mut high) = (history::origin(tx)? + 1, newest.message.get());
     while low < high {
         let middle = low + (high - low) / 2;
         let next = tx.query(NEXT, &params![owner, middle, 1], created)?;
@@ -328,18 +330,4 @@ fn first_after(tx: &mut Tx<'_>, owner: UserId, since: i64) -> Result<MessageId> 
         }
     }
     Ok(MessageId::stored(low))
-}
-
-/// How far the modseqs of a restored database are ahead of those of its backup: more than can have
-/// happened in any mailbox since.
-const LEAP: i64 = 1 << 32;
-
-/// Makes every state that clients know invalid: a restored database has another history than the
-/// one that it replaces.
-pub fn start_new_history(tx: &mut Tx<'_>) -> db::Result<()> {
-    tx.execute(
-        "UPDATE mailboxes SET modseq = modseq + ?1, purged_modseq = modseq + ?1",
-        &params![LEAP],
-    )?;
-    Ok(())
 }

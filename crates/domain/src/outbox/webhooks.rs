@@ -43,8 +43,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// The event's id on the wire, which stays unique after a restore: the number may be given
-    /// again then, but not together with the same time.
+    /// The event's id on the wire: the number, and the time, by which people recognise it.
     pub fn name(&self) -> String {
         format!("evt_{}_{}", self.id.get(), self.happened_at.0)
     }

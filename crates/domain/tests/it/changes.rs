@@ -206,22 +206,3 @@ fn what_is_forgotten_in_one_mailbox_is_not_forgotten_in_another() {
     assert_eq!(forget(), 0);
     assert_eq!(past.world.number("SELECT count(*) FROM tombstones"), 3);
 }
-
-#[test]
-fn after_a_restore_no_old_state_is_good() {
-    let mut past = Past::new();
-    past.fill(5);
-    past.world.write(|tx, _cx| Ok(changes::start_new_history(tx)?)).unwrap();
-    let old = *past.seen.last_key_value().unwrap().0;
-    for state in 0..old + 1000 {
-        assert_eq!(past.since(state, 50), Err(Error::ChangesForgotten), "from {state}");
-    }
-    past.look();
-    let (now, holds) = past.seen.last_key_value().unwrap();
-    assert!(past.since(*now, 50).unwrap().changes.is_empty());
-    let (now, mut holds) = (*now, holds.clone());
-    let id = past.send();
-    holds.insert(id.get(), now + 1);
-    assert_eq!(past.walk(now, 50), holds);
-    assert_eq!(past.world.problems(), vec![]);
-}

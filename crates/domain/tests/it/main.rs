@@ -8,6 +8,7 @@ mod conversations;
 mod deploy;
 mod doors;
 mod erase;
+mod history;
 mod idempotency;
 mod lists;
 mod messages;

@@ -1,14 +1,17 @@
-//! `postroom migrate`, `backup`, `restore` and `check`
+//! `postroom migrate`, `backup`, `restore`, `restored` and `check`
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use db::{Db, Url};
+use domain::history;
 
-use super::wait;
+use super::{existing, found, wait};
 use crate::config::Settings;
 use crate::runtime::clock::Clock;
+use crate::runtime::key;
 use crate::serve::make_data_dir;
 
 #[derive(Args)]
@@ -37,38 +40,87 @@ pub(super) fn migrate(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// The address of the database, which must exist.
-fn existing(settings: &Settings) -> Result<Url> {
-    let url = settings.database()?;
-    if url.path().is_some_and(|path| !path.is_file()) {
-        bail!("there is no database at {url}");
-    }
-    Ok(url)
-}
-
 pub(super) fn backup(settings: &Settings, backup: &Backup) -> Result<()> {
     Db::backup(&existing(settings)?, &backup.file)?;
     let bytes = std::fs::metadata(&backup.file)?.len();
     println!("{}: {bytes} bytes, checked", backup.file.display());
+    let key = key::file(settings);
+    let key = key.map_or("the setting secret_key".to_owned(), |path| path.display().to_string());
+    println!("The secret key is not in it. Save {key} as well.");
     Ok(())
 }
 
 pub(super) fn restore(settings: &Settings, restore: &Restore) -> Result<()> {
+    // Before the folder is made, which may be the wrong one.
+    ensure!(restore.file.is_file(), "there is no file {}", restore.file.display());
     make_data_dir(settings)?;
-    let url = settings.database()?;
-    let now = jiff::Timestamp::from_microsecond(Clock::default().now().0)?;
+    let (url, cx) = (settings.database()?, Clock::default().cx());
+    let now = jiff::Timestamp::from_microsecond(cx.now.0)?;
     let stamp = now.strftime("%Y%m%dT%H%M%SZ").to_string();
-    let prepare = |tx: &mut db::Tx<'_>| {
-        domain::changes::start_new_history(tx)?;
-        domain::sessions::end_all_users(tx).map(drop)
+    let (mut origin, mut key) = (0, None);
+    let prepare = |tx: &mut db::Tx<'_>, replaced: Option<&mut db::Tx<'_>>| {
+        origin = history::begin(tx, &cx, replaced.map_or(0, history::seen))?;
+        key = history::key_fingerprint(tx)?;
+        Ok(())
     };
-    let restored = Db::restore(&url, &restore.file, domain::SCHEMA, &stamp, prepare)?;
+    let at = (cx.now.0, &*stamp);
+    let restored = Db::restore(&url, &restore.file, domain::SCHEMA, at, prepare)?;
     println!("{url} now holds {}", restore.file.display());
     if let Some(kept) = restored.kept {
         println!("The database that was there is kept in {}.", kept.display());
     }
-    println!("All sessions and tokens have ended: all users must log in again.");
+    tell_history(origin);
+    warn_of_key(settings, &url, key.as_deref());
     Ok(())
+}
+
+/// Does what a restore does, to a database that something else has restored.
+pub(super) fn restored(settings: &Settings) -> Result<()> {
+    let (url, clock) = (existing(settings)?, Clock::default());
+    let opened = match Db::open_alone(&url, domain::SCHEMA) {
+        Err(db::Error::SchemaOlder { found: 1.., .. }) => {
+            migrate(settings)?;
+            Db::open_alone(&url, domain::SCHEMA)
+        }
+        opened => opened,
+    };
+    let db = found(&url, opened)?;
+    wait(clock.follow(&db))??;
+    let cx = clock.cx();
+    let (origin, key) = wait(db.write(move |tx| {
+        Ok::<_, db::Error>((history::begin(tx, &cx, 0)?, history::key_fingerprint(tx)?))
+    }))??;
+    println!("{url} has begun a new history.");
+    tell_history(origin);
+    warn_of_key(settings, &url, key.as_deref());
+    Ok(())
+}
+
+fn tell_history(origin: i64) {
+    println!("All sessions and tokens have ended: all users must log in again.");
+    println!(
+        "New ids are above {origin}, so none is given again; clients load their mailboxes again."
+    );
+}
+
+/// Says so where the secret key is not the one that the database was used with.
+fn warn_of_key(settings: &Settings, url: &Url, known: Option<&[u8]>) {
+    let missing = key::file(settings).filter(|path| url.path().is_some() && !path.exists());
+    let warning = match missing {
+        Some(path) => format!(
+            "there is no secret key in {}. Put the one of the server that made the backup there \
+             before the next start, or else every webhook gets another secret, and the \
+             unsubscribe links in e-mails that were sent stop working",
+            path.display()
+        ),
+        None => match key::server_key(settings) {
+            Ok(key) if known.is_none_or(|known| known == key::fingerprint(&key)) => return,
+            Ok(_other) => key::OTHER_KEY.to_owned(),
+            Err(error) => format!("{error:#}"),
+        },
+    };
+    // Standard error may be closed.
+    drop(writeln!(std::io::stderr(), "warning: {warning}."));
 }
 
 pub(super) fn check(settings: &Settings) -> Result<()> {
@@ -76,7 +128,7 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
     let mut problems = Db::integrity(&url)?;
     // The contents of a damaged file are not worth checking.
     if problems.is_empty() {
-        let db = Db::open_beside(&url, domain::SCHEMA)?;
+        let db = found(&url, Db::open_beside(&url, domain::SCHEMA))?;
         let found = wait(db.scan(domain::check::run))??;
         problems.extend(found.iter().map(|problem| format!("{} ({})", problem.what, problem.rows)));
     }

@@ -1,11 +1,13 @@
 //! `postroom serve`
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 
 use anyhow::{Result, bail};
+use serde_json::json;
 
-use crate::config::Settings;
-use crate::runtime::clock::Clock;
+use crate::config::{LogFormat, Settings};
+use crate::runtime::clock::{Clock, rfc3339};
 use crate::runtime::signal::StopSignals;
 use crate::runtime::{open_file_limit, telemetry};
 use crate::serve::start;
@@ -18,13 +20,10 @@ pub(super) fn run(settings: Settings) -> Result<()> {
 
 async fn serve(settings: Settings) -> Result<()> {
     let mut stops = StopSignals::catch()?;
-    let data = settings.data_dir.display().to_string();
+    let (data, format) = (settings.data_dir.display().to_string(), settings.log_format);
     let server = start(settings, Clock::default()).await?;
     let address = server.address();
-    let greeting = format!(
-        "Postroom {} listens on http://{address}\nData: {data}\nDocs: http://{address}/docs\n",
-        env!("CARGO_PKG_VERSION"),
-    );
+    let greeting = greeting(format, address, &data, server.warning());
     // The server runs whether or not anything can be printed.
     drop(std::io::stdout().write_all(greeting.as_bytes()));
     tracing::info!(%address, data, "started");
@@ -44,4 +43,19 @@ async fn serve(settings: Settings) -> Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What is printed at the start: for people, or as one line of JSON like those of the log.
+fn greeting(format: LogFormat, address: SocketAddr, data: &str, warning: Option<&str>) -> String {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    let docs = format!("http://{address}/docs");
+    if format == LogFormat::Json {
+        let line = json!({
+            "timestamp": rfc3339(Clock::default().now()), "level": "INFO", "message": "listening",
+            "version": VERSION, "address": address, "data": data, "docs": docs, "warning": warning,
+        });
+        return format!("{line}\n");
+    }
+    let warning = warning.map(|warning| format!("Warning: {warning}.\n")).unwrap_or_default();
+    format!("Postroom {VERSION} listens on http://{address}\nData: {data}\nDocs: {docs}\n{warning}")
 }

@@ -16,7 +16,7 @@ use jiff::civil::Date;
 use super::{Store, Usage, shown, wait};
 use crate::background::webhooks::{Sender, Target};
 use crate::config::Settings;
-use crate::runtime::key::server_key;
+use crate::runtime::key::{self, server_key};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -117,7 +117,14 @@ const PAGE: i64 = 500;
 pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
     let store = Store::open(settings)?;
     let cx = store.cx;
-    let sender = || anyhow::Ok(Sender::new(settings, &server_key(settings)?));
+    let sender = || {
+        let key = server_key(settings)?;
+        if let Some(warning) = wait(key::check(&store.db, &key))?? {
+            // Standard error may be closed.
+            drop(writeln!(std::io::stderr(), "warning: {warning}."));
+        }
+        anyhow::Ok(Sender::new(settings, &key))
+    };
     match command {
         Command::Add { url, events } => add(&store, &sender()?, &url, &events)?,
         Command::List => list(&store)?,

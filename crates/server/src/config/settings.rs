@@ -50,6 +50,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
     pub database_url: Secret,
@@ -122,6 +123,11 @@ fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> 
 
 fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Allowed>, D::Error> {
     list(from, Allowed::parse, "each must be the name of a host, an address or a network")
+}
+
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let problem = "it must be an IP address and a port, such as 127.0.0.1:8000 or [::1]:8000";
+    String::deserialize(from)?.parse().map_err(|_invalid| D::Error::custom(problem))
 }
 
 fn optional_address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {

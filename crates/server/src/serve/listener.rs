@@ -32,17 +32,25 @@ const BACKLOG: u32 = 4096;
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
-/// Listens on an address.
+/// Takes an address, without listening on it yet.
 ///
 /// # Errors
 /// Where it is in use, or not an address of this machine.
-pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = match address.ip() {
         IpAddr::V4(_) => TcpSocket::new_v4(),
         IpAddr::V6(_) => TcpSocket::new_v6(),
     }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Listens on an address that was taken.
+///
+/// # Errors
+/// Where another process has begun to listen on it since.
+pub(crate) fn listen(socket: TcpSocket) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 

@@ -393,6 +393,43 @@ fn every_setting_can_be_set_in_every_layer() {
 }
 
 #[test]
+fn a_list_is_given_by_commas_as_an_array_or_an_item_at_a_time() {
+    let defaults: toml::Table = DEFAULTS.parse().expect("they are TOML");
+    let lists = defaults.iter().filter(|(_, value)| value.is_array());
+    let names: Vec<_> = lists.map(|(name, _)| name.as_str()).collect();
+    let items = |name: &str| match name {
+        "cors_origins" => ["https://app.example.org", "http://localhost:5173"],
+        "trusted_proxies" => ["10.0.0.7", "::1"],
+        "webhook_allow_hosts" => ["app.internal", "10.1.0.0/16"],
+        other => panic!("give an example for {other}"),
+    };
+    assert_eq!(names.len(), 3, "{names:?}");
+    for name in names {
+        let [one, other] = items(name);
+        let expected = format!("{name} = [\"{one}\", \"{other}\"]");
+        let written = [
+            format!("{one},{other}"),
+            format!(" {one} , {other},"),
+            format!("['{one}', \"{other}\"]"),
+        ];
+        for text in &written {
+            let variable = format!("POSTROOM_{}", name.to_ascii_uppercase());
+            for place in [Place::new().flag(name, text), Place::new().variable(&variable, text)] {
+                assert_eq!(line(&place.loads(), name).0, expected, "{text}");
+            }
+        }
+        // Repeated on the command line, over what other places say.
+        let place = Place::new().variable(&format!("POSTROOM_{}", name.to_ascii_uppercase()), one);
+        let place = place.flag(name, one).flag("workers", "2").flag(name, other);
+        assert_eq!(line(&place.loads(), name).0, expected);
+        assert_eq!(line(&Place::new().flag(name, "").loads(), name).0, format!("{name} = []"));
+        assert_eq!(line(&Place::new().flag(name, "[]").loads(), name).0, format!("{name} = []"));
+        Place::new().flag(name, &format!("[\"{one}\"")).refused(&[name, "command line"]);
+        Place::new().flag(name, &format!("{one},not one of these!")).refused(&[name]);
+    }
+}
+
+#[test]
 fn the_lines_of_a_configuration_are_one() {
     let place = Place::new()
         .flag("trusted_proxies", "10.0.0.7,192.168.0.0/16")

@@ -14,6 +14,7 @@ mod nodes;
 mod one;
 mod post;
 mod restarts;
+mod restored;
 mod streams;
 mod webhooks;
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use testing::{Client, PASSWORD, TIMEOUT, User, get};
+use testing::{Client, Engine, PASSWORD, TIMEOUT, User, get};
 
 use crate::support::{Place, finish, until};
 
@@ -28,8 +28,8 @@ fn every_command_explains_itself_with_an_example() {
     let help = place.run(&["--help"]).ok();
     let names = commands(&help);
     for name in [
-        "serve", "migrate", "user", "token", "webhook", "backup", "restore", "copy", "check",
-        "config", "mail", "openapi",
+        "serve", "migrate", "user", "token", "webhook", "backup", "restore", "restored", "key",
+        "copy", "check", "config", "mail", "openapi",
     ] {
         assert!(names.iter().any(|known| known == name), "{name} is not in {names:?}");
     }
@@ -78,6 +78,7 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
 #[test]
 fn an_account_is_made_listed_changed_disabled_and_enabled() {
     let place = Place::new();
+    place.run(&["migrate"]).ok();
     let add = |password: &str, name: &str, email: &str| {
         place.run_with(&format!("{password}\n"), &["user", "add", name, "--email", email])
     };
@@ -245,14 +246,74 @@ fn a_migration_is_done_once_and_can_be_asked_for_again() {
 }
 
 #[test]
+fn a_command_in_the_wrong_place_says_so_and_makes_nothing() {
+    let place = Place::new();
+    for arguments in [
+        &["user", "list"][..],
+        &["user", "add", "ann", "--email", "ann@example.org"],
+        &["user", "passwd", "ann"],
+        &["user", "disable", "ann"],
+        &["user", "enable", "ann"],
+        &["user", "erase", "ann", "--yes"],
+        &["token", "add", "ann", "--name", "a"],
+        &["token", "list", "ann"],
+        &["token", "revoke", "ann", "1"],
+        &["webhook", "add", "https://app.example.org/"],
+        &["webhook", "list"],
+        &["webhook", "secret", "1"],
+        &["webhook", "log"],
+        &["key", "accept"],
+        &["check"],
+        &["restored"],
+        // These two are about files only.
+        &["backup", "today.db"],
+        &["restore", "none.db"],
+    ] {
+        let error = place.run_with(PASSWORD, arguments).failed(1);
+        let is_named = match (testing::engine(), arguments[0]) {
+            (_, "restore") => error == "error: there is no file none.db\n",
+            (Engine::Postgres, "backup") => error.contains("pg_dump"),
+            (Engine::Postgres, _) => error.contains("there is no database at postgres://"),
+            (Engine::Sqlite, _) => {
+                let folder = fs::canonicalize(place.path("")).expect("it is there");
+                let whole = folder.join("data/postroom.db").display().to_string();
+                error.contains(&format!(
+                    "there is no database at data/postroom.db, which is {whole}"
+                ))
+            }
+        };
+        assert!(is_named, "{arguments:?}: {error}");
+        if !matches!(arguments[0], "restore" | "backup") {
+            assert!(error.contains("--data-dir") && error.contains("postroom config"), "{error}");
+        }
+        assert!(!place.path("data").exists(), "{arguments:?}");
+    }
+    // Where there is one, it is found.
+    place.run(&["migrate"]).ok();
+    assert_eq!(place.run(&["user", "list"]).ok(), "");
+}
+
+#[test]
+fn what_is_printed_at_the_start_is_json_where_the_log_is() {
+    let place = Place::new().with("POSTROOM_LOG_FORMAT", "json");
+    let server = place.serve();
+    let address = server.address;
+    let said = server.last_words();
+    let lines: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let greeting = lines.iter().find(|line| line["message"] == "listening").expect(&said);
+    assert_eq!(greeting["address"], address.to_string());
+    assert_eq!(greeting["docs"], format!("http://{address}/docs"));
+    assert_eq!((&greeting["version"], &greeting["level"]), (&"0.1.0".into(), &"INFO".into()));
+    assert!(greeting["warning"].is_null() && greeting["data"] == "data", "{greeting}");
+}
+
+#[test]
 fn a_check_finds_what_is_damaged() {
     if testing::is_about_sqlite("it is the file that is damaged") {
         return;
     }
     let place = Place::new();
-    let error = place.run(&["check"]).failed(1);
-    assert!(error.contains("there is no database at data/postroom.db"), "{error}");
-    assert!(!place.path("data").exists());
     let server = place.serve();
     let mut ann = server.user("ann");
     for _ in 0..200 {
@@ -322,8 +383,12 @@ fn an_address_that_cannot_be_had_is_named() {
     let place = Place::new();
     for address in ["nonsense", "127.0.0.1", "127.0.0.1:99999", "localhost:8000", ":8000"] {
         let error = place.run(&["--listen", address]).failed(2);
-        assert!(error.starts_with("error: command line: listen: "), "{address}: {error}");
+        let form = "error: command line: listen: it must be an IP address and a port, such as \
+                    127.0.0.1:8000 or [::1]:8000\n";
+        assert_eq!(error, form, "{address}");
     }
+    let help = place.run(&["--help"]).ok();
+    assert!(help.contains("--listen <IP:PORT>") && help.contains("0.0.0.0:8000"), "{help}");
     let error = place.run(&["--listen", "192.0.2.1:8000"]);
     assert!(error.failed(1).contains("cannot listen on 192.0.2.1:8000: "));
     let first = place.serve();
@@ -336,9 +401,10 @@ fn an_address_that_cannot_be_had_is_named() {
     let error = other.run(&["--set", &format!("metrics_listen={taken}")]).err;
     assert!(error.contains(&format!("cannot listen on {taken}")), "{error}");
     first.is_unharmed();
-    // What failed to start has left nothing half done.
-    other.is_whole();
+    // What failed to start has left nothing behind.
+    assert!(!other.path("data").exists());
     other.serve().is_unharmed();
+    other.is_whole();
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod config;
 mod crash;
 mod faults;
 mod fuzz;
+mod history;
 mod hostile;
 mod limits;
 mod moving;

@@ -81,6 +81,12 @@ impl Place {
         self
     }
 
+    /// A variable that was set.
+    pub(crate) fn setting(&self, name: &str) -> Option<&str> {
+        let setting = self.settings.iter().rev().find(|(known, _)| known == name);
+        setting.map(|(_, value)| &**value)
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -186,6 +192,13 @@ fn text(mut from: impl Read + Send + 'static) -> Receiver<String> {
     rx
 }
 
+/// The address in the first line that a server prints, in either format.
+fn greeted(line: &str) -> Option<SocketAddr> {
+    let json: Option<serde_json::Value> = serde_json::from_str(line).ok();
+    let of_json = json.as_ref().and_then(|line| line["address"].as_str());
+    of_json.or_else(|| line.strip_prefix("Postroom 0.1.0 listens on http://"))?.parse().ok()
+}
+
 /// A running server.
 pub(crate) struct Server {
     pub address: SocketAddr,
@@ -212,8 +225,7 @@ impl Server {
             drop(end.send(text));
         });
         let line = first.recv_timeout(TIMEOUT).unwrap_or_default();
-        let address = line.trim_end().strip_prefix("Postroom 0.1.0 listens on http://");
-        if let Some(address) = address.and_then(|address| address.parse().ok()) {
+        if let Some(address) = greeted(line.trim_end()) {
             return Ok(Self { address, child, ended, log: log.to_path_buf() });
         }
         drop(child.kill());

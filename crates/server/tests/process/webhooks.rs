@@ -19,9 +19,15 @@ use crate::support::{Place, until};
 
 const EVENTS: &str = "message.created,message.read,message.destroyed,user.created,user.erased";
 
-/// A folder whose server may send webhooks to this machine.
+/// A folder with a database whose server may send webhooks to this machine.
 fn place() -> Place {
-    Place::new().with("POSTROOM_WEBHOOK_ALLOW_HOSTS", "127.0.0.1")
+    place_that_allows("127.0.0.1")
+}
+
+fn place_that_allows(hosts: &str) -> Place {
+    let place = Place::new().with("POSTROOM_WEBHOOK_ALLOW_HOSTS", hosts);
+    place.run(&["migrate"]).ok();
+    place
 }
 
 impl Place {
@@ -91,7 +97,7 @@ fn an_operator_adds_lists_disables_and_removes_webhooks() {
 
 #[test]
 fn an_address_that_cannot_be_told_is_refused_when_it_is_added() {
-    let place = Place::new();
+    let place = place_that_allows("");
     for (url, problem) in [
         ("app.example.org", "it must"),
         ("ftp://app.example.org", "it must begin with https://"),
@@ -270,7 +276,7 @@ fn nothing_of_this_machine_is_connected_to_unless_it_is_allowed() {
         "127.000.000.001",
     ];
     // By name they may be spoken to without TLS, but not be private.
-    let place = Place::new().with("POSTROOM_WEBHOOK_ALLOW_HOSTS", "a.example");
+    let place = place_that_allows("a.example");
     for host in hosts {
         place.hooks(&format!("https://{host}:{port}/"), EVENTS);
     }
@@ -339,7 +345,7 @@ fn an_endpoint_is_who_its_certificate_says() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let endpoint = TestEndpoint::start();
     let address = before(&endpoint, folder.path());
-    let place = Place::new().with("POSTROOM_WEBHOOK_ALLOW_HOSTS", "127.0.0.0/8,::1,localhost");
+    let place = place_that_allows("127.0.0.0/8,::1,localhost");
     let authority = folder.path().join("ours.crt");
     let trusting = |id: &str| {
         let mut command = place.command(&["webhook", "test", id]);

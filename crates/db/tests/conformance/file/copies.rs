@@ -31,8 +31,11 @@ fn second() -> Migration {
     Migration { version: 2, name: "more", sql: "CREATE TABLE rooms (id INTEGER)", oldest: 2 }
 }
 
+/// The time of every restore.
+const NOW: (i64, &str) = (1, "now");
+
 /// A preparation that changes nothing.
-fn unprepared(tx: &mut Tx<'_>) -> Result<()> {
+fn unprepared(tx: &mut Tx<'_>, _replaced: Option<&mut Tx<'_>>) -> Result<()> {
     count(tx).map(drop)
 }
 
@@ -118,11 +121,12 @@ fn a_restore_replaces_the_database_and_keeps_the_previous_one() {
     let (old, new) = (filled(0, 3), filled(10, 15));
     let source = old.in_folder("backup");
     Db::backup(&new.url, &source).unwrap();
-    let prepare = |tx: &mut Tx<'_>| {
+    let prepare = |tx: &mut Tx<'_>, replaced: Option<&mut Tx<'_>>| {
         assert_eq!(count(tx), Ok(5), "it runs on the copy");
+        assert_eq!(replaced.map(count), Some(Ok(3)), "it can look at the other");
         add("prepared")(tx)
     };
-    let restored = Db::restore(&old.url, &source, SCHEMA, "now", prepare).unwrap();
+    let restored = Db::restore(&old.url, &source, SCHEMA, NOW, prepare).unwrap();
     let kept = old.in_folder("postroom.db.before-restore-now");
     assert_eq!(restored.kept.as_deref(), Some(&*kept));
     assert_eq!(
@@ -142,7 +146,7 @@ fn a_restore_replaces_the_database_and_keeps_the_previous_one() {
 fn a_restore_without_a_previous_database_keeps_nothing() {
     let (folder, new) = (tempfile::tempdir().unwrap(), filled(0, 5));
     let place = url(&folder.path().join("postroom.db"));
-    let restored = Db::restore(&place, new.path(), SCHEMA, "now", unprepared).unwrap();
+    let restored = Db::restore(&place, new.path(), SCHEMA, NOW, unprepared).unwrap();
     assert_eq!(restored.kept, None);
     assert_eq!(names(file(&place)).len(), 5);
     assert_eq!(files(folder.path()), ["postroom.db"]);
@@ -153,28 +157,29 @@ fn a_restored_database_is_private_even_if_the_backup_was_not() {
     for backups in [0o644, 0o400] {
         let (old, new) = (filled(0, 1), filled(0, 5));
         fs::set_permissions(new.path(), fs::Permissions::from_mode(backups)).unwrap();
-        Db::restore(&old.url, new.path(), SCHEMA, "now", unprepared).unwrap();
+        Db::restore(&old.url, new.path(), SCHEMA, NOW, unprepared).unwrap();
         assert_eq!(mode(old.path()), 0o600, "after one of {backups:o}");
         assert_eq!(mode(&old.in_folder("postroom.db.before-restore-now")), 0o600);
     }
 }
 
 #[test]
-fn an_older_backup_is_restored_and_migrated_when_the_server_starts() {
+fn an_older_backup_is_migrated_before_it_is_prepared() {
     let second = second();
     let newer = [SCHEMA[0], second];
     let (old, new) = (filled(0, 1), filled(0, 5));
-    Db::restore(&old.url, new.path(), &newer, "now", unprepared).unwrap();
-    assert_eq!(Db::open(&old.url, &newer).err(), Some(Error::SchemaOlder { found: 1, known: 2 }));
-    Db::migrate(&old.url, &newer, 2).unwrap();
+    let prepare = |tx: &mut Tx<'_>, _replaced: Option<&mut Tx<'_>>| {
+        tx.execute("INSERT INTO rooms (id) VALUES (1)", &[]).map(drop)
+    };
+    Db::restore(&old.url, new.path(), &newer, NOW, prepare).unwrap();
     assert_eq!(now(Db::open(&old.url, &newer).unwrap().read(count)), Ok(5));
 }
 
 /// Asserts that a restore from `source` is refused and changes nothing. Returns the reason.
 fn refused(old: &Closed, source: &Path) -> Error {
     let (before, bytes) = (files(old.folder.path()), fs::read(old.path()).expect("it is there"));
-    let prepare = |_tx: &mut Tx<'_>| panic!("it was prepared");
-    let error = Db::restore(&old.url, source, SCHEMA, "now", prepare).expect_err("it was taken");
+    let prepare = |_tx: &mut Tx<'_>, _replaced: Option<&mut Tx<'_>>| panic!("it was prepared");
+    let error = Db::restore(&old.url, source, SCHEMA, NOW, prepare).expect_err("it was taken");
     assert_eq!(files(old.folder.path()), before);
     assert!(fs::read(old.path()).expect("it is there") == bytes, "the database changed");
     error
@@ -226,7 +231,7 @@ fn a_backup_of_a_newer_or_another_schema_is_refused() {
 fn a_restore_is_refused_while_a_server_runs() {
     let (fresh, new) = (Fresh::new(), filled(0, 5));
     now(fresh.db.write(add("ann"))).unwrap();
-    let error = Db::restore(&fresh.url, new.path(), SCHEMA, "now", unprepared);
+    let error = Db::restore(&fresh.url, new.path(), SCHEMA, NOW, unprepared);
     assert_eq!(error, Err(Error::InUse(fresh.path().to_path_buf())));
     assert_eq!(now(fresh.db.write(add("ben"))), Ok(()));
     assert_eq!(names(fresh.path()), ["ann", "ben"]);
@@ -236,11 +241,11 @@ fn a_restore_is_refused_while_a_server_runs() {
 fn a_restore_whose_preparation_fails_changes_nothing() {
     let (old, new) = (filled(0, 3), filled(0, 5));
     let before = files(old.folder.path());
-    let prepare = |tx: &mut Tx<'_>| {
+    let prepare = |tx: &mut Tx<'_>, _replaced: Option<&mut Tx<'_>>| {
         tx.execute("DELETE FROM users", &[])?;
         Err(Error::NoRow)
     };
-    let error = Db::restore(&old.url, new.path(), SCHEMA, "now", prepare);
+    let error = Db::restore(&old.url, new.path(), SCHEMA, NOW, prepare);
     assert_eq!(error, Err(Error::NoRow));
     assert_eq!(files(old.folder.path()), before);
     assert_eq!(names(old.path()).len(), 3);
@@ -249,10 +254,13 @@ fn a_restore_whose_preparation_fails_changes_nothing() {
 #[test]
 fn a_restore_never_overwrites_what_an_earlier_one_kept() {
     let (old, new) = (filled(0, 3), filled(0, 5));
-    Db::restore(&old.url, new.path(), SCHEMA, "now", unprepared).unwrap();
+    Db::restore(&old.url, new.path(), SCHEMA, NOW, unprepared).unwrap();
     let kept = old.in_folder("postroom.db.before-restore-now");
-    let again = Db::restore(&old.url, new.path(), SCHEMA, "now", unprepared);
-    assert_eq!(again, Err(Error::Exists(kept.clone())));
+    for number in 2..4 {
+        let again = Db::restore(&old.url, new.path(), SCHEMA, NOW, unprepared).unwrap();
+        let other = old.in_folder(&format!("postroom.db.before-restore-now-{number}"));
+        assert_eq!(again.kept, Some(other));
+    }
     assert_eq!(names(&kept).len(), 3);
     assert_eq!(names(old.path()).len(), 5);
 }
@@ -269,7 +277,7 @@ fn a_restore_is_refused_while_a_command_needs_the_log() {
         count(tx)?;
         now(db.write(add("ben")))?;
         db.close();
-        Ok::<_, Error>(Db::restore(&url, &source, SCHEMA, "now", unprepared))
+        Ok::<_, Error>(Db::restore(&url, &source, SCHEMA, NOW, unprepared))
     }));
     assert_eq!(error, Ok(Err(Error::Busy)));
     drop(command);
@@ -286,7 +294,7 @@ fn a_restore_keeps_the_log_of_a_killed_server() {
     for name in ["postroom.db", "postroom.db-wal"] {
         fs::copy(fresh.in_folder(name), folder.path().join(name)).unwrap();
     }
-    let restored = Db::restore(&place, new.path(), SCHEMA, "now", unprepared).unwrap();
+    let restored = Db::restore(&place, new.path(), SCHEMA, NOW, unprepared).unwrap();
     let kept = restored.kept.unwrap();
     assert_eq!(files(folder.path()), ["postroom.db", "postroom.db.before-restore-now"]);
     assert_eq!(names(&kept), ["ann"]);
@@ -298,7 +306,7 @@ fn a_damaged_database_is_replaced_and_kept_unchanged() {
     let (folder, new) = (tempfile::tempdir().unwrap(), filled(0, 5));
     let place = url(&folder.path().join("postroom.db"));
     fs::write(file(&place), "Dear diary, ".repeat(1000)).unwrap();
-    let kept = Db::restore(&place, new.path(), SCHEMA, "now", unprepared).unwrap().kept;
+    let kept = Db::restore(&place, new.path(), SCHEMA, NOW, unprepared).unwrap().kept;
     assert_eq!(names(file(&place)).len(), 5);
     assert_eq!(fs::read_to_string(kept.unwrap()).unwrap(), "Dear diary, ".repeat(1000));
 }
@@ -313,7 +321,7 @@ fn the_log_of_a_killed_restore_does_not_affect_the_next_one() {
     }
     let log = killed.in_folder("postroom.db-wal");
     fs::copy(log, old.in_folder("postroom.db.partial-wal")).unwrap();
-    Db::restore(&old.url, new.path(), SCHEMA, "now", unprepared).unwrap();
+    Db::restore(&old.url, new.path(), SCHEMA, NOW, unprepared).unwrap();
     let expected: Vec<_> = (10..15).map(|n| format!("user {n}")).collect();
     assert_eq!(names(old.path()), expected);
 }
