@@ -382,14 +382,19 @@ fn nobody_writes_to_whom_they_block() {
         Error::ReachesNobody(vec![(Named(0), mine), (Named(1), mine)]),
         "the own block comes before that of the other"
     );
-    let to_all: Vec<_> = [ann, cid, dot, bob].map(RecipientRef::Id).to_vec();
-    let sent = world.try_deliver(bob, Draft { to: to_all, ..draft(ann, "", "") }).unwrap();
-    assert_eq!(sent.refused, [(Named(0), mine), (Named(2), mine)]);
-    assert_eq!(world.peek(cid, sent.id).unwrap().envelope.to, [cid, bob]);
-    let after = world.rows("SELECT modseq, unread FROM mailboxes ORDER BY owner_id", |row| {
-        Ok((row.int(0)?, row.int(1)?))
-    });
-    assert_eq!((after[0], after[3]), (before[0], before[3]), "nothing happened in theirs");
+    // To others, and to bob as well.
+    for more in [vec![cid], vec![cid, bob]] {
+        let to_all: Vec<_> =
+            [ann, dot].iter().chain(&more).map(|to| RecipientRef::Id(*to)).collect();
+        let sent = world.try_deliver(bob, Draft { to: to_all, ..draft(ann, "", "") }).unwrap();
+        assert_eq!(sent.refused, [(Named(0), mine), (Named(1), mine)]);
+        assert_eq!(world.peek(cid, sent.id).unwrap().envelope.to, more);
+        let after = world.rows("SELECT modseq, unread FROM mailboxes ORDER BY owner_id", |row| {
+            Ok((row.int(0)?, row.int(1)?))
+        });
+        assert_eq!((after[0], after[3]), (before[0], before[3]), "nothing happened in theirs");
+        assert_eq!(world.problems(), []);
+    }
     assert_eq!(world.number("SELECT count(*) FROM contacts WHERE owner_id = 2"), 1);
     assert_eq!(world.problems(), []);
 
