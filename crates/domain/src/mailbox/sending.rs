@@ -247,8 +247,8 @@ fn advance(
     let unread = i64::from(parent.is_none());
     for (user, at) in ascending {
         if user == sender {
-            let unread = if to_self { unread } else { 0 };
-            blocked = admission::admit_sender(tx, user, wanted, unread)?;
+            let own_unread = if to_self { unread } else { 0 };
+            blocked = admission::admit_sender(tx, user, wanted, own_unread)?;
             accepted.extend(at.map(|at| (at, user)));
             // Those with lower ids have come before it was known whom the sender blocks.
             for (at, user) in &blocked {

@@ -165,7 +165,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         3 => written(),
         5 => marked(),
         1 => swept(),
-        1 => arranged(),
+        2 => arranged(),
     ]
 }
 
@@ -220,9 +220,9 @@ fn swept() -> impl Strategy<Value = Step> {
 
 fn arranged() -> impl Strategy<Value = Step> {
     prop_oneof![
-        2 => (user(), user()).prop_map(|(by, whom)| Step::Block { by, whom }),
-        2 => (user(), user()).prop_map(|(by, whom)| Step::Unblock { by, whom }),
-        3 => (user(), select(&AcceptFrom::ALL))
+        6 => (user(), user()).prop_map(|(by, whom)| Step::Block { by, whom }),
+        3 => (user(), user()).prop_map(|(by, whom)| Step::Unblock { by, whom }),
+        6 => (user(), select(&AcceptFrom::ALL))
             .prop_map(|(by, from)| Step::Accept { by, from }),
         1 => user().prop_map(Step::Disable),
         2 => user().prop_map(Step::Enable),
