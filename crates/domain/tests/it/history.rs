@@ -170,7 +170,7 @@ fn with_a_wrong_clock_a_history_begins_above_all_that_is_seen() {
         let mut third = Restored::backup();
         let chance = |bytes: &mut [u8]| bytes.fill(0x5a);
         let begun = third.world.write(move |tx, cx| {
-            let cx = Cx { now: wrong, random: chance, wanted: cx.wanted };
+            let cx = Cx { now: wrong, random: chance, wanted: cx.wanted, names: cx.names };
             Ok(history::begin(tx, &cx, 0)?)
         });
         assert!((1 << 38..1 << 41).contains(&begun.expect("it can begin")));

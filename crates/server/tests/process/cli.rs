@@ -227,6 +227,9 @@ fn the_openapi_document_is_printed_without_a_database() {
     let place = Place::bare();
     let printed = place.run(&["openapi"]).ok();
     assert_eq!(printed, include_str!("../../../../docs/openapi.json"));
+    let older = place.run(&["openapi", "--version", "3.0"]).ok();
+    assert!(older.contains("\"openapi\": \"3.0.3\""), "{older}");
+    place.run(&["openapi", "--version", "2.0"]).failed(2);
     assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 0);
 }
 

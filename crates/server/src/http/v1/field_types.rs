@@ -163,7 +163,7 @@ impl FieldType for Limit {
     }
 
     fn schema(_schemas: &mut Schemas) -> Value {
-        json!({ "type": "integer", "format": "int32", "minimum": 1, "default": DEFAULT_LIMIT })
+        json!({ "type": "integer", "minimum": 1, "default": DEFAULT_LIMIT })
     }
 }
 

@@ -300,7 +300,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
         let pieces =
             format!("{}Transfer-Encoding: chunked\r\n\r\n{}", head(call), piece.repeat(10));
         for request in [announced, endless, pieces] {
-            let answer = app.raw(request.as_bytes()).await;
+            let answer = app.raw_until(request.as_bytes(), "\"}").await;
             assert!(answer.starts_with("HTTP/1.1 413 "), "{}: {answer}", call.path);
             assert!(answer.contains(r#"{"error":"body: "#), "{answer}");
             let answer = answer.to_ascii_lowercase();
