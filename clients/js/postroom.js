@@ -28,21 +28,45 @@ const SEND_RETRIES = 5;
  *     starred_at: string | null, archived_at: string | null, trashed_at: string | null,
  *     client_id: string | null, metadata: object | null }} Item  A message in a list.
  * @typedef {Omit<Item, "snippet"> & { body: string }} Message  A whole message.
+ * @typedef {{ id: number, subject: string, participants: Person[], last_message: Item | null,
+ *     unread: number, muted: boolean }} Conversation
  * @typedef {{ read?: boolean, starred?: boolean, archived?: boolean, trashed?: boolean }} Marks
  * @typedef {"inbox" | "sent" | "archive" | "trash" | "all"} Folder
  * @typedef {"connecting" | "live" | "offline" | "ended"} Status
  */
 
+/** What is wrong, by code, where no response of the server says it. */
+const FAILURES = {
+    network: "The server cannot be reached. Check your connection, and try again.",
+    timeout: "The server did not answer in time. Try again.",
+    unexpected_response: "Something other than the server has answered. Try again later.",
+    ended: "The session has ended. Sign in again.",
+    closed: "The mailbox is closed.",
+    not_shown: "The mailbox shows no message of this conversation.",
+};
+
 /**
- * An error that the server answered with: its HTTP `status`, the stable `code` (docs/errors.md),
- * the `message` for people, `errors` (one for each invalid field), and `retryAfter` in
- * milliseconds.
+ * Why a call failed: a stable `code` for programs and a `message` for people. If the server refused
+ * the call, the code is one of docs/errors.md, `status` is that of the response, `errors` has one
+ * for each invalid field, and `retryAfter` is in milliseconds. Otherwise the code is one of
+ * docs/clients.md, and `cause` is the error of the browser, if there was one.
  */
 export class Problem extends Error {
-    constructor(status, body, retryAfter) {
-        super(body?.detail || body?.title || `the server answered ${status}`);
-        Object.assign(this, { status, code: body?.code, errors: body?.errors || [], retryAfter });
+    constructor(message, { status, code, errors = [], retryAfter, cause } = {}) {
+        super(message, cause && { cause });
+        Object.assign(this, { name: "Problem", status, code, errors, retryAfter });
     }
+}
+
+function failure(code, cause) {
+    return new Problem(FAILURES[code], { code, cause });
+}
+
+/** Why there is no usable response; what the caller aborted is passed on. */
+function withoutResponse(cause, signal) {
+    if (cause instanceof SyntaxError) return failure("unexpected_response", cause);
+    if (!signal?.aborted) return failure("network", cause);
+    return signal.reason?.name === "TimeoutError" ? failure("timeout", cause) : cause;
 }
 
 /** A client for one user of one server, by API token or by the session cookie of the browser. */
@@ -65,12 +89,16 @@ export class Postroom {
      * Makes any call of the API and returns the JSON of the response, or null for a 204.
      * @param {string} method @param {string} path It begins with `/v1/`. @param {object} [body]
      * @param {{ headers?: object, signal?: AbortSignal }} [options]
-     * @throws {Problem} The server refused; any other error means that it could not be reached.
+     * @throws {Problem} Within 30 seconds at most.
      */
-    async request(method, path, body, options) {
-        const signal = AbortSignal.timeout(REQUEST_TIMEOUT);
-        const response = await this.fetch(method, path, body, { signal, ...options });
-        return response.status === 204 ? null : response.json();
+    async request(method, path, body, { headers, signal } = {}) {
+        const signals = [AbortSignal.timeout(REQUEST_TIMEOUT), signal].filter(Boolean);
+        const either = AbortSignal.any(signals);
+        const response = await this.fetch(method, path, body, { headers, signal: either });
+        if (response.status === 204) return null;
+        return response.json().catch((cause) => {
+            throw withoutResponse(cause, either);
+        });
     }
 
     /**
@@ -91,21 +119,23 @@ export class Postroom {
                 credentials: this.#token ? "omit" : "include",
                 cache: "no-store",
                 signal,
+            }).catch((cause) => {
+                throw withoutResponse(cause, signal);
             });
             if (response.ok) return response;
+            const { status } = response;
             const problem = await response.json().catch(nothing);
+            const { code = "unexpected_response", errors } = problem || {};
             const retryAfter = milliseconds(response.headers.get("retry-after"));
+            const message = problem?.detail || problem?.title || `The server answered ${status}.`;
             // A login in another tab replaces the CSRF cookie.
-            if (needsCsrf && problem?.code === "csrf" && !retried) this.#csrf = undefined;
-            else throw new Problem(response.status, problem, retryAfter);
+            if (needsCsrf && code === "csrf" && !retried) this.#csrf = undefined;
+            else throw new Problem(message, { status, code, errors, retryAfter });
         }
     }
 
     async #fetchCsrf(signal) {
-        const options = { credentials: "include", cache: "no-store", signal };
-        const response = await fetch(`${this.#url}/users/token`, options);
-        if (!response.ok) throw new Problem(response.status);
-        return (await response.json()).csrfToken;
+        return (await this.request("GET", "/v1/csrf", undefined, { signal })).csrf_token;
     }
 
     /**
@@ -167,6 +197,57 @@ export class Postroom {
     }
 
     /**
+     * Marks or deletes up to 1,000 messages: those with the `ids`, or those that fit the `filter`
+     * and are not newer than the message `upTo`. `next_cursor` is the `cursor` of the next call.
+     * @param {{ ids?: number[], filter?: object, upTo?: number, cursor?: string | null,
+     *     set?: Marks, delete?: true }} batch
+     * @returns {Promise<{ updated: number[], destroyed: number[], not_found: number[],
+     *     next_cursor: string | null }>}
+     */
+    batch({ upTo, ...batch }) {
+        return this.request("POST", "/v1/messages/batch", { ...batch, up_to: upTo });
+    }
+
+    /**
+     * One page of conversations.
+     * @param {{ cursor?: string, limit?: number }} [page]
+     * @returns {Promise<{ data: Conversation[], next_cursor: string | null, state?: string }>}
+     */
+    listConversations(page = {}) {
+        return this.request("GET", `/v1/conversations?${new URLSearchParams(page)}`);
+    }
+
+    /** @param {number} id @returns {Promise<Conversation>} */
+    getConversation(id) {
+        return this.request("GET", `/v1/conversations/${id}`);
+    }
+
+    /**
+     * Marks the messages of a conversation as read, none that is newer than the message `upTo`.
+     * @param {number} id @param {{ upTo?: number }} [options] @returns {Promise<Conversation>}
+     */
+    markConversationRead(id, { upTo } = {}) {
+        return this.request("PATCH", `/v1/conversations/${id}`, { read: true, up_to: upTo });
+    }
+
+    /**
+     * Moves a conversation to the trash, but no message that is newer than the message `upTo`.
+     * @param {number} id @param {{ upTo?: number }} [options]
+     */
+    deleteConversation(id, { upTo } = {}) {
+        const query = upTo === undefined ? "" : `?up_to=${upTo}`;
+        return this.request("DELETE", `/v1/conversations/${id}${query}`);
+    }
+
+    /**
+     * Mutes a conversation: the app should not notify about it.
+     * @param {number} id @param {boolean} [muted] @returns {Promise<Conversation>}
+     */
+    muteConversation(id, muted = true) {
+        return this.request("PATCH", `/v1/conversations/${id}`, { muted });
+    }
+
+    /**
      * Sends a message exactly once: if no response arrives, it is sent again with the same
      * idempotency key.
      * @param {{ to?: (number | string)[], subject?: string, body: string, in_reply_to?: number,
@@ -204,6 +285,8 @@ export class Postroom {
             mailbox.close();
             throw error;
         });
+        // The list may be that of the user who has logged in meanwhile.
+        if (feed.over) throw failure("ended");
         feed.start(mailbox.state);
         return mailbox;
     }
@@ -248,6 +331,9 @@ export class Mailbox extends EventTarget {
     #queue = [];
     #busy = true;
     #closed = false;
+    /** Why the queue cannot go on at the moment, and what ends its pause. */
+    #obstacle;
+    #wake = nothing;
 
     /** @ignore Use `Postroom.openMailbox`. */
     constructor(client, feed, folder, limit) {
@@ -269,9 +355,17 @@ export class Mailbox extends EventTarget {
         return this.#nextCursor !== null;
     }
 
-    /** Loads the next page of older messages. @returns {Promise<void>} */
+    /**
+     * Loads the next page of older messages.
+     * @returns {Promise<void>} It is rejected as soon as the mailbox ends, is closed, or cannot
+     *     reach the server.
+     */
     loadMore() {
-        return new Promise((resolve, reject) => this.receive({ kind: "more", resolve, reject }));
+        return new Promise((resolve, reject) => {
+            const obstacle = this.#end() || this.#obstacle;
+            if (obstacle) reject(obstacle);
+            else this.receive({ kind: "more", resolve, reject });
+        });
     }
 
     /**
@@ -279,6 +373,7 @@ export class Mailbox extends EventTarget {
      * @param {number} id @param {Marks} marks
      */
     async mark(id, marks) {
+        this.#confirmUser();
         const { state } = this;
         const message = toItem(await this.#client.mark(id, marks));
         this.receive({ kind: "own", state, event: { id, message } });
@@ -286,15 +381,79 @@ export class Mailbox extends EventTarget {
 
     /** Deletes a message for good, and shows it at once. @param {number} id */
     async delete(id) {
+        this.#confirmUser();
         const { state } = this;
         await this.#client.delete(id);
         this.receive({ kind: "own", state, event: { id } });
     }
 
+    /**
+     * Marks a conversation as read, up to its newest message that this copy shows.
+     * @param {number} id @param {{ upTo?: number }} [options] @returns {Promise<Conversation>}
+     */
+    async markConversationRead(id, { upTo = this.#newestShown(id) } = {}) {
+        this.#confirmUser();
+        return this.#client.markConversationRead(id, { upTo });
+    }
+
+    /**
+     * Moves a conversation to the trash, up to its newest message that this copy shows.
+     * @param {number} id @param {{ upTo?: number }} [options]
+     */
+    async deleteConversation(id, { upTo = this.#newestShown(id) } = {}) {
+        this.#confirmUser();
+        return this.#client.deleteConversation(id, { upTo });
+    }
+
+    /**
+     * Marks or deletes all messages of the folder that fit a filter, none that is newer than those
+     * that this copy shows. Older ones need not be loaded.
+     * @param {{ filter?: object, set?: Marks, delete?: true }} action
+     * @returns {Promise<{ updated: number[], destroyed: number[] }>}
+     */
+    async batch({ filter, ...action }) {
+        const done = { updated: [], destroyed: [] };
+        const upTo = this.messages[0]?.id;
+        for (let cursor; upTo && cursor !== null; ) {
+            this.#confirmUser();
+            const batch = { filter: { ...filter, folder: this.#folder }, upTo, cursor, ...action };
+            const { updated, destroyed, next_cursor: next } = await this.#client.batch(batch);
+            done.updated.push(...updated);
+            done.destroyed.push(...destroyed);
+            cursor = next;
+        }
+        return done;
+    }
+
     /** Stops updating this copy. Closing the last mailbox of a client closes its connection. */
     close() {
         this.#closed = true;
+        this.#giveUp(failure("closed"));
+        this.#wake();
         this.#feed.unsubscribe(this);
+    }
+
+    #newestShown(conversation) {
+        const newest = this.messages.find((one) => one.conversation_id === conversation);
+        if (!newest) throw failure("not_shown");
+        return newest.id;
+    }
+
+    /** Why nothing more will be loaded. */
+    #end() {
+        return this.status === "ended" ? failure("ended") : this.#closed && failure("closed");
+    }
+
+    /** After the end, the browser's session may be that of another user. */
+    #confirmUser() {
+        if (this.status === "ended") throw failure("ended");
+    }
+
+    /** Rejects the calls of `loadMore` that are waiting. */
+    #giveUp(problem) {
+        const waiting = this.#queue.filter(({ kind }) => kind === "more");
+        this.#queue = this.#queue.filter(({ kind }) => kind !== "more");
+        for (const { reject } of waiting) reject(problem);
     }
 
     /** @ignore Loads the list for the first time. */
@@ -306,7 +465,11 @@ export class Mailbox extends EventTarget {
 
     /** @ignore Takes an update of the feed; updates are applied in their order. */
     receive(update) {
-        if (update.kind === "status") return this.#emit("status", update.status);
+        if (update.kind === "status") {
+            if (update.status === "ended") this.#giveUp(failure("ended"));
+            if (["ended", "live"].includes(update.status)) this.#wake();
+            return this.#emit("status", update.status);
+        }
         if (this.#queue.length >= MAX_KEPT) {
             const kept = this.#queue.filter(({ kind }) => kind === "more");
             this.#queue = [{ kind: "reload" }, ...kept];
@@ -328,11 +491,16 @@ export class Mailbox extends EventTarget {
                 remove();
                 failures = 0;
             } catch (error) {
+                this.#giveUp(error);
                 if (isFinal(error)) this.#feed.end();
-                if (update.reject) {
-                    remove();
-                    update.reject(error);
-                } else await pause(error.retryAfter || backoff(failures++));
+                else if (update.kind !== "more") {
+                    this.#obstacle = error;
+                    const { retryAfter } = error;
+                    await pause(retryAfter || backoff(failures++), undefined, (wake) => {
+                        if (!retryAfter) this.#wake = wake;
+                    });
+                    [this.#obstacle, this.#wake] = [undefined, nothing];
+                }
             }
         }
         this.#busy = false;
@@ -414,6 +582,7 @@ export class Mailbox extends EventTarget {
         if (!this.hasMore) return;
         const query = { folder: this.#folder, limit: this.#limit, cursor: this.#nextCursor };
         const { data, next_cursor: next } = await this.#client.listMessages(query);
+        if (this.#end()) return;
         this.messages = [...this.messages, ...data];
         const lowest = next ? (data.at(-1)?.id ?? this.#lowestId) : 0;
         [this.#nextCursor, this.#lowestId] = [next, lowest];
@@ -507,6 +676,7 @@ class Feed {
         signal.addEventListener("abort", () => clearInterval(timer));
         const on = (target, name, act) => target?.addEventListener?.(name, act, { signal });
         on(globalThis, "online", () => this.#reconnect(0));
+        on(globalThis, "offline", () => this.#dropStream());
         on(globalThis, "pageshow", () => this.#reconnect(STREAM_TIMEOUT / 2));
         on(globalThis.document, "visibilitychange", () => this.#reconnect(STREAM_TIMEOUT / 2));
         if (this.#name && globalThis.navigator?.locks && globalThis.BroadcastChannel) {
@@ -589,7 +759,8 @@ class Feed {
                 if (signal.aborted) break;
                 if (isFinal(error)) return this.end();
                 wait = error.retryAfter;
-                if (this.status !== "live") this.#setStatus("offline");
+                const isOffline = globalThis.navigator?.onLine === false;
+                if (this.status !== "live" || isOffline) this.#setStatus("offline");
             }
             if (this.status === "live") this.#setStatus("connecting");
             failures = Date.now() - started > STABLE_STREAM ? 0 : failures + 1;

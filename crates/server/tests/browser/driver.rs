@@ -148,6 +148,14 @@ impl Tab<'_> {
         self.chosen().must("DELETE", "/window", &Value::Null);
     }
 
+    /// Takes the network away from it, or gives it back.
+    #[track_caller]
+    pub(crate) fn is_offline(&self, offline: bool) {
+        let conditions = json!({ "offline": offline, "latency": 0, "throughput": -1 });
+        let conditions = json!({ "network_conditions": conditions });
+        self.chosen().must("POST", "/chromium/network_conditions", &conditions);
+    }
+
     /// Runs the body of an async function; what it returns.
     #[track_caller]
     pub(crate) fn run(&self, body: &str, arguments: &[Value]) -> Value {

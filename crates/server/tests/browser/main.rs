@@ -10,8 +10,10 @@ mod driver;
 mod ends;
 mod faults;
 mod inbox;
+mod origins;
 mod parser;
 mod random;
+mod settled;
 mod tabs;
 
 #[path = "../process/support.rs"]
