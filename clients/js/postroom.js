@@ -331,8 +331,9 @@ export class Mailbox extends EventTarget {
     #queue = [];
     #busy = true;
     #closed = false;
-    /** Why the queue cannot go on at the moment. */
+    /** Why the queue cannot go on at the moment, and what ends its pause. */
     #obstacle;
+    #wake = nothing;
 
     /** @ignore Use `Postroom.openMailbox`. */
     constructor(client, feed, folder, limit) {
@@ -434,6 +435,7 @@ export class Mailbox extends EventTarget {
     close() {
         this.#closed = true;
         this.#giveUp(failure("closed"));
+        this.#wake();
         this.#feed.unsubscribe(this);
     }
 
@@ -471,6 +473,7 @@ export class Mailbox extends EventTarget {
     receive(update) {
         if (update.kind === "status") {
             if (update.status === "ended") this.#giveUp(failure("ended"));
+            if (["ended", "live"].includes(update.status)) this.#wake();
             return this.#emit("status", update.status);
         }
         if (this.#queue.length >= MAX_KEPT) {
@@ -498,8 +501,11 @@ export class Mailbox extends EventTarget {
                 if (isFinal(error)) this.#feed.end();
                 else if (update.kind !== "more") {
                     this.#obstacle = error;
-                    await pause(error.retryAfter || backoff(failures++));
-                    this.#obstacle = undefined;
+                    const { retryAfter } = error;
+                    await pause(retryAfter || backoff(failures++), undefined, (wake) => {
+                        if (!retryAfter) this.#wake = wake;
+                    });
+                    [this.#obstacle, this.#wake] = [undefined, nothing];
                 }
             }
         }

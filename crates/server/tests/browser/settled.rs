@@ -118,7 +118,7 @@ fn a_tab_that_has_something_to_catch_up_and_cannot_refuses_more() {
     // The second follows the first; it misses what that tells while it cannot ask itself.
     tabs[1].run(
         "Math.random = () => 1000;
-         const [ask, Channel] = [window.fetch, BroadcastChannel];
+         const ask = window.fetch;
          window.fetch = (url, options) =>
              window.apart ? Promise.reject(new TypeError('apart')) : ask(url, options);
          window.apart = true;
@@ -128,6 +128,11 @@ fn a_tab_that_has_something_to_catch_up_and_cannot_refuses_more() {
     bob.send_message(ann.id, "meanwhile", "");
     assert_eq!(tabs[1].run(END, &[json!("more")]), "network");
     is_in_step(&tabs[0]);
+    // It does not wait longer than until its stream is there again.
+    tabs[1].run("window.apart = false;", &[]);
+    tabs[0].run("dispatchEvent(new Event('online'));", &[]);
+    is_in_step(&tabs[1]);
+    assert_eq!(tabs[1].run(END, &[json!("more")]), "loaded");
     server.is_unharmed();
 }
 
