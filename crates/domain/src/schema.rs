@@ -11,6 +11,7 @@ pub const SCHEMA: &[Migration] = &[
     step(5, 2, "webhooks", include_str!("../schema/0005_webhooks.sql")),
     step(6, 2, "reminders", include_str!("../schema/0006_reminders.sql")),
     step(7, 7, "words", include_str!("../schema/0007_words.sql")),
+    step(11, 7, "lookup", include_str!("../schema/0011_lookup.sql")),
 ];
 
 /// A step, and the oldest version of the schema whose programs can run beside it.

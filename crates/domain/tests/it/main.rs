@@ -17,6 +17,7 @@ mod profile;
 mod quotas;
 mod reminders;
 mod schemas;
+mod scripts;
 mod sending;
 mod sessions;
 mod statements;

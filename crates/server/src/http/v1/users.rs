@@ -18,7 +18,7 @@ pub(super) fn api(api: Api) -> Api {
         .leads_to(&["getUser"], "id", "/id")
         .leads_to(&["block", "unblock"], "user", "/id")
         .errors(&[Code::RegistrationClosed, Code::UsernameTaken, Code::RateLimited])
-        .on("GET /v1/users", "findUsers", "Finds users by the start of a name", find)
+        .on("GET /v1/users", "findUsers", "Finds users by a name", find)
         .answers_page::<PersonView>("Up to 20 users, the best match first.")
         .on("GET /v1/users/me", "getMe", "Reads the caller's account", own)
         .answers::<AccountView>(200, "The account.")
@@ -109,7 +109,8 @@ async fn register(
 
 fields! {
     struct NamePrefix {
-        /// The start of the username or the display name; case does not matter.
+        /// The start of the username, or of any word of the display name; case and accents do not
+        /// count.
         required prefix: UsernamePrefix = "da";
     }
 }
