@@ -5,6 +5,7 @@
 mod copy;
 mod database;
 mod email;
+mod manual;
 mod serve;
 mod token;
 mod user;
@@ -137,6 +138,15 @@ enum Command {
     /// Print the OpenAPI document of /v1, as served at /openapi.json
     #[command(after_help = "Example:\n  postroom openapi > openapi.json")]
     Openapi,
+    /// Print the completions of a shell
+    #[command(after_help = "Examples:\n  \
+        postroom completions bash > /usr/share/bash-completion/completions/postroom\n  \
+        postroom completions zsh > /usr/local/share/zsh/site-functions/_postroom\n  \
+        postroom completions fish > ~/.config/fish/completions/postroom.fish")]
+    Completions(manual::Completions),
+    /// Write man pages, one for each command
+    #[command(after_help = "Example:\n  postroom man /usr/local/share/man/man1")]
+    Man(manual::Man),
 }
 
 /// The command line is wrong.
@@ -181,6 +191,8 @@ fn dispatch(cli: Cli) -> Result<()> {
             }
         }
         Command::Openapi => print!("{}", crate::http::v1::document()),
+        Command::Completions(of) => manual::completions(&of)?,
+        Command::Man(man) => manual::man(&man)?,
     }
     Ok(())
 }

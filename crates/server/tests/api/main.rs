@@ -9,6 +9,7 @@ mod csrf;
 mod docs;
 mod email;
 mod harness;
+mod monitoring;
 mod operations;
 mod reminders;
 mod sessions;

@@ -12,6 +12,8 @@ mod faults;
 mod fuzz;
 mod hostile;
 mod limits;
+mod log;
+mod manual;
 mod moving;
 mod post;
 mod raw;

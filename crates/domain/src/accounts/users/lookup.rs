@@ -21,12 +21,15 @@ const CHARS: usize = 64;
 /// Up to `limit`, at most [`LOOKED_UP`], users whose username, or any word of whose names, begins
 /// with this. Case and accents do not count in words. First come those whose username is this,
 /// then those who have this as a name or as its end, then usernames that begin with it. Disabled
-/// and erased users are left out; a prefix without a letter or digit is looked for in usernames
-/// only, an empty one finds nobody.
+/// and erased users are left out; a prefix without a letter or digit, or like an e-mail address, is
+/// looked for in usernames only, an empty one finds nobody.
 pub fn lookup(tx: &mut Tx<'_>, prefix: &str, limit: i64) -> Result<Vec<Person>> {
     let limit = limit.clamp(0, LOOKED_UP);
     let mut found = by_username(tx, &fold(prefix), limit)?;
-    found.extend(by_words(tx, &joined(&words(prefix)), limit)?);
+    // Nobody is found by an e-mail address, nor should it look as if they were.
+    if !prefix.trim_start_matches('@').contains('@') {
+        found.extend(by_words(tx, &joined(&words(prefix)), limit)?);
+    }
     // A stable sort: where two match alike, the username goes before the words.
     found.sort_by(|one, other| (one.rank, &one.text).cmp(&(other.rank, &other.text)));
     let mut people: Vec<Person> = Vec::new();

@@ -8,7 +8,7 @@
 use std::sync::PoisonError;
 
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use db::Tx;
@@ -91,6 +91,19 @@ impl IntoResponse for Outcome {
 }
 
 impl Outcome {
+    /// Whether the request was done before.
+    pub(super) fn is_replay(&self) -> bool {
+        self.response.headers.iter().any(|(name, _)| name == REPLAYED.as_str())
+    }
+
+    /// The id of what the request created, by its `Location`; `None` for a replay.
+    pub(super) fn created(&self) -> Option<i64> {
+        let mut headers = self.response.headers.iter();
+        let (_, path) =
+            headers.find(|(name, _)| name == LOCATION.as_str()).filter(|_| !self.is_replay())?;
+        path.rsplit('/').next()?.parse().ok()
+    }
+
     /// Adds what must not be stored: `fill` puts it into the value, from the request's secret.
     /// Fails if another version of the server stored the response, with other fields.
     pub(super) fn reveal<T: Serialize + DeserializeOwned>(

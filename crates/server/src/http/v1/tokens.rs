@@ -98,7 +98,7 @@ async fn create(
             users::confirm(tx, login)?;
             make(tx, cx, login.user, secret, &new)
         };
-        return show(request.run_with_password(&app, &device, login, create).await?);
+        return show(request.run_with_password(&app, &device, login, create).await?, &device);
     }
     let caller = caller?;
     let scopes = scopes.unwrap_or(caller.scopes);
@@ -110,9 +110,7 @@ async fn create(
     let new = tokens::NewToken { name, scopes, expires_at };
     let (user, owner) = (caller.user, Some(caller.user));
     let outcome = request.run(&app, owner, move |tx, cx, secret| make(tx, cx, user, secret, &new));
-    let outcome = outcome.await?;
-    tracing::info!(user = user.get(), "created a token");
-    show(outcome)
+    show(outcome.await?, &device)
 }
 
 fn make(
@@ -128,8 +126,13 @@ fn make(
 }
 
 /// Responds with the token, which is stored nowhere.
-fn show(outcome: Outcome) -> Result<Outcome, Error> {
+fn show(outcome: Outcome, device: &Device) -> Result<Outcome, Error> {
+    let is_replay = outcome.is_replay();
     outcome.reveal(|created: &mut CreatedToken, secret| {
+        if !is_replay {
+            let (user, token) = (created.user_id, created.listed.id);
+            tracing::info!(client = %device.address, user, token, "created a token");
+        }
         if let Some(owner) = UserId::new(created.user_id) {
             created.token = credential::token(owner, CredentialKind::Token, secret);
         }
@@ -147,11 +150,13 @@ async fn list(
 async fn revoke(
     State(app): State<App>,
     caller: Caller<Account>,
+    device: Device,
     PathId(TokenId(id)): PathId<TokenId>,
 ) -> Result<StatusCode, Error> {
     let revoked = app.db.write(move |tx| tokens::revoke(tx, caller.user, id)).await?;
     let revoked = revoked.ok_or(domain::Error::NotFound(Missing::Token))?;
     app.sessions.forget(&revoked);
-    tracing::info!(user = caller.user.get(), "revoked a token");
+    let user = caller.user.get();
+    tracing::info!(client = %device.address, user, token = id, "revoked a token");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -103,7 +103,9 @@ async fn register(
         })
     });
     let outcome = outcome.await?;
-    tracing::info!("registered");
+    if let Some(user) = outcome.created() {
+        tracing::info!(client = %device.address, user, "registered");
+    }
     Ok(outcome)
 }
 
@@ -145,14 +147,20 @@ fields! {
 async fn change(
     State(app): State<App>,
     caller: Caller<Account>,
+    device: Device,
     JsonBody(change): JsonBody<ProfileChange>,
 ) -> Result<Json<AccountView>, Error> {
-    let cx = app.clock.cx();
+    let (cx, has_email) = (app.clock.cx(), change.email.is_some());
     let changed = app.db.write(move |tx| {
         users::update(tx, &cx, caller.user, &change)?;
         users::profile(tx, caller.user)
     });
-    Ok(Json(changed.await?.ok_or(domain::Error::NotLoggedIn)?.into()))
+    let profile = changed.await?.ok_or(domain::Error::NotLoggedIn)?;
+    if has_email {
+        let user = caller.user.get();
+        tracing::info!(client = %device.address, user, "set the e-mail address");
+    }
+    Ok(Json(profile.into()))
 }
 
 async fn erase(
@@ -168,7 +176,7 @@ async fn erase(
         Err(domain::Error::UnknownUser) => return Err(domain::Error::NotLoggedIn.into()),
         erased => erased?,
     }
-    tracing::info!(user = user.get(), "erased");
+    tracing::info!(client = %device.address, user = user.get(), "erased the account");
     let cookie = cookies::no_session(device.secure);
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]))
 }
@@ -208,7 +216,9 @@ async fn password(
     });
     let outcome = outcome.await?;
     app.sessions.forget_all(user);
-    tracing::info!(user = user.get(), "changed the password");
+    if !outcome.is_replay() {
+        tracing::info!(client = %device.address, user = user.get(), "changed the password");
+    }
     Ok(outcome)
 }
 
