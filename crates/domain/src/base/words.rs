@@ -56,7 +56,6 @@ enum Script {
 impl Script {
     fn of(letter: char) -> Self {
         match letter {
-            ..'\u{e00}' => Self::Spaced,
             '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7ff}' => Self::Hangul,
             '\u{e00}'..='\u{eff}'
             | '\u{1000}'..='\u{109f}'
@@ -93,19 +92,15 @@ impl Words {
 
     /// Adds a character that was decomposed and case folded.
     fn add(&mut self, c: char) {
-        if c < '\u{80}' {
-            return if c.is_ascii_alphanumeric() {
-                self.letter(c, Script::Spaced)
-            } else {
-                self.end()
-            };
-        }
-        if is_combining_mark(c) || matches!(c, '\u{1161}'..='\u{11ff}') {
-            if let Some(last) = self.word.pop() {
-                return self.mark(last, c);
-            }
+        if c >= '\u{300}'
+            && (is_combining_mark(c) || matches!(c, '\u{1161}'..='\u{11ff}'))
+            && let Some(last) = self.word.pop()
+        {
+            return self.mark(last, c);
         }
         match c {
+            ..'\u{80}' if c.is_ascii_alphanumeric() => self.letter(c, Script::Spaced),
+            ..'\u{80}' => self.end(),
             // What shows nothing, or only where words join or how they run; and the tatweel.
             '\u{ad}'
             | '\u{640}'

@@ -11,7 +11,8 @@ use super::runner::{Lease, Task};
 use crate::config::Settings;
 use crate::node::Node;
 
-/// Rows that one step removes, or users whose words it makes, at most: a few milliseconds of the writer's time.
+/// Rows that one step removes, or users whose words it makes, at most: a few milliseconds of the
+/// writer's time.
 const STEP: i64 = 200;
 
 type Step = fn(&mut Tx<'_>, &Cx, &Settings) -> domain::Result<u64>;
