@@ -57,7 +57,7 @@ pub fn create(
     let made = tx.insert(
         "INSERT INTO users (name, name_folded, display_name, words_of, display_folded, email,
              password_hash, created_at)
-         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7)",
+         VALUES (?1, ?2, ?3, ?1 || ' ' || ?3, ?4, ?5, ?6, ?7)",
         &params![
             name.shown(),
             name.folded(),

@@ -19,7 +19,7 @@ pub fn erase(tx: &mut Tx<'_>, cx: &Cx, owner: UserId) -> Result<()> {
     // A username cannot contain `#`, so the stub takes no name away and is never found.
     let nameless = format!("#{}", owner.get());
     let erased = tx.execute(
-        "UPDATE users SET name = '', name_folded = ?2, display_name = '', words_of = '',
+        "UPDATE users SET name = '', name_folded = ?2, display_name = '', words_of = ' ',
          display_folded = '', email = '', password_hash = '', reminders_off_at = NULL,
          disabled_at = ?3, erased_at = ?3
          WHERE id = ?1 AND erased_at IS NULL",

@@ -97,7 +97,7 @@ fn by_words(tx: &mut Tx<'_>, prefix: &str, limit: i64) -> Result<Vec<Found>> {
 }
 
 /// Replaces the words by which a user is found by those of their names. It is the caller's to
-/// record the display name in `words_of`.
+/// record the names in `words_of`.
 pub(super) fn set_words(tx: &mut Tx<'_>, user: UserId, name: &str, shown: &str) -> Result<()> {
     tx.execute("DELETE FROM name_words WHERE user_id = ?1", &params![user])?;
     add_words(tx, user, name, shown)
@@ -115,11 +115,12 @@ pub(super) fn add_words(tx: &mut Tx<'_>, user: UserId, name: &str, shown: &str) 
 }
 
 /// Makes the words of up to `limit` users whose words are not those of their names: of accounts
-/// from before there were any, and where a node of an older version changed a name. Returns how
-/// many there were.
+/// from before there were any, and where a node of an older version changed a name or erased its
+/// user. Returns how many there were.
 pub fn index_names(tx: &mut Tx<'_>, limit: i64) -> Result<u64> {
     let stale = tx.query(
-        "SELECT id FROM users WHERE words_of IS DISTINCT FROM display_name ORDER BY id LIMIT ?1",
+        "SELECT id FROM users WHERE words_of IS DISTINCT FROM name || ' ' || display_name
+         ORDER BY id LIMIT ?1",
         &params![limit],
         |row| Ok(UserId::stored(row.int(0)?)),
     )?;
@@ -132,7 +133,10 @@ pub fn index_names(tx: &mut Tx<'_>, limit: i64) -> Result<u64> {
         )?;
         if let Some((name, shown)) = names {
             set_words(tx, *user, &name, &shown)?;
-            tx.execute("UPDATE users SET words_of = display_name WHERE id = ?1", &params![*user])?;
+            tx.execute(
+                "UPDATE users SET words_of = name || ' ' || display_name WHERE id = ?1",
+                &params![*user],
+            )?;
         }
     }
     Ok(stale.len() as u64)

@@ -104,7 +104,8 @@ pub fn update(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, change: &ProfileChange) -
     if let Some(name) = &change.display_name {
         let (shown, folded) = name.as_ref().map_or(("", ""), |name| (name.shown(), name.folded()));
         tx.execute(
-            "UPDATE users SET display_name = ?2, words_of = ?2, display_folded = ?3
+            "UPDATE users SET display_name = ?2, words_of = name || ' ' || ?2,
+                 display_folded = ?3
              WHERE id = ?1 AND disabled_at IS NULL",
             &params![owner, shown, folded],
         )?;
