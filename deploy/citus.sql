@@ -13,6 +13,8 @@ SET citus.shard_count = 64;
 
 -- On every machine: the users, whose names are unique. Small, and rarely written.
 SELECT create_reference_table('users');
+-- By which words of their names users are found.
+SELECT create_reference_table('name_words');
 
 -- By owner. All rows of one owner are on the same machine, so that a request about a mailbox needs
 -- one machine, and a send to one recipient is a transaction over two at most.

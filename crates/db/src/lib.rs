@@ -238,6 +238,22 @@ impl Db {
         }
     }
 
+    /// The size of the database in bytes: of SQLite's file, to which its log comes
+    /// ([`Stats::log_pages`]), or of the database on the server with its indexes.
+    ///
+    /// # Errors
+    /// As [`Db::read`]; or that the file cannot be looked at.
+    pub async fn bytes(&self) -> Result<u64> {
+        const BYTES: &str = "SELECT pg_database_size(current_database())";
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.bytes(),
+            Engine::Postgres(_) => {
+                let bytes = self.read(|tx| tx.query_one(BYTES, &[], |row| row.int(0))).await?;
+                Ok(u64::try_from(bytes).unwrap_or_default())
+            }
+        }
+    }
+
     /// Waits until SQLite's storage has failed for good; then the process must end. Never returns
     /// on PostgreSQL, which watches its own storage.
     pub async fn failed(&self) -> Error {

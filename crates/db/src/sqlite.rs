@@ -99,6 +99,13 @@ impl Engine {
         }
     }
 
+    /// The size of the file, without its log.
+    pub(crate) fn bytes(&self) -> Result<u64> {
+        let path = &self.shared.path;
+        let file = std::fs::metadata(path).map_err(|cause| Error::file("look at", path, &cause))?;
+        Ok(file.len())
+    }
+
     pub(crate) fn close(&self) {
         readers::forget(self.number);
         self.scanners.stop();

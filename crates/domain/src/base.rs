@@ -7,6 +7,7 @@ pub mod error;
 pub mod event;
 pub mod id;
 pub mod text;
+pub(crate) mod words;
 
 pub use context::{Cx, NameReservation, Time, Wanted};
 pub use credential::{Credential, CredentialKind};

@@ -43,6 +43,11 @@ const RULES: &[(&str, &str)] = &[
          WHERE (closed_at IS NULL) <> (disabled_at IS NULL)",
     ),
     without!("sessions", "a user", "users", "id = sessions.user_id AND disabled_at IS NULL"),
+    (
+        "words of the names of erased users",
+        "SELECT count(*) FROM name_words JOIN users ON users.id = name_words.user_id
+         WHERE erased_at IS NOT NULL",
+    ),
     without!("reminders", "a mailbox", "mailboxes", "owner_id = reminders.owner_id"),
     without!("entries", "a mailbox", "mailboxes", "owner_id = entries.owner_id"),
     without!("entries", "a message", "messages", "id = entries.message_id"),

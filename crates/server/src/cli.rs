@@ -6,6 +6,7 @@ mod copy;
 mod database;
 mod email;
 mod key;
+mod manual;
 mod serve;
 mod token;
 mod user;
@@ -155,6 +156,15 @@ enum Command {
         #[arg(long, value_parser = ["3.0", "3.1"], default_value = "3.1")]
         version: String,
     },
+    /// Print the completions of a shell
+    #[command(after_help = "Examples:\n  \
+        postroom completions bash > /usr/share/bash-completion/completions/postroom\n  \
+        postroom completions zsh > /usr/local/share/zsh/site-functions/_postroom\n  \
+        postroom completions fish > ~/.config/fish/completions/postroom.fish")]
+    Completions(manual::Completions),
+    /// Write man pages, one for each command
+    #[command(after_help = "Example:\n  postroom man /usr/local/share/man/man1")]
+    Man(manual::Man),
 }
 
 /// The command line is wrong.
@@ -202,6 +212,8 @@ fn dispatch(cli: Cli) -> Result<()> {
         }
         Command::Openapi { version } if version == "3.0" => print!("{}", *v1::DOCUMENT_30),
         Command::Openapi { .. } => print!("{}", v1::document()),
+        Command::Completions(of) => manual::completions(&of)?,
+        Command::Man(man) => manual::man(&man)?,
     }
     Ok(())
 }

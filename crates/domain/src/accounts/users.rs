@@ -2,6 +2,7 @@
 
 mod access;
 mod erase;
+mod lookup;
 mod people;
 mod profile;
 mod reserved;
@@ -10,7 +11,8 @@ use db::{Row, Tx, params};
 
 pub use self::access::{change_password, disable, enable, end_credentials, set_password};
 pub use self::erase::{Proof, erase, erase_own};
-pub use self::people::{ERASED, LOOKED_UP, Person, lookup, names_tag, people, person};
+pub use self::lookup::{LOOKED_UP, index_names, lookup};
+pub use self::people::{ERASED, Person, names_tag, people, person};
 pub use self::profile::{AcceptFrom, Profile, ProfileChange, profile, set_reminders, update};
 pub use self::reserved::purge_reserved_names;
 use crate::base::text::{DisplayName, Email, Username};
@@ -54,14 +56,15 @@ pub fn create(
     email: &Email,
     password_hash: &str,
 ) -> Result<UserId> {
+    let shown = display_name.map_or("", DisplayName::shown);
     let made = tx.insert(
-        "INSERT INTO users
-         (name, name_folded, display_name, display_folded, email, password_hash, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO users (name, name_folded, display_name, words_of, display_folded, email,
+             password_hash, created_at)
+         VALUES (?1, ?2, ?3, ?1 || ' ' || ?3, ?4, ?5, ?6, ?7)",
         &params![
             name.shown(),
             name.folded(),
-            display_name.map_or("", DisplayName::shown),
+            shown,
             display_name.map_or("", DisplayName::folded),
             email.as_str(),
             password_hash,
@@ -80,6 +83,7 @@ pub fn create(
         return Err(Error::NameTaken);
     }
     tx.execute("INSERT INTO mailboxes (owner_id, modseq) VALUES (?1, 0)", &params![id])?;
+    lookup::add_words(tx, id, name.shown(), shown)?;
     webhooks::emit(tx, cx, EventKind::UserCreated, &Occurrence::user(id))?;
     Ok(id)
 }

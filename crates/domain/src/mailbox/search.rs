@@ -1,23 +1,22 @@
 //! Search: words, "phrases" and prefix* in the texts of a mailbox.
 //!
-//! Letters are compared without their case and the marks on them; anything but letters and digits
-//! separates words. In scripts without spaces, each character counts as a word. A text matches when
-//! it has all words of a query. A query is never an error; one without a word finds nothing.
+//! Case and accents do not count; anything but letters and digits separates words (`base::words`
+//! has the rules). In scripts without spaces, each character counts as a word; a word of Hangul
+//! also matches as the beginning of a longer one. A text matches when it has all words of a query.
+//! A query is never an error; one without a word finds nothing.
 
-use caseless::Caseless as _;
-use unicode_normalization::UnicodeNormalization as _;
-use unicode_normalization::char::is_combining_mark;
+use crate::base::words::{ends_in_hangul, words};
 
 /// A parsed query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    phrases: Vec<Phrase>,
+    phrases: Vec<Vec<Word>>,
 }
 
-/// Words that follow each other; the last may be only the beginning of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Phrase {
-    words: Vec<String>,
+struct Word {
+    text: String,
+    /// Whether it may be only the beginning of a word.
     prefix: bool,
 }
 
@@ -47,72 +46,28 @@ impl Query {
             return false;
         }
         let texts: Vec<Vec<String>> = texts.iter().map(|text| words(text)).collect();
-        self.phrases.iter().all(|phrase| texts.iter().any(|text| phrase.is_in(text)))
+        self.phrases.iter().all(|phrase| texts.iter().any(|text| is_in(phrase, text)))
     }
 }
 
-fn push(phrases: &mut Vec<Phrase>, left: &mut usize, text: &str, prefix: bool) {
-    let mut words = words(text);
-    words.truncate(*left);
-    *left -= words.len();
-    if !words.is_empty() {
-        phrases.push(Phrase { words, prefix });
+/// Adds the words of a part of a query, which have to follow each other; `prefix` is of the last.
+fn push(phrases: &mut Vec<Vec<Word>>, left: &mut usize, text: &str, prefix: bool) {
+    let mut texts = words(text);
+    texts.truncate(*left);
+    *left -= texts.len();
+    let word = |text: String| Word { prefix: ends_in_hangul(&text), text };
+    let mut phrase: Vec<_> = texts.into_iter().map(word).collect();
+    if let Some(last) = phrase.last_mut() {
+        last.prefix |= prefix;
+        phrases.push(phrase);
     }
 }
 
-impl Phrase {
-    fn is_in(&self, text: &[String]) -> bool {
-        let Some((last, first)) = self.words.split_last() else { return false };
-        text.windows(self.words.len()).any(|window| {
-            let (end, start) = window.split_last().expect("a window is as long as the phrase");
-            start == first && (end == last || (self.prefix && end.starts_with(last.as_str())))
-        })
-    }
-}
-
-/// The words of a text in the form in which they are compared.
-fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut end = |word: &mut String| {
-        if !word.is_empty() {
-            words.push(std::mem::take(word));
-        }
+fn is_in(phrase: &[Word], text: &[String]) -> bool {
+    let same = |(word, text): (&Word, &String)| {
+        *text == word.text || (word.prefix && text.starts_with(&word.text))
     };
-    if text.is_ascii() {
-        for byte in text.bytes() {
-            if byte.is_ascii_alphanumeric() {
-                word.push(char::from(byte.to_ascii_lowercase()));
-            } else {
-                end(&mut word);
-            }
-        }
-        end(&mut word);
-        return words;
-    }
-    for c in text.nfkd().filter(|c| !is_combining_mark(*c)).default_case_fold() {
-        if stands_alone(c) {
-            end(&mut word);
-            word.push(c);
-            end(&mut word);
-        } else if c.is_alphanumeric() {
-            word.push(c);
-        } else {
-            end(&mut word);
-        }
-    }
-    end(&mut word);
-    words
-}
-
-/// Whether a character is of a script that puts no spaces between words: kana, Han, Thai, Lao,
-/// Myanmar, Khmer.
-fn stands_alone(c: char) -> bool {
-    c.is_alphanumeric()
-        && matches!(c,
-            '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
-            | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
-            | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+    text.windows(phrase.len()).any(|window| phrase.iter().zip(window).all(same))
 }
 
 #[cfg(test)]

@@ -66,6 +66,11 @@ const DAMAGES: &[Damage] = &[
         rows: 1,
     },
     Damage {
+        rule: "words of the names of erased users",
+        rows: 1,
+        sql: &["UPDATE users SET erased_at = 1 WHERE id = 3"],
+    },
+    Damage {
         rule: "users without a mailbox",
         rows: 1,
         sql: &["DELETE FROM mailboxes WHERE owner_id = 3"],

@@ -19,6 +19,7 @@ mod profile;
 mod quotas;
 mod reminders;
 mod schemas;
+mod scripts;
 mod sending;
 mod sessions;
 mod statements;

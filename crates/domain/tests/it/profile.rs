@@ -1,7 +1,7 @@
 //! Who a user is to others, and what the owner sees and changes of the account.
 
 use domain::credential::Credential;
-use domain::text::{DisplayName, Email, Username, fold};
+use domain::text::{DisplayName, Email, Username};
 use domain::users::{self, AcceptFrom, ERASED, Person, Profile, ProfileChange};
 use domain::{Error, Result, Time, UserId};
 
@@ -36,7 +36,7 @@ impl World {
 
     /// The names of those who are found by the beginning of a name.
     pub(crate) fn look_up(&self, prefix: &str, limit: i64) -> Vec<String> {
-        let prefix = fold(prefix);
+        let prefix = prefix.to_owned();
         let found = self.read(move |tx, _cx| users::lookup(tx, &prefix, limit));
         found.into_iter().map(|person| person.username).collect()
     }
@@ -112,22 +112,105 @@ fn many_people_are_found_at_once_each_once_in_the_order_of_their_ids() {
 }
 
 #[test]
-fn people_are_looked_up_by_the_beginning_of_either_name_in_any_case() {
+fn people_are_looked_up_by_the_beginning_of_a_name_or_of_any_word_of_it() {
     let world = World::new();
     world.shown_user("zed", "Dana Scully");
     world.shown_user("dan", "Mulder");
     world.shown_user("Dave", "Danger Dave");
     world.shown_user("ÅSA", "Ａｓａ");
+    world.shown_user("lodz.jozef", "Józef Łukasz-Wiśniewski");
+    world.shown_user("tanaka", "田中 太郎");
+    world.shown_user("min", "김민준");
+    world.shown_user("haha", "はは");
     world.user("bob");
-    assert_eq!(world.look_up("da", 20), ["dan", "zed", "Dave"]);
-    assert_eq!(world.look_up("DAN", 20), ["dan", "zed", "Dave"]);
-    assert_eq!(world.look_up("dave", 20), ["Dave"]);
-    assert_eq!(world.look_up("dana s", 20), ["zed"]);
-    assert_eq!(world.look_up("a\u{30a}", 20), ["ÅSA"]);
-    assert_eq!(world.look_up("asa", 20), ["ÅSA"]);
-    for nothing in ["", "anna", "scully", "%", "_ob", "d%", "*", "#", "\0", "\u{10ffff}"] {
+    world.user("@+-_");
+    for (prefix, names) in [
+        ("da", &["dan", "Dave", "zed"][..]),
+        ("DAN", &["dan", "zed", "Dave"]),
+        ("dave", &["Dave"]),
+        ("dana s", &["zed"]),
+        ("Scully", &["zed"]),
+        ("scúll", &["zed"]),
+        ("a\u{30a}", &["ÅSA"]),
+        ("asa", &["ÅSA"]),
+        ("jozef", &["lodz.jozef"]),
+        ("LUKASZ", &["lodz.jozef"]),
+        ("łukasz wis", &["lodz.jozef"]),
+        ("wiśn", &["lodz.jozef"]),
+        ("lodz.", &["lodz.jozef"]),
+        ("田中", &["tanaka"]),
+        ("田中太", &["tanaka"]),
+        ("太郎", &["tanaka"]),
+        ("김", &["min"]),
+        ("は", &["haha"]),
+        ("@+", &["@+-_"]),
+    ] {
+        assert_eq!(world.look_up(prefix, 20), names, "{prefix}");
+    }
+    for nothing in ["", "anna", "cully", "%", "_ob", "*", "#", "\0", "\u{10ffff}", "ば", "기"] {
         assert_eq!(world.look_up(nothing, 20), [""; 0], "{nothing:?}");
     }
+}
+
+#[test]
+fn words_follow_a_display_name_and_go_with_it() {
+    let world = World::new();
+    let ann = world.shown_user("ann", "Dana Deer");
+    let rename = |name: Option<&str>| {
+        let display_name = Some(name.map(display));
+        world.update(ann, ProfileChange { display_name, ..ProfileChange::default() }).unwrap();
+    };
+    rename(Some("Élan Vital"));
+    assert_eq!(world.look_up("deer", 20), [""; 0]);
+    assert_eq!(world.look_up("vital", 20), ["ann"]);
+    rename(None);
+    assert_eq!(world.look_up("elan", 20), [""; 0]);
+    assert_eq!(world.look_up("ann", 20), ["ann"]);
+    rename(Some("Dana Deer"));
+    assert_eq!(world.problems(), []);
+    world.write(move |tx, cx| users::erase(tx, cx, ann)).unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM name_words"), 0);
+    assert_eq!(world.number("SELECT count(*) FROM users WHERE words_of <> ' '"), 0);
+}
+
+#[test]
+fn somebody_with_many_words_that_begin_alike_hides_nobody() {
+    let world = World::new();
+    let many: Vec<_> = (10..34).map(|number| format!("ab{number}")).collect();
+    world.shown_user("zed", &many.join(" ")[..94]);
+    world.shown_user("zoe", "ab99");
+    world.shown_user("zac", &"\u{fdfa}".repeat(100));
+    assert_eq!(world.look_up("ab", 20), ["zed", "zoe"]);
+    assert_eq!(world.look_up(&"\u{fdfa}".repeat(100), 20), ["zac"]);
+}
+
+#[test]
+fn names_from_before_there_were_words_get_them_and_so_do_those_changed_by_older_nodes() {
+    let world = World::new();
+    let users = [("ann", "Dana Deer"), ("bob", "Dana Doe"), ("cid", "Dana Dee"), ("dot", "")];
+    for (name, shown) in users {
+        if shown.is_empty() {
+            world.user(name)
+        } else {
+            world.shown_user(name, shown)
+        };
+    }
+    // As a migration leaves the accounts that there are, and as an older node changes a name.
+    world.sql("DELETE FROM name_words");
+    world.sql("UPDATE users SET words_of = NULL");
+    let step = || world.write(|tx, _cx| users::index_names(tx, 3)).unwrap();
+    assert_eq!(world.look_up("dana", 20), [""; 0]);
+    assert_eq!([step(), step(), step()], [3, 1, 0]);
+    assert_eq!(world.look_up("dana", 20), ["cid", "ann", "bob"]);
+    assert_eq!(world.number("SELECT count(*) FROM name_words"), 10);
+
+    world.sql("UPDATE users SET display_name = 'Élan', display_folded = 'élan' WHERE id = 1");
+    world.sql("UPDATE users SET name = '', display_name = '', erased_at = 1 WHERE id = 2");
+    world.sql("UPDATE users SET name = '', erased_at = 1 WHERE id = 4");
+    assert_eq!([step(), step()], [3, 0]);
+    assert_eq!(world.look_up("elan", 20), ["ann"]);
+    assert_eq!(world.look_up("dana", 20), ["cid"]);
+    assert_eq!(world.number("SELECT count(*) FROM name_words WHERE user_id IN (2, 4)"), 0);
 }
 
 #[test]

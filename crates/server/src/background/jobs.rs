@@ -1,4 +1,5 @@
-//! Purges what is due, in small steps so that no request waits long for the writer.
+//! Purges what is due, and makes the words of names that have none yet, in small steps so that no
+//! request waits long for the writer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,18 +11,24 @@ use super::runner::{Lease, Task};
 use crate::config::Settings;
 use crate::node::Node;
 
-/// Rows that one step removes at most: a few milliseconds of the writer's time.
+/// Rows that one step removes, or users whose words it makes, at most: a few milliseconds of the
+/// writer's time.
 const STEP: i64 = 200;
 
 type Step = fn(&mut Tx<'_>, &Cx, &Settings) -> domain::Result<u64>;
 
-const STEPS: [(&str, Step); 6] = [
-    ("trash", |tx, cx, _| purge::trash(tx, cx, STEP)),
-    ("tombstones", |tx, cx, _| purge::tombstones(tx, cx, STEP)),
-    ("erased mailboxes", |tx, _cx, _| purge::erased_mailboxes(tx, STEP)),
-    ("stored responses", |tx, cx, _| idempotency::purge(tx, cx, STEP)),
-    ("reserved names", |tx, cx, _| users::purge_reserved_names(tx, cx, STEP)),
-    ("webhook events", |tx, cx, settings| {
+const PURGED: &str = "purged what was due";
+const INDEXED: &str = "made the words that users are found by";
+
+/// What a step is about, what the log says of it, and the step.
+const STEPS: [(&str, &str, Step); 7] = [
+    ("names", INDEXED, |tx, _cx, _| users::index_names(tx, STEP)),
+    ("trash", PURGED, |tx, cx, _| purge::trash(tx, cx, STEP)),
+    ("tombstones", PURGED, |tx, cx, _| purge::tombstones(tx, cx, STEP)),
+    ("erased mailboxes", PURGED, |tx, _cx, _| purge::erased_mailboxes(tx, STEP)),
+    ("stored responses", PURGED, |tx, cx, _| idempotency::purge(tx, cx, STEP)),
+    ("reserved names", PURGED, |tx, cx, _| users::purge_reserved_names(tx, cx, STEP)),
+    ("webhook events", PURGED, |tx, cx, settings| {
         let kept = i64::from(settings.webhook_log_days) * Time::DAY;
         webhooks::purge(tx, cx, kept, STEP)
     }),
@@ -42,12 +49,12 @@ impl Task for Jobs {
             return Ok(());
         }
         let mut result = Ok(());
-        for (what, step) in STEPS {
-            let mut purged = 0;
+        for (what, done, step) in STEPS {
+            let mut rows = 0;
             // A step that fails must not keep the others from their turn.
-            result = purge_all(&self.0, step, &mut purged).await.and(result);
-            if purged > 0 {
-                tracing::info!(what, purged, "purged what was due");
+            result = repeat(&self.0, step, &mut rows).await.and(result);
+            if rows > 0 {
+                tracing::info!(what, rows, "{done}");
             }
         }
         result
@@ -55,12 +62,12 @@ impl Task for Jobs {
 }
 
 /// Repeats a step until nothing is left or the node stops.
-async fn purge_all(node: &Arc<Node>, step: Step, purged: &mut u64) -> domain::Result<()> {
+async fn repeat(node: &Arc<Node>, step: Step, done: &mut u64) -> domain::Result<()> {
     while !node.stopping.is_cancelled() {
         let (cx, shared) = (node.clock.cx(), Arc::clone(node));
         match node.db.write(move |tx| step(tx, &cx, &shared.settings)).await? {
             0 => break,
-            rows => *purged += rows,
+            rows => *done += rows,
         }
     }
     Ok(())

@@ -27,7 +27,7 @@ impl Peer {
 
     /// The client's address: behind trusted proxies the last one in `X-Forwarded-For` that is not
     /// a proxy itself. Clients can write whatever they like to the left of it.
-    fn client(self, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+    pub(super) fn client(self, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
         let mut client = self;
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
         let hops = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.rsplit(','));

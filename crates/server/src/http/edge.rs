@@ -49,6 +49,8 @@ where
     let method = request.method().clone();
     let route = app.0.routes.of(request.uri().path());
     let shape = Shape::of(request.uri().path());
+    let is_logged = tracing::enabled!(tracing::Level::DEBUG);
+    let client = is_logged.then(|| peer.client(request.headers(), &app.settings.trusted_proxies));
 
     let has_cors = app.cors.is_on() && cors::covers(request.uri().path());
     let origin = if has_cors { app.cors.origin(request.headers()) } else { None };
@@ -85,6 +87,7 @@ where
     // Paths contain ids but no secrets; a query string may contain anything.
     tracing::debug!(
         request = %id,
+        client = client.map(tracing::field::display),
         %method,
         route = route.name(),
         status = response.status().as_u16(),

@@ -37,10 +37,13 @@ pub(super) async fn begin(
         return Ok(Attempt { name, address, counted: None });
     }
     let (cx, attempt) = (*cx, throttle::SignInAttempt::new(&name, device.public_address()));
+    let attempted = name.clone();
     let counted = app.db.write(move |tx| throttle::count(tx, &cx, &attempt)).await;
     if let Err(domain::Error::Throttled(_)) = &counted {
         app.metrics.logins.throttled.inc();
-        tracing::info!(client = %address, "login throttled after too many failures");
+        let owner = app.db.read(move |tx| users::find(tx, &attempted)).await;
+        let user = owner.ok().flatten().map(|owner| owner.id.get());
+        tracing::info!(client = %address, user, "login throttled after too many failures");
     }
     counted?;
     Ok(Attempt { name, address, counted: Some(attempt) })
@@ -63,9 +66,10 @@ impl Attempt {
         let hash = known.as_ref().map(|known| known.hash.clone());
         let verify = move || passwords::verify(password.as_bytes(), hash.as_deref());
         let fits = app.passwords.run(verify).await?;
+        let user = known.as_ref().map(|known| known.user.get());
         known.filter(|_| fits).ok_or_else(|| {
             app.metrics.logins.refused.inc();
-            tracing::info!(client = %self.address, "login refused");
+            tracing::info!(client = %self.address, user, "login refused");
             domain::Error::AuthenticationFailed.into()
         })
     }

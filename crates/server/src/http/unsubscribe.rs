@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use domain::users;
 
 use super::Error;
+use super::client::Device;
 use crate::email::template::{self, escape};
 use crate::http::App;
 
@@ -30,6 +31,7 @@ pub(super) async fn form(RawQuery(query): RawQuery) -> Response {
 /// `POST /unsubscribe`: switches reminders off. It can be repeated.
 pub(super) async fn submit(
     State(app): State<App>,
+    device: Device,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
     let Some(user) = token(query.as_deref()).and_then(|token| app.links.user(token)) else {
@@ -37,6 +39,7 @@ pub(super) async fn submit(
     };
     let cx = app.clock.cx();
     app.db.write(move |tx| users::set_reminders(tx, &cx, user, false)).await?;
+    tracing::info!(client = %device.address, user = user.get(), "unsubscribed from reminders");
     let text = "<p>You will not get any more e-mails about unread messages.</p>";
     Ok(page(StatusCode::OK, "Unsubscribed", text.to_owned()))
 }

@@ -52,7 +52,7 @@ pub(super) async fn register(
         users::create(tx, &cx, &name, None, &email, &hash)
     });
     let id = made.await?;
-    tracing::info!(user = id.get(), "registered");
+    tracing::info!(client = %device.address, user = id.get(), "registered");
     Ok(success(id))
 }
 
@@ -100,7 +100,7 @@ pub(super) async fn logout(
     for session in &ended {
         app.sessions.forget(session);
     }
-    tracing::info!(user = caller.user.get(), "logged out");
+    tracing::info!(client = %device.address, user = caller.user.get(), "logged out");
     let cookie = cookies::no_session(device.secure);
     Ok(([(SET_COOKIE, cookie)], Json(json!({ "status": "success" }))))
 }

@@ -1,5 +1,6 @@
 //! The metrics of the server.
 
+mod process;
 mod routes;
 mod tasks;
 
@@ -56,6 +57,8 @@ pub(crate) struct Metrics {
     pub tasks: Tasks,
     pub connections: Gauge,
     pub stream_events: Counter,
+    /// Set by a background task.
+    pub db_bytes: Gauge,
     registry: Registry,
 }
 
@@ -70,6 +73,11 @@ impl Metrics {
     pub(crate) fn new(routes: impl Iterator<Item = &'static str>) -> Self {
         let (mut registry, workers) = (Registry::with_prefix(PREFIX), Workers::new(routes));
         registry.register_collector(Box::new(workers.clone()));
+        let build = Family::<[(&str, &str); 2], Gauge>::default();
+        registry.register("build_info", "Which Postroom this is; always 1", build.clone());
+        let labels =
+            [("version", env!("CARGO_PKG_VERSION")), ("architecture", std::env::consts::ARCH)];
+        build.get_or_create_owned(&labels).set(1);
         Self {
             workers,
             logins: Logins::register(&mut registry),
@@ -78,6 +86,7 @@ impl Metrics {
             tasks: Tasks::register(&mut registry),
             connections: registered(&mut registry, "connections", "Open connections"),
             stream_events: registered(&mut registry, "stream_events", "Events sent on streams"),
+            db_bytes: registered(&mut registry, "db_bytes", "Size of the database"),
             registry,
         }
     }
@@ -108,9 +117,12 @@ impl Metrics {
         ] {
             current.register(name, help, ConstCounter::new(value));
         }
+        let mut process = Registry::default();
+        process::register(&mut process);
         let mut text = String::new();
         let encoded = encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &current))
+            .and_then(|()| encode_registry(&mut text, &process))
             .and_then(|()| encode_eof(&mut text));
         encoded.expect("writing to a string succeeds");
         text

@@ -395,7 +395,8 @@ fn prepare(url: &str) {
 }
 
 /// Each table, a row as one text.
-const TABLES: [&str; 20] = [
+const TABLES: [&str; 21] = [
+    "SELECT 'name ' || user_id || ' ' || quote(word) FROM name_words ORDER BY user_id, word",
     "SELECT 'webhook ' || id || ' ' || quote(url) || ' ' || kinds || ' ' || secret_version || ' '
          || quote(disabled_at) FROM webhooks ORDER BY id",
     "SELECT 'event ' || id || ' ' || kind || ' ' || pending FROM webhook_events ORDER BY id",

@@ -11,6 +11,7 @@ mod email;
 mod erasure;
 mod harness;
 mod mail_server;
+mod monitoring;
 mod operations;
 mod reminders;
 mod sessions;

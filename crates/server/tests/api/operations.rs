@@ -68,7 +68,7 @@ fn parse(text: &str) -> Figures {
             histogram.contains(&Some(&"histogram")) || kinds.get(name) == Some(&"gauge")
         };
         assert!(right, "{line} belongs to no family of its kind");
-        assert!(name.starts_with("postroom_"), "{line}");
+        assert!(name.starts_with("postroom_") || name.starts_with("process_"), "{line}");
         let value = value.parse::<f64>().expect("a value is a number");
         assert!(figures.insert(series.to_owned(), value).is_none(), "{series} is there twice");
     }

@@ -28,8 +28,22 @@ fn every_command_explains_itself_with_an_example() {
     let help = place.run(&["--help"]).ok();
     let names = commands(&help);
     for name in [
-        "serve", "migrate", "user", "token", "webhook", "backup", "restore", "restored", "key",
-        "copy", "check", "config", "mail", "openapi",
+        "serve",
+        "migrate",
+        "user",
+        "token",
+        "webhook",
+        "backup",
+        "restore",
+        "restored",
+        "key",
+        "copy",
+        "check",
+        "config",
+        "mail",
+        "openapi",
+        "completions",
+        "man",
     ] {
         assert!(names.iter().any(|known| known == name), "{name} is not in {names:?}");
     }

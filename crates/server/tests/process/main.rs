@@ -13,6 +13,8 @@ mod fuzz;
 mod history;
 mod hostile;
 mod limits;
+mod log;
+mod manual;
 mod moving;
 mod post;
 mod raw;

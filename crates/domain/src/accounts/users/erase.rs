@@ -57,8 +57,9 @@ pub fn erase(tx: &mut Tx<'_>, cx: &Cx, owner: UserId) -> Result<()> {
     // A username cannot contain `#`, so the stub takes no name away and is never found.
     let nameless = format!("#{}", owner.get());
     tx.execute(
-        "UPDATE users SET name = '', name_folded = ?2, display_name = '', display_folded = '',
-         email = '', password_hash = '', reminders_off_at = NULL, disabled_at = ?3, erased_at = ?3
+        "UPDATE users SET name = '', name_folded = ?2, display_name = '', words_of = ' ',
+         display_folded = '', email = '', password_hash = '', reminders_off_at = NULL,
+         disabled_at = ?3, erased_at = ?3
          WHERE id = ?1",
         &params![owner, nameless.as_str(), cx.now],
     )?;
@@ -66,6 +67,7 @@ pub fn erase(tx: &mut Tx<'_>, cx: &Cx, owner: UserId) -> Result<()> {
     throttle::forget_account(tx, &folded)?;
     end_credentials(tx, owner, None)?;
     for statement in [
+        "DELETE FROM name_words WHERE user_id = ?1",
         "DELETE FROM blocks WHERE owner_id = ?1",
         "DELETE FROM contacts WHERE owner_id = ?1",
         "DELETE FROM quotas WHERE owner_id = ?1",

@@ -3,6 +3,7 @@
 use db::{Tx, params};
 
 use super::confirm_enabled;
+use super::lookup::set_words;
 use super::people::Person;
 use crate::accounts::modseq;
 use crate::base::text::{DisplayName, Email};
@@ -103,10 +104,16 @@ pub fn update(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, change: &ProfileChange) -
     if let Some(name) = &change.display_name {
         let (shown, folded) = name.as_ref().map_or(("", ""), |name| (name.shown(), name.folded()));
         tx.execute(
-            "UPDATE users SET display_name = ?2, display_folded = ?3
+            "UPDATE users SET display_name = ?2, words_of = name || ' ' || ?2,
+                 display_folded = ?3
              WHERE id = ?1 AND disabled_at IS NULL",
             &params![owner, shown, folded],
         )?;
+        let name =
+            tx.query_one("SELECT name FROM users WHERE id = ?1", &params![owner], |row| {
+                Ok(row.text(0)?.to_owned())
+            })?;
+        set_words(tx, owner, &name, shown)?;
     }
     if let Some(email) = &change.email {
         tx.execute(

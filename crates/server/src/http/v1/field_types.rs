@@ -58,7 +58,7 @@ texts! {
         |text, _field| Self::parse(&text);
     UsernamePrefix, { "minLength": 1, "maxLength": USERNAME_CHARS }, |text, _field| {
         match text.chars().nth(USERNAME_CHARS) {
-            None if !text.is_empty() => Ok(Self(text::fold(&text))),
+            None if !text.is_empty() => Ok(Self(text)),
             _ => Err(Invalid::new("prefix", "it must have 1 to 150 characters")),
         }
     };
@@ -115,7 +115,7 @@ const FOLDERS: [(&str, FolderFilter); 5] = [
 /// A password to check, not to set.
 pub(super) struct EnteredPassword(pub(super) String);
 
-/// The start of a username, folded.
+/// The start of a name.
 pub(super) struct UsernamePrefix(pub(super) String);
 
 /// The state of a mailbox: its modseq in digits.

@@ -45,6 +45,23 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Error> {
     Ok(Some(key.to_owned()))
 }
 
+/// What a request created, for the log: a part of its response that is not sent.
+#[derive(Clone, Copy)]
+pub(super) struct Created {
+    pub(super) user: i64,
+    pub(super) id: i64,
+}
+
+/// What the request created; `None` where the response is a replay.
+pub(super) fn created(response: &Response) -> Option<Created> {
+    let created = response.extensions().get::<Created>().copied();
+    created.filter(|_| !is_replay(response))
+}
+
+pub(super) fn is_replay(response: &Response) -> bool {
+    response.headers().contains_key(&REPLAYED)
+}
+
 /// Who makes a keyed request. Everyone has their own keys.
 #[derive(Clone, Copy)]
 pub(super) enum By<'a> {

@@ -154,16 +154,19 @@ async fn out(
     }
     app.db.write(move |tx| sessions::end(tx, &caller.key)).await?;
     app.sessions.forget(&caller.key);
-    tracing::info!(user = caller.user.get(), "logged out");
+    tracing::info!(client = %device.address, user = caller.user.get(), "logged out");
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookies::no_session(device.secure))]))
 }
 
 async fn end(
     State(app): State<App>,
     caller: Caller<Account>,
+    device: Device,
     PathId(SessionId(id)): PathId<SessionId>,
 ) -> Result<StatusCode, Error> {
     let ended = app.db.write(move |tx| sessions::end_by_id(tx, caller.user, id)).await?;
     app.sessions.forget(&ended.ok_or(domain::Error::NotFound(Missing::Session))?);
+    let user = caller.user.get();
+    tracing::info!(client = %device.address, user, session = id, "ended a session");
     Ok(StatusCode::NO_CONTENT)
 }

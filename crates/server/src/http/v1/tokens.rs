@@ -1,5 +1,6 @@
 //! `/v1/tokens`: logins of programs.
 
+use axum::Extension;
 use domain::Time;
 use domain::credential::{self, Credential, CredentialKind};
 use domain::text::TokenName;
@@ -7,6 +8,7 @@ use domain::tokens::{self, Scope, Scopes, TokenInfo};
 use domain::users::StoredPassword;
 
 use super::field_types::{EnteredPassword, TokenId, view_schema};
+use super::idempotency::{Created, created};
 use super::prelude::*;
 
 pub(super) fn api(api: Api) -> Api {
@@ -104,7 +106,9 @@ async fn create(
             tokens::create_by_password(tx, cx, login, secret, &new)?;
             Ok(KeptToken { user: login.user.get() })
         };
-        return request.run_with_password(&app, &device, login, create, show).await;
+        let response = request.run_with_password(&app, &device, login, create, show).await?;
+        log_created(&response, &device);
+        return Ok(response);
     }
     let caller = caller?;
     let scopes = scopes.unwrap_or(caller.scopes);
@@ -120,7 +124,7 @@ async fn create(
         Ok(KeptToken { user: user.get() })
     };
     let response = request.run(&app, By::User(user), create, show).await?;
-    tracing::info!(user = user.get(), "created a token");
+    log_created(&response, &device);
     Ok(response)
 }
 
@@ -139,10 +143,17 @@ fn show(
     };
     Ok(info.map(|info| {
         // The first result again: the token had not been used then.
-        let listed = TokenInfo { last_used_at: None, ..info }.into();
-        let created = CreatedToken { token, user_id: kept.user, listed };
-        (StatusCode::CREATED, Json(created)).into_response()
+        let listed: TokenView = TokenInfo { last_used_at: None, ..info }.into();
+        let created = Extension(Created { user: kept.user, id: listed.id });
+        let shown = CreatedToken { token, user_id: kept.user, listed };
+        (StatusCode::CREATED, created, Json(shown)).into_response()
     }))
+}
+
+fn log_created(response: &Response, device: &Device) {
+    if let Some(Created { user, id: token }) = created(response) {
+        tracing::info!(client = %device.address, user, token, "created a token");
+    }
 }
 
 async fn list(
@@ -156,11 +167,13 @@ async fn list(
 async fn revoke(
     State(app): State<App>,
     caller: Caller<Account>,
+    device: Device,
     PathId(TokenId(id)): PathId<TokenId>,
 ) -> Result<StatusCode, Error> {
     let revoked = app.db.write(move |tx| tokens::revoke(tx, caller.user, id)).await?;
     let revoked = revoked.ok_or(domain::Error::NotFound(Missing::Token))?;
     app.sessions.forget(&revoked);
-    tracing::info!(user = caller.user.get(), "revoked a token");
+    let user = caller.user.get();
+    tracing::info!(client = %device.address, user, token = id, "revoked a token");
     Ok(StatusCode::NO_CONTENT)
 }

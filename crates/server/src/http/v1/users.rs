@@ -1,5 +1,6 @@
 //! `/v1/users`: registering, the caller's account, finding other users.
 
+use axum::Extension;
 use axum::http::header::{LOCATION, SET_COOKIE};
 use domain::Invalid;
 use domain::passwords::Password;
@@ -7,6 +8,7 @@ use domain::text::{DisplayName, Email, Username};
 use domain::users::{self, AcceptFrom, Person, Profile, ProfileChange, Proof};
 
 use super::field_types::{EnteredPassword, UsernamePrefix, view_schema};
+use super::idempotency::{Created, created, is_replay};
 use super::prelude::*;
 use crate::http::{cookies, login};
 
@@ -18,7 +20,7 @@ pub(super) fn api(api: Api) -> Api {
         .leads_to(&["getUser"], "id", "/id")
         .leads_to(&["block", "unblock"], "user", "/id")
         .errors(&[Code::RegistrationClosed, Code::UsernameTaken, Code::RateLimited])
-        .on("GET /v1/users", "findUsers", "Finds users by the start of a name", find)
+        .on("GET /v1/users", "findUsers", "Finds users by a name", find)
         .answers_page::<PersonView>("Up to 20 users, the best match first.")
         .on("GET /v1/users/me", "getMe", "Reads the caller's account", own)
         .answers::<AccountView>(200, "The account.")
@@ -109,7 +111,8 @@ async fn register(
         };
         let location = [(LOCATION, format!("/v1/users/{}", kept.id))];
         let account = Json(AccountView::from(profile));
-        Ok(Some((StatusCode::CREATED, location, account).into_response()))
+        let created = Extension(Created { user: kept.id, id: kept.id });
+        Ok(Some((StatusCode::CREATED, location, created, account).into_response()))
     };
     let prepare = async {
         let hash = login::hash(&app, &app.clock.cx(), password).await?;
@@ -121,7 +124,9 @@ async fn register(
         })
     };
     let response = request.run_after(&app, By::Name(by.folded()), prepare, show).await?;
-    tracing::info!("registered");
+    if let Some(Created { user, .. }) = created(&response) {
+        tracing::info!(client = %device.address, user, "registered");
+    }
     Ok(response)
 }
 
@@ -133,7 +138,8 @@ struct KeptAccount {
 
 fields! {
     struct NamePrefix {
-        /// The start of the username or the display name; case does not matter.
+        /// The start of the username, or of any word of the display name; case and accents do not
+        /// count.
         required prefix: UsernamePrefix = "da";
     }
 }
@@ -168,14 +174,20 @@ fields! {
 async fn change(
     State(app): State<App>,
     caller: Caller<Account>,
+    device: Device,
     JsonBody(change): JsonBody<ProfileChange>,
 ) -> Result<Json<AccountView>, Error> {
-    let cx = app.clock.cx();
+    let (cx, has_email) = (app.clock.cx(), change.email.is_some());
     let changed = app.db.write(move |tx| {
         users::update(tx, &cx, caller.user, &change)?;
         users::profile(tx, caller.user)
     });
-    Ok(Json(changed.await?.ok_or(domain::Error::NotLoggedIn)?.into()))
+    let profile = changed.await?.ok_or(domain::Error::NotLoggedIn)?;
+    if has_email {
+        let user = caller.user.get();
+        tracing::info!(client = %device.address, user, "set the e-mail address");
+    }
+    Ok(Json(profile.into()))
 }
 
 fields! {
@@ -216,7 +228,7 @@ async fn erase(
         Err(domain::Error::UnknownUser) => return Err(domain::Error::NotLoggedIn.into()),
         erased => erased?,
     }
-    tracing::info!(user = user.get(), "erased");
+    tracing::info!(client = %device.address, user = user.get(), "erased the account");
     let cookie = cookies::no_session(device.secure);
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]))
 }
@@ -258,7 +270,9 @@ async fn password(
     };
     let response = request.run_after(&app, By::User(user), prepare, show).await?;
     app.sessions.forget_all(user);
-    tracing::info!(user = user.get(), "changed the password");
+    if !is_replay(&response) {
+        tracing::info!(client = %device.address, user = user.get(), "changed the password");
+    }
     Ok(response)
 }
 

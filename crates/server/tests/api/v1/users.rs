@@ -143,7 +143,7 @@ async fn others_are_found_by_how_their_names_begin_and_never_by_their_address() 
         app.account(name).await;
     }
     let mut body = newcomer("zoe");
-    body["display_name"] = "Dave Z.".into();
+    body["display_name"] = "Dave Żółty-Łoś".into();
     register(&app.client(), &body).await.expect(201);
     let find = async |prefix: &str| {
         let found = ann.call("GET", &format!("/v1/users?prefix={prefix}")).await;
@@ -157,6 +157,9 @@ async fn others_are_found_by_how_their_names_begin_and_never_by_their_address() 
     assert_eq!(find("DA").await, names(&["dana", "Daniel", "david", "zoe"]));
     assert_eq!(find("dan").await, names(&["dana", "Daniel"]));
     assert_eq!(find("dave%20").await, names(&["zoe"]));
+    for of_zoe in ["dave%20zo", "zolty", "%C5%BB%C3%B3%C5%81", "los", "Los", "@zo"] {
+        assert_eq!(find(of_zoe).await, names(&["zoe"]), "{of_zoe}");
+    }
     assert_eq!(find("example").await, names(&[]));
     assert_eq!(find("carl@").await, names(&[]));
     assert_eq!(find("%25").await, names(&[]));

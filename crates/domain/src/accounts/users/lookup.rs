@@ -1,0 +1,189 @@
+//! Finding users by the beginning of a name, and the words by which they are found.
+
+use std::collections::BTreeSet;
+
+use db::{Tx, params};
+
+use super::people::Person;
+use crate::base::text::fold;
+use crate::base::words::words;
+use crate::base::{Result, UserId};
+
+/// The most users that a look-up by prefix finds.
+pub const LOOKED_UP: i64 = 20;
+/// Words of a name by which its user is found; further words are ignored. In scripts without
+/// spaces, each character counts as a word.
+const WORDS: usize = 32;
+/// Characters of a word with what follows it, and of what is looked for; PostgreSQL takes no long
+/// keys.
+const CHARS: usize = 64;
+
+/// Up to `limit`, at most [`LOOKED_UP`], users whose username, or any word of whose names, begins
+/// with this. Case and accents do not count in words. First come those whose username is this,
+/// then those who have this as a name or as its end, then usernames that begin with it. Disabled
+/// and erased users are left out; a prefix without a letter or digit, or like an e-mail address, is
+/// looked for in usernames only, an empty one finds nobody.
+pub fn lookup(tx: &mut Tx<'_>, prefix: &str, limit: i64) -> Result<Vec<Person>> {
+    let limit = limit.clamp(0, LOOKED_UP);
+    let mut found = by_username(tx, &fold(prefix), limit)?;
+    // Nobody is found by an e-mail address, nor should it look as if they were.
+    if !prefix.trim_start_matches('@').contains('@') {
+        found.extend(by_words(tx, &joined(&words(prefix)), limit)?);
+    }
+    // A stable sort: where two match alike, the username goes before the words.
+    found.sort_by(|one, other| (one.rank, &one.text).cmp(&(other.rank, &other.text)));
+    let mut people: Vec<Person> = Vec::new();
+    for Found { person, .. } in found {
+        if !people.iter().any(|known| known.id == person.id) {
+            people.push(person);
+        }
+    }
+    people.truncate(usize::try_from(limit).unwrap_or_default());
+    Ok(people)
+}
+
+/// Who was found, by which text, and how good that is; 0 is best.
+struct Found {
+    rank: u8,
+    text: String,
+    person: Person,
+}
+
+fn by_username(tx: &mut Tx<'_>, prefix: &str, limit: i64) -> Result<Vec<Found>> {
+    let Some(end) = successor(prefix) else { return Ok(vec![]) };
+    Ok(tx.query(
+        "SELECT id, name, display_name, name_folded FROM users
+         WHERE name_folded >= ?1 AND name_folded < ?2 AND disabled_at IS NULL
+         ORDER BY name_folded LIMIT ?3",
+        &params![prefix, end.as_str(), limit],
+        |row| {
+            let text = row.text(3)?.to_owned();
+            Ok(Found { rank: if text == prefix { 0 } else { 2 }, text, person: Person::read(row)? })
+        },
+    )?)
+}
+
+/// Reads on until there are enough users, as one may have many words that begin alike.
+fn by_words(tx: &mut Tx<'_>, prefix: &str, limit: i64) -> Result<Vec<Found>> {
+    let Some(end) = successor(prefix) else { return Ok(vec![]) };
+    let most = usize::try_from(limit).unwrap_or_default();
+    let (mut found, mut users): (Vec<Found>, BTreeSet<UserId>) = (vec![], BTreeSet::new());
+    let (mut word, mut user) = (prefix.to_owned(), 0);
+    loop {
+        let page = tx.query(
+            "SELECT users.id, users.name, users.display_name, word FROM name_words
+             JOIN users ON users.id = name_words.user_id
+             WHERE word >= ?1 AND word < ?2 AND (word > ?1 OR name_words.user_id > ?3)
+                 AND users.disabled_at IS NULL
+             ORDER BY word, name_words.user_id LIMIT ?4",
+            &params![word.as_str(), end.as_str(), user, limit],
+            |row| {
+                let (text, person) = (row.text(3)?.to_owned(), Person::read(row)?);
+                let is_username = joined(&words(&person.username)).starts_with(prefix);
+                let rank = if is_username { 2 } else { 3 };
+                Ok(Found { rank: if text == prefix { 1 } else { rank }, text, person })
+            },
+        )?;
+        let full = page.len() == most;
+        users.extend(page.iter().map(|found| found.person.id));
+        found.extend(page);
+        match found.last() {
+            Some(last) if full && users.len() < most => {
+                (word, user) = (last.text.clone(), last.person.id.get());
+            }
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// Replaces the words by which a user is found by those of their names. It is the caller's to
+/// record the names in `words_of`.
+pub(super) fn set_words(tx: &mut Tx<'_>, user: UserId, name: &str, shown: &str) -> Result<()> {
+    tx.execute("DELETE FROM name_words WHERE user_id = ?1", &params![user])?;
+    add_words(tx, user, name, shown)
+}
+
+/// The same for a user who has none.
+pub(super) fn add_words(tx: &mut Tx<'_>, user: UserId, name: &str, shown: &str) -> Result<()> {
+    let shown = words(shown);
+    let starts = (0..shown.len().min(WORDS)).map(|start| joined(&shown[start..]));
+    let mut all: BTreeSet<String> = starts.chain([joined(&words(name))]).collect();
+    all.remove("");
+    let rows: Vec<_> = all.iter().map(|word| params![user, word.as_str()]).collect();
+    tx.batch("INSERT INTO name_words (user_id, word) VALUES (?1, ?2)", &rows)?;
+    Ok(())
+}
+
+/// Makes the words of up to `limit` users whose words are not those of their names: of accounts
+/// from before there were any, and where a node of an older version changed a name or erased its
+/// user. Returns how many there were.
+pub fn index_names(tx: &mut Tx<'_>, limit: i64) -> Result<u64> {
+    let stale = tx.query(
+        "SELECT id FROM users WHERE words_of IS DISTINCT FROM name || ' ' || display_name
+         ORDER BY id LIMIT ?1",
+        &params![limit],
+        |row| Ok(UserId::stored(row.int(0)?)),
+    )?;
+    for user in &stale {
+        super::lock(tx, *user)?;
+        let names = tx.query_opt(
+            "SELECT name, display_name FROM users WHERE id = ?1",
+            &params![*user],
+            |row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned())),
+        )?;
+        if let Some((name, shown)) = names {
+            set_words(tx, *user, &name, &shown)?;
+            tx.execute(
+                "UPDATE users SET words_of = name || ' ' || display_name WHERE id = ?1",
+                &params![*user],
+            )?;
+        }
+    }
+    Ok(stale.len() as u64)
+}
+
+/// Words as one text, cut to the length that is stored.
+fn joined(words: &[String]) -> String {
+    let mut text = words.join(" ");
+    if let Some((end, _)) = text.char_indices().nth(CHARS) {
+        text.truncate(end);
+    }
+    text
+}
+
+/// The first text after all that begin with this one, by scalar values; `None` where there is none,
+/// as for the empty text.
+fn successor(prefix: &str) -> Option<String> {
+    let mut start = prefix.to_owned();
+    while let Some(last) = start.pop() {
+        // The successor of U+D7FF is U+E000: what is between them is no character.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            start.push(next);
+            return Some(start);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::successor;
+
+    #[test]
+    fn the_successor_ends_the_range_of_a_beginning() {
+        let successors = [
+            ("a", Some("b")),
+            ("da", Some("db")),
+            ("\u{7f}", Some("\u{80}")),
+            ("a\u{d7ff}", Some("a\u{e000}")),
+            ("\u{ffff}", Some("\u{10000}")),
+            ("a\u{10ffff}", Some("b")),
+            ("a\u{10ffff}\u{10ffff}", Some("b")),
+            ("\u{10ffff}", None),
+            ("", None),
+        ];
+        for (prefix, end) in successors {
+            assert_eq!(successor(prefix).as_deref(), end, "{prefix:?}");
+        }
+    }
+}

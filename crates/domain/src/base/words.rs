@@ -1,0 +1,173 @@
+//! The words of a text, in the form in which searches and look-ups compare them.
+//!
+//! Case and accents do not count, in the sense of Unicode: two letters are the same where they have
+//! the same primary weight in CLDR's root collation. That is computed from the decompositions, case
+//! foldings, combining classes and the property Alphabetic of Unicode, and a few letters beside
+//! them, because the weights themselves would take some hundred KB. So an accent, a point or a tone
+//! does not count, and a vowel sign or a virama does: it makes another letter.
+//!
+//! We differ from these weights where they would confuse words, or keep apart what people type
+//! alike: the sound marks of kana and the nasal signs of Indic scripts count, hiragana and katakana
+//! are different letters, and so are small kana; the dotless ı is an i, and hamza and madda are
+//! marks, as in CLDR's collation for searching in Arabic.
+
+use caseless::Caseless as _;
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::{canonical_combining_class, compose, is_combining_mark};
+
+/// Marks with it are of their own only on и: й is a letter beside it, while ё is an е.
+const BREVE: char = '\u{306}';
+
+/// The words of a text. In scripts without spaces, each character counts as a word.
+pub(crate) fn words(text: &str) -> Vec<String> {
+    let mut words = Words::default();
+    if text.is_ascii() {
+        for byte in text.bytes() {
+            if byte.is_ascii_alphanumeric() {
+                words.word.push(char::from(byte.to_ascii_lowercase()));
+            } else {
+                words.end();
+            }
+        }
+    } else {
+        let letters = text.nfkd().filter(|c| !is_accent(*c)).default_case_fold();
+        letters.for_each(|c| words.add(c));
+    }
+    words.end();
+    words.all
+}
+
+/// Whether the last letter of a word is of Hangul, where particles are written onto words.
+pub(crate) fn ends_in_hangul(word: &str) -> bool {
+    word.chars().next_back().is_some_and(|c| Script::of(c) == Script::Hangul)
+}
+
+/// Which letters make one word together.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Script {
+    #[default]
+    Spaced,
+    /// Particles follow words of other scripts too, as in `KBS에서`.
+    Hangul,
+    /// Without spaces between words: kana, Han, Thai, Lao, Khmer, Myanmar.
+    Unspaced,
+}
+
+impl Script {
+    fn of(letter: char) -> Self {
+        match letter {
+            '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7ff}' => Self::Hangul,
+            '\u{e00}'..='\u{eff}'
+            | '\u{1000}'..='\u{109f}'
+            | '\u{1780}'..='\u{17ff}'
+            | '\u{3005}'..='\u{3007}'
+            | '\u{3040}'..='\u{30ff}'
+            | '\u{31f0}'..='\u{31ff}'
+            | '\u{3400}'..='\u{4dbf}'
+            | '\u{4e00}'..='\u{9fff}'
+            | '\u{a9e0}'..='\u{a9ff}'
+            | '\u{aa60}'..='\u{aa7f}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{1b000}'..='\u{1b16f}'
+            | '\u{20000}'..='\u{3ffff}' => Self::Unspaced,
+            _ => Self::Spaced,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Words {
+    all: Vec<String>,
+    word: String,
+    /// Of the last letter of `word`.
+    script: Script,
+}
+
+impl Words {
+    fn end(&mut self) {
+        if !self.word.is_empty() {
+            self.all.push(std::mem::take(&mut self.word));
+        }
+    }
+
+    /// Adds a character that was decomposed and case folded.
+    fn add(&mut self, c: char) {
+        if c >= '\u{300}'
+            && (is_combining_mark(c) || matches!(c, '\u{1161}'..='\u{11ff}'))
+            && let Some(last) = self.word.pop()
+        {
+            return self.mark(last, c);
+        }
+        match c {
+            ..'\u{80}' if c.is_ascii_alphanumeric() => self.letter(c, Script::Spaced),
+            ..'\u{80}' => self.end(),
+            // What shows nothing, or only where words join or how they run; and the tatweel.
+            '\u{ad}'
+            | '\u{640}'
+            | '\u{200c}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' => {}
+            'æ' | 'œ' => {
+                self.letter(if c == 'æ' { 'a' } else { 'o' }, Script::Spaced);
+                self.letter('e', Script::Spaced);
+            }
+            _ if is_combining_mark(c) => {}
+            _ if c.is_alphanumeric() => self.letter(same(c), Script::of(c)),
+            _ => self.end(),
+        }
+    }
+
+    fn letter(&mut self, c: char, script: Script) {
+        if script != self.script || script == Script::Unspaced {
+            self.end();
+        }
+        self.script = script;
+        self.word.push(c);
+    }
+
+    /// Puts a mark, or a further part of a syllable of Hangul, to the letter before it, so that a
+    /// word does not begin with a part of a letter of another.
+    fn mark(&mut self, last: char, mark: char) {
+        match compose(last, mark) {
+            Some(composed) if mark != BREVE || last == 'и' => self.word.push(composed),
+            _ if mark == BREVE => self.word.push(last),
+            _ => self.word.extend([last, mark]),
+        }
+    }
+}
+
+/// The letter that one is the same as though Unicode does not decompose it: letters with a stroke
+/// or an upturn, and forms at the end of a word.
+fn same(letter: char) -> char {
+    match letter {
+        'đ' | 'ð' => 'd',
+        'ħ' => 'h',
+        'ı' => 'i',
+        'ł' => 'l',
+        'ø' => 'o',
+        'ґ' => 'г',
+        'ך' => 'כ',
+        'ם' => 'מ',
+        'ן' => 'נ',
+        'ף' => 'פ',
+        'ץ' => 'צ',
+        letter => letter,
+    }
+}
+
+/// Whether a character is a mark that makes no other letter.
+fn is_accent(c: char) -> bool {
+    if c < '\u{300}' || c == BREVE || !is_combining_mark(c) {
+        return false;
+    }
+    match canonical_combining_class(c) {
+        // The sound marks of kana, and viramas.
+        8 | 9 => false,
+        // The points of Hebrew, Arabic and Syriac.
+        10..=36 => true,
+        // What is above and below letters, but for the vowel signs of Buginese and Tai Viet.
+        200.. => !matches!(c, '\u{1a17}' | '\u{1a18}' | '\u{aab0}'..='\u{aabe}'),
+        _ => !c.is_alphabetic(),
+    }
+}
