@@ -20,6 +20,7 @@ mod quotas;
 mod reminders;
 mod schemas;
 mod scripts;
+mod seen;
 mod sending;
 mod sessions;
 mod statements;

@@ -14,7 +14,7 @@ use crate::harness::TestApp;
 use crate::user::{User, number};
 
 /// Tables whose rows go with their owner, and the column that names the owner.
-const OWNED: [(&str, &str); 11] = [
+const OWNED: [(&str, &str); 12] = [
     ("sessions", "user_id"),
     ("tokens", "user_id"),
     ("blocks", "owner_id"),
@@ -26,6 +26,7 @@ const OWNED: [(&str, &str); 11] = [
     ("conversations", "owner_id"),
     ("tombstones", "owner_id"),
     ("trash", "owner_id"),
+    ("name_words", "user_id"),
 ];
 
 /// Columns of the two rows that stay of a person, which an erasure does not clear.
@@ -43,7 +44,7 @@ const OF_THE_STUB: [(&str, &str); 10] = [
 ];
 
 /// Tables without an owner: each column, and why it need not be cleared.
-const OF_NOBODY: [(&str, &str, &str); 12] = [
+const OF_NOBODY: [(&str, &str, &str); 13] = [
     ("erasures", "owner_id", "what is left to purge"),
     ("reserved_names", "name_hash erased_at", "a hash under the server's key"),
     (
@@ -73,6 +74,7 @@ const OF_NOBODY: [(&str, &str, &str); 12] = [
         "ids, times and what the app's server answered",
     ),
     ("leases", "name holder until", "the nodes'"),
+    ("history", "id origin key_fingerprint", "the database's"),
 ];
 
 /// All columns of the running database, by table, with the kind of their values.

@@ -38,8 +38,12 @@ fn used(text: &str) -> Vec<(String, Vec<String>)> {
 }
 
 async fn samples(app: &TestApp) -> Samples {
-    let body = app.client().request("GET", "/metrics").send().await.body;
-    let text = std::str::from_utf8(&body).expect("it is text").to_owned();
+    // Tasks run in the background: what they count is there after the first of them.
+    let mut text = String::new();
+    while !text.contains("\npostroom_task_runs_total{") {
+        let body = app.client().request("GET", "/metrics").send().await.body;
+        text = std::str::from_utf8(&body).expect("it is text").to_owned();
+    }
     let (mut samples, mut series) = (Samples::new(), BTreeSet::new());
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (sample, _) = line.rsplit_once(' ').expect("a sample has a value");

@@ -44,7 +44,7 @@ struct AccountView {
     #[serde(flatten)]
     #[schema(inline)]
     person: PersonView,
-    #[schema(format = Email, example = "dana@example.org")]
+    #[schema(format = IdnEmail, example = "dana@example.org")]
     email: String,
     #[schema(schema_with = view_schema::<AcceptFrom>)]
     accept_from: &'static str,
