@@ -12,7 +12,7 @@ mod token;
 mod user;
 mod webhook;
 
-use std::io::Write as _;
+use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -204,14 +204,16 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Check => database::check(&settings()?)?,
         Command::Mail(command) => email::run(&settings()?, command)?,
         // The defaults are printed even if the configuration is wrong.
-        Command::Config { defaults: true } => print!("{DEFAULTS}"),
+        Command::Config { defaults: true } => write!(stdout(), "{DEFAULTS}")?,
         Command::Config { defaults: false } => {
             for (line, layer) in load()?.lines() {
-                println!("{line:<44} # {layer}");
+                writeln!(stdout(), "{line:<44} # {layer}")?;
             }
         }
-        Command::Openapi { version } if version == "3.0" => print!("{}", *v1::DOCUMENT_30),
-        Command::Openapi { .. } => print!("{}", v1::document()),
+        Command::Openapi { version } if version == "3.0" => {
+            write!(stdout(), "{}", *v1::DOCUMENT_30)?;
+        }
+        Command::Openapi { .. } => write!(stdout(), "{}", v1::document())?,
         Command::Completions(of) => manual::completions(&of)?,
         Command::Man(man) => manual::man(&man)?,
     }

@@ -23,6 +23,7 @@ use crate::http::csrf::Csrf;
 use crate::http::{self, App, Limits, Parts, v1};
 use crate::node::Node;
 use crate::runtime::clock::Clock;
+use crate::runtime::key;
 use listener::{Socket, Workers};
 
 /// A running server.
@@ -39,7 +40,8 @@ pub struct Server {
 /// # Errors
 /// Why it cannot start, and what to change.
 pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
-    // The addresses come first: a server that was started by mistake leaves nothing behind.
+    // These come first: a server that was started by mistake leaves nothing behind.
+    key::check_settings(&settings)?;
     let bind = |address: SocketAddr| {
         listener::bind(address).with_context(|| format!("cannot listen on {address}"))
     };

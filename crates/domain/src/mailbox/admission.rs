@@ -182,12 +182,40 @@ pub(crate) fn record_contact(
     Ok(recorded == 1)
 }
 
-/// How many later messages are searched for one to somebody from whom the first was withdrawn.
+/// How many later messages of a folder are searched for one to somebody from whom the first was
+/// withdrawn.
 const LATER_SEARCHED: i64 = 1000;
+
+/// Up to [`LATER_SEARCHED`] messages of a mailbox in some places.
+macro_rules! some_above {
+    ($($place:ident)*) => {
+        concat!(
+            "SELECT message_id FROM entries WHERE owner_id = ?1 AND place IN (",
+            places!($($place)*),
+            ") AND message_id > ?2 LIMIT ?3"
+        )
+    };
+}
+
+const SENT: &str = some_above!(sent sent_row);
+const INBOX: &str = some_above!(inbox_read inbox_read_row inbox_unread inbox_unread_row);
+const PUT_AWAY: &str = some_above!(archive_read archive_read_row archive_unread archive_unread_row
+    trash_read trash_read_row trash_unread trash_unread_row);
+
+fn some_above(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    message: MessageId,
+    sql: &'static str,
+) -> Result<Vec<MessageId>> {
+    Ok(tx.query(sql, &params![owner, message, LATER_SEARCHED], |row| {
+        Ok(MessageId::stored(row.int(0)?))
+    })?)
+}
 
 /// Forgets that the owner has written to `others`, from whom a message was withdrawn before they
 /// ever read it: what nobody saw opens no door. They stay contacts where it was not the first
-/// message to them, or the folder `sent` has a later one.
+/// message to them, or one of the two still holds a later one.
 pub(crate) fn forget_contacts(
     tx: &mut Tx<'_>,
     owner: UserId,
@@ -207,16 +235,14 @@ pub(crate) fn forget_contacts(
     if strangers.is_empty() {
         return Ok(());
     }
-    let later = tx.query(
-        concat!(
-            "SELECT message_id FROM entries WHERE owner_id = ?1 AND place IN (",
-            places!(sent sent_row),
-            ") AND message_id > ?2 LIMIT ?3"
-        ),
-        &params![owner, withdrawn, LATER_SEARCHED],
-        |row| Ok(MessageId::stored(row.int(0)?)),
-    )?;
-    let later = envelopes::load(tx, later, BodyPart::Snippet)?;
+    let mut later = some_above(tx, owner, withdrawn, SENT)?;
+    later.extend(some_above(tx, owner, withdrawn, PUT_AWAY)?);
+    for stranger in &strangers {
+        later.extend(some_above(tx, *stranger, withdrawn, INBOX)?);
+        later.extend(some_above(tx, *stranger, withdrawn, PUT_AWAY)?);
+    }
+    let mut later = envelopes::load(tx, later, BodyPart::Snippet)?;
+    later.retain(|later| later.from == owner);
     for stranger in strangers {
         match later.iter().find(|later| later.to.contains(&stranger)) {
             Some(later) => tx.execute(

@@ -3,7 +3,7 @@
 use db::{Tx, params};
 
 use crate::accounts::modseq;
-use crate::base::{Cx, MessageId, Result, UserId};
+use crate::base::{Cx, Error, MessageId, Missing, Result, UserId};
 use crate::mailbox::entries::{self, Entry};
 use crate::mailbox::place::{place, places};
 
@@ -82,13 +82,15 @@ fn ids(tx: &mut Tx<'_>, sql: &'static str, owner: UserId, limit: i64) -> Result<
 }
 
 /// Marks a received message as read. Changes no entry where it is read already or was not received.
+///
+/// # Errors
+/// [`Error::NotFound`] where the mailbox does not hold it.
 pub fn mark_read(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, message: MessageId) -> Result<()> {
     modseq::advance(tx, owner)?;
-    match entries::find(tx, owner, message)? {
-        Some(old) if old.is_unread() => {
-            let new = Entry { read_at: Some(cx.now), ..old };
-            entries::change(tx, cx, owner, &old, &new)
-        }
-        _ => Ok(()),
+    let old = entries::find(tx, owner, message)?.ok_or(Error::NotFound(Missing::Message))?;
+    if !old.is_unread() {
+        return Ok(());
     }
+    let new = Entry { read_at: Some(cx.now), ..old };
+    entries::change(tx, cx, owner, &old, &new)
 }

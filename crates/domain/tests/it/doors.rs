@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use domain::messages::Marks;
 use domain::sending::RefusedRecipient::{FromParent, Named};
 use domain::sending::{Draft, RecipientRef, Refusal};
 use domain::users::AcceptFrom;
@@ -191,7 +192,7 @@ const TABLE: &[Row] = &[
         arrange: |world, p| {
             let id = world.send(p.ann, p.bob, "");
             world.open(p.bob, id);
-            world.mark(p.bob, id, messages::Marks { read: Some(false), ..Default::default() });
+            world.mark(p.bob, id, Marks { read: Some(false), ..Default::default() });
             world.delete(p.ann, id).expect("it is there");
             (p.bob, world.send_to(p.cid, &[p.ann, p.bob], ""))
         },
@@ -236,7 +237,7 @@ const TABLE: &[Row] = &[
     Row {
         relation: "ann unsent the first and deleted the own copy of the second, which bob holds",
         everyone: ALL,
-        known: REPLIES,
+        known: ALL,
         nobody: REPLIES,
         arrange: |world, p| {
             let first = world.send(p.ann, p.bob, "");
@@ -436,4 +437,33 @@ fn erasure_of_one_side_closes_their_door_and_opens_none() {
     assert_eq!(refusal(world.try_send(again, draft(ann, "", ""))), Refusal::Unavailable);
     assert_eq!(refusal(world.try_send(ann, draft(bob, "", ""))), Refusal::Unavailable);
     assert_eq!(refusal(world.try_send(ann, answer(id, ""))), Refusal::Unavailable);
+}
+
+#[test]
+fn a_later_letter_keeps_a_contact_wherever_it_was_put() {
+    let archived = Marks { archived: Some(true), ..Marks::default() };
+    let trashed = Marks { trashed: Some(true), ..Marks::default() };
+    for (put_away, kept) in [
+        (Some(archived), true),
+        (Some(trashed), true),
+        (None, true),  // deleted by the writer; the other still holds it
+        (None, false), // deleted by both
+    ] {
+        let world = World::new();
+        let [ann, bob] = ["ann", "bob"].map(|name| world.user(name));
+        world.accept(ann, AcceptFrom::Known);
+        let first = world.send(ann, bob, "never read");
+        let later = world.send(ann, bob, "read");
+        world.mark_read(bob, later);
+        match put_away {
+            Some(marks) => drop(world.mark(ann, later, marks)),
+            None => world.write(move |tx, cx| messages::delete(tx, cx, ann, later)).unwrap(),
+        }
+        if !kept {
+            world.write(move |tx, cx| messages::delete(tx, cx, bob, later)).unwrap();
+        }
+        world.write(move |tx, cx| messages::unsend(tx, cx, ann, first)).unwrap();
+        let sent = world.try_send(bob, draft(ann, "", ""));
+        assert_eq!(sent.is_ok(), kept, "{put_away:?} {sent:?}");
+    }
 }

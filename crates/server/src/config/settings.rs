@@ -156,7 +156,9 @@ impl Settings {
         let too_large = "it is too large (1000000 bytes, 10000 characters)";
         let no_links = "reminders need one that begins with https://, for their unsubscribe links; \
                         to send no reminders, set reminder_after_minutes to 0";
+        let apart = self.listen.port() == 0 || self.metrics_listen != Some(self.listen);
         let rules = [
+            ("metrics_listen", apart, "it must be another address than that of listen"),
             ("secret_key", has_key, "it must have at least 32 characters"),
             ("public_url", is_url, "it must look like https://mail.example.org"),
             ("log", log, "it must be error, warn, info, debug or trace"),

@@ -98,6 +98,7 @@ pub(super) async fn read(
     // must a token that can only read.
     let may_mark = !caller.cross_site && caller.scopes.contains(Scope::Write);
     if flags.unread && may_mark {
+        // If its sender has taken it back since, nobody gets the text that was never read.
         let cx = app.clock.cx();
         match app.db.write(move |tx| unread::mark_read(tx, &cx, caller.user, id)).await {
             // Messages can be read while the disk is full; they stay unread.

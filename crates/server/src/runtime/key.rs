@@ -15,18 +15,24 @@ use super::clock;
 use crate::config::Settings;
 use crate::config::secret::{self, Secret};
 
+/// Checks that a key is configured where nodes share a database.
+pub(crate) fn check_settings(settings: &Settings) -> anyhow::Result<()> {
+    let is_set = !settings.secret_key.expose().is_empty()
+        || !settings.secret_key_file.as_os_str().is_empty();
+    ensure!(
+        is_set || settings.database()?.path().is_some(),
+        "nodes that share a database need the same key: set POSTROOM_SECRET_KEY_FILE or \
+         POSTROOM_SECRET_KEY (for example to the output of `openssl rand -hex 32`)"
+    );
+    Ok(())
+}
+
 /// Returns the configured key, or that of the data folder, which is created if it is missing.
 pub(crate) fn server_key(settings: &Settings) -> anyhow::Result<Secret> {
+    check_settings(settings)?;
     let Some(path) = file(settings) else { return Ok(settings.secret_key.clone()) };
-    if settings.secret_key_file.as_os_str().is_empty() {
-        ensure!(
-            settings.database()?.path().is_some(),
-            "nodes that share a database need the same key: set POSTROOM_SECRET_KEY_FILE or \
-             POSTROOM_SECRET_KEY (for example to the output of `openssl rand -hex 32`)"
-        );
-        if !path.exists() {
-            make(&path)?;
-        }
+    if settings.secret_key_file.as_os_str().is_empty() && !path.exists() {
+        make(&path)?;
     }
     let key = read_file(&path, "the secret key")?;
     ensure!(

@@ -42,7 +42,7 @@ async fn samples(app: &TestApp) -> Samples {
     let mut text = String::new();
     while !text.contains("\npostroom_task_runs_total{") {
         let body = app.client().request("GET", "/metrics").send().await.body;
-        text = std::str::from_utf8(&body).expect("it is text").to_owned();
+        std::str::from_utf8(&body).expect("it is text").clone_into(&mut text);
     }
     let (mut samples, mut series) = (Samples::new(), BTreeSet::new());
     for line in text.lines().filter(|line| !line.starts_with('#')) {

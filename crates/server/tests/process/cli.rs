@@ -417,11 +417,28 @@ fn an_address_that_cannot_be_had_is_named() {
     assert_eq!(error.status, 1);
     let error = other.run(&["--set", &format!("metrics_listen={taken}")]).err;
     assert!(error.contains(&format!("cannot listen on {taken}")), "{error}");
+    let both = ["--listen", "127.0.0.1:8999", "--set", "metrics_listen=127.0.0.1:8999"];
+    assert!(other.run(&both).failed(2).contains("metrics_listen: it must be another address"));
     first.is_unharmed();
     // What failed to start has left nothing behind.
     assert!(!other.path("data").exists());
     other.serve().is_unharmed();
     other.is_whole();
+}
+
+#[test]
+fn a_reader_that_has_gone_is_an_error_and_no_panic() {
+    let place = Place::new();
+    for command in [&["config"][..], &["config", "--defaults"], &["openapi"]] {
+        let (reader, writer) = std::io::pipe().expect("the system has pipes");
+        drop(reader);
+        let run = place.command(command).stdout(writer).output().expect("it runs");
+        let error = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(
+            (run.status.code(), error.as_ref()),
+            (Some(1), "error: Broken pipe (os error 32)\n")
+        );
+    }
 }
 
 #[test]

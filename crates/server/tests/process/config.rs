@@ -139,7 +139,9 @@ fn a_value_that_cannot_be_used_is_refused_and_never_repeated_where_it_is_secret(
         ("postgres://ann:canary@db:port/mail", "it must be postgres://user:password@host:port/"),
         ("postgres://ann:canary@127.0.0.1:1/mail", "the database is not available"),
     ] {
-        let place = Place::new().with("POSTROOM_DATABASE_URL", url);
+        let key = "a key that is long enough for the server";
+        let place =
+            Place::new().with("POSTROOM_DATABASE_URL", url).with("POSTROOM_SECRET_KEY", key);
         for command in [&[][..], &["check"], &["user", "list"]] {
             let error = place.run(command).failed(1);
             assert!(error.contains(problem) && !error.contains("canary"), "{error}");

@@ -262,13 +262,13 @@ impl Model {
             if self.mailboxes[&owner].contacts.get(other) != Some(&withdrawn) {
                 continue;
             }
-            let mut later = self.mailboxes[&owner].held.range(withdrawn..);
-            let later = later.find(|(id, held)| {
-                **id > withdrawn
-                    && held.folder() == Folder::Sent
-                    && self.sent[id].to.contains(other)
+            // It does not count as written, unless one of them still holds a later one.
+            let held = [&owner, other].map(|user| self.mailboxes[user].held.keys());
+            let later = held.into_iter().flatten().filter(|id| {
+                let sent = &self.sent[id];
+                **id > withdrawn && sent.from == owner && sent.to.contains(other)
             });
-            let later = later.map(|(id, _)| *id);
+            let later = later.min().copied();
             let contacts = &mut self.of(owner).contacts;
             contacts.remove(other);
             contacts.extend(later.map(|later| (*other, later)));

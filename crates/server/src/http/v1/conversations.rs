@@ -147,6 +147,8 @@ async fn trash(
     PathId(id): PathId<ConversationId>,
     QueryParams(TrashBounds { up_to }): QueryParams<TrashBounds>,
     preconditions: Preconditions,
+    // A bound in the body would be overlooked.
+    JsonBody(()): JsonBody<()>,
 ) -> Result<StatusCode, Error> {
     let (cx, user, before) = (app.clock.cx(), caller.user, up_to.map(MessageId::next));
     let first_step = app.db.write(move |tx| {

@@ -40,6 +40,10 @@ impl<T: FieldSet> FromRequest<App> for KeyedBody<T> {
 
 async fn read_body<T: FieldSet>(request: Request, app: &App) -> Result<(T, Bytes), Error> {
     let (parts, body) = request.into_parts();
+    // What has fields takes them in the body: a bound in the query string would be overlooked.
+    if !T::SPECS.is_empty() {
+        query::<()>(&parts, app)?;
+    }
     let bytes = body::read(app, &parts.headers, body).await?;
     let values = object(&parts.headers, &bytes)?;
     Ok((reader::read(Source::Body, app.limits.texts, &bytes, values)?, bytes))
@@ -83,13 +87,17 @@ impl<T: FieldSet> FromRequestParts<App> for QueryParams<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
-        let Query(pairs) = pairs.map_err(|cause| {
-            Error::new(Code::BadRequest, format!("the query string cannot be read: {cause}"))
-        })?;
-        let values = pairs.into_iter().map(|(name, text)| (name, Value::String(text)));
-        reader::read(Source::Query, app.limits.texts, &Bytes::new(), values).map(Self)
+        query(parts, app).map(Self)
     }
+}
+
+fn query<T: FieldSet>(parts: &Parts, app: &App) -> Result<T, Error> {
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+    let Query(pairs) = pairs.map_err(|cause| {
+        Error::new(Code::BadRequest, format!("the query string cannot be read: {cause}"))
+    })?;
+    let values = pairs.into_iter().map(|(name, text)| (name, Value::String(text)));
+    reader::read(Source::Query, app.limits.texts, &Bytes::new(), values)
 }
 
 /// The one id in the path. Anything else there is "not found".

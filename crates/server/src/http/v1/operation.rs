@@ -136,6 +136,7 @@ arguments! { A B }
 arguments! { A B C }
 arguments! { A B C D }
 arguments! { A B C D E }
+arguments! { A B C D E F }
 
 /// The routes of the operations, and their document where it is wanted: every worker needs the
 /// routes, and the document is most of the work. The methods that follow [`Api::on`] describe the

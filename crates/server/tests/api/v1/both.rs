@@ -104,3 +104,18 @@ async fn what_is_taken_back_is_gone_in_both() {
     bob.try_read(unread).await.error(404);
     assert_eq!(ann.read(unread).await["subject"], "1", "the sender keeps a copy");
 }
+
+#[tokio::test]
+async fn what_was_shown_is_not_taken_back_however_close_the_two_are() {
+    let app = TestApp::with(&[("rate_limits", "off")]).await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    for id in app.send_many(&ann, &bob, 40).await {
+        let (unsent, read) = tokio::join!(ann.unsend(id), bob.try_read(id));
+        let unsent = unsent.ok();
+        let (status, list) = match read.status {
+            200 => (200, &unsent["read_by"]),
+            _ => (404, &unsent["withdrawn_from"]),
+        };
+        assert_eq!((read.status, list), (status, &json!([bob.id.get()])), "{unsent}");
+    }
+}

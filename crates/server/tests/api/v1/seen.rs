@@ -62,6 +62,19 @@ async fn a_conversation_is_read_and_thrown_away_as_far_as_it_was_seen() {
         let answer = bob.call("DELETE", &format!("/v1/conversations/{first}?{query}")).await;
         assert!(answer.invalid()[0].starts_with("up_to "), "{query}");
     }
+    // A bound in the wrong place is not overlooked.
+    let path = format!("/v1/conversations/{first}");
+    let bound = json!({ "up_to": seen });
+    let misplaced = bob.request("DELETE", &path).json(&bound).send().await;
+    assert_eq!(misplaced.invalid(), ["#/up_to unknown_field"]);
+    for (method, path, body) in [
+        ("PATCH", path.as_str(), json!({ "read": true })),
+        ("POST", "/v1/messages/batch", json!({ "filter": {}, "delete": true })),
+    ] {
+        let path = format!("{path}?up_to={seen}");
+        let misplaced = bob.request(method, &path).json(&body).send().await;
+        assert_eq!(misplaced.invalid(), ["up_to unknown_field"], "{path}");
+    }
     assert_eq!(bob.unread().await, [late]);
 }
 
