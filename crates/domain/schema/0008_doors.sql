@@ -9,3 +9,6 @@ ALTER TABLE contacts ADD COLUMN message_id INTEGER;
 -- 1 where the owner has deleted something that they wrote in the conversation: they have written in
 -- it, though nothing else may say so.
 ALTER TABLE conversations ADD COLUMN has_written INTEGER;
+
+-- The recipients from whose mailboxes it was withdrawn before they ever read it.
+ALTER TABLE messages ADD COLUMN unsent_from TEXT;

@@ -1,7 +1,5 @@
 //! The command line, one file for each command. The highest room: only `main` uses it.
 
-#![expect(clippy::print_stdout, reason = "commands print their results")]
-
 mod copy;
 mod database;
 mod email;

@@ -118,7 +118,7 @@ pub enum Error {
     #[error("only its sender can withdraw a message")]
     NotTheSender,
     /// The tag is not that of the message as it is now.
-    #[error("the message has changed since you read it")]
+    #[error("it has changed since you read it")]
     StaleTag,
     /// The message reaches nobody: each recipient, in the order of the draft, and why.
     #[error("{}", Refusal::of_all(.0))]

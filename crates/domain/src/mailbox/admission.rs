@@ -8,6 +8,7 @@ use db::{Tx, params};
 
 use crate::accounts::modseq;
 use crate::accounts::users::AcceptFrom;
+use crate::base::id::split_ids;
 use crate::base::{Cx, Error, MessageId, Refusal, Result, UserId};
 use crate::mailbox::conversation_rows::has_row;
 use crate::mailbox::envelopes::{self, BodyPart, Envelope};
@@ -215,7 +216,7 @@ fn some_above(
 
 /// Forgets that the owner has written to `others`, from whom a message was withdrawn before they
 /// ever read it: what nobody saw opens no door. They stay contacts where it was not the first
-/// message to them, or one of the two still holds a later one.
+/// message to them, or one of the two still holds a later one that was not withdrawn as well.
 pub(crate) fn forget_contacts(
     tx: &mut Tx<'_>,
     owner: UserId,
@@ -241,10 +242,14 @@ pub(crate) fn forget_contacts(
         later.extend(some_above(tx, *stranger, withdrawn, INBOX)?);
         later.extend(some_above(tx, *stranger, withdrawn, PUT_AWAY)?);
     }
+    let unsent = unsent(tx, &later)?;
     let mut later = envelopes::load(tx, later, BodyPart::Snippet)?;
     later.retain(|later| later.from == owner);
     for stranger in strangers {
-        match later.iter().find(|later| later.to.contains(&stranger)) {
+        let reached = |later: &&Envelope| {
+            later.to.contains(&stranger) && !unsent.contains(&(later.id, stranger))
+        };
+        match later.iter().find(reached) {
             Some(later) => tx.execute(
                 "UPDATE contacts SET first_at = ?3, message_id = ?4
                  WHERE owner_id = ?1 AND peer_id = ?2",
@@ -257,4 +262,19 @@ pub(crate) fn forget_contacts(
         };
     }
     Ok(())
+}
+
+/// Which of these messages were withdrawn from whom before they ever read them.
+fn unsent(tx: &mut Tx<'_>, messages: &[MessageId]) -> Result<Vec<(MessageId, UserId)>> {
+    let ids: Vec<i64> = messages.iter().map(|message| message.get()).collect();
+    let unsent = tx.query(
+        "SELECT id, unsent_from FROM messages
+         WHERE id IN (SELECT value FROM json_each(?1)) AND unsent_from IS NOT NULL",
+        &params![&*ids],
+        |row| {
+            let id = MessageId::stored(row.int(0)?);
+            Ok(split_ids(row.text(1)?).map(|user| (id, user)).collect::<Vec<_>>())
+        },
+    )?;
+    Ok(unsent.into_iter().flatten().collect())
 }

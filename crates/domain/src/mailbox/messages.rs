@@ -1,9 +1,10 @@
 //! Messages in a mailbox: reading, marking, deleting, withdrawing.
 
-use db::Tx;
+use db::{Tx, params};
 
 use crate::accounts::modseq;
 use crate::accounts::users::{self, Person};
+use crate::base::id::join_ids;
 use crate::base::{Cx, Error, MessageId, Missing, Result, UserId};
 use crate::mailbox::admission;
 use crate::mailbox::entries::{self, Entry, Flags};
@@ -243,6 +244,11 @@ pub fn unsend(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageId) -> Result
     }
     let withdrawn = i64::try_from(unsent.withdrawn_from.len()).unwrap_or(i64::MAX);
     if withdrawn > 0 {
+        // Nobody can be added later: who reads it keeps it.
+        tx.execute(
+            "UPDATE messages SET unsent_from = ?2 WHERE id = ?1",
+            &params![id, join_ids(&unsent.withdrawn_from).as_str()],
+        )?;
         admission::forget_contacts(tx, caller, id, &unsent.withdrawn_from)?;
         envelopes::release(tx, id, withdrawn)?;
     }

@@ -467,3 +467,20 @@ fn a_later_letter_keeps_a_contact_wherever_it_was_put() {
         assert_eq!(sent.is_ok(), kept, "{put_away:?} {sent:?}");
     }
 }
+
+#[test]
+fn letters_that_nobody_saw_make_nobody_known_in_whatever_order_they_are_taken_back() {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let world = World::new();
+        let [ann, bob, cid] = ["ann", "bob", "cid"].map(|name| world.user(name));
+        world.accept(ann, AcceptFrom::Known);
+        let letters = [0, 1, 2].map(|_| world.send_to(ann, &[bob, cid], ""));
+        world.mark_read(cid, letters[0]);
+        for at in order {
+            world.unsend(ann, letters[at]).expect("ann sent it");
+        }
+        let sent = world.try_send(bob, draft(ann, "", ""));
+        assert_eq!(refusal(sent), Refusal::Unavailable, "{order:?}");
+        world.send(cid, ann, "who has read one is known");
+    }
+}

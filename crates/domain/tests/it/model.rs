@@ -77,7 +77,8 @@ impl History {
         world.want(Wanted { webhooks: EventKinds::all(), reminders: false });
         let users = NAMES.map(|name| world.user(name)).to_vec();
         let mailboxes = users.iter().map(|user| (*user, Mailbox::new())).collect();
-        let model = Model { sent: BTreeMap::new(), mailboxes };
+        let unsent = BTreeSet::new();
+        let model = Model { sent: BTreeMap::new(), mailboxes, unsent };
         let (before, told) = (model.clone(), users.len());
         Self { world, users, model, touched: BTreeSet::new(), steps: 0, before, told }
     }
@@ -309,6 +310,7 @@ impl History {
             self.touched.extend(self.model.sent[&id].people());
             for recipient in &unsent.withdrawn_from {
                 self.model.remove(*recipient, id);
+                self.model.unsent.insert((id, *recipient));
             }
             self.model.forget_contacts(by, id, &unsent.withdrawn_from);
         }

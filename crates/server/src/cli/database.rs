@@ -1,6 +1,6 @@
 //! `postroom migrate`, `backup`, `restore`, `restored` and `check`
 
-use std::io::Write as _;
+use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
@@ -30,12 +30,12 @@ pub(super) fn migrate(settings: &Settings) -> Result<()> {
     make_data_dir(settings)?;
     let migrated = Db::migrate(&settings.database()?, domain::SCHEMA, Clock::default().now().0)?;
     if migrated.from == migrated.to {
-        println!("The schema is at version {}: nothing to do.", migrated.to);
+        writeln!(stdout(), "The schema is at version {}: nothing to do.", migrated.to)?;
     } else {
-        println!("The schema went from version {} to {}.", migrated.from, migrated.to);
+        writeln!(stdout(), "The schema went from version {} to {}.", migrated.from, migrated.to)?;
     }
     if let Some(copy) = migrated.copy {
-        println!("The database as it was is kept in {}.", copy.display());
+        writeln!(stdout(), "The database as it was is kept in {}.", copy.display())?;
     }
     Ok(())
 }
@@ -43,10 +43,10 @@ pub(super) fn migrate(settings: &Settings) -> Result<()> {
 pub(super) fn backup(settings: &Settings, backup: &Backup) -> Result<()> {
     Db::backup(&existing(settings)?, &backup.file)?;
     let bytes = std::fs::metadata(&backup.file)?.len();
-    println!("{}: {bytes} bytes, checked", backup.file.display());
+    writeln!(stdout(), "{}: {bytes} bytes, checked", backup.file.display())?;
     let key = key::file(settings);
     let key = key.map_or("the setting secret_key".to_owned(), |path| path.display().to_string());
-    println!("The secret key is not in it. Save {key} as well.");
+    writeln!(stdout(), "The secret key is not in it. Save {key} as well.")?;
     Ok(())
 }
 
@@ -65,11 +65,11 @@ pub(super) fn restore(settings: &Settings, restore: &Restore) -> Result<()> {
     };
     let at = (cx.now.0, &*stamp);
     let restored = Db::restore(&url, &restore.file, domain::SCHEMA, at, prepare)?;
-    println!("{url} now holds {}", restore.file.display());
+    writeln!(stdout(), "{url} now holds {}", restore.file.display())?;
     if let Some(kept) = restored.kept {
-        println!("The database that was there is kept in {}.", kept.display());
+        writeln!(stdout(), "The database that was there is kept in {}.", kept.display())?;
     }
-    tell_history(origin);
+    tell_history(origin)?;
     warn_of_key(settings, &url, key.as_deref());
     Ok(())
 }
@@ -90,17 +90,19 @@ pub(super) fn restored(settings: &Settings) -> Result<()> {
     let (origin, key) = wait(db.write(move |tx| {
         Ok::<_, db::Error>((history::begin(tx, &cx, 0)?, history::key_fingerprint(tx)?))
     }))??;
-    println!("{url} has begun a new history.");
-    tell_history(origin);
+    writeln!(stdout(), "{url} has begun a new history.")?;
+    tell_history(origin)?;
     warn_of_key(settings, &url, key.as_deref());
     Ok(())
 }
 
-fn tell_history(origin: i64) {
-    println!("All sessions and tokens have ended: all users must log in again.");
-    println!(
+fn tell_history(origin: i64) -> Result<()> {
+    writeln!(stdout(), "All sessions and tokens have ended: all users must log in again.")?;
+    writeln!(
+        stdout(),
         "New ids are above {origin}, so none is given again; clients load their mailboxes again."
-    );
+    )?;
+    Ok(())
 }
 
 /// Says so where the secret key is not the one that the database was used with.
@@ -133,11 +135,11 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
         problems.extend(found.iter().map(|problem| format!("{} ({})", problem.what, problem.rows)));
     }
     if problems.is_empty() {
-        println!("{url}: whole and consistent");
+        writeln!(stdout(), "{url}: whole and consistent")?;
         return Ok(());
     }
     for problem in &problems {
-        println!("{problem}");
+        writeln!(stdout(), "{problem}")?;
     }
     bail!("{} problems in {url}", problems.len())
 }

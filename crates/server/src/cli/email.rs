@@ -1,5 +1,6 @@
 //! `postroom mail`
 
+use std::io::{Write as _, stdout};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -48,6 +49,6 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
         "" => anyhow!("{}", failure.reason),
         said => anyhow!("{}: {said}", failure.reason),
     })?;
-    println!("the server for e-mail has taken a mail to {to}");
+    writeln!(stdout(), "the server for e-mail has taken a mail to {to}")?;
     Ok(())
 }

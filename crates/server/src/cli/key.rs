@@ -1,5 +1,7 @@
 //! `postroom key`
 
+use std::io::{Write as _, stdout};
+
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use domain::history;
@@ -25,6 +27,6 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Result<()> {
     }
     let ours = fingerprint(&server_key(settings)?);
     store.write(move |tx| Ok(history::set_key_fingerprint(tx, &ours)?))?;
-    println!("The database is used with this secret key from now on.");
+    writeln!(stdout(), "The database is used with this secret key from now on.")?;
     Ok(())
 }

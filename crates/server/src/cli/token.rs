@@ -1,6 +1,6 @@
 //! `postroom token`
 
-use std::io::Write as _;
+use std::io::{Write as _, stdout};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
@@ -65,7 +65,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
             let owner = find(&store, &user)?.id;
             let revoked = store.write(move |tx| tokens::revoke(tx, owner, id))?;
             revoked.with_context(|| format!("{user} has no token {id}"))?;
-            println!("token {id} is revoked");
+            writeln!(stdout(), "token {id} is revoked")?;
             Ok(())
         }
     }
@@ -78,13 +78,13 @@ fn add(store: &Store, user: &str, new: NewToken) -> Result<()> {
     }
     let secret = cx.random();
     let added = store.write(move |tx| tokens::create(tx, &cx, owner.id, &secret, &new))?;
-    println!("{}", added.token);
+    writeln!(stdout(), "{}", added.token)?;
     Ok(())
 }
 
 fn list(store: &Store, user: &str) -> Result<()> {
     let owner = find(store, user)?.id;
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout().lock();
     for token in store.read(move |tx| tokens::list(tx, owner))? {
         let scopes = token.scopes.names().collect::<Vec<_>>().join(",");
         let (id, name, created) = (token.id, token.name, shown(token.created_at));

@@ -1,6 +1,6 @@
 //! `postroom user`
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write as _, stdout};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
@@ -71,7 +71,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
         Command::Disable(account) => {
             let user = find(&store, &account.name)?;
             store.write(move |tx| users::disable(tx, &cx, user.id))?;
-            println!("{} is disabled", user.name);
+            writeln!(stdout(), "{} is disabled", user.name)?;
         }
         Command::Erase { account, yes } => {
             let user = find(&store, &account.name)?;
@@ -80,12 +80,12 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
                 return Err(Usage(problem).into());
             }
             store.write(move |tx| users::erase(tx, &cx, user.id))?;
-            println!("{} is erased", user.name);
+            writeln!(stdout(), "{} is erased", user.name)?;
         }
         Command::Enable(account) => {
             let user = find(&store, &account.name)?;
             store.write(move |tx| users::enable(tx, user.id))?;
-            println!("{} is enabled", user.name);
+            writeln!(stdout(), "{} is enabled", user.name)?;
         }
     }
     Ok(())
@@ -96,12 +96,12 @@ fn add(store: &Store, name: &str, email: &str) -> Result<()> {
     let hash = ask_password(store, &name, email.as_str())?;
     let shown = name.shown().to_owned();
     let id = store.write(move |tx| users::create(tx, &cx, &name, None, &email, &hash))?;
-    println!("{shown} is user {}", id.get());
+    writeln!(stdout(), "{shown} is user {}", id.get())?;
     Ok(())
 }
 
 fn list(store: &Store) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout().lock();
     let mut after = 0;
     loop {
         let page = store.read(move |tx| users::list(tx, after, PAGE))?;
@@ -119,7 +119,7 @@ fn passwd(store: &Store, user: &User) -> Result<()> {
     let (id, name) = (user.id, Username::parse(&user.name)?);
     let hash = ask_password(store, &name, &user.email)?;
     store.write(move |tx| users::set_password(tx, id, &hash))?;
-    println!("{} has another password, and no session any more", user.name);
+    writeln!(stdout(), "{} has another password, and no session any more", user.name)?;
     Ok(())
 }
 

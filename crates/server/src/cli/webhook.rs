@@ -1,6 +1,6 @@
 //! `postroom webhook`
 
-use std::io::Write as _;
+use std::io::{Write as _, stdout};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -131,21 +131,21 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
         Command::Remove(webhook) => {
             let id = webhook.find(&store)?.id;
             store.write(move |tx| webhooks::remove(tx, id))?;
-            println!("webhook {} is removed", id.get());
+            writeln!(stdout(), "webhook {} is removed", id.get())?;
         }
         Command::Enable(webhook) => {
             let id = webhook.find(&store)?.id;
             store.write(move |tx| webhooks::enable(tx, id))?;
-            println!("webhook {} is enabled", id.get());
+            writeln!(stdout(), "webhook {} is enabled", id.get())?;
         }
         Command::Disable(webhook) => {
             let id = webhook.find(&store)?.id;
             store.write(move |tx| webhooks::disable(tx, &cx, id, "by command"))?;
-            println!("webhook {} is disabled", id.get());
+            writeln!(stdout(), "webhook {} is disabled", id.get())?;
         }
         Command::Rotate(webhook) => rotate(&store, &sender()?, webhook.find(&store)?.id)?,
         Command::Secret(webhook) => {
-            println!("{}", sender()?.secrets.shown(&webhook.find(&store)?));
+            writeln!(stdout(), "{}", sender()?.secrets.shown(&webhook.find(&store)?))?;
         }
         Command::Test(webhook) => test(&store, &sender()?, &webhook.find(&store)?)?,
         Command::Log { id, failed, limit } => log(&store, id, failed, limit)?,
@@ -157,7 +157,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
                 (false, None) => return replay_named(&store, id, &events),
             };
             let count = replay(&store, id, which)?;
-            println!("webhook {} is told of {count} events once more", id.get());
+            writeln!(stdout(), "webhook {} is told of {count} events once more", id.get())?;
         }
     }
     Ok(())
@@ -174,8 +174,13 @@ fn add(store: &Store, sender: &Sender, url: &str, events: &[String]) -> Result<(
     sender.guard.allows(&target).map_err(|problem| wrong(&problem))?;
     let (cx, url) = (store.cx, url.to_owned());
     let added = store.write(move |tx| webhooks::add(tx, &cx, &url, kinds))?;
-    println!("webhook {} is told of {}; its secret is", added.id.get(), names(added.kinds));
-    println!("{}", sender.secrets.shown(&added));
+    writeln!(
+        stdout(),
+        "webhook {} is told of {}; its secret is",
+        added.id.get(),
+        names(added.kinds)
+    )?;
+    writeln!(stdout(), "{}", sender.secrets.shown(&added))?;
     Ok(())
 }
 
@@ -184,7 +189,7 @@ fn names(kinds: EventKinds) -> String {
 }
 
 fn list(store: &Store) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout().lock();
     for Endpoint { id, url, kinds, created_at, disabled, .. } in store.read(webhooks::list)? {
         let state = match disabled {
             None => "enabled".to_owned(),
@@ -201,8 +206,12 @@ fn rotate(store: &Store, sender: &Sender, id: WebhookId) -> Result<()> {
     let rotated = store.write(move |tx| webhooks::rotate(tx, &cx, id))?;
     let rotated = rotated.with_context(|| format!("webhook {} was just removed", id.get()))?;
     let until = shown(sender.secrets.overlaps_until(&rotated).unwrap_or(cx.now));
-    println!("webhook {} is signed for by the old secret until {until}, and by", id.get());
-    println!("{}", sender.secrets.shown(&rotated));
+    writeln!(
+        stdout(),
+        "webhook {} is signed for by the old secret until {until}, and by",
+        id.get()
+    )?;
+    writeln!(stdout(), "{}", sender.secrets.shown(&rotated))?;
     Ok(())
 }
 
@@ -212,12 +221,12 @@ fn test(store: &Store, sender: &Sender, endpoint: &Endpoint) -> Result<()> {
     if outcome != Outcome::Delivered {
         bail!("webhook {id}: {words}");
     }
-    println!("webhook {id} answered {words} after {} ms", start.elapsed().as_millis());
+    writeln!(stdout(), "webhook {id} answered {words} after {} ms", start.elapsed().as_millis())?;
     Ok(())
 }
 
 fn log(store: &Store, id: Option<i64>, failed: bool, limit: u32) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout().lock();
     let webhook = |id| WebhookId::new(id).with_context(|| format!("there is no webhook {id}"));
     let (id, limit) = (id.map(webhook).transpose()?, i64::from(limit));
     for delivery in wait(store.db.scan(move |tx| webhooks::log(tx, id, failed, limit)))?? {
@@ -247,7 +256,7 @@ fn replay_named(store: &Store, id: WebhookId, names: &[String]) -> Result<()> {
             bail!("there is no event {name}");
         }
     }
-    println!("webhook {} is told once more", id.get());
+    writeln!(stdout(), "webhook {} is told once more", id.get())?;
     Ok(())
 }
 

@@ -15,7 +15,8 @@ use super::clock;
 use crate::config::Settings;
 use crate::config::secret::{self, Secret};
 
-/// Checks that a key is configured where nodes share a database.
+/// Checks that there is a key that can be used, or that one can be made: nodes that share a database
+/// need the same one.
 pub(crate) fn check_settings(settings: &Settings) -> anyhow::Result<()> {
     let is_set = !settings.secret_key.expose().is_empty()
         || !settings.secret_key_file.as_os_str().is_empty();
@@ -24,7 +25,10 @@ pub(crate) fn check_settings(settings: &Settings) -> anyhow::Result<()> {
         "nodes that share a database need the same key: set POSTROOM_SECRET_KEY_FILE or \
          POSTROOM_SECRET_KEY (for example to the output of `openssl rand -hex 32`)"
     );
-    Ok(())
+    match file(settings) {
+        Some(path) if is_set || path.exists() => read_key(&path).map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the configured key, or that of the data folder, which is created if it is missing.
@@ -34,7 +38,11 @@ pub(crate) fn server_key(settings: &Settings) -> anyhow::Result<Secret> {
     if settings.secret_key_file.as_os_str().is_empty() && !path.exists() {
         make(&path)?;
     }
-    let key = read_file(&path, "the secret key")?;
+    read_key(&path)
+}
+
+fn read_key(path: &Path) -> anyhow::Result<Secret> {
+    let key = read_file(path, "the secret key")?;
     ensure!(
         key.len() >= 32,
         "the secret key in {} must have at least 32 characters",

@@ -50,7 +50,7 @@ const OF_NOBODY: [(&str, &str, &str); 13] = [
     (
         "messages",
         "id sender_id recipient_id other_recipients conversation_id in_reply_to sent_at \
-         mailbox_count",
+         mailbox_count unsent_from",
         "ids, times and counts",
     ),
     ("messages", "subject body metadata", "letters belong to those who got them"),

@@ -417,6 +417,10 @@ fn an_address_that_cannot_be_had_is_named() {
     assert_eq!(error.status, 1);
     let error = other.run(&["--set", &format!("metrics_listen={taken}")]).err;
     assert!(error.contains(&format!("cannot listen on {taken}")), "{error}");
+    fs::write(other.path("short.key"), "short").expect("it can be written");
+    let key = format!("secret_key_file={}", other.path("short.key").display());
+    let error = other.run(&["--listen", "127.0.0.1:0", "--set", &key]).failed(1);
+    assert!(error.contains("must have at least 32 characters"), "{error}");
     let both = ["--listen", "127.0.0.1:8999", "--set", "metrics_listen=127.0.0.1:8999"];
     assert!(other.run(&both).failed(2).contains("metrics_listen: it must be another address"));
     first.is_unharmed();
@@ -429,7 +433,8 @@ fn an_address_that_cannot_be_had_is_named() {
 #[test]
 fn a_reader_that_has_gone_is_an_error_and_no_panic() {
     let place = Place::new();
-    for command in [&["config"][..], &["config", "--defaults"], &["openapi"]] {
+    place.run(&["migrate"]).ok();
+    for command in [&["config"][..], &["config", "--defaults"], &["openapi"], &["check"]] {
         let (reader, writer) = std::io::pipe().expect("the system has pipes");
         drop(reader);
         let run = place.command(command).stdout(writer).output().expect("it runs");

@@ -1,6 +1,5 @@
 //! The log says who did what, and from where, by ids and addresses only.
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use testing::{Client, PASSWORD, get};
 
@@ -66,7 +65,6 @@ fn the_log_says_who_and_from_where_and_nothing_that_is_theirs() {
     assert_eq!(call("DELETE", "/v1/users/me", last, &json!({})).status, 204);
     assert_eq!(get(server.address, "/healthz").status, 200);
 
-    server.signal(Signal::TERM);
     let log = server.stop();
     for said in [
         "registered client=203.0.113.9 user=1",

@@ -47,15 +47,23 @@ fn offered(place: &Place, line: &str) -> Vec<Vec<String>> {
         print -r -- "$text""#;
     let begun = line.rsplit(' ').next().expect("a line has a word");
     let mut all = Vec::new();
-    for (shell, file, program) in [("bash", "postroom", BASH), ("zsh", "_postroom", ZSH)] {
+    'shells: for (shell, file, program) in [("bash", "postroom", BASH), ("zsh", "_postroom", ZSH)] {
         let script = place.path(file);
         fs::write(&script, place.run(&["completions", shell]).ok()).expect("it can be written");
         let script = script.to_str().expect("the path is text");
-        let Some(printed) = run(shell, &["-c", program, shell, script, line]) else { continue };
-        // A description follows the word.
-        let words = printed.lines().filter_map(|line| line.split_whitespace().next());
-        let words = words.filter(|word| word.starts_with(begun));
-        let mut words: Vec<_> = words.map(str::to_owned).collect();
+        // On a busy machine zsh may get the Tab before it reads keys.
+        let mut words = Vec::new();
+        for _ in 0..10 {
+            let Some(printed) = run(shell, &["-c", program, shell, script, line]) else {
+                continue 'shells;
+            };
+            // A description follows the word.
+            let firsts = printed.lines().filter_map(|line| line.split_whitespace().next());
+            words.extend(firsts.filter(|word| word.starts_with(begun)).map(str::to_owned));
+            if !words.is_empty() {
+                break;
+            }
+        }
         words.sort();
         words.dedup();
         all.push(words);

@@ -339,7 +339,13 @@ fn a_copy_that_is_killed_leaves_nothing_and_can_be_repeated() {
     }
     let place = large_place();
     let file = place.path("data/moved.db");
-    let clear = || std::fs::remove_file(&file).expect("it is there");
+    let clear = || {
+        std::fs::remove_file(&file).expect("it is there");
+        // A copy that was killed while it looked at the result leaves these as well.
+        for beside in ["-wal", "-shm"] {
+            drop(std::fs::remove_file(file.with_extension(format!("db{beside}"))));
+        }
+    };
     killed_all_over(&place, "sqlite:moved.db", || Path::exists(&file), clear);
     if !is_installed() {
         return;

@@ -148,6 +148,8 @@ type Outcome = (Vec<UserId>, Vec<(RefusedRecipient, Refusal)>);
 pub(super) struct Model {
     pub sent: BTreeMap<MessageId, Envelope>,
     pub mailboxes: BTreeMap<UserId, Mailbox>,
+    /// What was withdrawn from whom before they ever read it.
+    pub unsent: BTreeSet<(MessageId, UserId)>,
 }
 
 impl Model {
@@ -266,7 +268,9 @@ impl Model {
             let held = [&owner, other].map(|user| self.mailboxes[user].held.keys());
             let later = held.into_iter().flatten().filter(|id| {
                 let sent = &self.sent[id];
-                **id > withdrawn && sent.from == owner && sent.to.contains(other)
+                **id > withdrawn
+                    && (sent.from == owner && sent.to.contains(other))
+                    && !self.unsent.contains(&(**id, *other))
             });
             let later = later.min().copied();
             let contacts = &mut self.of(owner).contacts;

@@ -245,6 +245,7 @@ async fn delete(
     State(app): State<App>,
     caller: Caller<Write>,
     PathId(id): PathId<MessageId>,
+    JsonBody(()): JsonBody<()>,
 ) -> Result<StatusCode, Error> {
     let (cx, user) = (app.clock.cx(), caller.user);
     app.db.write(move |tx| messages::delete(tx, &cx, user, id)).await?;

@@ -67,6 +67,9 @@ async fn a_conversation_is_read_and_thrown_away_as_far_as_it_was_seen() {
     let bound = json!({ "up_to": seen });
     let misplaced = bob.request("DELETE", &path).json(&bound).send().await;
     assert_eq!(misplaced.invalid(), ["#/up_to unknown_field"]);
+    let message = bob.request("DELETE", &format!("/v1/messages/{late}"));
+    let misplaced = message.json(&bound).send().await;
+    assert_eq!(misplaced.invalid(), ["#/up_to unknown_field"]);
     for (method, path, body) in [
         ("PATCH", path.as_str(), json!({ "read": true })),
         ("POST", "/v1/messages/batch", json!({ "filter": {}, "delete": true })),
