@@ -76,6 +76,13 @@ impl<T: FieldSet> Argument for QueryParams<T> {
 
 impl<T: FieldSet> Argument for JsonBody<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        operation.errors.extend([
+            Code::MalformedJson,
+            Code::UnsupportedMediaType,
+            Code::BodyTooLarge,
+            Code::RequestTimeout,
+            Code::Invalid,
+        ]);
         if T::NAME.is_empty() {
             return;
         }
@@ -84,13 +91,6 @@ impl<T: FieldSet> Argument for JsonBody<T> {
         let required = members.get("required").or(members.get("if")).is_some();
         let content = json!({ "application/json": { "schema": schema } });
         operation.json["requestBody"] = json!({ "required": required, "content": content });
-        operation.errors.extend([
-            Code::MalformedJson,
-            Code::UnsupportedMediaType,
-            Code::BodyTooLarge,
-            Code::RequestTimeout,
-            Code::Invalid,
-        ]);
     }
 }
 
