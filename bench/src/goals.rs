@@ -147,7 +147,7 @@ pub(crate) fn goals(report: &Report) -> Vec<Goal> {
     if let Some((conns, peak)) = report.memory_under_load() {
         add(format!("memory under load at {conns}"), peak, most(64.0), "MiB");
     }
-    add("binary".to_owned(), report.binary_mib, AtMost(16.0), "MiB");
+    add("binary".to_owned(), report.binary_mib, AtMost(18.0), "MiB");
     add("disk per message".to_owned(), report.bytes_per_message, most(420.0), "bytes");
     goals
 }
