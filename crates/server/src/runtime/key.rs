@@ -15,8 +15,8 @@ use super::clock;
 use crate::config::Settings;
 use crate::config::secret::{self, Secret};
 
-/// Checks that there is a key that can be used, or that one can be made: nodes that share a database
-/// need the same one.
+/// Checks that there is a key that can be used, or that one can be made: nodes that share a
+/// database need the same one.
 pub(crate) fn check_settings(settings: &Settings) -> anyhow::Result<()> {
     let is_set = !settings.secret_key.expose().is_empty()
         || !settings.secret_key_file.as_os_str().is_empty();
