@@ -1,10 +1,11 @@
 //! Users as everybody may see them.
 
-use crate::base::{Result, UserId};
 use std::fmt::Display;
 
 use db::{Row, Tx, params};
 use sha2::{Digest as _, Sha256};
+
+use crate::base::{Result, UserId};
 
 /// The name shown for an erased user. No username can contain its space.
 pub const ERASED: &str = "deleted user";

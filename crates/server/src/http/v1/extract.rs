@@ -41,7 +41,7 @@ impl<T: FieldSet> FromRequest<App> for KeyedBody<T> {
 async fn read_body<T: FieldSet>(request: Request, app: &App) -> Result<(T, Bytes), Error> {
     let (parts, body) = request.into_parts();
     // What has fields takes them in the body: a bound in the query string would be overlooked.
-    if !T::SPECS.is_empty() {
+    if !T::SPECS.is_empty() && parts.uri.query().is_some() {
         query::<()>(&parts, app)?;
     }
     let bytes = body::read(app, &parts.headers, body).await?;
