@@ -29,7 +29,12 @@ PASSWORD = "seven-white-geese"
 
 
 def start():
-    settings = {"POSTROOM_LISTEN": ADDRESS, "POSTROOM_RATE_LIMITS": "off", "POSTROOM_LOG": "warn"}
+    settings = {
+        "POSTROOM_LISTEN": ADDRESS,
+        "POSTROOM_METRICS_LISTEN": "",
+        "POSTROOM_RATE_LIMITS": "off",
+        "POSTROOM_LOG": "warn",
+    }
     with open(FOLDER / "server/log", "a") as log:
         server = subprocess.Popen(
             [BINARY], cwd=FOLDER / "server", env=settings, stdout=log, stderr=log
