@@ -199,7 +199,7 @@ export class Postroom {
     /**
      * Marks or deletes up to 1,000 messages: those with the `ids`, or those that fit the `filter`
      * and are not newer than the message `upTo`. `next_cursor` is the `cursor` of the next call.
-     * @param {{ ids?: number[], filter?: object, upTo?: number, cursor?: string | null,
+     * @param {{ ids?: number[], filter?: object, upTo?: number, cursor?: string,
      *     set?: Marks, delete?: true }} batch
      * @returns {Promise<{ updated: number[], destroyed: number[], not_found: number[],
      *     next_cursor: string | null }>}

@@ -75,6 +75,14 @@ pub enum Error {
     /// An applied migration differs from this program's migration of the same number.
     #[error("schema version {0} of the database differs from the one in this program")]
     SchemaChanged(i64),
+    /// The file or database is none of this program, and is left as it is.
+    #[error("{database} is not a database of this program: {what}. It is left as it is")]
+    NotOurs {
+        /// Its path, or where it is.
+        database: String,
+        /// What it is instead.
+        what: &'static str,
+    },
     /// The file is not an intact database.
     #[error("{path} is damaged: {problem}")]
     Damaged {

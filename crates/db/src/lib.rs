@@ -12,6 +12,7 @@
 
 #![warn(missing_docs)]
 
+mod bounded;
 mod copy;
 mod error;
 mod job;
@@ -30,6 +31,7 @@ mod value;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use bounded::read_bounded;
 pub use copy::{Copied, Progress, Step};
 pub use error::{Error, Result};
 pub use migrate::{Migrated, Migration};
@@ -72,7 +74,8 @@ impl Db {
     /// # Errors
     /// [`Error::InUse`] if another server holds the file; [`Error::Unavailable`] if no PostgreSQL
     /// server answers; [`Error::SchemaNewer`], [`Error::SchemaOlder`] or [`Error::SchemaChanged`]
-    /// if its schema does not fit `schema`.
+    /// if its schema does not fit `schema`; [`Error::NotOurs`] for a file of another program. A
+    /// file that is refused is not changed.
     pub fn open(url: &Url, schema: &[Migration]) -> Result<Self> {
         Self::start(url, schema, true)
     }
@@ -282,8 +285,8 @@ impl Db {
     /// Copies a SQLite database to `target` while it is in use, and checks the copy.
     ///
     /// # Errors
-    /// [`Error::Exists`] if there is a `target` already, or what went wrong; no `target` is left
-    /// then.
+    /// [`Error::NotOurs`] if it is empty or the file of another program, [`Error::Exists`] if there
+    /// is a `target` already, or what went wrong; no `target` is left then.
     pub fn backup(url: &Url, target: &Path) -> Result<()> {
         sqlite::backup::run(url.file()?, target)
     }
@@ -335,10 +338,10 @@ impl Db {
     /// itself.
     ///
     /// # Errors
-    /// If the file cannot be read at all.
+    /// [`Error::NotOurs`] for a file of another program; or if it cannot be read at all.
     pub fn integrity(url: &Url) -> Result<Vec<String>> {
         match &url.location {
-            Location::File(path) => sqlite::backup::integrity(path),
+            Location::File(path) => sqlite::backup::check(path),
             Location::Server(_) => Ok(Vec::new()),
         }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 mod checkpoint;
 mod connection;
+mod contents;
 pub(crate) mod copy;
 mod files;
 pub(crate) mod migrate;
@@ -42,13 +43,11 @@ static ENGINES: AtomicU64 = AtomicU64::new(0);
 impl Engine {
     /// Opens a file: alone for a server, or beside one for a command.
     pub(crate) fn open(path: &Path, schema: &[Migration], alone: bool) -> Result<Self> {
+        // Before anything is changed, even the journal mode.
+        usable(schema, &contents::steps(path)?)?;
         let lock = if alone { Some(files::lock(path)?) } else { None };
-        if !path.exists() {
-            let known = schema.last().map_or(0, |last| last.version);
-            return Err(Error::SchemaOlder { found: 0, known });
-        }
         let connection = connection::open(path, Role::Writer)?;
-        usable(schema, &migrate::applied(&connection)?)?;
+        usable(schema, &contents::applied(&connection)?)?;
 
         let shared = Arc::new(Shared::new(path));
         let (checkpoints, checkpointer) = checkpoint::start(Arc::clone(&shared))?;

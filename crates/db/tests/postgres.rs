@@ -9,6 +9,8 @@ mod address;
 mod network;
 #[path = "postgres/poolers.rs"]
 mod poolers;
+#[path = "postgres/refused.rs"]
+mod refused;
 #[path = "postgres/servers.rs"]
 mod servers;
 #[path = "postgres/settings.rs"]

@@ -5,6 +5,7 @@ mod database;
 mod email;
 mod key;
 mod manual;
+mod output;
 mod serve;
 mod token;
 mod user;
@@ -20,10 +21,11 @@ use db::{Db, Tx, Url};
 use domain::{Cx, Time, webhooks};
 use jiff::Timestamp;
 
+use crate::config::secret::Secret;
 use crate::config::{self, Config, DEFAULTS, Settings, Sources};
 use crate::http::v1;
 use crate::runtime::clock::Clock;
-use crate::runtime::key::{name_reservation, server_key};
+use crate::runtime::key::{database_key, name_reservation};
 
 /// Postroom: a messaging backend to add to an app, so that its users can write to each other
 #[derive(Parser)]
@@ -36,7 +38,8 @@ use crate::runtime::key::{name_reservation, server_key};
         postroom --listen 127.0.0.1:9000  serve on another port\n  \
         postroom user add ann --email ann@example.org\n  \
         postroom backup /backups/today.db\n\n\
-        Exit status: 0 success, 1 failure, 2 wrong usage or configuration.\n\
+        Exit status: 0 success, 1 failure, 2 wrong usage or configuration. What was done is \
+        said on\nstandard output, or on standard error where that cannot be written.\n\
         All settings with their defaults and explanations: postroom config --defaults"
 )]
 struct Cli {
@@ -270,10 +273,20 @@ impl Store {
         Ok(Self { db, cx: clock.cx() })
     }
 
+    /// The key of the database; warns of another one than before.
+    fn key(&self, settings: &Settings) -> Result<Secret> {
+        let (key, warning) = wait(database_key(&self.db, settings))??;
+        if let Some(warning) = warning {
+            // Standard error may be closed.
+            drop(writeln!(std::io::stderr(), "warning: {warning}."));
+        }
+        Ok(key)
+    }
+
     /// Makes and erases accounts as the server does: the names of erased ones are reserved.
     fn reserve_names(&mut self, settings: &Settings) -> Result<()> {
         if settings.name_reserved_days > 0 {
-            let key = server_key(settings)?;
+            let key = self.key(settings)?;
             self.cx.names = name_reservation(settings, &key);
         }
         Ok(())

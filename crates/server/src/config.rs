@@ -112,7 +112,7 @@ impl Config {
         let mut config = Self { settings, table, layers };
 
         let mut variables = sources.environment.iter();
-        let variable = variables.find(|(name, _)| name == "POSTROOM_CONFIG");
+        let variable = variables.find(|(name, path)| name == "POSTROOM_CONFIG" && !path.is_empty());
         let named = sources.file.clone().or_else(|| variable.map(|(_, path)| path.into()));
         let usual = sources.folder.join("postroom.toml");
         if let Some(path) = named.or_else(|| usual.is_file().then_some(usual)) {
@@ -136,8 +136,7 @@ impl Config {
 
     fn read_toml(&mut self, path: &Path) -> Result<(), Error> {
         let layer = Layer::File(path.to_path_buf());
-        let text =
-            std::fs::read_to_string(path).map_err(|cause| wrong(&layer, cause.to_string()))?;
+        let text = read_text(path).map_err(|problem| wrong(&layer, problem))?;
         // The parser's full message quotes the line, which may contain a secret.
         let table = text.parse::<Table>().map_err(|cause| wrong(&layer, cause.message()))?;
         table.into_iter().try_for_each(|(name, value)| self.set(&name, value, &layer))
@@ -198,6 +197,15 @@ impl Config {
         self.layers.insert(name.to_owned(), layer.clone());
         Ok(())
     }
+}
+
+/// The most bytes of a configuration file or a template.
+const TEXT_BYTES: u64 = 1024 * 1024;
+
+/// Reads a text that a setting or the command line names.
+pub(crate) fn read_text(path: &Path) -> Result<String, String> {
+    let bytes = db::read_bounded(path, TEXT_BYTES).map_err(|cause| cause.to_string())?;
+    String::from_utf8(bytes).map_err(|_other| "it is not text in UTF-8".to_owned())
 }
 
 /// A list that is given as text: an array of TOML, or items that are separated by commas.

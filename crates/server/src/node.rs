@@ -71,9 +71,8 @@ impl Node {
         let db = Db::open(&url, domain::SCHEMA).with_context(|| format!("cannot open {url}"))?;
         clock.follow(&db).await.with_context(|| format!("cannot read the time of {url}"))?;
         // Under the database's lock: two servers that start at once must not both make a key.
-        let key = key::server_key(&settings)?;
+        let (key, warning) = key::database_key(&db, &settings).await?;
         clock.reserve_names(key::name_reservation(&settings, &key));
-        let warning = key::check(&db, &key).await.with_context(|| format!("cannot read {url}"))?;
         if let Some(warning) = warning {
             tracing::warn!("{warning}");
         }

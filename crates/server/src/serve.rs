@@ -6,6 +6,7 @@ mod listener;
 mod socket;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use db::Db;
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
-use crate::background::reminders::Reminders;
+use crate::background::reminders::{ReminderSettings, Reminders};
 use crate::background::{self, nodes, webhooks};
 use crate::config::Settings;
 use crate::config::origin::Origin;
@@ -47,9 +48,10 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
     };
     let main = bind(settings.listen)?;
     let metrics = settings.metrics_listen.map(bind).transpose()?;
-    make_data_dir(&settings)?;
+    let reminders = ReminderSettings::read(&settings)?;
+    let _data_dir = DataDir::make(&settings)?;
     let (node, key) = Node::open(settings, clock, http::paths()).await?;
-    let reminders = Reminders::new(&node, &key)?;
+    let reminders = reminders.map(|settings| Reminders::new(settings, &node, &key));
     node.clock.want_reminders(reminders.is_some());
     let app = App::new(Arc::new(Parts {
         limits: Limits::new(&node.settings),
@@ -125,9 +127,32 @@ impl Server {
     }
 }
 
-/// Makes the data folder, with access for its owner only.
-pub(crate) fn make_data_dir(settings: &Settings) -> anyhow::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&settings.data_dir);
-    made.with_context(|| format!("cannot make the folder {}", settings.data_dir.display()))
+/// The data folder. If it was made here and nothing was put into it, it goes when this is dropped:
+/// what was refused leaves nothing behind, and nodes whose database is on a server need no folder.
+pub(crate) struct DataDir {
+    /// The folders that were made, the innermost first.
+    made: Vec<PathBuf>,
+}
+
+impl DataDir {
+    /// Makes it if it is missing, with access for its owner only.
+    pub(crate) fn make(settings: &Settings) -> anyhow::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+        let folders = settings.data_dir.ancestors().take_while(missing);
+        let this = Self { made: folders.map(Path::to_path_buf).collect() };
+        let made =
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&settings.data_dir);
+        made.with_context(|| format!("cannot make the folder {}", settings.data_dir.display()))?;
+        Ok(this)
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        for folder in &self.made {
+            // Fails where there is something in it.
+            drop(std::fs::remove_dir(folder));
+        }
+    }
 }

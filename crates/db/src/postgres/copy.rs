@@ -54,7 +54,7 @@ pub(crate) struct Transaction {
 impl Transaction {
     pub(crate) fn source(config: &Config, schema: &[Migration]) -> Result<Self> {
         let mut copy = Self::connect(config)?;
-        exact(schema, &migrate::applied(&mut copy.connection)?)?;
+        exact(schema, &migrate::applied(&mut copy.connection, config)?)?;
         let tables = copy.tables()?;
         copy.begin(BEGIN_READ, config)?;
         // Before the first query, which takes the snapshot.
@@ -75,7 +75,7 @@ impl Transaction {
              SELECT pg_advisory_xact_lock({})",
             migrate::LOCK
         ))?;
-        let steps = migrate::applied(&mut copy.connection)?;
+        let steps = migrate::applied(&mut copy.connection, config)?;
         if steps.is_empty() {
             copy.run(migrate::TABLE)?;
             schema.iter().try_for_each(|step| copy.run(&migrate::script(step, now)))?;

@@ -15,8 +15,9 @@ use super::queue::{Access, Counted, Queue, Wakeup, Work};
 use super::{failure::Recovery, shared::Shared};
 use crate::{Error, Result, Tx, job::Job, threads, tx::On};
 
-/// How often work is run in all, if others are in its way or a connection is lost.
-const TRIES: u32 = 8;
+/// How often a closure runs at most: it runs again after a conflict with another transaction, or
+/// after its connection was lost before the commit.
+const MAX_RUNS: u32 = 8;
 
 /// Starts threads that run `fibers` fibers in all.
 pub(super) fn start(
@@ -51,7 +52,7 @@ pub(super) fn start(
 /// A fiber that works until the queue is stopped.
 fn serve(shared: Arc<Shared>, queue: Arc<Queue>) -> impl Future<Output = ()> {
     fiber::run(move |fiber| {
-        let mut worker = Worker { shared, fiber, owned: None, several: HashSet::new() };
+        let mut worker = Worker { shared, fiber, owned: None, multi_statement: HashSet::new() };
         // Only a defect of the engine panics here: `job::run` catches the panics of closures. The
         // fiber continues with a new connection.
         while threads::catch(|| worker.serve(&queue)).is_err() {
@@ -73,7 +74,7 @@ struct Worker<'f> {
     /// Made at the first use.
     owned: Option<Owned<'f>>,
     /// Closures that have run more than one statement, and so need a transaction.
-    several: HashSet<TypeId>,
+    multi_statement: HashSet<TypeId>,
 }
 
 impl<'f> Worker<'f> {
@@ -136,7 +137,7 @@ impl<'f> Worker<'f> {
         let Work { access, mut job, deadline, counted: _counted } = work;
         let shared = Arc::clone(&self.shared);
         let is_late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
-        for tries in 1_u32.. {
+        for runs in 1_u32.. {
             let refused = if is_late() {
                 Err(Error::Unavailable("the database does not answer in time".to_owned()))
             } else if let Err(error) = self.connect(deadline) {
@@ -155,7 +156,7 @@ impl<'f> Worker<'f> {
                 // Behind a pooler, only the transaction prevents writes.
                 Access::Read => {
                     let single = shared.config.options.named_statements
-                        && !self.several.contains(&job.closure());
+                        && !self.multi_statement.contains(&job.closure());
                     (!single).then_some(BEGIN_READ)
                 }
             };
@@ -163,7 +164,7 @@ impl<'f> Worker<'f> {
                 return job.answer(&Err(Error::Closed), &shared.hub);
             };
             if connection.exceeded() {
-                self.several.insert(job.closure());
+                self.multi_statement.insert(job.closure());
                 continue;
             }
             let mut committed = Ok(());
@@ -185,7 +186,7 @@ impl<'f> Worker<'f> {
             let unknown = committed.is_err() && lost;
             let late = is_late();
             let again = (lost || recovery == Some(Recovery::Retry)) && !unknown && !late;
-            if again && tries < TRIES {
+            if again && runs < MAX_RUNS {
                 shared.retries.fetch_add(1, Relaxed);
                 continue;
             }

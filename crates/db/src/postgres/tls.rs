@@ -13,7 +13,10 @@ use rustls::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::{Error, Result};
+use crate::{Error, Result, read_bounded};
+
+/// The most bytes of a file of authorities; all those that Debian trusts have 220 KB.
+const CERTIFICATE_BYTES: u64 = 1024 * 1024;
 
 /// How to check the server's certificate. The file has authorities to trust instead of the
 /// system's.
@@ -62,8 +65,8 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore> {
     };
     let unreadable =
         |cause: &dyn std::fmt::Display| Error::File(format!("{}: {cause}", file.display()));
-    let certificates = CertificateDer::pem_file_iter(file).map_err(|cause| unreadable(&cause))?;
-    for certificate in certificates {
+    let pem = read_bounded(file, CERTIFICATE_BYTES).map_err(|cause| unreadable(&cause))?;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|cause| unreadable(&cause))?;
         store.add(certificate).map_err(|cause| unreadable(&cause))?;
     }

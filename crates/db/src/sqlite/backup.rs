@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::connection::{self, Role};
+use super::contents;
 use super::files::{Partial, sync};
 use crate::{Error, Result};
 
@@ -11,6 +12,14 @@ pub(crate) fn run(path: &Path, target: &Path) -> Result<()> {
     if target.exists() {
         return Err(Error::Exists(target.to_path_buf()));
     }
+    let name = target.as_os_str().as_encoded_bytes();
+    if ["-wal", "-shm", "-journal"].iter().any(|end| name.ends_with(end.as_bytes())) {
+        let target = target.display();
+        return Err(Error::File(format!(
+            "{target} cannot be the name of a copy: SQLite keeps the log of a database under it"
+        )));
+    }
+    contents::confirm(path)?;
     let source = connection::open(path, Role::Tool)?;
     // VACUUM INTO only writes the copy, but `query_only` forbids that, too.
     source.execute_batch("PRAGMA query_only = OFF")?;
@@ -30,8 +39,17 @@ pub(super) fn intact(path: &Path, shown: &Path) -> Result<()> {
     }
 }
 
+/// The problems that SQLite finds in a database of this program.
+pub(crate) fn check(path: &Path) -> Result<Vec<String>> {
+    match contents::confirm(path) {
+        // What is damaged may not show what it is.
+        Ok(()) | Err(Error::Failed(_)) => integrity(path),
+        Err(refused) => Err(refused),
+    }
+}
+
 /// The problems that SQLite finds in a file.
-pub(crate) fn integrity(path: &Path) -> Result<Vec<String>> {
+fn integrity(path: &Path) -> Result<Vec<String>> {
     let problems = || -> Result<Vec<String>> {
         let connection = connection::open(path, Role::Tool)?;
         let mut found = Vec::new();

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::connection::{self, Role};
 use super::files::{self, Lock, Partial, beside, sync};
-use super::{backup, migrate};
+use super::{backup, contents, migrate};
 use crate::tables::{Listed, PAGE, Rows, Table, TableStore};
 use crate::{Error, Migration, Result, Row, Value, migrate::exact, value::OwnedValue};
 
@@ -20,14 +20,15 @@ pub(crate) struct File {
 
 impl File {
     pub(crate) fn source(path: &Path, schema: &[Migration]) -> Result<Self> {
-        if !path.is_file() {
+        if !path.exists() {
             return Err(Error::File(format!("there is no database at {}", path.display())));
         }
+        contents::confirm(path)?;
         let lock = files::lock(path)?;
         // An index that lacks a row would hide it from both the copy and the check.
         backup::intact(path, path)?;
         let connection = connection::open(path, Role::Tool)?;
-        exact(schema, &migrate::applied(&connection)?)?;
+        exact(schema, &contents::applied(&connection)?)?;
         // Commands may write without the lock of a server. A write transaction keeps them away,
         // though nothing is written here.
         connection.execute_batch("PRAGMA query_only = OFF; BEGIN IMMEDIATE")?;

@@ -1,8 +1,8 @@
 //! The files of a database, and what is done to them without SQLite.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
@@ -84,24 +84,43 @@ pub(super) fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// The lock that keeps a second server away from a database. Held until it is dropped.
-pub(super) struct Lock(File);
+/// The lock that keeps a second server away from a database. Held until it is dropped, and its file
+/// goes with it.
+pub(super) struct Lock {
+    file: File,
+    path: PathBuf,
+}
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        // First, so that nobody has locked it yet. If it stays, the next one locks it again.
+        drop(fs::remove_file(&self.path));
         // Closing the file is not enough: a process that is being started inherits it for a moment.
         // If unlocking fails, the lock ends with the last copy.
-        drop(self.0.unlock());
+        drop(self.file.unlock());
     }
 }
 
 pub(super) fn lock(path: &Path) -> Result<Lock> {
     let beside = path.with_added_extension("lock");
-    let file = private().create(true).truncate(false).open(&beside);
-    let file = file.map_err(|cause| Error::file("open", &beside, &cause))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock(file)),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse(path.to_path_buf())),
-        Err(TryLockError::Error(cause)) => Err(Error::file("lock", &beside, &cause)),
+    loop {
+        let file = private().create(true).truncate(false).open(&beside);
+        let file = file.map_err(|cause| Error::file("open", &beside, &cause))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse(path.to_path_buf())),
+            Err(TryLockError::Error(cause)) => return Err(Error::file("lock", &beside, &cause)),
+        }
+        // Who held it may have removed it after it was opened here; then it locks nothing.
+        if is_at(&file, &beside) {
+            return Ok(Lock { file, path: beside });
+        }
     }
+}
+
+/// Whether this is the file that has the path now.
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |file: io::Result<Metadata>| file.ok().map(|file| (file.dev(), file.ino()));
+    let ours = id(file.metadata());
+    ours.is_some() && ours == id(fs::metadata(path))
 }

@@ -6,9 +6,9 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::connection::{self, Role};
-use super::{backup, files};
-use crate::migrate::{Applied, plan};
-use crate::{Error, Migrated, Migration, Result, Row};
+use super::{backup, contents, files};
+use crate::migrate::plan;
+use crate::{Error, Migrated, Migration, Result};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     version INTEGER PRIMARY KEY,
@@ -18,32 +18,51 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
 ) STRICT";
 
 pub(crate) fn run(path: &Path, schema: &[Migration], now: i64) -> Result<Migrated> {
-    create(path)?;
-    // Read-only: only with the lock may anything be changed, even the journal mode.
-    let (migrated, steps) = plan(schema, &applied(&connection::open(path, Role::Tool)?)?)?;
+    // Only with the lock may anything be changed, even the journal mode.
+    let (migrated, steps) = plan(schema, &contents::steps(path)?)?;
     if steps.is_empty() {
         return Ok(migrated);
     }
     // Neither a running server nor a second migration may use the file meanwhile.
     let _alone = files::lock(path)?;
+    let is_new = create(path)?;
+    let migrated = upgrade(path, schema, now);
+    if is_new && migrated.is_err() {
+        // Best effort: an empty file does no harm.
+        drop(files::remove(path));
+    }
+    migrated
+}
+
+/// Migrates a file that is locked.
+fn upgrade(path: &Path, schema: &[Migration], now: i64) -> Result<Migrated> {
     let mut connection = connection::open(path, Role::Writer)?;
     // Another process may have migrated it just before.
-    let (mut migrated, steps) = plan(schema, &applied(&connection)?)?;
+    let (mut migrated, steps) = plan(schema, &contents::applied(&connection)?)?;
     if steps.is_empty() {
         return Ok(migrated);
     }
-    let is_used = "SELECT EXISTS (SELECT 1 FROM sqlite_schema)";
-    if connection.query_row(is_used, [], |row| row.get(0))? {
+    if migrated.from > 0 {
         let copy = path.with_added_extension(format!("before-{}", migrated.to));
         // A copy of an earlier attempt lacks later writes.
         files::remove(&copy)?;
         backup::run(path, &copy)?;
         migrated.copy = Some(copy);
     }
+    let committed = commit(&mut connection, steps, now);
+    // The database is as it was then. Of a disk that fails, every copy is kept.
+    if let (Err(error), Some(copy)) = (&committed, &migrated.copy)
+        && !error.is_fatal()
+    {
+        files::remove(copy)?;
+    }
+    committed.map(|()| migrated)
+}
+
+fn commit(connection: &mut Connection, steps: &[Migration], now: i64) -> Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     apply(&transaction, steps, now)?;
-    transaction.commit()?;
-    Ok(migrated)
+    Ok(transaction.commit()?)
 }
 
 pub(super) fn apply(connection: &Connection, steps: &[Migration], now: i64) -> Result<()> {
@@ -59,23 +78,12 @@ pub(super) fn apply(connection: &Connection, steps: &[Migration], now: i64) -> R
     Ok(())
 }
 
-pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>> {
-    let exists = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations')";
-    if !connection.query_row(exists, [], |row| row.get(0))? {
-        return Ok(Vec::new());
-    }
-    // Only one program uses a file at a time, so an older one never runs beside a newer one.
-    let steps = "SELECT version, checksum, version FROM schema_migrations ORDER BY version";
-    let mut statement = connection.prepare(steps)?;
-    statement.query_and_then([], |row| Applied::new(&Row::sqlite(row)))?.collect()
-}
-
 /// Makes an empty file that only its owner may read; SQLite's files beside it get the same mode.
-fn create(path: &Path) -> Result<()> {
+/// Returns whether there was none.
+fn create(path: &Path) -> Result<bool> {
     match files::private().create_new(true).open(path) {
-        Err(cause) if cause.kind() != ErrorKind::AlreadyExists => {
-            Err(Error::file("create", path, &cause))
-        }
-        _ => Ok(()),
+        Ok(_file) => Ok(true),
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(cause) => Err(Error::file("create", path, &cause)),
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::connection::{self, Role};
 use super::files::{Partial, beside, lock, private, remove, rename, sync, sync_folder};
-use super::{backup, migrate};
+use super::{backup, contents, migrate};
 use crate::{Error, Migration, Result, Tx, migrate::plan, tx::On};
 
 /// What a restore did.
@@ -48,13 +48,21 @@ fn stage(
     prepare: impl FnOnce(&mut Tx<'_>) -> Result<()>,
 ) -> Result<()> {
     // Not `fs::copy`, which copies the backup's permissions.
-    let copied = File::open(source)
-        .and_then(|mut file| io::copy(&mut file, &mut private().truncate(true).open(partial)?));
-    copied.map_err(|cause| Error::file("copy", source, &cause))?;
+    let copy = |from: &Path, to: &Path| {
+        let to = private().create(true).truncate(true).open(to);
+        let copied = File::open(from).and_then(|mut from| io::copy(&mut from, &mut to?));
+        copied.map(drop).map_err(|cause| Error::file("copy", from, &cause))
+    };
+    copy(source, partial)?;
+    // A copy of a folder has what was written last in the log.
+    let log = beside(source, "-wal");
+    if log.exists() {
+        copy(&log, &beside(partial, "-wal"))?;
+    }
     backup::intact(partial, source)?;
     {
         let connection = connection::open(partial, Role::Writer)?;
-        let (migrated, steps) = plan(schema, &migrate::applied(&connection)?)?;
+        let (migrated, steps) = plan(schema, &contents::applied(&connection)?)?;
         if migrated.from == 0 {
             let problem = "it is not a database of this program".to_owned();
             return Err(Error::Damaged { path: source.to_path_buf(), problem });

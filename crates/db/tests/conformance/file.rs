@@ -7,6 +7,8 @@ mod copies;
 mod lock;
 #[path = "file/migrations.rs"]
 mod migrations;
+#[path = "file/refused.rs"]
+mod refused;
 #[path = "file/writer.rs"]
 mod writer;
 
@@ -77,7 +79,7 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).expect("the file is there").permissions().mode() & 0o777
 }
 
-/// The names of all files in a folder, except lock files, which stay.
+/// The names of all files in a folder, except those of locks.
 fn files(folder: &Path) -> Vec<OsString> {
     let mut names: Vec<_> = std::fs::read_dir(folder)
         .expect("the folder can be read")

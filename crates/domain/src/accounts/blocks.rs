@@ -58,6 +58,9 @@ pub fn put(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, user: UserId) -> Result<()> 
 }
 
 /// Removes a block. Repeating it changes nothing.
+///
+/// # Errors
+/// [`Error::UnknownUser`] where there is no such user, nor a block from when there was.
 pub fn remove(tx: &mut Tx<'_>, owner: UserId, user: UserId) -> Result<()> {
     modseq::lock(tx, owner)?;
     let removed = tx.execute(
@@ -69,6 +72,8 @@ pub fn remove(tx: &mut Tx<'_>, owner: UserId, user: UserId) -> Result<()> {
             "UPDATE mailboxes SET blocks = blocks - 1 WHERE owner_id = ?1",
             &params![owner],
         )?;
+    } else if !users::is_there(tx, user)? {
+        return Err(Error::UnknownUser);
     }
     Ok(())
 }

@@ -148,6 +148,23 @@ pub fn mark(
     Ok((Message { entry, ..message }, people))
 }
 
+/// Locks the mailbox, and confirms that `allowed` accepts the tag of a message, if it is there.
+///
+/// # Errors
+/// [`Error::StaleTag`].
+pub fn confirm_tag(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    id: MessageId,
+    allowed: &dyn Fn(&str) -> bool,
+) -> Result<()> {
+    modseq::lock(tx, owner)?;
+    match read_with_people(tx, owner, id)? {
+        Some((message, people)) if !allowed(&message.tag(&people)) => Err(Error::StaleTag),
+        _ => Ok(()),
+    }
+}
+
 /// Deletes a message from the mailbox of the owner and from no other. Repeating it is success for
 /// as long as the tombstone is kept.
 ///

@@ -327,10 +327,13 @@ fn store(
 }
 
 /// Adds a message to the mailboxes of its sender and recipients, whose modseqs were advanced.
-fn deliver(tx: &mut Tx<'_>, envelope: &Envelope, is_reply: bool, several: bool) -> Result<()> {
+///
+/// `to_group` says whether it was written to more than one user, even if only one accepted it: then
+/// it begins a conversation that has a row.
+fn deliver(tx: &mut Tx<'_>, envelope: &Envelope, is_reply: bool, to_group: bool) -> Result<()> {
     let mut owners = vec![envelope.from];
     owners.extend(envelope.to.iter().filter(|to| **to != envelope.from));
-    let alone = envelope.to.len() == 1;
+    let has_one_recipient = envelope.to.len() == 1;
     for owner in owners {
         let sent = owner == envelope.from;
         let other = if sent { envelope.to[0] } else { envelope.from };
@@ -339,7 +342,7 @@ fn deliver(tx: &mut Tx<'_>, envelope: &Envelope, is_reply: bool, several: bool) 
             conversation: envelope.conversation,
             received: !sent || envelope.to.contains(&owner),
             sent,
-            peer: alone.then_some(other),
+            peer: has_one_recipient.then_some(other),
             read_at: None,
             first_read_at: None,
             starred_at: None,
@@ -347,14 +350,14 @@ fn deliver(tx: &mut Tx<'_>, envelope: &Envelope, is_reply: bool, several: bool) 
             trashed_at: None,
             created_modseq: 0,
             changed_modseq: 0,
-            has_conversation_row: is_reply || several,
+            has_conversation_row: is_reply || to_group,
         };
         if is_reply {
             conversations::add_reply(tx, owner, envelope)?;
             entries::insert(tx, owner, &entry)?;
             entries::count(tx, owner, &entry)?;
         } else {
-            if several {
+            if to_group {
                 conversation_rows::insert(
                     tx,
                     owner,

@@ -13,7 +13,9 @@ use db::{Notice, Row, Tx, params};
 pub use self::deliveries::{
     DeliveryAttempt, Due, Outcome, RETRIES, distribute, due, has_pending, purge, record,
 };
-pub use self::endpoints::{Endpoint, add, all_wanted, disable, enable, find, list, remove, rotate};
+pub use self::endpoints::{
+    Endpoint, add, all_wanted, disable, enable, find, list, remove, rotate, take_back_rotation,
+};
 pub use self::log::{Delivery, DeliveryStatus, Replay, log, replay};
 pub use crate::base::event::{EventKind, EventKinds};
 pub use crate::base::id::{EventId, WebhookId};

@@ -15,7 +15,9 @@ impl World {
     }
 
     pub(crate) fn unblock(&self, owner: UserId, user: UserId) {
-        self.write(move |tx, _cx| blocks::remove(tx, owner, user)).expect("it never fails");
+        let removed = self.write(move |tx, _cx| blocks::remove(tx, owner, user));
+        // Who is not there, or not any more, and was not blocked.
+        assert!(matches!(removed, Ok(()) | Err(Error::UnknownUser)), "{removed:?}");
     }
 
     fn blocks(&self, owner: UserId, before: Option<UserId>, limit: i64) -> Vec<Block> {

@@ -30,7 +30,7 @@ pub(crate) fn listen(node: &Node) {
             if let Some(user) = UserId::new(key) {
                 sessions.forget_all(user);
             }
-            streams.doubt(key);
+            streams.check_logins(key);
         }
         Heard::Notice(Notice { topic: notices::ERASED, .. }) => wakeups.erased.notify_one(),
         Heard::Notice(Notice { topic: notices::WEBHOOKS, .. }) => endpoints_changed(),

@@ -14,6 +14,7 @@ use sha2::Sha256;
 use tokio::time::sleep;
 
 use super::runner::{Lease, Task};
+use crate::config::Settings;
 use crate::config::secret::Secret;
 use crate::email::address::with_ascii_domain;
 use crate::email::mailer::{Failure, FailureKind, Mailer};
@@ -68,25 +69,40 @@ impl Task for Reminders {
     }
 }
 
-impl Reminders {
+/// What the settings say of reminders, read before the node is opened: a file that cannot be used
+/// must not be noticed after a database was made.
+pub(crate) struct ReminderSettings {
+    after: NonZeroI64,
+    mailer: Mailer,
+    templates: Templates,
+}
+
+impl ReminderSettings {
     /// Reads the settings and templates; `None` where reminders are off.
     ///
     /// # Errors
     /// Where the settings of the mail server or the templates are invalid.
-    pub(crate) fn new(node: &Arc<Node>, key: &Secret) -> anyhow::Result<Option<Self>> {
-        let settings = &node.settings;
+    pub(crate) fn read(settings: &Settings) -> anyhow::Result<Option<Self>> {
         let minutes = i64::from(settings.reminder_after_minutes);
         let Some(after) = NonZeroI64::new(minutes * Time::MINUTE) else { return Ok(None) };
         let Some(mailer) = Mailer::new(settings)? else { return Ok(None) };
-        Ok(Some(Self {
+        let templates = Templates::load(&settings.templates_dir)?;
+        Ok(Some(Self { after, mailer, templates }))
+    }
+}
+
+impl Reminders {
+    pub(crate) fn new(settings: ReminderSettings, node: &Arc<Node>, key: &Secret) -> Self {
+        let ReminderSettings { after, mailer, templates } = settings;
+        Self {
             node: Arc::clone(node),
             after,
             mailer,
-            templates: Templates::load(&settings.templates_dir)?,
+            templates,
             ids: key.derive(b"postroom reminder id"),
             paused_until: Time(0),
             failures: 0,
-        }))
+        }
     }
 
     /// Sends a reminder and records the result. Returns whether the mail server can be used.

@@ -8,9 +8,10 @@ use clap::Args;
 use db::{Copied, Db, Progress, Step, Url};
 
 use super::Usage;
+use super::output::done;
 use crate::config::Settings;
 use crate::runtime::clock::Clock;
-use crate::serve::make_data_dir;
+use crate::serve::DataDir;
 
 /// Stands for the configured database.
 const CONFIGURED: &str = "config";
@@ -29,21 +30,21 @@ pub(super) struct Copy {
 
 pub(super) fn run(settings: &Settings, copy: &Copy) -> Result<()> {
     let (from, to) = (url(settings, "--from", &copy.from)?, url(settings, "--to", &copy.to)?);
-    if to.path().is_some_and(|path| path.starts_with(&settings.data_dir)) {
-        make_data_dir(settings)?;
-    }
+    let in_data_dir = to.path().is_some_and(|path| path.starts_with(&settings.data_dir));
+    let _data_dir = in_data_dir.then(|| DataDir::make(settings)).transpose()?;
     let now = Clock::default().now().0;
     let mut report = Report { terminal: std::io::stderr().is_terminal(), shown: None };
     let copied = Db::copy(&from, &to, domain::SCHEMA, now, |progress| report.show(progress));
     report.end();
     let copied = copied.with_context(|| format!("cannot copy {from} to {to}"))?;
-    let mut out = std::io::stdout().lock();
     let width = copied.iter().map(|table| table.table.len()).max().unwrap_or(0);
-    for Copied { table, rows, checksum } in &copied {
-        writeln!(out, "{table:width$} {rows:>12}  {checksum}")?;
-    }
+    let line = |Copied { table, rows, checksum }: &Copied| {
+        format!("{table:width$} {rows:>12}  {checksum}")
+    };
+    let mut lines: Vec<_> = copied.iter().map(line).collect();
     let total: u64 = copied.iter().map(|table| table.rows).sum();
-    writeln!(out, "{to} now holds what {from} holds: {total} rows, compared.")?;
+    lines.push(format!("{to} now holds what {from} holds: {total} rows, compared."));
+    done(&lines.join("\n"));
     Ok(())
 }
 

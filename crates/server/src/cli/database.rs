@@ -8,11 +8,12 @@ use clap::Args;
 use db::{Db, Url};
 use domain::history;
 
+use super::output::done;
 use super::{existing, found, wait};
 use crate::config::Settings;
 use crate::runtime::clock::Clock;
 use crate::runtime::key;
-use crate::serve::make_data_dir;
+use crate::serve::DataDir;
 
 #[derive(Args)]
 pub(super) struct Backup {
@@ -27,15 +28,15 @@ pub(super) struct Restore {
 }
 
 pub(super) fn migrate(settings: &Settings) -> Result<()> {
-    make_data_dir(settings)?;
+    let _data_dir = DataDir::make(settings)?;
     let migrated = Db::migrate(&settings.database()?, domain::SCHEMA, Clock::default().now().0)?;
     if migrated.from == migrated.to {
-        writeln!(stdout(), "The schema is at version {}: nothing to do.", migrated.to)?;
+        done(&format!("The schema is at version {}: nothing to do.", migrated.to));
     } else {
-        writeln!(stdout(), "The schema went from version {} to {}.", migrated.from, migrated.to)?;
+        done(&format!("The schema went from version {} to {}.", migrated.from, migrated.to));
     }
     if let Some(copy) = migrated.copy {
-        writeln!(stdout(), "The database as it was is kept in {}.", copy.display())?;
+        done(&format!("The database as it was is kept in {}.", copy.display()));
     }
     Ok(())
 }
@@ -43,17 +44,19 @@ pub(super) fn migrate(settings: &Settings) -> Result<()> {
 pub(super) fn backup(settings: &Settings, backup: &Backup) -> Result<()> {
     Db::backup(&existing(settings)?, &backup.file)?;
     let bytes = std::fs::metadata(&backup.file)?.len();
-    writeln!(stdout(), "{}: {bytes} bytes, checked", backup.file.display())?;
     let key = key::file(settings);
     let key = key.map_or("the setting secret_key".to_owned(), |path| path.display().to_string());
-    writeln!(stdout(), "The secret key is not in it. Save {key} as well.")?;
+    done(&format!(
+        "{}: {bytes} bytes, checked\nThe secret key is not in it. Save {key} as well.",
+        backup.file.display()
+    ));
     Ok(())
 }
 
 pub(super) fn restore(settings: &Settings, restore: &Restore) -> Result<()> {
     // Before the folder is made, which may be the wrong one.
     ensure!(restore.file.is_file(), "there is no file {}", restore.file.display());
-    make_data_dir(settings)?;
+    let _data_dir = DataDir::make(settings)?;
     let (url, cx) = (settings.database()?, Clock::default().cx());
     let now = jiff::Timestamp::from_microsecond(cx.now.0)?;
     let stamp = now.strftime("%Y%m%dT%H%M%SZ").to_string();
@@ -65,11 +68,11 @@ pub(super) fn restore(settings: &Settings, restore: &Restore) -> Result<()> {
     };
     let at = (cx.now.0, &*stamp);
     let restored = Db::restore(&url, &restore.file, domain::SCHEMA, at, prepare)?;
-    writeln!(stdout(), "{url} now holds {}", restore.file.display())?;
-    if let Some(kept) = restored.kept {
-        writeln!(stdout(), "The database that was there is kept in {}.", kept.display())?;
-    }
-    tell_history(origin)?;
+    let kept = restored.kept.as_ref().map(|kept| kept.display());
+    let kept = kept.map(|kept| format!("The database that was there is kept in {kept}."));
+    let lines = [Some(format!("{url} now holds {}", restore.file.display())), kept];
+    let lines = lines.into_iter().flatten().chain([new_history(origin)]);
+    done(&lines.collect::<Vec<_>>().join("\n"));
     warn_of_key(settings, &url, key.as_deref());
     Ok(())
 }
@@ -90,32 +93,31 @@ pub(super) fn restored(settings: &Settings) -> Result<()> {
     let (origin, key) = wait(db.write(move |tx| {
         Ok::<_, db::Error>((history::begin(tx, &cx, 0)?, history::key_fingerprint(tx)?))
     }))??;
-    writeln!(stdout(), "{url} has begun a new history.")?;
-    tell_history(origin)?;
+    done(&format!("{url} has begun a new history.\n{}", new_history(origin)));
     warn_of_key(settings, &url, key.as_deref());
     Ok(())
 }
 
-fn tell_history(origin: i64) -> Result<()> {
-    writeln!(stdout(), "All sessions and tokens have ended: all users must log in again.")?;
-    writeln!(
-        stdout(),
-        "New ids are above {origin}, so none is given again; clients load their mailboxes again."
-    )?;
-    Ok(())
+fn new_history(origin: i64) -> String {
+    format!(
+        "All sessions and tokens have ended: all users must log in again.\n\
+         New ids are above {origin}, so none is given again; clients load their mailboxes again."
+    )
 }
 
 /// Says so where the secret key is not the one that the database was used with.
 fn warn_of_key(settings: &Settings, url: &Url, known: Option<&[u8]>) {
-    let missing = key::file(settings).filter(|path| url.path().is_some() && !path.exists());
+    let missing = key::file(settings);
+    let missing = missing.filter(|path| url.path().is_some() && !key::is_there(path));
     let warning = match missing {
         Some(path) => format!(
             "there is no secret key in {}. Put the one of the server that made the backup there \
-             before the next start, or else every webhook gets another secret, and the \
-             unsubscribe links in e-mails that were sent stop working",
+             before the next start. If it is lost, `postroom key accept` makes another: then every \
+             webhook gets another secret, and the unsubscribe links in e-mails that were sent stop \
+             working",
             path.display()
         ),
-        None => match key::server_key(settings) {
+        None => match key::server_key(settings, known) {
             Ok(key) if known.is_none_or(|known| known == key::fingerprint(&key)) => return,
             Ok(_other) => key::OTHER_KEY.to_owned(),
             Err(error) => format!("{error:#}"),

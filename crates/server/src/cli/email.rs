@@ -1,6 +1,5 @@
 //! `postroom mail`
 
-use std::io::{Write as _, stdout};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -9,6 +8,7 @@ use domain::Time;
 use lettre::message::{Mailbox, SinglePart};
 use lettre::{Address, Message};
 
+use super::output::done;
 use super::{Usage, wait};
 use crate::config::Settings;
 use crate::email::address::with_ascii_domain;
@@ -49,6 +49,6 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
         "" => anyhow!("{}", failure.reason),
         said => anyhow!("{}: {said}", failure.reason),
     })?;
-    writeln!(stdout(), "the server for e-mail has taken a mail to {to}")?;
+    done(&format!("the server for e-mail has taken a mail to {to}"));
     Ok(())
 }

@@ -8,6 +8,7 @@ use domain::Time;
 use domain::text::TokenName;
 use domain::tokens::{self, NewToken, Scopes};
 
+use super::output::{self, confirm_visible, done};
 use super::user::find;
 use super::{Store, shown};
 use crate::config::Settings;
@@ -65,7 +66,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
             let owner = find(&store, &user)?.id;
             let revoked = store.write(move |tx| tokens::revoke(tx, owner, id))?;
             revoked.with_context(|| format!("{user} has no token {id}"))?;
-            writeln!(stdout(), "token {id} is revoked")?;
+            done(&format!("token {id} is revoked"));
             Ok(())
         }
     }
@@ -76,10 +77,13 @@ fn add(store: &Store, user: &str, new: NewToken) -> Result<()> {
     if owner.disabled_at.is_some() {
         bail!("{user} is disabled");
     }
+    confirm_visible().context("no token is made")?;
     let secret = cx.random();
     let added = store.write(move |tx| tokens::create(tx, &cx, owner.id, &secret, &new))?;
-    writeln!(stdout(), "{}", added.token)?;
-    Ok(())
+    output::secret(&added.token).or_else(|unseen| {
+        store.write(move |tx| tokens::revoke(tx, owner.id, added.listed.id))?;
+        Err(unseen.context("the token that nobody has seen is revoked"))
+    })
 }
 
 fn list(store: &Store, user: &str) -> Result<()> {

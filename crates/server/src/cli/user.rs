@@ -1,6 +1,6 @@
 //! `postroom user`
 
-use std::io::{IsTerminal as _, Write as _, stdout};
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _, stdout};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
@@ -8,6 +8,7 @@ use domain::passwords::{self, Password};
 use domain::text::{Email, Username, fold};
 use domain::users::{self, User};
 
+use super::output::done;
 use super::{Store, Usage, shown};
 use crate::config::Settings;
 
@@ -71,7 +72,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
         Command::Disable(account) => {
             let user = find(&store, &account.name)?;
             store.write(move |tx| users::disable(tx, &cx, user.id))?;
-            writeln!(stdout(), "{} is disabled", user.name)?;
+            done(&format!("{} is disabled", user.name));
         }
         Command::Erase { account, yes } => {
             let user = find(&store, &account.name)?;
@@ -80,12 +81,12 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
                 return Err(Usage(problem).into());
             }
             store.write(move |tx| users::erase(tx, &cx, user.id))?;
-            writeln!(stdout(), "{} is erased", user.name)?;
+            done(&format!("{} is erased", user.name));
         }
         Command::Enable(account) => {
             let user = find(&store, &account.name)?;
             store.write(move |tx| users::enable(tx, user.id))?;
-            writeln!(stdout(), "{} is enabled", user.name)?;
+            done(&format!("{} is enabled", user.name));
         }
     }
     Ok(())
@@ -96,7 +97,7 @@ fn add(store: &Store, name: &str, email: &str) -> Result<()> {
     let hash = ask_password(store, &name, email.as_str())?;
     let shown = name.shown().to_owned();
     let id = store.write(move |tx| users::create(tx, &cx, &name, None, &email, &hash))?;
-    writeln!(stdout(), "{shown} is user {}", id.get())?;
+    done(&format!("{shown} is user {}", id.get()));
     Ok(())
 }
 
@@ -119,7 +120,7 @@ fn passwd(store: &Store, user: &User) -> Result<()> {
     let (id, name) = (user.id, Username::parse(&user.name)?);
     let hash = ask_password(store, &name, &user.email)?;
     store.write(move |tx| users::set_password(tx, id, &hash))?;
-    writeln!(stdout(), "{} has another password, and no session any more", user.name)?;
+    done(&format!("{} has another password, and no session any more", user.name));
     Ok(())
 }
 
@@ -138,7 +139,9 @@ fn ask_password(store: &Store, name: &Username, email: &str) -> Result<String> {
         first
     } else {
         let mut line = String::new();
-        std::io::stdin().read_line(&mut line).context("cannot read the password")?;
+        // More than a password may have, so that what is too long is refused as such.
+        let mut stdin = std::io::stdin().lock().take(4096);
+        stdin.read_line(&mut line).context("cannot read the password")?;
         line.trim_end_matches(['\n', '\r']).to_owned()
     };
     let password = Password::parse(&text, name, email)?;

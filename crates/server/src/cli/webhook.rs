@@ -13,10 +13,10 @@ use domain::webhooks::{
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use super::output::{self, done};
 use super::{Store, Usage, shown, wait};
 use crate::background::webhooks::{Sender, Target};
 use crate::config::Settings;
-use crate::runtime::key::{self, server_key};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -117,33 +117,26 @@ const PAGE: i64 = 500;
 pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
     let store = Store::open(settings)?;
     let cx = store.cx;
-    let sender = || {
-        let key = server_key(settings)?;
-        if let Some(warning) = wait(key::check(&store.db, &key))?? {
-            // Standard error may be closed.
-            drop(writeln!(std::io::stderr(), "warning: {warning}."));
-        }
-        anyhow::Ok(Sender::new(settings, &key))
-    };
+    let sender = || anyhow::Ok(Sender::new(settings, &store.key(settings)?));
     match command {
         Command::Add { url, events } => add(&store, &sender()?, &url, &events)?,
         Command::List => list(&store)?,
         Command::Remove(webhook) => {
             let id = webhook.find(&store)?.id;
             store.write(move |tx| webhooks::remove(tx, id))?;
-            writeln!(stdout(), "webhook {} is removed", id.get())?;
+            done(&format!("webhook {} is removed", id.get()));
         }
         Command::Enable(webhook) => {
             let id = webhook.find(&store)?.id;
             store.write(move |tx| webhooks::enable(tx, id))?;
-            writeln!(stdout(), "webhook {} is enabled", id.get())?;
+            done(&format!("webhook {} is enabled", id.get()));
         }
         Command::Disable(webhook) => {
             let id = webhook.find(&store)?.id;
             store.write(move |tx| webhooks::disable(tx, &cx, id, "by command"))?;
-            writeln!(stdout(), "webhook {} is disabled", id.get())?;
+            done(&format!("webhook {} is disabled", id.get()));
         }
-        Command::Rotate(webhook) => rotate(&store, &sender()?, webhook.find(&store)?.id)?,
+        Command::Rotate(webhook) => rotate(&store, &sender()?, webhook.find(&store)?)?,
         Command::Secret(webhook) => {
             writeln!(stdout(), "{}", sender()?.secrets.shown(&webhook.find(&store)?))?;
         }
@@ -157,7 +150,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
                 (false, None) => return replay_named(&store, id, &events),
             };
             let count = replay(&store, id, which)?;
-            writeln!(stdout(), "webhook {} is told of {count} events once more", id.get())?;
+            done(&format!("webhook {} is told of {count} events once more", id.get()));
         }
     }
     Ok(())
@@ -174,14 +167,12 @@ fn add(store: &Store, sender: &Sender, url: &str, events: &[String]) -> Result<(
     sender.guard.allows(&target).map_err(|problem| wrong(&problem))?;
     let (cx, url) = (store.cx, url.to_owned());
     let added = store.write(move |tx| webhooks::add(tx, &cx, &url, kinds))?;
-    writeln!(
-        stdout(),
-        "webhook {} is told of {}; its secret is",
-        added.id.get(),
-        names(added.kinds)
-    )?;
-    writeln!(stdout(), "{}", sender.secrets.shown(&added))?;
-    Ok(())
+    let (id, kinds, secret) = (added.id, names(added.kinds), sender.secrets.shown(&added));
+    let lines = format!("webhook {} is told of {kinds}; its secret is\n{secret}", id.get());
+    output::secret(&lines).or_else(|unseen| {
+        store.write(move |tx| webhooks::remove(tx, id))?;
+        Err(unseen.context("the webhook, whose secret nobody has seen, is removed"))
+    })
 }
 
 fn names(kinds: EventKinds) -> String {
@@ -201,18 +192,20 @@ fn list(store: &Store) -> Result<()> {
     Ok(())
 }
 
-fn rotate(store: &Store, sender: &Sender, id: WebhookId) -> Result<()> {
-    let cx = store.cx;
+fn rotate(store: &Store, sender: &Sender, before: Endpoint) -> Result<()> {
+    let (cx, id) = (store.cx, before.id);
     let rotated = store.write(move |tx| webhooks::rotate(tx, &cx, id))?;
     let rotated = rotated.with_context(|| format!("webhook {} was just removed", id.get()))?;
     let until = shown(sender.secrets.overlaps_until(&rotated).unwrap_or(cx.now));
-    writeln!(
-        stdout(),
-        "webhook {} is signed for by the old secret until {until}, and by",
+    let secret = sender.secrets.shown(&rotated);
+    let lines = format!(
+        "webhook {} is signed for by the old secret until {until}, and by\n{secret}",
         id.get()
-    )?;
-    writeln!(stdout(), "{}", sender.secrets.shown(&rotated))?;
-    Ok(())
+    );
+    output::secret(&lines).or_else(|unseen| {
+        store.write(move |tx| webhooks::take_back_rotation(tx, &before))?;
+        Err(unseen.context("the rotation to a secret that nobody has seen is taken back"))
+    })
 }
 
 fn test(store: &Store, sender: &Sender, endpoint: &Endpoint) -> Result<()> {
@@ -221,7 +214,7 @@ fn test(store: &Store, sender: &Sender, endpoint: &Endpoint) -> Result<()> {
     if outcome != Outcome::Delivered {
         bail!("webhook {id}: {words}");
     }
-    writeln!(stdout(), "webhook {id} answered {words} after {} ms", start.elapsed().as_millis())?;
+    done(&format!("webhook {id} answered {words} after {} ms", start.elapsed().as_millis()));
     Ok(())
 }
 
@@ -256,7 +249,7 @@ fn replay_named(store: &Store, id: WebhookId, names: &[String]) -> Result<()> {
             bail!("there is no event {name}");
         }
     }
-    writeln!(stdout(), "webhook {} is told once more", id.get())?;
+    done(&format!("webhook {} is told once more", id.get()));
     Ok(())
 }
 

@@ -3,12 +3,12 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use super::{Error, Layer, wrong};
+use super::{Error, Layer, read_text, wrong};
 
 /// Returns the variables of a file.
 pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, Error> {
     let layer = Layer::File(path.to_path_buf());
-    let text = std::fs::read_to_string(path).map_err(|cause| wrong(&layer, cause.to_string()))?;
+    let text = read_text(path).map_err(|problem| wrong(&layer, problem))?;
     let entries = dotenvy::from_read_iter(Cursor::new(with_plain_dollars(&text)));
     // The library's message quotes the line, which may contain a secret.
     entries.collect::<Result<_, _>>().map_err(|_line| wrong(&layer, "a line is not NAME=VALUE"))

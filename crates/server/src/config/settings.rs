@@ -141,6 +141,7 @@ impl Settings {
     pub(super) fn problem(&self) -> Option<(&'static str, &'static str)> {
         let (key, smtp, emails) = (&self.secret_key, &self.smtp_url, self.sends_mail());
         let has_key = key.expose().is_empty() || key.expose().len() >= 32;
+        let is_line = key.expose().len() <= 4096 && !key.expose().contains(char::is_control);
         let smtp = (!smtp.expose().is_empty()).then(|| Target::parse(smtp.expose()));
         let smtp = smtp.and_then(Result::err);
         let sender = !emails || self.mail_sender().is_some();
@@ -160,6 +161,7 @@ impl Settings {
         let rules = [
             ("metrics_listen", apart, "it must be another address than that of listen"),
             ("secret_key", has_key, "it must have at least 32 characters"),
+            ("secret_key", is_line, "it must be one line of at most 4096 bytes"),
             ("public_url", is_url, "it must look like https://mail.example.org"),
             ("log", log, "it must be error, warn, info, debug or trace"),
             ("max_connections", self.max_connections > 0, not_0),

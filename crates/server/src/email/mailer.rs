@@ -11,6 +11,9 @@ use crate::config::Settings;
 use crate::config::smtp::{Target, Tls};
 use crate::runtime::key;
 
+/// The most bytes of a file of authorities.
+const CERTIFICATE_BYTES: u64 = 1024 * 1024;
+
 /// Sends e-mail; each message has a connection of its own.
 pub(crate) struct Mailer {
     pub(super) target: Target,
@@ -75,7 +78,7 @@ impl Mailer {
 fn parameters(target: &Target) -> anyhow::Result<TlsParameters> {
     let mut builder = TlsParameters::builder(target.host.clone());
     if let Some(path) = &target.ca {
-        let pem = std::fs::read(path);
+        let pem = db::read_bounded(path, CERTIFICATE_BYTES);
         let pem = pem.with_context(|| format!("cannot read {}", path.display()))?;
         let certificate = Certificate::from_pem(&pem).ok();
         let certificate =

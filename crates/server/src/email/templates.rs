@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use domain::digests::{Digest, DigestLine};
 
+use crate::config::read_text;
 use crate::email::template::{Template, escape};
 
 /// Characters of a subject or a name that are shown.
@@ -41,7 +42,7 @@ impl Templates {
             if folder.as_os_str().is_empty() || !path.exists() {
                 return Template::parse(default, &NAMES);
             }
-            let text = std::fs::read_to_string(&path);
+            let text = read_text(&path).map_err(anyhow::Error::msg);
             let text = text.with_context(|| format!("cannot read {}", path.display()))?;
             Template::parse(&text, &NAMES).with_context(|| format!("in {}", path.display()))
         };

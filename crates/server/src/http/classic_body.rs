@@ -86,11 +86,20 @@ impl Fields<'_> {
     }
 
     /// # Errors
-    /// [`Invalid`] if it is not a whole number; a number out of range is not found.
+    /// [`Invalid`] if it is not a whole number, or not the same in the body and the query string; a
+    /// number out of range is not found.
     pub(super) fn message(&self) -> domain::Result<MessageId> {
-        let number = match (&self.message_id, self.query) {
-            (Field(None), Some(text)) => digits("message_id", text)?,
-            (field, _) => field.number("message_id")?,
+        let asked = self.query.map(|text| digits("message_id", text)).transpose()?;
+        let number = match (&self.message_id, asked) {
+            (Field(None), Some(number)) => number,
+            (field, asked) => {
+                let number = field.number("message_id")?;
+                if asked.is_some_and(|asked| asked != number) {
+                    let problem = "it must be the same in the body and in the query string";
+                    return Err(Invalid::new("message_id", problem).into());
+                }
+                number
+            }
         };
         MessageId::new(number).ok_or(domain::Error::NotFound(Missing::Message))
     }

@@ -44,9 +44,9 @@ macro_rules! codes {
 
 codes! {
     MalformedJson, "malformed_json", BAD_REQUEST / BAD_REQUEST, "Malformed JSON",
-        "The body is not valid JSON, or could not be read.";
+        "The body is not valid JSON, has a member twice, or could not be read.";
     BadRequest, "bad_request", BAD_REQUEST / BAD_REQUEST, "Bad request",
-        "A header or the query string is malformed.";
+        "A header or the query string is malformed, or is a condition that the call does not take.";
     Unauthenticated, "unauthenticated", UNAUTHORIZED / UNAUTHORIZED, "Login needed",
         "There is no token and no session, or the one that was sent is not valid.";
     AuthenticationFailed, "authentication_failed", UNAUTHORIZED / UNAUTHORIZED,

@@ -12,6 +12,7 @@ mod extract;
 mod field_types;
 mod idempotency;
 mod idempotency_keys;
+mod json;
 mod messages;
 mod openapi30;
 mod operation;

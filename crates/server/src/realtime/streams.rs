@@ -44,8 +44,8 @@ pub(crate) struct Subscription {
     pub(crate) wake: Notify,
     /// The modseq up to which everything was sent.
     pub(crate) sent: AtomicI64,
-    /// The stream must check its session or token before it sends more.
-    doubted: AtomicBool,
+    /// The session or token may have ended: the stream must look it up before it sends more.
+    must_check_login: AtomicBool,
     /// The session or token has ended, and with it the stream.
     ended: AtomicBool,
     /// A newer stream of the user has taken the place of this one.
@@ -79,7 +79,7 @@ impl Streams {
             wake: Notify::new(),
             sent: AtomicI64::new(0),
             // The session may have ended just before this stream was registered.
-            doubted: AtomicBool::new(true),
+            must_check_login: AtomicBool::new(true),
             ended: AtomicBool::new(false),
             displaced: AtomicBool::new(false),
         });
@@ -105,9 +105,9 @@ impl Streams {
     }
 
     /// Makes a user's streams check whether their session or token has ended.
-    pub(crate) fn doubt(&self, user: i64) {
+    pub(crate) fn check_logins(&self, user: i64) {
         self.each_of(user, |subscription| {
-            subscription.doubted.store(true, SeqCst);
+            subscription.must_check_login.store(true, SeqCst);
             subscription.wake.notify_one();
         });
     }
@@ -161,9 +161,9 @@ impl Stream {
         self.streams.pacing.pause()
     }
 
-    /// Whether the session or token may have ended since this was last called.
-    pub(crate) fn is_doubted(&self) -> bool {
-        self.subscription.doubted.swap(false, SeqCst)
+    /// Whether the session or token must be looked up; asking this clears it.
+    pub(crate) fn take_login_check(&self) -> bool {
+        self.subscription.must_check_login.swap(false, SeqCst)
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -15,6 +15,9 @@ use super::clock;
 use crate::config::Settings;
 use crate::config::secret::{self, Secret};
 
+/// The most bytes of a file that contains a secret.
+const BYTES: u64 = 4096;
+
 /// Checks that there is a key that can be used, or that one can be made: nodes that share a
 /// database need the same one.
 pub(crate) fn check_settings(settings: &Settings) -> anyhow::Result<()> {
@@ -26,19 +29,48 @@ pub(crate) fn check_settings(settings: &Settings) -> anyhow::Result<()> {
          POSTROOM_SECRET_KEY (for example to the output of `openssl rand -hex 32`)"
     );
     match file(settings) {
-        Some(path) if is_set || path.exists() => read_key(&path).map(drop),
+        Some(path) if is_set || is_there(&path) => read_key(&path).map(drop),
         _ => Ok(()),
     }
 }
 
-/// Returns the configured key, or that of the data folder, which is created if it is missing.
-pub(crate) fn server_key(settings: &Settings) -> anyhow::Result<Secret> {
+/// Returns the configured key, or that of the data folder. If that is missing, it is made, unless
+/// the database was used with one, whose fingerprint is `known`.
+pub(crate) fn server_key(settings: &Settings, known: Option<&[u8]>) -> anyhow::Result<Secret> {
     check_settings(settings)?;
     let Some(path) = file(settings) else { return Ok(settings.secret_key.clone()) };
-    if settings.secret_key_file.as_os_str().is_empty() && !path.exists() {
+    if settings.secret_key_file.as_os_str().is_empty() && !is_there(&path) {
+        ensure!(
+            known.is_none(),
+            "there is no secret key in {}, and the database was used with one. Put that one there, \
+             or name it by secret_key_file. If it is lost, `postroom key accept` makes another: \
+             then every webhook gets another secret, the unsubscribe links in e-mails that were \
+             sent stop working, and the names of erased accounts are free again",
+            path.display()
+        );
         make(&path)?;
     }
     read_key(&path)
+}
+
+/// The key to use a database with, and what is wrong if it is another one than before. Records its
+/// fingerprint at the first use.
+pub(crate) async fn database_key(
+    db: &Db,
+    settings: &Settings,
+) -> anyhow::Result<(Secret, Option<&'static str>)> {
+    let known = db.read(history::key_fingerprint).await?;
+    let key = server_key(settings, known.as_deref())?;
+    let ours = fingerprint(&key);
+    if known.is_none() {
+        db.write(move |tx| history::set_key_fingerprint(tx, &ours)).await?;
+    }
+    Ok((key, known.is_some_and(|known| known != ours).then_some(OTHER_KEY)))
+}
+
+/// Whether there is a key, even if it is a link that leads nowhere: then none must be made.
+pub(crate) fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 fn read_key(path: &Path) -> anyhow::Result<Secret> {
@@ -72,17 +104,6 @@ pub(crate) fn fingerprint(key: &Secret) -> [u8; 16] {
     secret::sign(&key.derive(b"postroom key fingerprint"), b"")
 }
 
-/// Records which key a database is used with. If it is another one than before, returns what that
-/// means and how to mend it.
-pub(crate) async fn check(db: &Db, key: &Secret) -> Result<Option<&'static str>, db::Error> {
-    let ours = fingerprint(key);
-    let known = db.read(history::key_fingerprint).await?;
-    if known.is_none() {
-        db.write(move |tx| history::set_key_fingerprint(tx, &ours)).await?;
-    }
-    Ok(known.is_some_and(|known| known != ours).then_some(OTHER_KEY))
-}
-
 /// What is said of another key than the one that the database was used with.
 pub(crate) const OTHER_KEY: &str = "\
     this is not the secret key that the database was used with: every webhook is signed with \
@@ -92,11 +113,15 @@ pub(crate) const OTHER_KEY: &str = "\
     start again. If it is lost, tell the receivers their new secrets (`postroom webhook secret \
     ID`), and then run `postroom key accept`, which ends this warning";
 
-/// Reads a file that contains a secret; `what` names it in the error.
+/// Reads a file that contains a secret, which is one line; `what` names it in the error.
 pub(crate) fn read_file(path: &Path, what: &str) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path);
-    let text = text.with_context(|| format!("cannot read {what} in {}", path.display()))?;
-    Ok(text.trim().to_owned())
+    let read = || {
+        let text = String::from_utf8(db::read_bounded(path, BYTES)?).ok();
+        let text = text.context("it is not text")?.trim().to_owned();
+        ensure!(!text.contains(char::is_control), "it must be one line of text");
+        anyhow::Ok(text)
+    };
+    read().with_context(|| format!("cannot read {what} in {}", path.display()))
 }
 
 fn make(path: &Path) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ mod batch;
 mod blocks;
 mod both;
 mod changes;
+mod conditions;
 mod conversations;
 mod cors;
 mod errors;
@@ -65,5 +66,6 @@ fn text(value: &Value) -> String {
 
 /// A moment as the API writes it.
 fn rfc3339(time: Time) -> String {
-    jiff::Timestamp::from_microsecond(time.0).expect("it is a moment").to_string()
+    // Always six digits, also where the last ones are zeros.
+    format!("{:.6}", jiff::Timestamp::from_microsecond(time.0).expect("it is a moment"))
 }

@@ -67,13 +67,14 @@ fn a_backup_under_load_holds_everything_that_was_acknowledged_before_it() {
     assert!(!restored.out.contains("is kept"), "{}", restored.out);
     assert!(restored.err.starts_with("warning: there is no secret key in data/secret.key. Put "));
     other.is_whole();
+    // The key is not in the backup, and neither are the tokens that it signed.
+    other.run(&["key", "accept"]).ok();
     let server = other.serve();
     for user in senders.iter_mut().map(|sender| &mut sender.user).chain(&mut recipients) {
         user.connect_to(server.address);
         assert!(!user.is_logged_in(), "the session of {} has come back", user.name);
     }
     for recipient in &mut recipients {
-        // The key is not in the backup, and neither are the tokens that it signed.
         assert_eq!(recipient.try_login(PASSWORD).status, 403);
         *recipient = User::visitor(server.address, &recipient.name);
         recipient.login(PASSWORD);

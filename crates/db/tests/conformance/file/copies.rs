@@ -337,3 +337,23 @@ fn the_integrity_check_finds_problems_only_in_a_damaged_file() {
     assert!(!Db::integrity(&url(&text)).unwrap().is_empty());
     assert!(Db::integrity(&url(&closed.in_folder("missing"))).is_err());
 }
+
+#[tokio::test]
+async fn what_is_only_in_the_log_beside_a_copied_file_is_restored_too() {
+    let fresh = Fresh::new();
+    fresh.db.write(add("ann")).await.unwrap();
+    // As a copy of the folder of a server that was killed: the log holds all of it.
+    let copied = tempfile::tempdir().unwrap();
+    for name in ["postroom.db", "postroom.db-wal"] {
+        fs::copy(fresh.in_folder(name), copied.path().join(name)).unwrap();
+    }
+    let before = fs::read(copied.path().join("postroom.db")).unwrap();
+    assert!(!before.windows(3).any(|bytes| bytes == b"ann"), "it is in the log only");
+
+    let target = filled(0, 3);
+    let source = copied.path().join("postroom.db");
+    Db::restore(&target.url, &source, SCHEMA, NOW, unprepared).unwrap();
+    assert_eq!(names(target.path()), ["ann"]);
+    assert_eq!(files(copied.path()), ["postroom.db", "postroom.db-wal"]);
+    assert!(fs::read(source).unwrap() == before);
+}

@@ -15,9 +15,10 @@ use crate::outbox::reminders;
 pub enum AcceptFrom {
     /// Everyone who is not blocked.
     Everyone = 0,
-    /// Those with whom the owner has exchanged a message, or who share a conversation.
+    /// Those to whom the owner has written.
     Known = 1,
-    /// Nobody.
+    /// Those to whom the owner has written, and only by replies in a conversation in which the
+    /// owner has written.
     Nobody = 2,
 }
 

@@ -118,6 +118,17 @@ pub fn rotate(tx: &mut Tx<'_>, cx: &Cx, id: WebhookId) -> Result<Option<Endpoint
     find(tx, id)
 }
 
+/// Undoes the latest rotation of an endpoint, which was as `before` says.
+pub fn take_back_rotation(tx: &mut Tx<'_>, before: &Endpoint) -> Result<()> {
+    tx.execute(
+        "UPDATE webhooks SET secret_version = ?2, rotated_at = ?3
+         WHERE id = ?1 AND secret_version = ?2 + 1",
+        &params![before.id, before.secret_version, before.rotated_at],
+    )?;
+    changed(tx, before.id);
+    Ok(())
+}
+
 fn changed(tx: &mut Tx<'_>, id: WebhookId) {
     tx.notify(Notice { topic: notices::WEBHOOKS, key: id.get() });
 }

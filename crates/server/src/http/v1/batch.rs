@@ -26,7 +26,7 @@ fields! {
         change ids: List<MessageId, MAX_MESSAGES> = [42, 43];
         change filter: Filter;
         /// With `filter`: the `next_cursor` of the batch before.
-        optional cursor: Cursor;
+        change cursor: Cursor;
         /// With `filter`: the newest message that the user has seen. No newer one is touched. A
         /// batch by filter with an `Idempotency-Key` needs it.
         change up_to: MessageId;

@@ -63,6 +63,7 @@ async fn remove(
     caller: Caller<Write>,
     PathId(user): PathId<UserId>,
 ) -> Result<StatusCode, Error> {
-    app.db.write(move |tx| blocks::remove(tx, caller.user, user)).await?;
+    let removed = app.db.write(move |tx| blocks::remove(tx, caller.user, user));
+    removed.await.map_err(Error::in_path)?;
     Ok(StatusCode::NO_CONTENT)
 }

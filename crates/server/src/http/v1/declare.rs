@@ -21,7 +21,9 @@
 //! | `optional` | `None` | `None` | `Option<T>` |
 //! | `change` | `None` | an error: there is no value to change to | `Option<T>` |
 //! | `clearable` | `None` | removes the current value | `Option<Option<T>>` |
-//! | `or_default` | the default | the default | `T` |
+//! | `or_default` | the default | an error | `T` |
+//!
+//! What limits an operation (a filter, a bound) is not `optional`: null would lift the limit.
 
 use serde_json::{Map, Value, json};
 
@@ -131,7 +133,7 @@ pub(super) fn body_schema<T: FieldSet>(schemas: &mut Schemas) -> Value {
 
 fn field_schema(spec: &FieldSpec, schemas: &mut Schemas) -> Value {
     let mut schema = (spec.schema)(schemas);
-    if !matches!(spec.presence, "required" | "change") {
+    if matches!(spec.presence, "optional" | "clearable") {
         schema["type"] = json!([schema["type"], "null"]);
         if let Some(values) = schema.get_mut("enum").and_then(Value::as_array_mut) {
             values.push(Value::Null);

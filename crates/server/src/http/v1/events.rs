@@ -157,12 +157,12 @@ impl Events {
         }
     }
 
-    /// Whether the session or token is no longer valid, checked if there is a doubt.
+    /// Whether the session or token is no longer valid, looked up where it may have ended.
     async fn has_ended(&self) -> bool {
         if self.stream.has_ended() {
             return true;
         }
-        if !self.stream.is_doubted() {
+        if !self.stream.take_login_check() {
             return false;
         }
         let (app, key) = (&self.app, self.stream.key());

@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 
 use super::field_types::NumericId;
 use super::idempotency::{self, KeyedRequest};
+use super::json::Unambiguous;
+use super::preconditions;
 use super::reader::{self, FieldSet, Source};
 use crate::http::code::Code;
 use crate::http::error::FieldError;
@@ -40,6 +42,7 @@ impl<T: FieldSet> FromRequest<App> for KeyedBody<T> {
 
 async fn read_body<T: FieldSet>(request: Request, app: &App) -> Result<(T, Bytes), Error> {
     let (parts, body) = request.into_parts();
+    preconditions::confirm_none(&parts.headers)?;
     // What has fields takes them in the body: a bound in the query string would be overlooked.
     if !T::SPECS.is_empty() && parts.uri.query().is_some() {
         query::<()>(&parts, app)?;
@@ -62,7 +65,7 @@ fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Map<String, Value>, Error
         return Ok(Map::new());
     }
     match serde_json::from_slice(bytes) {
-        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(Unambiguous(Value::Object(fields))) => Ok(fields),
         Ok(_other) => Err(Error::invalid(vec![FieldError {
             pointer: Some("#".to_owned()),
             parameter: None,
@@ -70,6 +73,7 @@ fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Map<String, Value>, Error
             detail: "the body must be a JSON object".into(),
             code: "wrong_type",
         }])),
+        Err(cause) if cause.is_data() => Err(Error::malformed(format!("body: {cause}"))),
         Err(cause) => Err(Error::malformed(format!("body: it is not JSON: {cause}"))),
     }
 }

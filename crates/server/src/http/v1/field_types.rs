@@ -101,8 +101,9 @@ texts! {
     };
 }
 
-const ACCEPT_FROM: &str = "Who can send messages to the owner: everyone, known users \
-    (the owner wrote to them first, or shares a conversation with them), or nobody.";
+const ACCEPT_FROM: &str = "Who can send messages to the owner, besides those whom they block: \
+    `everyone`; `known`: the people to whom the owner has written; `nobody`: these people too, but \
+    only replies in a conversation in which the owner has written.";
 
 const FOLDERS: [(&str, FolderFilter); 5] = [
     ("inbox", FolderFilter::Inbox),

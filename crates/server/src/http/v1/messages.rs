@@ -165,19 +165,19 @@ fields! {
         /// The folder of the mailbox; `all` is everything but the trash.
         or_default folder: FolderFilter = "inbox";
         /// Only unread messages, or only read ones.
-        optional unread: bool = true;
+        change unread: bool = true;
         /// Only starred messages, or only those without a star.
-        optional starred: bool = true;
+        change starred: bool = true;
         /// Only messages that this user, besides the caller, sent or received.
-        optional with: UserId = 7;
+        change with: UserId = 7;
         /// Only messages of this conversation.
-        optional conversation: ConversationId = 40;
+        change conversation: ConversationId = 40;
         /// Only messages sent at this time or later.
-        optional since: Time = "2026-11-22T20:16:23Z";
+        change since: Time = "2026-11-22T20:16:23Z";
         /// Only messages sent before this time.
-        optional until: Time = "2026-11-22T20:16:23Z";
+        change until: Time = "2026-11-22T20:16:23Z";
         /// Only messages that contain all these words, "phrases" and prefix*.
-        optional words ("q"): Query = "quick \"brown fox\" jump*";
+        change words ("q"): Query = "quick \"brown fox\" jump*";
     }
 }
 
@@ -245,10 +245,19 @@ async fn delete(
     State(app): State<App>,
     caller: Caller<Write>,
     PathId(id): PathId<MessageId>,
+    // A bound in the query string would be overlooked.
+    QueryParams(()): QueryParams<()>,
+    preconditions: Preconditions,
     JsonBody(()): JsonBody<()>,
 ) -> Result<StatusCode, Error> {
     let (cx, user) = (app.clock.cx(), caller.user);
-    app.db.write(move |tx| messages::delete(tx, &cx, user, id)).await?;
+    let deleted = app.db.write(move |tx| {
+        if preconditions.has_if_match() {
+            messages::confirm_tag(tx, user, id, &|tag: &str| preconditions.allows(tag))?;
+        }
+        messages::delete(tx, &cx, user, id)
+    });
+    deleted.await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::handler::Handler;
 use axum::http::{HeaderMap, Method};
+use axum::middleware::from_fn;
 use axum::routing::{MethodFilter, on};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -13,7 +14,7 @@ use super::document::{Document, Operation, Schemas};
 use super::extract::{JsonBody, KeyedBody, PathId, QueryParams};
 use super::field_types::{NumericId, id_schema};
 use super::idempotency;
-use super::preconditions::Preconditions;
+use super::preconditions::{self, Preconditions};
 use super::reader::FieldSet;
 use crate::http::auth::{Caller, Scope, Stranger};
 use crate::http::client::Device;
@@ -23,6 +24,9 @@ use crate::http::{App, Error};
 /// An argument of a handler. The document describes the arguments by their types, so a handler
 /// cannot take a body, a parameter or a scope that is not documented.
 pub(super) trait Argument {
+    /// Whether it refuses the conditions (`If-Match`) that no other argument takes.
+    const REFUSES_CONDITIONS: bool = false;
+
     /// Describes what the caller must or may send.
     fn describe(_operation: &mut Operation, _schemas: &mut Schemas) {}
 }
@@ -75,8 +79,11 @@ impl<T: FieldSet> Argument for QueryParams<T> {
 }
 
 impl<T: FieldSet> Argument for JsonBody<T> {
+    const REFUSES_CONDITIONS: bool = true;
+
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
         operation.errors.extend([
+            Code::BadRequest,
             Code::MalformedJson,
             Code::UnsupportedMediaType,
             Code::BodyTooLarge,
@@ -95,13 +102,15 @@ impl<T: FieldSet> Argument for JsonBody<T> {
 }
 
 impl<T: FieldSet> Argument for KeyedBody<T> {
+    const REFUSES_CONDITIONS: bool = true;
+
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
         JsonBody::<T>::describe(operation, schemas);
         let description = "Makes a retry safe: the first response is stored for 24 hours.";
         let schema = json!({ "type": "string", "pattern": idempotency::PATTERN });
         let example = json!("8e03978e-40d5-43e8-bc93-6894a57f9324");
         operation.parameter("header", "Idempotency-Key", description, &schema, &example);
-        operation.errors.extend([Code::BadRequest, Code::RequestInProgress, Code::KeyReused]);
+        operation.errors.extend([Code::RequestInProgress, Code::KeyReused]);
     }
 }
 
@@ -124,6 +133,8 @@ impl Argument for Preconditions {
 macro_rules! arguments {
     ($($argument:ident)*) => {
         impl<Via, $($argument: Argument),*> Argument for (Via, $($argument,)*) {
+            const REFUSES_CONDITIONS: bool = false $(|| $argument::REFUSES_CONDITIONS)*;
+
             fn describe(operation: &mut Operation, schemas: &mut Schemas) {
                 $($argument::describe(operation, schemas);)*
             }
@@ -174,8 +185,14 @@ impl Api {
         if let Some(document) = &mut self.document {
             document.add(&method, path, id, summary, T::describe);
         }
+        let ignores = !method.is_safe() && !T::REFUSES_CONDITIONS;
         let method = MethodFilter::try_from(method).expect("a route has a standard method");
-        self.router = self.router.route(path, on(method, handler));
+        let mut route = on(method, handler);
+        if ignores {
+            route = route.route_layer(from_fn(preconditions::refuse));
+            self = self.errors(&[Code::BadRequest]);
+        }
+        self.router = self.router.route(path, route);
         self.paths.push(path);
         self
     }

@@ -3,12 +3,14 @@
 //! Not the crate `headers`: it would save a dozen lines that split a list, and bring four crates,
 //! among them an older `digest`.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::header::{ETAG, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::http::code::Code;
 use crate::http::{App, Error};
 
 /// The tags of these headers, each as it was sent; `*` is one too.
@@ -21,11 +23,29 @@ impl FromRequestParts<App> for Preconditions {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Error> {
-        Ok(Self {
-            if_match: tags(&parts.headers, &IF_MATCH),
-            if_none_match: tags(&parts.headers, &IF_NONE_MATCH),
-        })
+        let if_match = tags(&parts.headers, &IF_MATCH);
+        // What nobody has taken is refused, see `confirm_none`.
+        parts.headers.remove(IF_MATCH);
+        Ok(Self { if_match, if_none_match: tags(&parts.headers, &IF_NONE_MATCH) })
     }
+}
+
+/// Refuses conditions that this change would not obey.
+pub(super) fn confirm_none(headers: &HeaderMap) -> Result<(), Error> {
+    let condition = [("If-Match", IF_MATCH), ("If-None-Match", IF_NONE_MATCH)];
+    match condition.into_iter().find(|(_, header)| headers.contains_key(header)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let detail = format!("{name}: this call does not take it, so nothing was done");
+            Err(Error::new(Code::BadRequest, detail))
+        }
+    }
+}
+
+/// For operations that have neither a body nor conditions.
+pub(super) async fn refuse(request: Request, next: Next) -> Result<Response, Error> {
+    confirm_none(request.headers())?;
+    Ok(next.run(request).await)
 }
 
 fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {

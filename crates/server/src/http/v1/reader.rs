@@ -203,7 +203,7 @@ impl FieldReader<'_> {
     }
 
     pub(super) fn or_default<T: FieldType + Default>(&mut self, name: &str) -> Option<T> {
-        self.optional(name).map(Option::unwrap_or_default)
+        self.change(name).map(Option::unwrap_or_default)
     }
 
     pub(super) fn clearable<T: FieldType>(&mut self, name: &str) -> Option<Option<Option<T>>> {

@@ -32,7 +32,7 @@ fields! {
         /// When the token expires; by default, never.
         optional expires_at: Time = "2027-01-01T00:00:00Z";
         /// By default, all scopes of the caller.
-        optional scopes: Scopes;
+        change scopes: Scopes;
         optional username: String = "dana";
         optional password: EnteredPassword = "two-wild-geese";
     }

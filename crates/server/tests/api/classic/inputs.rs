@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{CALLS, DELETE, LOGIN, READ, REGISTER, WRITE};
+use super::{CALLS, Call, DELETE, LOGIN, READ, REGISTER, WRITE};
 use crate::harness::{PASSWORD, TestApp};
 use crate::user::number;
 
@@ -283,7 +283,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     let ann = app.user("ann").await;
     let before = app.dump().await;
     let token = ann.client.csrf_token().await;
-    let head = |call: super::Call| {
+    let head = |call: Call| {
         let (host, session) = (app.address().host(), ann.client.session());
         format!(
             "{} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nX-CSRFToken: {token}\r\n\
@@ -334,4 +334,33 @@ async fn a_body_may_come_in_pieces_and_wait_to_be_asked_for() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let answer = app.raw((expected + &body).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 100 ") && answer.contains("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn two_places_that_name_different_messages_are_refused() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let [one, two] = [ann.send(&bob, "1", "").await, ann.send(&bob, "2", "").await];
+    let ask = async |call: Call, query: String, body: Value| {
+        let path = format!("{}?message_id={query}", call.path);
+        bob.request(call.method, &path).json(&body).send().await
+    };
+    let before = app.dump().await;
+
+    for call in [READ, DELETE] {
+        for (query, body) in [(one, json!(two)), (two, json!(one)), (one, json!(two.to_string()))] {
+            let body = json!({ "message_id": body });
+            let told = ask(call, query.to_string(), body).await.error(400);
+            let why = "message_id: it must be the same in the body and in the query string";
+            assert_eq!(told, why);
+        }
+        let told = ask(call, "x".to_owned(), json!({ "message_id": one })).await.error(400);
+        assert_eq!(told, "message_id: it must be a whole number");
+    }
+    assert_eq!(app.dump().await, before);
+    // The same in both is no contradiction, nor is a body that names none.
+    ask(READ, one.to_string(), json!({ "message_id": one.to_string() })).await.ok();
+    ask(READ, format!("0{one}"), json!({ "message_id": one })).await.ok();
+    ask(DELETE, two.to_string(), json!({ "message_id": null })).await.ok();
+    assert_eq!(bob.inbox().await, [one]);
 }

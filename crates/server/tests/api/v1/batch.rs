@@ -149,10 +149,36 @@ async fn a_filter_means_what_it_means_in_a_list() {
         (json!({ "folder": "archive" }), json!([third])),
         (json!({ "conversation": first, "folder": "all" }), json!([first])),
         (json!({ "q": "" }), json!([])),
-        (json!({ "folder": null, "unread": null }), json!([first, second])),
+        (json!({}), json!([first, second])),
     ];
     for (filter, expected) in filters {
         let done = batch(&bob, &json!({ "filter": filter, "set": { "starred": true } })).await;
         assert_eq!(done.ok()["updated"], expected, "{filter}");
     }
+}
+
+#[tokio::test]
+async fn a_limit_that_is_null_is_refused_and_not_lifted() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    ann.write_to(&[&bob], "1").await;
+    let before = app.dump().await;
+
+    for name in ["folder", "unread", "starred", "with", "conversation", "since", "until", "q"] {
+        for action in [json!({ "delete": true }), json!({ "set": { "read": true } })] {
+            let mut body = json!({ "filter": { "folder": "inbox" } });
+            body["filter"][name] = Value::Null;
+            body.as_object_mut().unwrap().extend(action.as_object().unwrap().clone());
+            let refused = batch(&bob, &body).await.invalid();
+            assert_eq!(refused, [format!("#/filter/{name} wrong_type")]);
+        }
+    }
+    for name in ["cursor", "up_to"] {
+        let body = json!({ "filter": {}, name: null, "delete": true });
+        assert_eq!(batch(&bob, &body).await.invalid(), [format!("#/{name} wrong_type")]);
+    }
+    let token = json!({ "name": "a", "scopes": null });
+    let refused = bob.request("POST", "/v1/tokens").json(&token).send().await;
+    assert_eq!(refused.invalid(), ["#/scopes wrong_type"]);
+    assert_eq!(app.dump().await, before);
 }

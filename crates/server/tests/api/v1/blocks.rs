@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::TestApp;
+use crate::harness::{PASSWORD, TestApp};
 use crate::user::User;
 
 async fn blocked(user: &User, query: &str) -> (Vec<String>, Value) {
@@ -43,7 +43,18 @@ async fn users_cannot_block_themselves_or_who_is_not_there() {
     assert_eq!(own.invalid(), ["user invalid"]);
     assert_eq!(own.json()["detail"], "user: you cannot block yourself");
     ann.call("PUT", "/v1/blocks/4000000").await.problem(404, "not_found");
-    ann.call("DELETE", "/v1/blocks/4000000").await.expect(204);
+    ann.call("DELETE", "/v1/blocks/4000000").await.problem(404, "not_found");
+    // Who was there when they were blocked is unblocked, though they are erased since.
+    let (bob, cat) = app.pair("bob", "cat").await;
+    let path = |user: &User| format!("/v1/blocks/{}", user.id.get());
+    ann.call("PUT", &path(&bob)).await.expect(204);
+    for user in [&bob, &cat] {
+        let body = json!({ "password": PASSWORD });
+        user.request("DELETE", "/v1/users/me").json(&body).send().await.expect(204);
+    }
+    ann.call("DELETE", &path(&bob)).await.expect(204);
+    ann.call("DELETE", &path(&bob)).await.problem(404, "not_found");
+    ann.call("DELETE", &path(&cat)).await.problem(404, "not_found");
 }
 
 #[tokio::test]

@@ -251,3 +251,57 @@ async fn one_account_has_one_shape_of_error_in_each_api() {
     let problem = taken.problem(409, "username_taken");
     assert_eq!(problem["errors"][0]["pointer"], Value::from("#/username"));
 }
+
+#[tokio::test]
+async fn a_member_that_is_there_twice_is_named_and_nothing_is_done() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let id = ann.write_to(&[&bob], "1").await;
+    let before = app.dump().await;
+
+    for (path, body, name) in [
+        ("/v1/messages", r#"{"to": ["ann"], "body": "a", "body": "b"}"#, "body"),
+        ("/v1/messages", r#"{"to": ["ann"], "to": ["bob"], "body": ""}"#, "to"),
+        ("/v1/messages", r#"{"to": ["ann"], "body": "", "t\u006f": ["bob"]}"#, "to"),
+        (
+            "/v1/messages",
+            r#"{"to": ["ann"], "body": "", "metadata": {"a": [{"b": 1, "c": 2, "b": 1}]}}"#,
+            "b",
+        ),
+        (
+            "/v1/messages/batch",
+            r#"{"filter": {"unread": true, "unread": false}, "delete": true}"#,
+            "unread",
+        ),
+        ("/v1/messages/batch", r#"{"ids": [ID], "delete": true, "ids": [1]}"#, "ids"),
+        ("/v1/messages/batch", r#"{"ids": [ID], "set": {"read": true, "read": false}}"#, "read"),
+        ("/v1/users", r#"{"username": "x", "nothing": 1, "nothing": 2}"#, "nothing"),
+    ] {
+        let body = body.replace("ID", &id.to_string());
+        let request = bob.request("POST", path).header("content-type", "application/json");
+        let problem = request.body(body.clone()).send().await.problem(400, "malformed_json");
+        let detail = problem["detail"].as_str().expect("it says what is wrong");
+        let expected = format!("body: the member \"{name}\" is there twice at line 1 column ");
+        assert!(detail.starts_with(&expected), "{body}: {detail}");
+    }
+    for body in [
+        r#"{"message_id": ID, "message_id": 4000000}"#,
+        r#"{"message_id": 4000000, "message_id": ID}"#,
+        r#"{"message_id": 4000000, "message\u005fid": ID}"#,
+    ] {
+        let body = body.replace("ID", &id.to_string());
+        for (method, path) in
+            [("GET", "/messages/read_message"), ("DELETE", "/messages/delete_message")]
+        {
+            let told = bob.request(method, path).body(body.clone()).send().await.error(400);
+            assert!(told.contains("duplicate field `message_id`"), "{told}");
+        }
+    }
+    assert_eq!(app.dump().await, before);
+    // Other values are read as before.
+    let body = r#"{"to": ["ann"], "body": "é", "metadata": {"n": [1.5e3, -7, 18446744073709551615,
+        null, true, {"deep": {}}], "": "x"}}"#;
+    let request = bob.request("POST", "/v1/messages").header("content-type", "application/json");
+    let sent = request.body(body).send().await.expect(201);
+    assert_eq!(sent["metadata"]["n"][2], 18_446_744_073_709_551_615_u64);
+}

@@ -73,6 +73,7 @@ async fn a_conversation_is_read_and_thrown_away_as_far_as_it_was_seen() {
     for (method, path, body) in [
         ("PATCH", path.as_str(), json!({ "read": true })),
         ("POST", "/v1/messages/batch", json!({ "filter": {}, "delete": true })),
+        ("DELETE", &format!("/v1/messages/{late}"), json!({})),
     ] {
         let path = format!("{path}?up_to={seen}");
         let misplaced = bob.request(method, &path).json(&body).send().await;

@@ -1,0 +1,101 @@
+//! What a file holds, found without changing it: one that is refused stays as it was, byte for
+//! byte.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use rusqlite::{Connection, OpenFlags};
+
+use super::connection::BUSY;
+use super::files::beside;
+use crate::migrate::Applied;
+use crate::{Error, Result, Row};
+
+/// The columns by which a table of steps is ours: other programs have one of that name, too.
+const FOUND: &str = "
+    SELECT (SELECT count(*) FROM sqlite_schema),
+        (SELECT count(*) FROM pragma_table_info('schema_migrations')
+         WHERE name IN ('version', 'name', 'checksum', 'applied_at'))";
+
+/// The steps of the schema that a file has; none where there is no file, or nothing in it.
+///
+/// # Errors
+/// [`Error::NotOurs`] for the file of another program.
+pub(super) fn steps(path: &Path) -> Result<Vec<Applied>> {
+    let not_ours = |what| Err(not_ours(path, what));
+    match fs::metadata(path) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return nothing(path),
+        Err(cause) => return Err(Error::file("look at", path, &cause)),
+        Ok(file) if !file.is_file() => return not_ours("it is not a regular file"),
+        Ok(file) if file.len() == 0 => return nothing(path),
+        Ok(_) => {}
+    }
+    let connection = open(path)?;
+    let (tables, columns): (i64, i64) =
+        connection.query_row(FOUND, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    match (tables, columns) {
+        (0, _) => Ok(Vec::new()),
+        (_, 4) => applied(&connection),
+        _ => not_ours("it holds what another program has made"),
+    }
+}
+
+/// No steps, unless there is a log without its database: SQLite would remove it.
+fn nothing(path: &Path) -> Result<Vec<Applied>> {
+    let log = beside(path, "-wal");
+    if !has_log(path) {
+        return Ok(Vec::new());
+    }
+    let (path, log) = (path.display(), log.display());
+    Err(Error::File(format!(
+        "{log} is the log of a database, but {path} is missing or empty: put the database back \
+         beside its log, or move the log away"
+    )))
+}
+
+fn not_ours(path: &Path, what: &'static str) -> Error {
+    Error::NotOurs { database: path.display().to_string(), what }
+}
+
+fn has_log(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
+/// The same of a file that must be a database of this program.
+///
+/// # Errors
+/// [`Error::NotOurs`] where it is empty as well.
+pub(super) fn confirm(path: &Path) -> Result<()> {
+    if steps(path)?.is_empty() {
+        return Err(not_ours(path, "it is empty"));
+    }
+    Ok(())
+}
+
+/// Opens a file so that SQLite changes nothing. Where there is a log, it has to be read as well,
+/// and then SQLite may make its index.
+fn open(path: &Path) -> Result<Connection> {
+    let how = if has_log(path) { "mode=ro" } else { "immutable=1" };
+    let name = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(format!("file:{name}?{how}"), flags)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+/// The steps that a database has.
+pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>> {
+    let exists = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations')";
+    if !connection.query_row(exists, [], |row| row.get(0))? {
+        return Ok(Vec::new());
+    }
+    // Only one program uses a file at a time, so an older one never runs beside a newer one.
+    let steps = "SELECT version, checksum, version FROM schema_migrations ORDER BY version";
+    let mut statement = connection.prepare(steps)?;
+    statement.query_and_then([], |row| Applied::new(&Row::sqlite(row)))?.collect()
+}

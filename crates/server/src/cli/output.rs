@@ -1,0 +1,46 @@
+//! What commands print, by one rule: the exit status says whether the work was done, not whether
+//! anybody could read of it.
+//!
+//! - What was done is said on standard output, and on standard error where that cannot be written;
+//!   the status is 0.
+//! - What a command only prints (a list, a setting, a secret that is there) is its work: where it
+//!   cannot be written, the status is 1.
+//! - A new secret that could not be shown is taken back, and the status is 1.
+
+use std::fs::File;
+use std::io::{Write as _, stderr, stdout};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+
+use anyhow::{Context as _, Result, ensure};
+
+/// Says what was done, in one or more lines.
+pub(super) fn done(lines: &str) {
+    if let Err(cause) = print(lines) {
+        // Standard error may be closed as well.
+        drop(writeln!(stderr(), "standard output cannot be written: {cause}\n{lines}"));
+    }
+}
+
+/// Prints a new secret. Where that fails, the caller has to take it back.
+pub(super) fn secret(lines: &str) -> Result<()> {
+    print(lines).context("standard output cannot be written")
+}
+
+/// Refuses to make a secret that is shown only once where nobody could see it.
+pub(super) fn confirm_visible() -> Result<()> {
+    let device = |file: std::io::Result<File>| Some(file.ok()?.metadata().ok()?.rdev());
+    let ours = device(stdout().as_fd().try_clone_to_owned().map(File::from));
+    // What is closed is opened as this when a program starts.
+    ensure!(
+        ours.is_none() || ours != device(File::open("/dev/null")),
+        "standard output is closed or /dev/null, and it is shown only once"
+    );
+    Ok(())
+}
+
+fn print(lines: &str) -> std::io::Result<()> {
+    let mut out = stdout().lock();
+    writeln!(out, "{lines}")?;
+    out.flush()
+}

@@ -1,0 +1,81 @@
+//! `If-Match` is obeyed or refused, and never overlooked.
+
+use serde_json::{Value, json};
+
+use crate::harness::TestApp;
+
+#[tokio::test]
+async fn a_message_that_has_changed_is_not_deleted() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let id = ann.write_to(&[&bob], "keep this").await;
+    let path = format!("/v1/messages/{id}");
+    let tag = async || bob.call("GET", &path).await.header("etag").unwrap().to_owned();
+    let delete =
+        async |tags: &str| bob.request("DELETE", &path).header("if-match", tags).send().await;
+    let stale = tag().await;
+    bob.mark(id, json!({ "starred": true })).await;
+    let before = app.dump().await;
+
+    delete(&stale).await.problem(412, "precondition_failed");
+    delete("\"nonsense\"").await.problem(412, "precondition_failed");
+    assert_eq!(app.dump().await, before);
+
+    let fresh = tag().await;
+    delete(&format!("{stale}, {fresh}")).await.expect(204);
+    // What was to happen has happened.
+    delete(&fresh).await.expect(204);
+    delete("*").await.expect(204);
+    bob.request("DELETE", "/v1/messages/4000000").header("if-match", "*").send().await.expect(404);
+}
+
+#[tokio::test]
+async fn a_call_that_takes_no_condition_says_so_and_does_nothing() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let id = ann.write_to(&[&bob], "1").await;
+    let document: Value =
+        serde_json::from_str(include_str!("../../../../../docs/openapi.json")).unwrap();
+    let before = app.dump().await;
+
+    let (mut refused, mut obeyed) = (0, Vec::new());
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let of =
+            |method: &str| operations.get(method).map(|operation| (method.to_owned(), operation));
+        for (method, operation) in ["post", "put", "patch", "delete"].into_iter().filter_map(of) {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let mut headers = parameters.filter(|parameter| parameter["in"] == "header");
+            let takes = headers.any(|parameter| parameter["name"] == "If-Match");
+            let whole = path.replace("{id}", &id.to_string()).replace("{user}", "1");
+            let method = method.to_uppercase();
+            if takes {
+                obeyed.push(format!("{method} {path}"));
+            }
+            for header in ["if-match", "if-none-match"] {
+                if takes && header == "if-match" {
+                    continue;
+                }
+                let request = bob.request(&method, &whole).header(header, "\"1\"");
+                let problem = request.send().await.problem(400, "bad_request");
+                let detail = problem["detail"].as_str().unwrap().to_lowercase();
+                assert!(detail.starts_with(header), "{method} {path}: {detail}");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(
+        obeyed,
+        [
+            "PATCH /v1/conversations/{id}",
+            "DELETE /v1/conversations/{id}",
+            "PATCH /v1/messages/{id}",
+            "DELETE /v1/messages/{id}",
+        ]
+    );
+    assert!(refused > 20, "{refused}");
+    assert_eq!(app.dump().await, before);
+    let batch = json!({ "ids": [id], "delete": true });
+    let batch = bob.request("POST", "/v1/messages/batch").json(&batch).header("if-match", "\"1\"");
+    batch.send().await.problem(400, "bad_request");
+    assert_eq!(app.dump().await, before);
+}
