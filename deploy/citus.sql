@@ -46,6 +46,11 @@ SELECT create_distributed_table('webhook_deliveries', 'event_id', colocate_with 
 -- Webhooks are few.
 SELECT create_reference_table('webhooks');
 
+-- Server keys are few.
+SELECT create_reference_table('server_keys');
+-- What they did.
+SELECT create_distributed_table('audit', 'id', colocate_with => 'none');
+
 -- One row about the database.
 SELECT create_reference_table('history');
 

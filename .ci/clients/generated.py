@@ -17,7 +17,7 @@ for name in ["py-ann", "py-bea"]:
 new = made.NewToken(name="ci", username="py-ann", password=PASSWORD)
 api.configuration.access_token = tokens.create_token(new).token
 
-to = [made.Recipient("py-bea"), made.Recipient(ids["py-ann"]), made.Recipient("nobody")]
+to = [made.UserRef("py-bea"), made.UserRef(ids["py-ann"]), made.UserRef("nobody")]
 metadata = {"colour": "grün", "parts": [1, {"a": None}]}
 sent = [
     messages.send_message(made.NewMessage(to=to, subject="Hello", body=f"No. {at}", metadata=metadata))
@@ -49,7 +49,7 @@ assert sync.get_unread().messages == 0
 assert sync.list_changes(since="0", limit=100).created[-1] == reply.id
 
 try:
-    messages.send_message(made.NewMessage(to=[made.Recipient("nobody")], body="?"))
+    messages.send_message(made.NewMessage(to=[made.UserRef("nobody")], body="?"))
     raise SystemExit("it must be refused")
 except made.ApiException as refusal:
     problem = made.Problem.from_json(refusal.body)

@@ -32,7 +32,7 @@ const messages = new made.MessagesApi(new made.Configuration({ basePath, accessT
 const metadata = { colour: "grün", parts: [1, { a: null }] };
 const sent: made.SentMessage[] = [];
 for (let at = 0; at < 5; at++) {
-    const to: made.Recipient[] = ["ts-bea", "nobody"];
+    const to: made.UserRef[] = ["ts-bea", "nobody"];
     const newMessage = { to, subject: "Hello", body: `No. ${at}`, metadata };
     sent.push(await messages.sendMessage({ newMessage }));
 }

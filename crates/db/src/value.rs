@@ -1,5 +1,7 @@
 //! The parameters of statements: the types that both engines share.
 
+use std::fmt::Write as _;
+
 use bytes::BytesMut;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use tokio_postgres::types::{IsNull, ToSql, Type};
@@ -18,6 +20,8 @@ pub enum Value<'a> {
     /// Integers to look for, only as in `id IN (SELECT value FROM json_each(?1))`: SQLite reads
     /// them as JSON, and PostgreSQL as an array.
     Ints(&'a [i64]),
+    /// Texts to look for, in the same way.
+    Texts(&'a [String]),
 }
 
 macro_rules! from {
@@ -30,7 +34,7 @@ macro_rules! from {
     )*};
 }
 
-from!(i64 => Int, &'a str => Text, &'a [u8] => Blob, &'a [i64] => Ints);
+from!(i64 => Int, &'a str => Text, &'a [u8] => Blob, &'a [i64] => Ints, &'a [String] => Texts);
 
 impl From<bool> for Value<'_> {
     fn from(value: bool) -> Self {
@@ -59,8 +63,29 @@ impl rusqlite::ToSql for Value<'_> {
             Value::Blob(blob) => ValueRef::Blob(blob),
             // The debug form of integers is JSON.
             Value::Ints(ints) => return Ok(ToSqlOutput::Owned(format!("{ints:?}").into())),
+            Value::Texts(texts) => return Ok(ToSqlOutput::Owned(json(texts).into())),
         }))
     }
+}
+
+/// Texts as an array of JSON.
+fn json(texts: &[String]) -> String {
+    let mut json = String::from("[");
+    for text in texts {
+        json.push_str(if json.len() > 1 { ",\"" } else { "\"" });
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => json.extend(['\\', c]),
+                '\0'..='\u{1f}' => {
+                    write!(json, "\\u{:04x}", u32::from(c)).expect("writing to a string succeeds");
+                }
+                c => json.push(c),
+            }
+        }
+        json.push('"');
+    }
+    json.push(']');
+    json
 }
 
 impl Value<'_> {
@@ -72,6 +97,7 @@ impl Value<'_> {
             Value::Text(_) => Type::TEXT,
             Value::Blob(_) => Type::BYTEA,
             Value::Ints(_) => Type::INT8_ARRAY,
+            Value::Texts(_) => Type::TEXT_ARRAY,
         }
     }
 }
@@ -89,6 +115,7 @@ impl ToSql for Value<'_> {
             (Value::Text(text), &Type::TEXT | &Type::VARCHAR) => text.to_sql(kind, out),
             (Value::Blob(blob), &Type::BYTEA) => blob.to_sql(kind, out),
             (Value::Ints(ints), &Type::INT8_ARRAY) => ints.to_sql(kind, out),
+            (Value::Texts(texts), &Type::TEXT_ARRAY) => texts.to_sql(kind, out),
             _ => Err(format!("a parameter is {} instead of {kind}", self.sql_type()).into()),
         }
     }
@@ -107,6 +134,7 @@ pub(crate) enum OwnedValue {
     Text(Box<str>),
     Blob(Box<[u8]>),
     Ints(Box<[i64]>),
+    Texts(Box<[String]>),
 }
 
 impl From<&Value<'_>> for OwnedValue {
@@ -117,6 +145,7 @@ impl From<&Value<'_>> for OwnedValue {
             Value::Text(text) => Self::Text(text.into()),
             Value::Blob(blob) => Self::Blob(blob.into()),
             Value::Ints(ints) => Self::Ints(ints.into()),
+            Value::Texts(texts) => Self::Texts(texts.into()),
         }
     }
 }
@@ -129,6 +158,7 @@ impl OwnedValue {
             Self::Text(text) => Value::Text(text),
             Self::Blob(blob) => Value::Blob(blob),
             Self::Ints(ints) => Value::Ints(ints),
+            Self::Texts(texts) => Value::Texts(texts),
         }
     }
 }

@@ -3,10 +3,12 @@
 //! It may use `base` and `outbox`. What is in a mailbox is not known here, only the row that every
 //! account has in `mailboxes`, because that row is the lock of everything its owner has.
 
+pub mod audit;
 pub mod blocks;
 pub mod modseq;
 pub mod passwords;
 pub mod quotas;
+pub mod server_keys;
 pub mod sessions;
 pub mod throttle;
 pub mod tokens;

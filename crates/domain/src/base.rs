@@ -6,6 +6,7 @@ pub mod credential;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod reference;
 pub mod text;
 pub(crate) mod words;
 
@@ -13,4 +14,5 @@ pub use context::{Cx, NameReservation, Time, Wanted};
 pub use credential::{Credential, CredentialKind};
 pub use error::{Error, Exceeded, Invalid, Missing, Refusal, RefusedRecipient, Result};
 pub use event::{EventKind, EventKinds};
-pub use id::{ConversationId, EventId, LARGEST_ID, MessageId, UserId, WebhookId};
+pub use id::{ConversationId, EventId, LARGEST_ID, MessageId, ServerKeyId, UserId, WebhookId};
+pub use reference::UserRef;

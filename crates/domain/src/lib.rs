@@ -22,10 +22,12 @@ pub mod mailbox;
 pub mod outbox;
 mod schema;
 
-pub use accounts::{blocks, modseq, passwords, quotas, sessions, throttle, tokens, users};
+pub use accounts::{
+    audit, blocks, modseq, passwords, quotas, server_keys, sessions, throttle, tokens, users,
+};
 pub use base::{
     ConversationId, Cx, Error, Exceeded, Invalid, LARGEST_ID, MessageId, Missing, NameReservation,
-    Result, Time, UserId, Wanted, credential, text,
+    Result, ServerKeyId, Time, UserId, UserRef, Wanted, credential, text,
 };
 pub use mailbox::{
     changes, conversations, digests, entries, envelopes, history, idempotency, lists, messages,

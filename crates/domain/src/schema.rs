@@ -15,6 +15,7 @@ pub const SCHEMA: &[Migration] = &[
     step(9, 7, "history", include_str!("../schema/0009_history.sql")),
     step(10, 7, "erasure", include_str!("../schema/0010_erasure.sql")),
     step(11, 7, "lookup", include_str!("../schema/0011_lookup.sql")),
+    step(12, 7, "server", include_str!("../schema/0012_server.sql")),
 ];
 
 /// A step, and the oldest version of the schema whose programs can run beside it.

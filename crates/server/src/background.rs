@@ -4,6 +4,7 @@
 //! `serve` starts its tasks, which end when the node stops. Nothing else may use it, but for the
 //! command line, which sends to webhooks itself.
 
+mod audit;
 mod database_size;
 mod jobs;
 pub(crate) mod nodes;
@@ -30,6 +31,7 @@ pub(crate) fn start(
 ) {
     let shared = || Arc::clone(node);
     tasks.spawn(runner::run(shared(), jobs::Jobs(shared())));
+    tasks.spawn(runner::run(shared(), audit::WriteAudit(shared())));
     tasks.spawn(runner::run(shared(), database_size::MeasureDatabase(shared())));
     tasks.spawn(runner::run(shared(), nodes::FollowClock { node: shared(), warned: false }));
     let ran = Instant::now();

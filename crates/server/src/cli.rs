@@ -1,5 +1,6 @@
 //! The command line, one file for each command. The highest room: only `main` uses it.
 
+mod audit;
 mod copy;
 mod database;
 mod email;
@@ -120,9 +121,21 @@ enum Command {
         id is given again, clients load their mailboxes again, and all sessions and tokens end. To \
         run it twice does no harm.")]
     Restored,
-    /// Decide about the secret key
-    #[command(subcommand, after_help = "Example:\n  postroom key accept")]
+    /// Add, list, rotate and revoke server keys, by which the app's own server calls
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  postroom key add shop --scopes users,tokens,act\n  \
+            postroom key list\n  postroom key rotate 1 --overlap 24h\n\n\
+            What they are for: docs/server-keys.md. `postroom key accept` is about the secret key \
+            of the server itself."
+    )]
     Key(key::Command),
+    /// Show what server keys have changed, and whose messages were read by one, newest first
+    #[command(after_help = "Examples:\n  postroom audit\n  postroom audit --user ext:42\n  \
+        postroom audit --key 1 --limit 1000\n\n\
+        Columns: time, id and name of the key, call, id of the user, id of the request. It is kept \
+        for the days of the setting audit_days.")]
+    Audit(audit::Audit),
     /// Copy everything into an empty database of either kind
     #[command(after_help = "Examples:\n  \
         postroom copy --from sqlite:postroom.db --to postgres://postroom@pg1/postroom\n  \
@@ -200,7 +213,8 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Backup(backup) => database::backup(&settings()?, &backup)?,
         Command::Restore(restore) => database::restore(&settings()?, &restore)?,
         Command::Restored => database::restored(&settings()?)?,
-        Command::Key(command) => key::run(&settings()?, &command)?,
+        Command::Key(command) => key::run(&settings()?, command)?,
+        Command::Audit(of) => audit::run(&settings()?, &of)?,
         Command::Copy(copy) => copy::run(&settings()?, &copy)?,
         Command::Check => database::check(&settings()?)?,
         Command::Mail(command) => email::run(&settings()?, command)?,

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+pub(crate) use settings::server_key_problem;
 pub use settings::{LogFormat, Registration, Settings, Statements, Switch};
 
 /// The defaults, with an explanation of each setting.
@@ -25,6 +26,9 @@ pub const DEFAULTS: &str = include_str!("../config.default.toml");
 /// Variables of the Django app, and the settings that they stand for.
 const DJANGO_NAMES: [(&str, &str); 2] =
     [("LOGGER_LEVEL", "log"), ("DJANGO_SECRET_KEY", "secret_key")];
+
+/// Variables of the app beside the server, which may share its environment.
+const OF_THE_APP: [&str; 2] = ["POSTROOM_URL", "POSTROOM_WEBHOOK_SECRET"];
 
 /// A configuration that cannot be used: where the problem is, and what it is.
 #[derive(Debug, thiserror::Error)]
@@ -155,7 +159,7 @@ impl Config {
         }
         for (variable, text) in variables {
             let Some(name) = variable.strip_prefix("POSTROOM_") else { continue };
-            if name != "CONFIG" {
+            if name != "CONFIG" && !OF_THE_APP.contains(&variable.as_str()) {
                 self.set_text(&name.to_ascii_lowercase(), text, &layer(variable))?;
             }
         }

@@ -3,9 +3,12 @@
 //!
 //! `serve` starts it and the command line prints its document; nothing else may use it.
 
+mod acting;
 mod app;
 mod auth;
+mod bearer;
 mod body;
+mod by;
 mod classic_body;
 mod client;
 mod code;
@@ -19,8 +22,10 @@ mod health;
 mod login;
 mod messages;
 mod origin;
+mod paths;
 mod problem;
 mod request_ids;
+mod server_key;
 mod unsubscribe;
 mod users;
 pub(crate) mod v1;

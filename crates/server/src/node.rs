@@ -13,8 +13,10 @@ use crate::config::Settings;
 use crate::config::secret::Secret;
 use crate::email::link::Links;
 use crate::realtime::streams::Streams;
+use crate::runtime::actings::Actings;
 use crate::runtime::clock::Clock;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::server_keys::ServerKeys;
 use crate::runtime::sessions::Sessions;
 use crate::runtime::{key, passwords};
 
@@ -25,6 +27,10 @@ pub struct Node {
     pub(crate) clock: Clock,
     /// Shared with the listener for notices, which must not own the node: the node owns `db`.
     pub(crate) sessions: Arc<Sessions>,
+    /// Shared with the listener for notices.
+    pub(crate) server_keys: Arc<ServerKeys>,
+    /// Shared with the listener for notices.
+    pub(crate) actings: Arc<Actings>,
     /// Shared with the listener for notices, and with each open stream.
     pub(crate) streams: Arc<Streams>,
     /// Shared with the listener for notices.
@@ -73,12 +79,15 @@ impl Node {
         // Under the database's lock: two servers that start at once must not both make a key.
         let (key, warning) = key::database_key(&db, &settings).await?;
         clock.reserve_names(key::name_reservation(&settings, &key));
+        let server_key = key::server_key(&settings)?;
         if let Some(warning) = warning {
             tracing::warn!("{warning}");
         }
         let node = Self {
             db,
             sessions: Arc::default(),
+            actings: Arc::default(),
+            server_keys: Arc::new(ServerKeys::new(server_key.as_ref())),
             streams: Arc::default(),
             wakeups: Arc::default(),
             passwords: passwords::Pool::start(or_processors(settings.password_threads))?,

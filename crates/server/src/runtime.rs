@@ -2,11 +2,13 @@
 //!
 //! It uses only `config`; all rooms above may use it.
 
+pub(crate) mod actings;
 pub(crate) mod clock;
 pub(crate) mod key;
 pub(crate) mod metrics;
 pub(crate) mod open_file_limit;
 pub(crate) mod passwords;
+pub(crate) mod server_keys;
 pub(crate) mod sessions;
 pub(crate) mod signal;
 pub(crate) mod telemetry;

@@ -122,6 +122,10 @@ impl Server {
             () = tokio::time::sleep(limit) => false,
             () = hurry => false,
         };
+        // What the last requests read for others.
+        if let Err(error) = app.actings.write(&app.db).await {
+            tracing::warn!(%error, "some of the audit log was not written");
+        }
         app.db.close();
         finished
     }

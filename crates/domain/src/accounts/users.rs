@@ -5,6 +5,7 @@ mod erase;
 mod lookup;
 mod people;
 mod profile;
+mod refs;
 mod reserved;
 
 use db::{Row, Tx, params};
@@ -14,6 +15,7 @@ pub use self::erase::{Proof, erase, erase_own};
 pub use self::lookup::{LOOKED_UP, index_names, lookup};
 pub use self::people::{ERASED, Person, names_tag, people, person};
 pub use self::profile::{AcceptFrom, Profile, ProfileChange, profile, set_reminders, update};
+pub use self::refs::{Standing, id_of, resolve, resolve_all, standing};
 pub use self::reserved::purge_reserved_names;
 use crate::base::text::{DisplayName, Email, Username};
 use crate::base::{Cx, Error, EventKind, Result, Time, UserId};

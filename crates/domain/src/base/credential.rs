@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-use crate::base::id::UserId;
+use crate::base::id::{ServerKeyId, UserId};
 
 /// What a credential is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +13,8 @@ pub enum CredentialKind {
     Session,
     /// A token of a program; it is sent with every request.
     Token,
+    /// A server key that acts for a user; it is sent with every call.
+    ServerKey,
 }
 
 impl CredentialKind {
@@ -21,6 +23,7 @@ impl CredentialKind {
         match self {
             Self::Session => "",
             Self::Token => "prt_",
+            Self::ServerKey => "prk_",
         }
     }
 }
@@ -60,6 +63,12 @@ impl Credential {
 
     pub(crate) fn new(user: UserId, kind: CredentialKind, secret: &[u8; 32]) -> Self {
         Self { user, kind, hash: Sha256::digest(secret).into() }
+    }
+
+    /// What stands for a server key that acts for a user. No row has its hash.
+    pub fn of_server_key(user: UserId, key: ServerKeyId) -> Self {
+        let hash = Sha256::digest(key.get().to_be_bytes()).into();
+        Self { user, kind: CredentialKind::ServerKey, hash }
     }
 
     /// A credential read from the database.

@@ -54,6 +54,15 @@ id! {
     /// A webhook endpoint.
     WebhookId
 }
+id! {
+    /// A key of the app's own server.
+    ServerKeyId
+}
+
+impl ServerKeyId {
+    /// The key of the configuration.
+    pub const CONFIGURED: Self = Self(0);
+}
 
 impl ConversationId {
     /// The message that began it.

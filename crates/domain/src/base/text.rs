@@ -126,7 +126,33 @@ impl DisplayName {
     }
 }
 
-/// The name of a token, kept byte for byte.
+/// The id that the app's own server gives a user, compared byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ExternalId(String);
+
+impl ExternalId {
+    /// Characters of the longest one.
+    pub const CHARS: usize = 255;
+
+    /// Parses an id of 1 to 255 characters, none of them a control character.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() || text.chars().nth(Self::CHARS).is_some() {
+            let problem = format!("it must have 1 to {} characters", Self::CHARS);
+            return Err(Invalid::new("external_id", problem));
+        }
+        if text.contains(char::is_control) {
+            return Err(Invalid::new("external_id", "it must not hold control characters"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name of a token or of a server key, kept byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenName(String);
 

@@ -28,6 +28,8 @@ pub struct Envelope {
     pub client_id: Option<String>,
     /// The app's metadata: a JSON object as text.
     pub metadata: Option<String>,
+    /// The name of the server key that sent it for the sender.
+    pub via: Option<String>,
 }
 
 impl Envelope {
@@ -66,7 +68,7 @@ macro_rules! select_messages {
             "SELECT id, sender_id, recipient_id, other_recipients, conversation_id, in_reply_to, \
              subject, ",
             $body,
-            ", sent_at, client_id, metadata FROM messages WHERE ",
+            ", sent_at, client_id, metadata, via FROM messages WHERE ",
             $condition
         )
     };
@@ -114,6 +116,7 @@ fn envelope(row: &Row<'_>) -> db::Result<Envelope> {
         sent_at: Time(row.int(8)?),
         client_id: row.opt_text(9)?.map(str::to_owned),
         metadata: row.opt_text(10)?.map(str::to_owned),
+        via: row.opt_text(11)?.map(str::to_owned),
     })
 }
 

@@ -10,7 +10,7 @@
 
 use db::{Tx, params};
 
-use crate::accounts::sessions;
+use crate::accounts::{server_keys, sessions};
 use crate::base::{Cx, Time};
 
 /// 2025-01-01: before the first database.
@@ -36,9 +36,9 @@ pub fn seen(tx: &mut Tx<'_>) -> i64 {
 }
 
 /// Begins a new history, after a database was restored: no id is given again, every state and tag
-/// is refused that an earlier history gave out and this one does not share, and all sessions and
-/// tokens end, so that none comes back that had been ended. `seen` is what the replaced database
-/// showed, if there was one. Returns the origin.
+/// is refused that an earlier history gave out and this one does not share, and all sessions,
+/// tokens and server keys end, so that none comes back that had been ended. `seen` is what the
+/// replaced database showed, if there was one. Returns the origin.
 ///
 /// The time has to be right. If it is behind what the databases show, the origin is above that and
 /// a random number; then it is only most likely that no other history shares it.
@@ -59,6 +59,7 @@ pub fn begin(tx: &mut Tx<'_>, cx: &Cx, seen: i64) -> db::Result<i64> {
         &params![origin],
     )?;
     sessions::end_all_users(tx)?;
+    server_keys::revoke_all(tx, cx)?;
     Ok(origin)
 }
 

@@ -8,7 +8,7 @@
 use db::{Tx, params};
 
 use crate::accounts::users::{self, Person};
-use crate::base::{ConversationId, MessageId, Result, Time, UserId};
+use crate::base::{ConversationId, MessageId, Result, Time, UserId, UserRef};
 use crate::mailbox::conversation_rows::has_row;
 use crate::mailbox::entries::{self, Entry, Folder, select_entries};
 use crate::mailbox::envelopes::{self, BodyPart, Envelope, SNIPPET};
@@ -64,7 +64,7 @@ pub struct Filter {
     /// Whether it is starred.
     pub starred: Option<bool>,
     /// The sender or a recipient other than the owner.
-    pub with: Option<UserId>,
+    pub with: Option<UserRef>,
     /// The conversation.
     pub conversation: Option<ConversationId>,
     /// Sent at or after this moment.
@@ -142,7 +142,8 @@ impl Filter {
         (sources, exact)
     }
 
-    fn fits(&self, entry: &Entry) -> bool {
+    /// `with` is the user whom the filter names.
+    fn fits(&self, entry: &Entry, with: Option<UserId>) -> bool {
         let folder = entry.folder();
         let in_folder = match self.folder {
             FolderFilter::Inbox => folder == Folder::Inbox,
@@ -156,13 +157,13 @@ impl Filter {
             && self.starred.is_none_or(|starred| starred == entry.starred_at.is_some())
             && self.conversation.is_none_or(|wanted| wanted == entry.conversation)
             // Only the message itself knows the people of a message to several.
-            && self.with.is_none_or(|with| entry.peer.is_none_or(|peer| peer == with))
+            && with.is_none_or(|with| entry.peer.is_none_or(|peer| peer == with))
     }
 
-    fn fits_envelope(&self, owner: UserId, envelope: &Envelope) -> bool {
+    fn fits_envelope(&self, owner: UserId, with: Option<UserId>, envelope: &Envelope) -> bool {
         self.since.is_none_or(|since| envelope.sent_at >= since)
             && self.until.is_none_or(|until| envelope.sent_at < until)
-            && self.with.is_none_or(|with| {
+            && with.is_none_or(|with| {
                 let to_self = with == owner && envelope.to == [owner] && envelope.from == owner;
                 to_self || (with != owner && envelope.people().contains(&with))
             })
@@ -309,6 +310,13 @@ fn select(
 ) -> Result<(Vec<Message>, Option<MessageId>)> {
     let (most, longest) =
         if filter.needs_texts() { (TEXTS_EXAMINED, TEXTS_STEP) } else { (EXAMINED, STEP) };
+    let with = match &filter.with {
+        Some(of) => users::id_of(tx, of)?,
+        None => None,
+    };
+    if filter.with.is_some() && with.is_none() {
+        return Ok((vec![], None));
+    }
     // The first step is enough where most entries fit.
     let (mut examined, mut bytes, mut step) = (0, 0, longest.min(limit + 1));
     let sources = filter.sources().0;
@@ -323,8 +331,9 @@ fn select(
         let ended = entries.len() < step;
         examined += entries.len();
         step = (4 * step).min(longest).min(most - examined);
-        let fitting: Vec<_> = entries.into_iter().filter(|entry| filter.fits(entry)).collect();
-        let Matches { messages, read, too_old } = find(tx, owner, filter, &fitting, limit)?;
+        let fitting: Vec<_> =
+            entries.into_iter().filter(|entry| filter.fits(entry, with)).collect();
+        let Matches { messages, read, too_old } = find(tx, owner, (filter, with), &fitting, limit)?;
         items.extend(messages);
         bytes += read;
         if items.len() > limit {
@@ -351,11 +360,11 @@ struct Matches {
 fn find(
     tx: &mut Tx<'_>,
     owner: UserId,
-    filter: &Filter,
+    (filter, with): (&Filter, Option<UserId>),
     entries: &[Entry],
     limit: usize,
 ) -> Result<Matches> {
-    let certain = !filter.needs_texts() && filter.with.is_none();
+    let certain = !filter.needs_texts() && with.is_none();
     // What certainly fits need not be read beyond the page.
     let entries = if certain { &entries[..entries.len().min(limit + 1)] } else { entries };
     let part = if filter.words.is_some() { BodyPart::Whole } else { BodyPart::Snippet };
@@ -365,7 +374,7 @@ fn find(
         let oldest = messages.last().map(|oldest| oldest.envelope.sent_at);
         oldest.is_some_and(|oldest| oldest < since.plus(-SKEW))
     });
-    messages.retain(|message| filter.fits_envelope(owner, &message.envelope));
+    messages.retain(|message| filter.fits_envelope(owner, with, &message.envelope));
     for message in &mut messages {
         let body = &mut message.envelope.body;
         if let Some((end, _)) = body.char_indices().nth(SNIPPET) {

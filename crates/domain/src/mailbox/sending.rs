@@ -3,9 +3,10 @@
 use db::{Tx, params};
 
 use crate::accounts::quotas::{self, SendLimits};
+use crate::accounts::users;
 use crate::base::id::join_ids;
 use crate::base::text::{Body, Subject};
-use crate::base::{Cx, Error, EventKind, Invalid, MessageId, Result, UserId};
+use crate::base::{Cx, Error, EventKind, Invalid, MessageId, Result, UserId, UserRef};
 pub use crate::base::{Refusal, RefusedRecipient};
 use crate::mailbox::admission;
 use crate::mailbox::entries::{self, Entry};
@@ -16,15 +17,6 @@ use crate::outbox::webhooks::{self, Occurrence};
 
 /// The most recipients of a message.
 pub const MAX_RECIPIENTS: usize = 100;
-
-/// A recipient, as the sender names them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecipientRef {
-    /// By id.
-    Id(UserId),
-    /// By case-folded username.
-    Name(String),
-}
 
 /// The id that the sending client gives a message: 1 to 255 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +59,7 @@ impl Metadata {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     /// Up to [`MAX_RECIPIENTS`] recipients; none means those of the message that it answers.
-    pub to: Vec<RecipientRef>,
+    pub to: Vec<UserRef>,
     /// The subject; `None` means that of the message that it answers.
     pub subject: Option<Subject>,
     /// The body.
@@ -78,18 +70,21 @@ pub struct Draft {
     pub client_id: Option<ClientId>,
     /// The app's metadata.
     pub metadata: Option<Metadata>,
+    /// The name of the server key that sends it for the sender.
+    pub via: Option<String>,
 }
 
 impl Draft {
     /// A new message to one recipient, not a reply.
     pub fn new(to: UserId, subject: Subject, body: Body) -> Self {
         Self {
-            to: vec![RecipientRef::Id(to)],
+            to: vec![UserRef::Id(to)],
             subject: Some(subject),
             body,
             in_reply_to: None,
             client_id: None,
             metadata: None,
+            via: None,
         }
     }
 }
@@ -159,6 +154,7 @@ pub fn send(
         sent_at: cx.now,
         client_id: None,
         metadata: None,
+        via: None,
     };
     deliver(tx, &envelope, parent.is_some(), wanted.len() > 1)?;
     let client_id = draft.client_id.as_ref().map(|id| id.0.as_str());
@@ -205,14 +201,15 @@ fn recipients(
         }
         return Ok(others.into_iter().enumerate().collect());
     }
+    // Whether there is a user of an id is seen when their mailbox is advanced.
+    let is_id = |to: &&UserRef| matches!(to, UserRef::Id(_));
+    let others: Vec<_> = draft.to.iter().filter(|to| !is_id(to)).cloned().collect();
+    let others = if others.is_empty() { vec![] } else { users::resolve_all(tx, &others)? };
+    let mut others = others.into_iter();
     for (at, to) in draft.to.iter().enumerate() {
         let user = match to {
-            RecipientRef::Id(id) => Some(*id),
-            RecipientRef::Name(folded) => tx.query_opt(
-                "SELECT id FROM users WHERE name_folded = ?1 AND erased_at IS NULL",
-                &params![folded.as_str()],
-                |row| Ok(UserId::stored(row.int(0)?)),
-            )?,
+            UserRef::Id(id) => Some(*id),
+            UserRef::External(_) | UserRef::Name(_) => others.next().flatten(),
         };
         match user {
             None => refused.push((at, Refusal::Unknown)),
@@ -307,8 +304,8 @@ fn store(
     let mailbox_count = to.len() + usize::from(!to.contains(&sender));
     let id = tx.insert(
         "INSERT INTO messages (sender_id, recipient_id, other_recipients, conversation_id,
-         in_reply_to, subject, body, sent_at, mailbox_count, client_id, metadata)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+         in_reply_to, subject, body, sent_at, mailbox_count, client_id, metadata, via)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         &params![
             sender,
             to[0],
@@ -320,7 +317,8 @@ fn store(
             cx.now,
             i64::try_from(mailbox_count).unwrap_or(i64::MAX),
             draft.client_id.as_ref().map(|id| id.0.as_str()),
-            draft.metadata.as_ref().map(|metadata| metadata.0.as_str())
+            draft.metadata.as_ref().map(|metadata| metadata.0.as_str()),
+            draft.via.as_deref()
         ],
     )?;
     Ok(MessageId::stored(id))

@@ -14,6 +14,8 @@ pub const MAILBOX: u8 = 3;
 pub const WEBHOOKS: u8 = 4;
 /// A webhook event is to be delivered.
 pub const WEBHOOK_EVENTS: u8 = 5;
+/// A server key was rotated or revoked.
+pub const SERVER_KEYS: u8 = 6;
 
 pub(crate) fn send(tx: &mut Tx<'_>, topic: u8, user: UserId) {
     tx.notify(Notice { topic, key: user.get() });

@@ -72,7 +72,7 @@ pub(crate) fn start(
 const CANCEL: &str = "DELETE FROM reminders WHERE owner_id = ?1";
 
 /// Cancels a user's reminder, because they were seen.
-pub(crate) fn seen(tx: &mut Tx<'_>, cx: &Cx, user: UserId) -> db::Result<()> {
+pub fn seen(tx: &mut Tx<'_>, cx: &Cx, user: UserId) -> db::Result<()> {
     if cx.wanted.reminders { cancel(tx, user) } else { Ok(()) }
 }
 

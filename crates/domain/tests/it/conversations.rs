@@ -4,9 +4,9 @@ use domain::conversations::{self, Conversation, ConversationAction};
 use domain::entries::Folder;
 use domain::lists::{Filter, FolderFilter};
 use domain::messages::{self, Action, Batch, Marks, Unsent};
-use domain::sending::{Draft, RecipientRef};
+use domain::sending::Draft;
 use domain::{
-    ConversationId, Error, MessageId, Missing, Result, Time, UserId, purge, unread, users,
+    ConversationId, Error, MessageId, Missing, Result, Time, UserId, UserRef, purge, unread, users,
 };
 
 use crate::support::{World, answer, nobody, nothing, refused};
@@ -103,7 +103,7 @@ fn whoever_joins_later_sees_the_conversation_from_there_on() {
     let [ann, bob, cid] = ["ann", "bob", "cid"].map(|name| world.user(name));
     let first = world.send(ann, bob, "hello");
     let mut draft = answer(first, "see this");
-    draft.to = [ann, cid].map(RecipientRef::Id).to_vec();
+    draft.to = [ann, cid].map(UserRef::Id).to_vec();
     let second = world.try_send(bob, draft).unwrap();
     let seen = world.conversation(cid, first.begins()).unwrap();
     assert_eq!((seen.subject.as_str(), seen.participants), ("Re: a subject", vec![ann, bob, cid]));
@@ -123,7 +123,7 @@ fn a_conversation_names_two_hundred_and_goes_on_with_more() {
     let first = world.send_to(ann, &others[..100], "hello");
     for part in [&others[100..200], &others[200..]] {
         let mut draft = answer(first, "to you too");
-        draft.to = part.iter().map(|user| RecipientRef::Id(*user)).collect();
+        draft.to = part.iter().map(|user| UserRef::Id(*user)).collect();
         world.try_send(ann, draft).unwrap();
     }
     let seen = world.conversation(ann, first.begins()).unwrap();
@@ -252,7 +252,7 @@ fn a_mute_lasts_as_long_as_the_mailbox_however_the_last_message_goes() {
         let first = world.send_to(ann, &[bob, cid], "a secret");
         let all = [first, world.reply(ann, first, "more")];
         // Not to bob, so that there is something to go on with.
-        let aside = Draft { to: vec![RecipientRef::Id(ann)], ..answer(first, "aside") };
+        let aside = Draft { to: vec![UserRef::Id(ann)], ..answer(first, "aside") };
         let aside = world.try_send(cid, aside).unwrap();
         let id = first.begins();
         world.mute(bob, id, true).unwrap();
@@ -271,7 +271,7 @@ fn a_mute_lasts_as_long_as_the_mailbox_however_the_last_message_goes() {
         assert_eq!(kept, [["", ""]], "{way}: only the mute is kept");
         assert_eq!(world.problems(), [], "{way}");
 
-        let draft = Draft { to: vec![RecipientRef::Id(bob)], ..answer(aside, "and you?") };
+        let draft = Draft { to: vec![UserRef::Id(bob)], ..answer(aside, "and you?") };
         let new = world.try_send(cid, draft).unwrap();
         let again = world.conversation(bob, id).unwrap();
         assert!(again.muted, "{way}");

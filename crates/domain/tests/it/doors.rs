@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use domain::messages::Marks;
 use domain::sending::RefusedRecipient::{FromParent, Named};
-use domain::sending::{Draft, RecipientRef, Refusal};
+use domain::sending::{Draft, Refusal};
 use domain::users::AcceptFrom;
-use domain::{Error, MessageId, UserId, messages};
+use domain::{Error, MessageId, UserId, UserRef, messages};
 
 use crate::support::{World, answer, draft, refusal, refused};
 
@@ -38,7 +38,7 @@ const NONE: &str = "";
 
 /// From one to some in answer to another message.
 fn reply(world: &World, from: UserId, message: MessageId, to: &[UserId]) -> MessageId {
-    let to = to.iter().map(|user| RecipientRef::Id(*user)).collect();
+    let to = to.iter().map(|user| UserRef::Id(*user)).collect();
     world.try_send(from, Draft { to, ..answer(message, "") }).expect("it can be sent")
 }
 
@@ -324,7 +324,7 @@ fn a_mailbox_opens_by_what_its_owner_has_done_and_by_nothing_else() {
                 let before = world.received(ann).len();
                 let draft = match way {
                     "new" => draft(ann, "", ""),
-                    "reply" => Draft { to: vec![RecipientRef::Id(ann)], ..answer(answered, "") },
+                    "reply" => Draft { to: vec![UserRef::Id(ann)], ..answer(answered, "") },
                     _ => answer(answered, ""),
                 };
                 let sent = world.try_deliver(from, draft);
@@ -373,7 +373,7 @@ fn nobody_writes_to_whom_they_block() {
         Ok((row.int(0)?, row.int(1)?))
     });
     assert_eq!(refusal(world.try_send(bob, draft(ann, "", ""))), Refusal::BlockedByYou);
-    let whom: Vec<_> = [dot, ann].map(RecipientRef::Id).to_vec();
+    let whom: Vec<_> = [dot, ann].map(UserRef::Id).to_vec();
     let answer_of = world.try_deliver(bob, Draft { to: whom, ..draft(ann, "", "") });
     let mine = Refusal::BlockedByYou;
     assert_eq!(
@@ -383,8 +383,7 @@ fn nobody_writes_to_whom_they_block() {
     );
     // To others, and to bob as well.
     for more in [vec![cid], vec![cid, bob]] {
-        let to_all: Vec<_> =
-            [ann, dot].iter().chain(&more).map(|to| RecipientRef::Id(*to)).collect();
+        let to_all: Vec<_> = [ann, dot].iter().chain(&more).map(|to| UserRef::Id(*to)).collect();
         let sent = world.try_deliver(bob, Draft { to: to_all, ..draft(ann, "", "") }).unwrap();
         assert_eq!(sent.refused, [(Named(0), mine), (Named(1), mine)]);
         assert_eq!(world.peek(cid, sent.id).unwrap().envelope.to, more);

@@ -120,7 +120,9 @@ fn a_snippet_is_a_hundred_and_forty_characters_however_it_was_found() {
     let body = format!("{} needle", "é".repeat(200));
     world.send(bob, ann, &body);
     world.send(bob, ann, "short needle");
-    for filter in [Filter::default(), search("needle"), Filter { with: Some(bob), ..search("*") }] {
+    for filter in
+        [Filter::default(), search("needle"), Filter { with: Some(bob.into()), ..search("*") }]
+    {
         let found = world.page(ann, &filter, None, 9);
         let snippets = found.items.iter().map(|message| message.envelope.body.clone());
         let snippets: Vec<_> = snippets.collect();
@@ -130,7 +132,7 @@ fn a_snippet_is_a_hundred_and_forty_characters_however_it_was_found() {
             assert_eq!(snippets, Vec::<String>::new(), "no word is asked for");
         }
     }
-    let with = Filter { with: Some(bob), ..Filter::default() };
+    let with = Filter { with: Some(bob.into()), ..Filter::default() };
     assert_eq!(world.page(ann, &with, None, 9).items[1].envelope.body, "é".repeat(140));
 }
 
@@ -161,7 +163,7 @@ fn a_search_is_in_subjects_and_bodies_and_nowhere_else() {
         found(Filter { folder: FolderFilter::All, ..search("needle") }),
         [sent, in_body, in_subject]
     );
-    assert_eq!(found(Filter { with: Some(cid), ..search("needle") }), [in_body]);
+    assert_eq!(found(Filter { with: Some(cid.into()), ..search("needle") }), [in_body]);
     world.open(ann, in_body).unwrap();
     assert_eq!(found(Filter { unread: Some(true), ..search("needle") }), [in_subject]);
     assert_eq!(world.list(cid, &search("needle")), [], "it is nobody else's");
@@ -178,7 +180,11 @@ fn a_filter_names_the_other_side_also_of_several() {
     let from_bob = world.send(bob, ann, "to ann");
     let to_both = world.send_to(cid, &[ann, bob], "to both");
     let to_bob = world.send(ann, bob, "to bob");
-    let with = |with| Filter { with: Some(with), folder: FolderFilter::All, ..Filter::default() };
+    let with = |with: UserId| Filter {
+        with: Some(with.into()),
+        folder: FolderFilter::All,
+        ..Filter::default()
+    };
     assert_eq!(world.list(ann, &with(bob)), [to_bob, to_both, from_bob]);
     assert_eq!(world.list(ann, &with(cid)), [to_both]);
     assert_eq!(world.list(ann, &with(ann)), [to_herself], "with herself: nobody else");
@@ -282,7 +288,7 @@ fn a_page_looks_at_ten_thousand_entries_and_the_next_one_goes_on() {
     let (world, ann) = (&stack.world, stack.ann);
     let all = [reversed(&stack.new), reversed(&stack.old)].concat();
 
-    let of_bob = Filter { with: Some(stack.bob), ..Filter::default() };
+    let of_bob = Filter { with: Some(stack.bob.into()), ..Filter::default() };
     let pages = world.pages(ann, &of_bob, 50);
     let found: Vec<_> = pages.iter().map(|page| ids(&page.items)).collect();
     assert_eq!(found, [reversed(&stack.new), reversed(&stack.old)], "the first one is short");

@@ -22,6 +22,7 @@ mod schemas;
 mod scripts;
 mod seen;
 mod sending;
+mod server_keys;
 mod sessions;
 mod statements;
 mod support;

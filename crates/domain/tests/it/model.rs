@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::conversations::{self, ConversationAction};
 use domain::envelopes::Envelope;
 use domain::messages::{self, Action, Batch, Marks, Unsent};
-use domain::sending::{Draft, RecipientRef};
+use domain::sending::Draft;
 use domain::text::Subject;
 use domain::users::{self, ProfileChange};
 use domain::webhooks::EventKinds;
 use domain::{
-    ConversationId, Error, MessageId, Missing, Result, Time, UserId, Wanted, blocks, purge,
+    ConversationId, Error, MessageId, Missing, Result, Time, UserId, UserRef, Wanted, blocks, purge,
 };
 use proptest::prelude::{ProptestConfig, proptest};
 use proptest::sample::Index;
@@ -229,22 +229,23 @@ impl History {
             sent_at: self.world.now(),
             client_id: None,
             metadata: None,
+            via: None,
         };
         self.touched.extend(envelope.people());
         self.model.deliver(envelope);
         Ok(())
     }
 
-    fn named(&self, dest: Dest) -> (RecipientRef, Named) {
+    fn named(&self, dest: Dest) -> (UserRef, Named) {
         match dest {
-            Dest::User(at) => (RecipientRef::Id(self.users[at]), Named::Id(self.users[at])),
+            Dest::User(at) => (UserRef::Id(self.users[at]), Named::Id(self.users[at])),
             Dest::Named(at) => {
                 let user = self.users[at];
                 let there = !self.model.mailboxes[&user].erased;
-                (RecipientRef::Name(NAMES[at].to_owned()), Named::Name(there.then_some(user)))
+                (UserRef::Name(NAMES[at].to_owned()), Named::Name(there.then_some(user)))
             }
-            Dest::Nobody => (RecipientRef::Id(nobody()), Named::Id(nobody())),
-            Dest::NobodyNamed => (RecipientRef::Name("nobody".to_owned()), Named::Name(None)),
+            Dest::Nobody => (UserRef::Id(nobody()), Named::Id(nobody())),
+            Dest::NobodyNamed => (UserRef::Name("nobody".to_owned()), Named::Name(None)),
         }
     }
 

@@ -3,20 +3,20 @@
 use domain::messages::Marks;
 use domain::quotas::SendLimits;
 use domain::sending::RefusedRecipient::{FromParent, Named};
-use domain::sending::{self, ClientId, Draft, MAX_RECIPIENTS, Metadata, RecipientRef, Refusal};
+use domain::sending::{self, ClientId, Draft, MAX_RECIPIENTS, Metadata, Refusal};
 use domain::text::{Email, Subject, Username};
 use domain::users::{AcceptFrom, ProfileChange};
-use domain::{Error, MessageId, Result, Time, UserId, messages, users};
+use domain::{Error, MessageId, Result, Time, UserId, UserRef, messages, users};
 
 use crate::support::{LENGTHS, World, answer, draft, nobody, nothing, refusal, refused};
 
 /// A draft to several.
-fn to(recipients: impl IntoIterator<Item = RecipientRef>) -> Draft {
+fn to(recipients: impl IntoIterator<Item = UserRef>) -> Draft {
     Draft { to: recipients.into_iter().collect(), ..draft(nobody(), "a subject", "a body") }
 }
 
-fn name(folded: &str) -> RecipientRef {
-    RecipientRef::Name(folded.to_owned())
+fn name(folded: &str) -> UserRef {
+    UserRef::Name(folded.to_owned())
 }
 
 impl World {
@@ -50,10 +50,10 @@ fn whoever_cannot_be_written_to_is_told_by_position_while_the_others_get_it() {
     let [ann, bob, cid, dot] = ["ann", "bob", "cid", "dot"].map(|name| world.user(name));
     world.disable(cid);
     let recipients = [
-        RecipientRef::Id(nobody()),
-        RecipientRef::Id(dot),
+        UserRef::Id(nobody()),
+        UserRef::Id(dot),
         name("nobody"),
-        RecipientRef::Id(cid),
+        UserRef::Id(cid),
         name("bob"),
         name("dot"),
     ];
@@ -75,9 +75,9 @@ fn where_nobody_can_be_written_to_nothing_is_there_afterwards() {
     let (ann, bob) = (world.user("ann"), world.user("bob"));
     world.accept(bob, AcceptFrom::Nobody);
     assert_eq!(refusal(world.try_deliver(ann, to([]))), Refusal::Unknown);
-    let unknown = to([RecipientRef::Id(nobody()), name("nobody")]);
+    let unknown = to([UserRef::Id(nobody()), name("nobody")]);
     assert_eq!(refusal(world.try_deliver(ann, unknown)), Refusal::Unknown);
-    let some = to([RecipientRef::Id(nobody()), RecipientRef::Id(bob)]);
+    let some = to([UserRef::Id(nobody()), UserRef::Id(bob)]);
     assert_eq!(refusal(world.try_deliver(ann, some)), Refusal::Unavailable);
     for table in [
         "SELECT count(*) FROM messages",
@@ -111,13 +111,8 @@ fn a_message_goes_to_a_hundred() {
 fn somebody_who_is_named_twice_gets_one_and_the_sender_can_be_among_them() {
     let world = World::new();
     let (ann, bob) = (world.user("ann"), world.user("bob"));
-    let twice = to([
-        RecipientRef::Id(bob),
-        name("ann"),
-        name("bob"),
-        RecipientRef::Id(ann),
-        RecipientRef::Id(bob),
-    ]);
+    let twice =
+        to([UserRef::Id(bob), name("ann"), name("bob"), UserRef::Id(ann), UserRef::Id(bob)]);
     let sent = world.try_deliver(ann, twice).unwrap();
     assert_eq!((sent.refused, world.to(bob, sent.id)), (vec![], vec![bob, ann]));
     let own = world.entry(ann, sent.id).unwrap();
@@ -131,10 +126,8 @@ fn a_name_is_that_of_nobody_once_its_user_is_erased() {
     let (ann, bob, cid) = (world.user("ann"), world.user("bob"), world.user("cid"));
     world.write(move |tx, cx| users::erase(tx, cx, bob)).unwrap();
     let stub = format!("#{}", bob.get());
-    let sent = world.try_deliver(
-        ann,
-        to([name("bob"), name(&stub), RecipientRef::Id(bob), RecipientRef::Id(cid)]),
-    );
+    let sent =
+        world.try_deliver(ann, to([name("bob"), name(&stub), UserRef::Id(bob), UserRef::Id(cid)]));
     let unknown = Refusal::Unknown;
     assert_eq!(
         sent.unwrap().refused,
@@ -163,11 +156,8 @@ fn an_answer_goes_on_with_the_conversation_the_people_and_the_subject() {
 
     // To somebody new, under another subject.
     let subject = Subject::parse("another".to_owned(), LENGTHS).unwrap();
-    let new = Draft {
-        to: vec![RecipientRef::Id(dot)],
-        subject: Some(subject),
-        ..answer(again, "see this")
-    };
+    let new =
+        Draft { to: vec![UserRef::Id(dot)], subject: Some(subject), ..answer(again, "see this") };
     let new = world.try_send(cid, new).unwrap();
     let envelope = world.peek(dot, new).unwrap().envelope;
     assert_eq!((envelope.subject.as_str(), envelope.conversation), ("another", first.begins()));
@@ -301,7 +291,7 @@ fn exceeded<T>(result: Result<T>) -> &'static str {
 fn a_message_takes_one_of_the_limits_however_many_get_it_and_each_new_face_one() {
     let world = World::new();
     let [ann, bob, cid, dot] = ["ann", "bob", "cid", "dot"].map(|name| world.user(name));
-    let both = || to([RecipientRef::Id(bob), RecipientRef::Id(cid)]);
+    let both = || to([UserRef::Id(bob), UserRef::Id(cid)]);
     assert_eq!(
         world.send_limited(ann, both()),
         Ok(vec![("send-hour", 2), ("send-day", 4), ("contact-hour", 0), ("contact-day", 98)])
@@ -310,7 +300,7 @@ fn a_message_takes_one_of_the_limits_however_many_get_it_and_each_new_face_one()
     assert_eq!(exceeded(world.send_limited(ann, draft(dot, "", ""))), "contact-hour");
     // Who has written to her is no new face, and neither is she herself.
     world.send(dot, ann, "hello");
-    let known = to([RecipientRef::Id(dot), RecipientRef::Id(ann)]);
+    let known = to([UserRef::Id(dot), UserRef::Id(ann)]);
     assert_eq!(world.send_limited(ann, known), Ok(vec![("send-hour", 0), ("send-day", 2)]));
     assert_eq!(exceeded(world.send_limited(ann, both())), "send-hour");
     world.wait(Time::HOUR);
@@ -323,18 +313,17 @@ fn what_is_not_sent_takes_nothing() {
     let [ann, bob, cid, dot] = ["ann", "bob", "cid", "dot"].map(|name| world.user(name));
     world.block(cid, ann);
     let used = "SELECT CAST(coalesce(sum(used), 0) AS BIGINT) FROM quotas";
-    refused(world.send_limited(ann, to([RecipientRef::Id(cid), name("nobody")])));
+    refused(world.send_limited(ann, to([UserRef::Id(cid), name("nobody")])));
     refused(world.send_limited(ann, Draft { in_reply_to: Some(nothing()), ..draft(bob, "", "") }));
     assert_eq!((world.number(used), world.number("SELECT count(*) FROM contacts")), (0, 0));
 
     // Three new faces are one too many: nobody gets it, and nobody is known by it.
     world.block(bob, cid);
-    let three =
-        to([RecipientRef::Id(bob), RecipientRef::Id(dot), RecipientRef::Id(world.user("eve"))]);
+    let three = to([UserRef::Id(bob), UserRef::Id(dot), UserRef::Id(world.user("eve"))]);
     assert_eq!(exceeded(world.send_limited(ann, three)), "contact-hour");
     assert_eq!((world.number(used), world.number("SELECT count(*) FROM contacts")), (0, 0));
     assert_eq!(world.number("SELECT CAST(sum(modseq + unread) AS BIGINT) FROM mailboxes"), 0);
     // Who does not get it is no new face.
-    let left = world.send_limited(ann, to([RecipientRef::Id(cid), RecipientRef::Id(dot)])).unwrap();
+    let left = world.send_limited(ann, to([UserRef::Id(cid), UserRef::Id(dot)])).unwrap();
     assert_eq!(left[2], ("contact-hour", 1));
 }

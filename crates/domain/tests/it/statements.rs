@@ -40,7 +40,7 @@ impl Crowd {
                 let from = users::create(tx, cx, &name, None, &email, "")?;
                 let mut draft = draft(ann, "hello", "a body");
                 match number % 3 {
-                    1 => draft.to.push(sending::RecipientRef::Id(before)),
+                    1 => draft.to.push(domain::UserRef::Id(before)),
                     2 => {
                         let asked = self::draft(from, "a question", "a body");
                         let question = sending::send(tx, cx, ann, &asked, None)?.id;
@@ -187,7 +187,7 @@ fn a_send_needs_six_and_four_for_each_further_recipient() {
     let others: Vec<_> = (2..=101).filter_map(UserId::new).collect();
     let send = |to: &[UserId]| {
         let mut draft = draft(ann, "", "");
-        draft.to = to.iter().map(|user| sending::RecipientRef::Id(*user)).collect();
+        draft.to = to.iter().map(|user| domain::UserRef::Id(*user)).collect();
         written(&crowd.world, move |tx, cx| sending::send(tx, cx, ann, &draft, None).map(drop))
     };
     send(&others);

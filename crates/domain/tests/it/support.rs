@@ -13,11 +13,12 @@ use db::{Db, Options, Row, Tx, Url};
 use domain::entries::{self, Entry};
 use domain::lists::{self, Filter, Page};
 use domain::messages::{self, Marks, Message};
-use domain::sending::{self, Draft, RecipientRef, Refusal, Sent};
+use domain::sending::{self, Draft, Refusal, Sent};
 use domain::text::{Body, Email, Lengths, Subject, Username};
 use domain::users::{self, StoredPassword};
 use domain::{
-    Cx, Error, MessageId, Missing, NameReservation, Result, SCHEMA, Time, UserId, Wanted, unread,
+    Cx, Error, MessageId, Missing, NameReservation, Result, SCHEMA, Time, UserId, UserRef, Wanted,
+    unread,
 };
 use tempfile::TempDir;
 use testing::{Database, Engine, engine};
@@ -219,7 +220,7 @@ impl World {
     /// Sends a message to several, all of whom have to get it.
     pub(crate) fn send_to(&self, from: UserId, to: &[UserId], body: &str) -> MessageId {
         let mut draft = draft(to[0], "a subject", body);
-        draft.to = to.iter().map(|user| RecipientRef::Id(*user)).collect();
+        draft.to = to.iter().map(|user| UserRef::Id(*user)).collect();
         let sent = self.try_deliver(from, draft).expect("it can be sent");
         assert_eq!(sent.refused, []);
         sent.id

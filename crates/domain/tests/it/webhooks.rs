@@ -122,7 +122,7 @@ fn an_event_says_who_what_and_when() {
     let (ann, bob, cid) = (world.user("ann"), world.user("bob"), world.user("cid"));
     world.wait(Time::SECOND);
     let mut letter = draft(bob, "a", "b");
-    letter.to.push(sending::RecipientRef::Id(cid));
+    letter.to.push(domain::UserRef::Id(cid));
     letter.client_id = Some(ClientId::parse("mine").expect("it is a name"));
     let id = world.try_send(ann, letter).expect("it can be sent");
     let sent_at = world.now();

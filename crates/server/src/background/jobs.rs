@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::Tx;
-use domain::{Cx, Time, idempotency, purge, users, webhooks};
+use domain::{Cx, Time, audit, idempotency, purge, users, webhooks};
 
 use super::runner::{Lease, Task};
 use crate::config::Settings;
@@ -21,7 +21,7 @@ const PURGED: &str = "purged what was due";
 const INDEXED: &str = "made the words that users are found by";
 
 /// What a step is about, what the log says of it, and the step.
-const STEPS: [(&str, &str, Step); 7] = [
+const STEPS: [(&str, &str, Step); 8] = [
     ("names", INDEXED, |tx, _cx, _| users::index_names(tx, STEP)),
     ("trash", PURGED, |tx, cx, _| purge::trash(tx, cx, STEP)),
     ("tombstones", PURGED, |tx, cx, _| purge::tombstones(tx, cx, STEP)),
@@ -31,6 +31,9 @@ const STEPS: [(&str, &str, Step); 7] = [
     ("webhook events", PURGED, |tx, cx, settings| {
         let kept = i64::from(settings.webhook_log_days) * Time::DAY;
         webhooks::purge(tx, cx, kept, STEP)
+    }),
+    ("audit log", PURGED, |tx, cx, settings| {
+        audit::purge(tx, cx, i64::from(settings.audit_days) * Time::DAY, STEP)
     }),
 ];
 

@@ -18,6 +18,7 @@ const TOLERATED: i64 = 2 * Time::SECOND;
 pub(crate) fn listen(node: &Node) {
     // The node owns the database, which owns this closure: it must not own the node.
     let (sessions, streams) = (Arc::clone(&node.sessions), Arc::clone(&node.streams));
+    let (server_keys, actings) = (Arc::clone(&node.server_keys), Arc::clone(&node.actings));
     let wakeups = Arc::clone(&node.wakeups);
     let endpoints_changed = move || {
         wakeups.endpoints_changed.store(true, Relaxed);
@@ -29,6 +30,7 @@ pub(crate) fn listen(node: &Node) {
         Heard::Notice(Notice { topic: notices::ACCESS, key }) => {
             if let Some(user) = UserId::new(key) {
                 sessions.forget_all(user);
+                actings.forget(user);
             }
             streams.check_logins(key);
         }
@@ -37,10 +39,13 @@ pub(crate) fn listen(node: &Node) {
         Heard::Notice(Notice { topic: notices::WEBHOOK_EVENTS, .. }) => {
             wakeups.webhooks.notify_one();
         }
+        Heard::Notice(Notice { topic: notices::SERVER_KEYS, .. }) => server_keys.forget_all(),
         // A topic that only a newer version knows.
         Heard::Notice(_) => {}
         Heard::Missed => {
             sessions.forget_everybody();
+            server_keys.forget_all();
+            actings.forget_everybody();
             wakeups.erased.notify_one();
             streams.missed.notify_one();
             endpoints_changed();

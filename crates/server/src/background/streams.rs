@@ -87,7 +87,7 @@ async fn reconcile(node: &Node, subscriptions: &[Arc<Subscription>]) -> domain::
         };
         let every = match key.kind {
             CredentialKind::Session => sessions::SEEN_EVERY,
-            CredentialKind::Token => tokens::USED_EVERY,
+            CredentialKind::Token | CredentialKind::ServerKey => tokens::USED_EVERY,
         };
         if used.is_none_or(|used| used.plus(every) <= cx.now) {
             in_use.insert(key);

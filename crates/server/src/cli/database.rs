@@ -117,7 +117,7 @@ fn warn_of_key(settings: &Settings, url: &Url, known: Option<&[u8]>) {
              working",
             path.display()
         ),
-        None => match key::server_key(settings, known) {
+        None => match key::secret_key(settings, known) {
             Ok(key) if known.is_none_or(|known| known == key::fingerprint(&key)) => return,
             Ok(_other) => key::OTHER_KEY.to_owned(),
             Err(error) => format!("{error:#}"),

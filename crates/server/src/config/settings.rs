@@ -61,6 +61,9 @@ pub struct Settings {
     pub database_notices_url: Secret,
     pub secret_key: Secret,
     pub secret_key_file: PathBuf,
+    pub server_key: Secret,
+    pub server_key_file: PathBuf,
+    pub audit_days: u32,
     pub log: String,
     pub log_format: LogFormat,
     pub public_url: String,
@@ -100,6 +103,19 @@ pub struct Settings {
     pub webhook_timeout_seconds: u64,
     pub webhook_secret_overlap_hours: u32,
     pub webhook_log_days: u32,
+}
+
+/// Why a text cannot be the server key; none where it can.
+pub(crate) fn server_key_problem(key: &Secret) -> Option<&'static str> {
+    let text = key.expose();
+    if text.len() < 32 {
+        return Some("it must have at least 32 characters");
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Some("it must hold visible characters of ASCII only, as it is sent in a header");
+    }
+    let of_others = text.starts_with("prt_") || text.starts_with("pru_");
+    of_others.then_some("it must not begin with prt_ or pru_, as tokens of users do")
 }
 
 /// A list of texts that `parse` understands.
@@ -142,6 +158,8 @@ impl Settings {
         let (key, smtp, emails) = (&self.secret_key, &self.smtp_url, self.sends_mail());
         let has_key = key.expose().is_empty() || key.expose().len() >= 32;
         let is_line = key.expose().len() <= 4096 && !key.expose().contains(char::is_control);
+        let server = Some(&self.server_key).filter(|key| !key.expose().is_empty());
+        let server = server.and_then(server_key_problem);
         let smtp = (!smtp.expose().is_empty()).then(|| Target::parse(smtp.expose()));
         let smtp = smtp.and_then(Result::err);
         let sender = !emails || self.mail_sender().is_some();
@@ -162,6 +180,8 @@ impl Settings {
             ("metrics_listen", apart, "it must be another address than that of listen"),
             ("secret_key", has_key, "it must have at least 32 characters"),
             ("secret_key", is_line, "it must be one line of at most 4096 bytes"),
+            ("server_key", server.is_none(), server.unwrap_or_default()),
+            ("audit_days", self.audit_days > 0, not_0),
             ("public_url", is_url, "it must look like https://mail.example.org"),
             ("log", log, "it must be error, warn, info, debug or trace"),
             ("max_connections", self.max_connections > 0, not_0),

@@ -6,7 +6,12 @@ use super::{Config, Layer};
 
 /// Whether the value must not be printed as it is.
 pub(super) fn is_secret(name: &str) -> bool {
-    matches!(name, "secret_key" | "database_url" | "database_notices_url" | "smtp_url")
+    is_key(name) || matches!(name, "database_url" | "database_notices_url" | "smtp_url")
+}
+
+/// Whether nothing of the value may be printed.
+fn is_key(name: &str) -> bool {
+    matches!(name, "secret_key" | "server_key")
 }
 
 impl Config {
@@ -14,7 +19,7 @@ impl Config {
     pub fn lines(&self) -> impl Iterator<Item = (String, &Layer)> {
         self.table.iter().map(|(name, value)| {
             let shown = match (name.as_str(), value.as_str()) {
-                ("secret_key", Some(text)) if !text.is_empty() => "\"(hidden)\"".to_owned(),
+                (name, Some(text)) if is_key(name) && !text.is_empty() => "\"(hidden)\"".to_owned(),
                 (name, Some(text)) if is_secret(name) => {
                     Value::from(mask_password(text)).to_string()
                 }

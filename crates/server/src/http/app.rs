@@ -6,6 +6,7 @@ use domain::text::Lengths;
 
 use super::cors::Cors;
 use super::csrf::Csrf;
+use super::paths;
 use super::request_ids::RequestIds;
 use super::v1::Idempotency;
 use crate::config::origin::Origin;
@@ -73,8 +74,11 @@ pub(crate) struct Limits {
     pub(super) texts: Lengths,
     /// `None` if rate limits are off.
     pub(super) sends: Option<domain::quotas::SendLimits>,
-    pub(super) request_bytes: usize,
+    request_bytes: usize,
 }
+
+/// The most bytes of a body under `/v1/server`, where lists have up to 1,000 items.
+const SERVER_BYTES: usize = 1 << 20;
 
 impl Limits {
     pub(crate) fn new(settings: &Settings) -> Self {
@@ -98,5 +102,10 @@ impl Limits {
         };
         let sends = (settings.rate_limits == Switch::On).then_some(sends);
         Self { texts, sends, request_bytes }
+    }
+
+    /// The most bytes of a body that is sent to a path.
+    pub(super) fn request_bytes(&self, path: &str) -> usize {
+        if paths::is_servers(path) { SERVER_BYTES } else { self.request_bytes }
     }
 }

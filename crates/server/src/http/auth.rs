@@ -1,16 +1,19 @@
 //! Extractors for the caller: a handler that takes one of these cannot run without it.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
-use domain::UserId;
+use db::Tx;
 use domain::credential::Credential;
 use domain::tokens::{self, Scopes};
+use domain::{UserId, audit};
 
+use super::by::By;
 use super::code::Code;
-use super::{Error, cookies, cors, origin};
+use super::{Error, acting, bearer, cookies, origin, paths};
 use crate::http::App;
 
 /// Anyone with a CSRF token, from a page of this site: signs in or registers.
@@ -33,7 +36,34 @@ pub(super) struct Caller<S> {
     pub scopes: Scopes,
     /// Whether a page of another site made the request.
     pub cross_site: bool,
+    /// The call as the audit log names it, where a server key makes it for the user.
+    pub acting: Option<Arc<audit::Call>>,
     scope: PhantomData<S>,
+}
+
+impl<S> Caller<S> {
+    /// Writes what the caller does. Where a server key does it for them, the audit log says so in
+    /// the same transaction.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        app: &App,
+        mut f: impl FnMut(&mut Tx<'_>) -> domain::Result<T> + Send + 'static,
+    ) -> domain::Result<T> {
+        let Some(call) = self.acting.clone() else { return app.db.write(f).await };
+        let (cx, user) = (app.clock.cx(), self.user);
+        app.db
+            .write(move |tx| {
+                let done = f(tx)?;
+                audit::record(tx, &cx, &call, Some(user))?;
+                Ok(done)
+            })
+            .await
+    }
+
+    /// Who makes a request that is replayed when it is sent again.
+    pub(super) fn by(&self) -> By<'_> {
+        By::User(self.user, self.acting.as_ref())
+    }
 }
 
 /// A user with a session; tokens do not count.
@@ -44,22 +74,45 @@ pub(super) struct InSession {
 /// The scope that a call needs, as a type.
 pub(super) trait Scope {
     const SCOPE: tokens::Scope;
+    /// What a server key that acts for the user may do.
+    const BY_KEY: ByKey;
 }
 
-pub(super) struct Read;
-pub(super) struct Write;
-pub(super) struct Account;
-
-impl Scope for Read {
-    const SCOPE: tokens::Scope = tokens::Scope::Read;
+/// What a server key may do for a user.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ByKey {
+    /// Nothing: the call is the user's own.
+    Never,
+    /// To call. What it changes is in the audit log if the handler writes by [`Caller::write`].
+    May,
+    /// To call, which reads messages and is in the audit log therefore.
+    Reads,
 }
 
-impl Scope for Write {
-    const SCOPE: tokens::Scope = tokens::Scope::Write;
+/// Declares the scopes as types.
+macro_rules! scopes {
+    ($($(#[$doc:meta])* $name:ident: $scope:ident, $by_key:ident;)*) => {$(
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl Scope for $name {
+            const SCOPE: tokens::Scope = tokens::Scope::$scope;
+            const BY_KEY: ByKey = ByKey::$by_key;
+        }
+    )*};
 }
 
-impl Scope for Account {
-    const SCOPE: tokens::Scope = tokens::Scope::Account;
+scopes! {
+    /// To read messages.
+    Read: Read, Reads;
+    /// To read what is no message: counts, ids, names.
+    Look: Read, May;
+    /// To read messages for as long as the user is logged in.
+    Listen: Read, Never;
+    Write: Write, May;
+    /// To change how the account looks and what it takes.
+    Settings: Account, May;
+    Account: Account, Never;
 }
 
 impl FromRequestParts<App> for Visitor {
@@ -76,6 +129,9 @@ impl FromRequestParts<App> for Stranger {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        if bearer::of(&parts.headers).is_some_and(|sent| app.server_keys.may_be_one(sent)) {
+            return Err(acting::not_by_key());
+        }
         check_origin(app, parts)?;
         Ok(Self { session: sessions(&parts.headers).next() })
     }
@@ -85,15 +141,39 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let (key, scopes) = match bearer(&parts.headers) {
+        let sent = bearer::of(&parts.headers);
+        if let Some(sent) = sent.filter(|sent| app.server_keys.may_be_one(sent)) {
+            return Self::by_key(app, parts, sent).await;
+        }
+        let (key, scopes) = match sent {
             Some(token) => by_token(app, token).await?,
             None => by_cookie(app, parts).await?,
         };
+        acting::refuse(&parts.headers)?;
         if !scopes.contains(S::SCOPE) {
             return Err(Error::insufficient_scope(S::SCOPE.name()));
         }
         let cross_site = origin::is_cross_site(&parts.headers);
-        Ok(Self { user: key.user, key, scopes, cross_site, scope: PhantomData })
+        let acting = None;
+        Ok(Self { user: key.user, key, scopes, cross_site, acting, scope: PhantomData })
+    }
+}
+
+impl<S: Scope> Caller<S> {
+    async fn by_key(app: &App, parts: &Parts, sent: &[u8]) -> Result<Self, Error> {
+        let (user, call) = acting::user(app, parts, sent, S::BY_KEY != ByKey::Never).await?;
+        if S::BY_KEY == ByKey::Reads {
+            let noted = app.actings.has_read(Arc::clone(&call), user, app.clock.now());
+            noted?;
+        }
+        Ok(Self {
+            user,
+            key: Credential::of_server_key(user, call.key),
+            scopes: Scopes::all(),
+            cross_site: false,
+            acting: Some(call),
+            scope: PhantomData,
+        })
     }
 }
 
@@ -104,13 +184,6 @@ impl FromRequestParts<App> for InSession {
         let (key, _all) = by_cookie(app, parts).await?;
         Ok(Self { user: key.user })
     }
-}
-
-/// The token of the request. No browser sends it by itself, so it needs no CSRF token.
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
-    let (scheme, token) = value.split_at_checked("bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
 async fn by_token(app: &App, token: &[u8]) -> Result<(Credential, Scopes), Error> {
@@ -145,7 +218,7 @@ async fn by_cookie(app: &App, parts: &Parts) -> Result<(Credential, Scopes), Err
 
 /// Refuses pages of other sites whose origin is not allowed.
 fn check_origin(app: &App, parts: &Parts) -> Result<(), Error> {
-    let allowed = cors::covers(parts.uri.path()) && app.cors.origin(&parts.headers).is_some();
+    let allowed = paths::has_cors(parts.uri.path()) && app.cors.origin(&parts.headers).is_some();
     if !allowed && origin::is_foreign(&parts.headers, app.public.as_ref()) {
         return Err(Error::new(Code::ForeignOrigin, "the request comes from another site"));
     }

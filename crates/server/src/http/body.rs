@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use axum::BoxError;
 use axum::body::{Body, HttpBody};
+use axum::http::Request;
 use axum::http::header::{CONTENT_LENGTH, EXPECT};
-use axum::http::{HeaderMap, Request};
+use axum::http::request::Parts;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
@@ -48,7 +49,7 @@ where
     if request.body().is_end_stream() || request.headers().contains_key(EXPECT) {
         return request.map(Body::new);
     }
-    let left = app.limits.request_bytes + READ_ON_BYTES;
+    let left = app.limits.request_bytes(request.uri().path()) + READ_ON_BYTES;
     let end = started + Duration::from_secs(app.settings.body_timeout_seconds);
     request.map(|body| Body::new(ReadOn { body: Some(body), left, end }))
 }
@@ -107,9 +108,9 @@ impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> Drop for ReadOn<B> {
 ///
 /// # Errors
 /// If it is too long, too slow, or incomplete.
-pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
-    let limit = app.limits.request_bytes;
-    let length = headers.get(CONTENT_LENGTH);
+pub(super) async fn read(app: &App, head: &Parts, body: Body) -> Result<Bytes, Error> {
+    let limit = app.limits.request_bytes(head.uri.path());
+    let length = head.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > limit) {
         return Err(too_large(limit));

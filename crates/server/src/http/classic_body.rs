@@ -26,7 +26,7 @@ impl FromRequest<App> for Input {
             message_id: Option<String>,
         }
         let (parts, body) = request.into_parts();
-        let body = body::read(app, &parts.headers, body).await?;
+        let body = body::read(app, &parts, body).await?;
         let Query(Parameters { message_id }) = Query::try_from_uri(&parts.uri)
             .map_err(|_cause| Error::malformed("message_id: the query string cannot be read"))?;
         Ok(Self { body, message_id })

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use domain::sessions;
 use ipnet::IpNet;
 
+use super::request_ids::RequestId;
 use crate::config::origin::Origin;
 use crate::http::App;
 
@@ -18,6 +19,21 @@ pub struct Peer(pub IpAddr);
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What is known of a request when it arrives, among its extensions.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival {
+    pub(super) peer: Peer,
+    pub(super) id: RequestId,
+    /// Its path, with parameters as `{name}`.
+    pub(super) route: &'static str,
+}
+
+impl Arrival {
+    pub(super) fn of(parts: &Parts) -> Self {
+        *parts.extensions.get().expect("every request has one")
+    }
+}
 
 impl Peer {
     fn is_proxy(self, proxies: &[IpNet]) -> bool {
@@ -80,7 +96,7 @@ impl FromRequestParts<App> for Device {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
         let headers = &parts.headers;
-        let peer = *parts.extensions.get::<Peer>().expect("every request has one");
+        let Arrival { peer, .. } = Arrival::of(parts);
         let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
         Ok(Self {
             address: peer.client(headers, &app.settings.trusted_proxies),

@@ -47,6 +47,8 @@ codes! {
         "The body is not valid JSON, has a member twice, or could not be read.";
     BadRequest, "bad_request", BAD_REQUEST / BAD_REQUEST, "Bad request",
         "A header or the query string is malformed, or is a condition that the call does not take.";
+    UserRequired, "user_required", BAD_REQUEST / BAD_REQUEST, "User required",
+        "A server key made the call of a user, and does not say for whom.";
     Unauthenticated, "unauthenticated", UNAUTHORIZED / UNAUTHORIZED, "Login needed",
         "There is no token and no session, or the one that was sent is not valid.";
     AuthenticationFailed, "authentication_failed", UNAUTHORIZED / UNAUTHORIZED,
@@ -58,6 +60,16 @@ codes! {
         "A request with the session cookie needs the CSRF token in a header as well.";
     InsufficientScope, "insufficient_scope", FORBIDDEN / FORBIDDEN, "Insufficient scope",
         "The token is valid, but lacks the scope that this call needs.";
+    MissingScope, "missing_scope", FORBIDDEN / FORBIDDEN, "Missing scope",
+        "The server key is valid, but lacks the scope that this call needs.";
+    ServerKeyInBrowser, "server_key_in_browser", FORBIDDEN / FORBIDDEN, "Server key in a browser",
+        "A page of a browser sent a server key, which everybody who opens the page can see.";
+    NotByKey, "not_by_key", FORBIDDEN / FORBIDDEN, "Not by key",
+        "The call is the user's own, and no server key can make it for them.";
+    ActNotAllowed, "act_not_allowed", FORBIDDEN / FORBIDDEN, "Acting not allowed",
+        "A user cannot act for another: only a server key may send Postroom-User.";
+    UserDeactivated, "user_deactivated", FORBIDDEN / FORBIDDEN, "User deactivated",
+        "The user whom the request names is deactivated.";
     FreshLoginRequired, "fresh_login_required", FORBIDDEN / FORBIDDEN, "Fresh login required",
         "The login is older than 10 minutes, or was not made with a password.";
     RegistrationClosed, "registration_closed", FORBIDDEN / FORBIDDEN, "Registration is closed",
@@ -66,10 +78,14 @@ codes! {
         "No recipient accepts messages from the caller.";
     BlockedByYou, "blocked_by_you", FORBIDDEN / FORBIDDEN, "Blocked by you",
         "The caller blocks the recipient.";
+    SystemUser, "system_user", FORBIDDEN / FORBIDDEN, "System user",
+        "The user belongs to the app: nobody can block, sign in or act as such a user.";
     NotTheSender, "not_the_sender", FORBIDDEN / FORBIDDEN, "Not the sender",
         "Only the sender of a message can do this.";
     NotFound, "not_found", NOT_FOUND / NOT_FOUND, "Not found",
         "There is no such object, or it is not the caller's.";
+    UserUnknown, "user_unknown", NOT_FOUND / NOT_FOUND, "User unknown",
+        "There is no such user as the header Postroom-User names.";
     MethodNotAllowed, "method_not_allowed", METHOD_NOT_ALLOWED / METHOD_NOT_ALLOWED,
         "Method not allowed",
         "The path does not support this method; Allow lists the methods that it does.";

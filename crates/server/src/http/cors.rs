@@ -32,10 +32,6 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
     "etag, location, retry-after, ratelimit, ratelimit-policy, x-request-id, idempotency-replayed",
 );
 
-pub(super) fn covers(path: &str) -> bool {
-    path.starts_with("/v1/")
-}
-
 pub(crate) struct Cors(Vec<Origin>);
 
 impl Cors {

@@ -14,8 +14,9 @@ use db::panic_text;
 use futures_util::FutureExt as _;
 use tower::Service as _;
 
+use super::client::Arrival;
 use super::problem::{self, Shape};
-use super::{Peer, body, client, cors};
+use super::{Peer, body, client, cors, paths};
 use crate::config::origin::Origin;
 use crate::http::App;
 
@@ -44,15 +45,16 @@ where
     let started = Instant::now();
     let mut request = body::read_on(&app, started, request);
     client::log_first_forwarded(&app, peer, request.headers());
-    request.extensions_mut().insert(peer);
-    let id = app.0.request_ids.next();
     let method = request.method().clone();
     let route = app.0.routes.of(request.uri().path());
+    let id = app.0.request_ids.next();
+    request.extensions_mut().insert(Arrival { peer, id, route: route.name() });
+    let id = id.to_string();
     let shape = Shape::of(request.uri().path());
     let is_logged = tracing::enabled!(tracing::Level::DEBUG);
     let client = is_logged.then(|| peer.client(request.headers(), &app.settings.trusted_proxies));
 
-    let has_cors = app.cors.is_on() && cors::covers(request.uri().path());
+    let has_cors = app.cors.is_on() && paths::has_cors(request.uri().path());
     let origin = if has_cors { app.cors.origin(request.headers()) } else { None };
     let preflight = origin.as_ref().and_then(|_| cors::preflight(&request));
     let result = match preflight {

@@ -20,6 +20,8 @@ mod page;
 mod preconditions;
 mod prelude;
 mod reader;
+mod refs;
+mod server;
 mod sessions;
 mod tokens;
 mod users;
@@ -48,6 +50,7 @@ fn add_operations(api: Api) -> Api {
         sessions::api,
         tokens::api,
         blocks::api,
+        server::api,
     ];
     parts.into_iter().fold(api, |api, part| part(api))
 }

@@ -12,8 +12,8 @@ use db::Db;
 use domain::{NameReservation, Time, history};
 
 use super::clock;
-use crate::config::Settings;
 use crate::config::secret::{self, Secret};
+use crate::config::{Settings, server_key_problem};
 
 /// The most bytes of a file that contains a secret.
 const BYTES: u64 = 4096;
@@ -36,7 +36,7 @@ pub(crate) fn check_settings(settings: &Settings) -> anyhow::Result<()> {
 
 /// Returns the configured key, or that of the data folder. If that is missing, it is made, unless
 /// the database was used with one, whose fingerprint is `known`.
-pub(crate) fn server_key(settings: &Settings, known: Option<&[u8]>) -> anyhow::Result<Secret> {
+pub(crate) fn secret_key(settings: &Settings, known: Option<&[u8]>) -> anyhow::Result<Secret> {
     check_settings(settings)?;
     let Some(path) = file(settings) else { return Ok(settings.secret_key.clone()) };
     if settings.secret_key_file.as_os_str().is_empty() && !is_there(&path) {
@@ -60,7 +60,7 @@ pub(crate) async fn database_key(
     settings: &Settings,
 ) -> anyhow::Result<(Secret, Option<&'static str>)> {
     let known = db.read(history::key_fingerprint).await?;
-    let key = server_key(settings, known.as_deref())?;
+    let key = secret_key(settings, known.as_deref())?;
     let ours = fingerprint(&key);
     if known.is_none() {
         db.write(move |tx| history::set_key_fingerprint(tx, &ours)).await?;
@@ -81,6 +81,24 @@ fn read_key(path: &Path) -> anyhow::Result<Secret> {
         path.display()
     );
     Ok(Secret::new(key))
+}
+
+/// The server key of the configuration, if there is one.
+///
+/// # Errors
+/// If its file cannot be read, or what is in it cannot be a server key.
+pub(crate) fn server_key(settings: &Settings) -> anyhow::Result<Option<Secret>> {
+    if !settings.server_key.expose().is_empty() {
+        return Ok(Some(settings.server_key.clone()));
+    }
+    let path = &settings.server_key_file;
+    if path.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let key = Secret::new(read_file(path, "the server key")?);
+    let problem = server_key_problem(&key);
+    ensure!(problem.is_none(), "{}: {}", path.display(), problem.unwrap_or_default());
+    Ok(Some(key))
 }
 
 /// How the usernames of erased accounts are reserved, according to the settings.

@@ -64,6 +64,8 @@ impl Sessions {
                     let recorded = session.last_seen_at.plus(sessions::SEEN_EVERY) > cx.now;
                     (Scopes::all(), Some(session.expires_at), recorded)
                 }),
+                // Keys have a cache of their own.
+                CredentialKind::ServerKey => None,
                 CredentialKind::Token => tokens::find(tx, &cx, &key)?.map(|token| {
                     let recorded = |used: Time| used.plus(tokens::USED_EVERY) > cx.now;
                     (token.scopes, token.expires_at, token.last_used_at.is_some_and(recorded))
@@ -83,6 +85,7 @@ impl Sessions {
             let recorded = db.write_later(move |tx| match key.kind {
                 CredentialKind::Session => sessions::seen(tx, &cx, &key),
                 CredentialKind::Token => tokens::used(tx, &cx, &key),
+                CredentialKind::ServerKey => Ok(()),
             });
             if let Err(error) = recorded {
                 tracing::debug!(%error, "the use of a session was not recorded");

@@ -286,6 +286,46 @@ fn a_secret_is_neither_shown_nor_debugged() {
 }
 
 #[test]
+fn the_app_and_its_server_can_share_an_environment() {
+    for place in [
+        Place::new()
+            .variable("POSTROOM_URL", "http://postroom:8000")
+            .variable("POSTROOM_WEBHOOK_SECRET", "whsec_TELLTALE")
+            .variable("POSTROOM_SERVER_KEY", KEY),
+        Place::new().file(
+            ".env",
+            format!(
+                "POSTROOM_URL=http://postroom:8000\nPOSTROOM_WEBHOOK_SECRET=whsec_TELLTALE\n\
+                 POSTROOM_SERVER_KEY={KEY}"
+            ),
+        ),
+    ] {
+        let config = place.loads();
+        assert_eq!(config.settings.server_key.expose(), KEY);
+        assert_eq!(line(&config, "server_key").0, "server_key = \"(hidden)\"");
+        assert!(!format!("{config:?}").contains("TELLTALE"));
+    }
+    // Only as variables: they are no settings.
+    Place::new().flag("url", "http://postroom:8000").refused(&["url"]);
+    Place::new().variable("POSTROOM_URLS", "x").refused(&["POSTROOM_URLS"]);
+}
+
+#[test]
+fn a_server_key_is_long_and_could_not_be_a_token_of_a_user() {
+    for (key, problem) in [
+        ("TELLTALE", "32"),
+        (&format!("prt_{KEY}")[..], "prt_"),
+        (&format!("pru_{KEY}"), "pru_"),
+        (&format!("{KEY} {KEY}"), "visible"),
+        (&format!("{KEY}ü"), "visible"),
+    ] {
+        let error = Place::new().variable("POSTROOM_SERVER_KEY", key).refused(&["server_key"]);
+        assert!(error.contains(problem), "{error}");
+    }
+    Place::new().flag("audit_days", "0").refused(&["audit_days"]);
+}
+
+#[test]
 fn the_env_file_of_the_django_app_is_understood() {
     let key = "django-insecure-x@y(z)#d&e!f*g^h%i-k_l=m+n0123456789";
     let text = format!("LOGGER_LEVEL=WARNING\nDJANGO_SECRET_KEY={key}\n");

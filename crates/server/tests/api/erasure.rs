@@ -30,11 +30,12 @@ const OWNED: [(&str, &str); 12] = [
 ];
 
 /// Columns of the two rows that stay of a person, which an erasure does not clear.
-const OF_THE_STUB: [(&str, &str); 10] = [
+const OF_THE_STUB: [(&str, &str); 11] = [
     ("users.id", "letters of others name it"),
     ("users.created_at", "says when, and of nobody"),
     ("users.disabled_at", "the time of the erasure"),
     ("users.erased_at", "the time of the erasure"),
+    ("users.kind", "a person, or a sender of the app's"),
     ("mailboxes.owner_id", "letters of others name it"),
     ("mailboxes.modseq", "a counter"),
     ("mailboxes.closed_at", "the time of the erasure"),
@@ -44,7 +45,7 @@ const OF_THE_STUB: [(&str, &str); 10] = [
 ];
 
 /// Tables without an owner: each column, and why it need not be cleared.
-const OF_NOBODY: [(&str, &str, &str); 13] = [
+const OF_NOBODY: [(&str, &str, &str); 16] = [
     ("erasures", "owner_id", "what is left to purge"),
     ("reserved_names", "name_hash erased_at", "a hash under the server's key"),
     (
@@ -54,6 +55,14 @@ const OF_NOBODY: [(&str, &str, &str); 13] = [
         "ids, times and counts",
     ),
     ("messages", "subject body metadata", "letters belong to those who got them"),
+    ("messages", "via", "the operator's name for a server key"),
+    (
+        "server_keys",
+        "id name scopes key_hash previous_hash previous_until created_at expires_at last_used_at \
+         revoked_at",
+        "the operator's",
+    ),
+    ("audit", "id happened_at key_id key_name call user_id request_id", "ids, times and routes"),
     ("messages", "client_id", "gone with the sender's copy"),
     ("throttles", "subject", "a hash of a name that was typed, or of an address"),
     ("throttles", "failures window_started_at expires_at blocked_until", "counts and times"),
@@ -291,6 +300,9 @@ impl Person {
                 filled += 1;
                 let number = 7_700_000_000_000_000 + filled;
                 let (id, kind) = (self.id, kind.clone());
+                if kind != "text" && kind != "blob" && kind != "bytea" {
+                    self.traces.insert(number.to_string());
+                }
                 let sql = made(format!("UPDATE {table} SET {column} = ?2 WHERE {owner} = ?1"));
                 self.app
                     .write(move |tx| {
@@ -302,7 +314,6 @@ impl Person {
                         Ok(tx.execute(sql, &[id.into(), value])?)
                     })
                     .await;
-                self.traces.insert(number.to_string());
             }
         }
         assert!(filled > 0, "reminders_off_at is one of them");

@@ -395,7 +395,12 @@ fn prepare(url: &str) {
 }
 
 /// Each table, a row as one text.
-const TABLES: [&str; 21] = [
+const TABLES: [&str; 23] = [
+    "SELECT 'server key ' || id || ' ' || quote(name) || ' ' || scopes || ' ' || quote(key_hash)
+         || ' ' || quote(coalesce(previous_hash, '')) || ' ' || quote(revoked_at)
+     FROM server_keys ORDER BY id",
+    "SELECT 'audit ' || id || ' ' || key_id || ' ' || quote(call) || ' ' || quote(user_id)
+     FROM audit ORDER BY id",
     "SELECT 'name ' || user_id || ' ' || quote(word) FROM name_words ORDER BY user_id, word",
     "SELECT 'webhook ' || id || ' ' || quote(url) || ' ' || kinds || ' ' || secret_version || ' '
          || quote(disabled_at) FROM webhooks ORDER BY id",
@@ -408,6 +413,7 @@ const TABLES: [&str; 21] = [
     "SELECT 'user ' || id || ' ' || quote(name) || ' ' || quote(name_folded) || ' '
          || quote(email) || ' ' || quote(password_hash) || ' ' || quote(disabled_at) || ' '
          || quote(display_name) || ' ' || quote(erased_at) || ' ' || quote(reminders_off_at)
+         || ' ' || quote(external_id) || ' ' || kind
      FROM users ORDER BY id",
     "SELECT 'session ' || user_id || ' ' || quote(token_hash) || ' ' || created_at || ' '
          || last_seen_at || ' ' || quote(address) || ' ' || quote(user_agent)
@@ -439,7 +445,7 @@ const TABLES: [&str; 21] = [
          || quote(other_recipients)
          || ' ' || quote(conversation_id) || ' ' || quote(in_reply_to) || ' ' || quote(subject)
          || ' ' || quote(body) || ' ' || quote(client_id) || ' ' || quote(metadata) || ' '
-         || sent_at || ' ' || mailbox_count FROM messages ORDER BY id",
+         || sent_at || ' ' || mailbox_count || ' ' || quote(via) FROM messages ORDER BY id",
     "SELECT 'entry ' || owner_id || ' ' || message_id || ' ' || place || ' ' || role
          || ' ' || quote(conversation_id) || ' ' || quote(peer_id)
          || ' ' || quote(read_at) || ' ' || quote(starred_at) || ' ' || quote(archived_at)

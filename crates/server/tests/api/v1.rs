@@ -21,6 +21,7 @@ mod refusals;
 mod retries;
 mod seen;
 mod sending;
+mod server;
 mod sessions;
 mod tokens;
 mod unread;

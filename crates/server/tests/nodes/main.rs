@@ -8,6 +8,7 @@ mod clocks;
 mod disturbed;
 mod failover;
 mod holes;
+mod keys;
 mod kills;
 mod letters;
 mod nodes;

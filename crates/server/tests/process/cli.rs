@@ -37,6 +37,7 @@ fn every_command_explains_itself_with_an_example() {
         "restore",
         "restored",
         "key",
+        "audit",
         "copy",
         "check",
         "config",
@@ -280,6 +281,9 @@ fn a_command_in_the_wrong_place_says_so_and_makes_nothing() {
         &["webhook", "secret", "1"],
         &["webhook", "log"],
         &["key", "accept"],
+        &["key", "list"],
+        &["key", "add", "shop", "--scopes", "users"],
+        &["audit"],
         &["check"],
         &["restored"],
         // These two are about files only.

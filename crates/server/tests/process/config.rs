@@ -155,6 +155,10 @@ fn a_value_that_cannot_be_used_is_refused_and_never_repeated_where_it_is_secret(
         let error = place.run(&[]).failed(1);
         assert!(error.contains(&format!("the secret key in {file}")), "{error}");
         assert!(!error.contains("too short"), "{error}");
+        let place = Place::new().with("POSTROOM_SERVER_KEY_FILE", file);
+        fs::write(place.path("key"), text).unwrap();
+        let error = place.run(&[]).failed(1);
+        assert!(error.contains(file) && !error.contains("too short"), "{error}");
     }
 }
 

@@ -12,6 +12,7 @@ mod faults;
 mod fuzz;
 mod history;
 mod hostile;
+mod keys;
 mod limits;
 mod log;
 mod manual;

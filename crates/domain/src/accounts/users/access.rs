@@ -94,6 +94,7 @@ pub(super) fn is_fresh(tx: &mut Tx<'_>, cx: &Cx, credential: &Credential) -> Res
     let params = params![credential.user, credential.hash()];
     // A session is always started by a password.
     let issued = match credential.kind {
+        CredentialKind::ServerKey => return Ok(false),
         CredentialKind::Session => tx.query_opt(
             "SELECT created_at FROM sessions WHERE user_id = ?1 AND token_hash = ?2",
             &params,

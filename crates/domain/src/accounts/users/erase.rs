@@ -59,6 +59,7 @@ pub fn erase(tx: &mut Tx<'_>, cx: &Cx, owner: UserId) -> Result<()> {
     tx.execute(
         "UPDATE users SET name = '', name_folded = ?2, display_name = '', words_of = ' ',
          display_folded = '', email = '', password_hash = '', reminders_off_at = NULL,
+         external_id = NULL,
          disabled_at = ?3, erased_at = ?3
          WHERE id = ?1",
         &params![owner, nameless.as_str(), cx.now],

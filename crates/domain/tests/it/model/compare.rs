@@ -9,7 +9,7 @@ use domain::entries::Folder;
 use domain::lists::{self, Filter, FolderFilter, Page};
 use domain::messages::Message;
 use domain::search::Query;
-use domain::{MessageId, UserId, unread};
+use domain::{MessageId, UserId, UserRef, unread};
 use proptest::test_runner::TestCaseError;
 use proptest::{prop_assert, prop_assert_eq};
 
@@ -256,7 +256,11 @@ impl Expected {
             filters.push(Filter { folder: turn(at), starred: Some(starred), ..Filter::default() });
         }
         for (at, with) in self.users.iter().enumerate() {
-            filters.push(Filter { folder: turn(at), with: Some(*with), ..Filter::default() });
+            filters.push(Filter {
+                folder: turn(at),
+                with: Some((*with).into()),
+                ..Filter::default()
+            });
         }
         let conversations = self.model.mailboxes[&owner].held.keys();
         let conversations = conversations.map(|id| self.model.sent[id].conversation);
@@ -341,7 +345,7 @@ fn fits(model: &Model, owner: UserId, id: MessageId, filter: &Filter) -> bool {
     on_shelf
         && filter.unread.is_none_or(|unread| unread == held.is_unread())
         && filter.starred.is_none_or(|starred| starred == held.marked.starred.is_some())
-        && filter.with.is_none_or(with)
+        && filter.with.as_ref().is_none_or(|of| matches!(of, UserRef::Id(id) if with(*id)))
         && filter.conversation.is_none_or(|conversation| conversation == sent.conversation)
         && filter.since.is_none_or(|since| sent.sent_at >= since)
         && filter.until.is_none_or(|until| sent.sent_at < until)

@@ -8,7 +8,7 @@ pub(crate) fn watch() {
 }
 
 /// Statements that may read a whole table or index, or sort, by how they end.
-const EXEMPT: [(&str, &str); 11] = [
+const EXEMPT: [(&str, &str); 15] = [
     ("DELETE FROM sessions", "after a restore, nobody stays signed in"),
     ("DELETE FROM tokens", "as sessions"),
     (
@@ -25,6 +25,10 @@ const EXEMPT: [(&str, &str); 11] = [
     ("FROM webhook_events WHERE pending = 1 ORDER BY id LIMIT 1", "the index has only these rows"),
     ("FROM webhook_events WHERE pending = 1 ORDER BY id LIMIT ?1", "the index has only these rows"),
     ("FROM webhook_events ORDER BY id LIMIT ?1", "the oldest rows, in the order of the key"),
+    ("FROM server_keys ORDER BY id", "there are few keys"),
+    ("SET revoked_at = ?1 WHERE revoked_at IS NULL", "after a restore, no key comes back"),
+    ("FROM audit ORDER BY id LIMIT ?1", "the oldest rows, in the order of the key"),
+    ("ORDER BY id DESC LIMIT ?3", "a person looks at the audit log by the command line"),
     (
         "ORDER BY event_id DESC, webhook_id LIMIT ?3",
         "a person looks at the log by the command line",
@@ -33,8 +37,11 @@ const EXEMPT: [(&str, &str); 11] = [
 
 /// Columns that a search may begin with, besides the owner and an id. What belongs to a user is
 /// found by that user first, so none of them is in an index of entries or conversations.
-const KEYS: [(&str, &str); 12] = [
+const KEYS: [(&str, &str); 15] = [
     ("name_folded", "users are found by name"),
+    ("external_id", "users are found by the app's own id"),
+    ("key_hash", "server keys are found by their hash"),
+    ("previous_hash", "server keys are found by their hash"),
     ("word", "users are found by any word of their names"),
     ("name_hash", "names of erased accounts"),
     ("erased_at", "a job removes names whose time is over"),
@@ -132,11 +139,13 @@ fn bounds(text: &str) -> Search {
 
 /// The searches of a plan in SQLite's words.
 fn sqlite(steps: &[String]) -> Result<Vec<Search>, String> {
-    const OTHERS: [&str; 6] = [
+    const OTHERS: [&str; 7] = [
         "LIST SUBQUERY",
         "SCALAR SUBQUERY",
         // The ids that a statement was given as one text.
         "SCAN json_each VIRTUAL TABLE INDEX 1:",
+        // The rows that a statement itself inserts.
+        "SCAN 8-ROW VALUES CLAUSE",
         // One after the other.
         "COMPOUND QUERY",
         "LEFT-MOST SUBQUERY",

@@ -97,7 +97,8 @@ async fn batch(
     };
     ids.sort();
     ids.dedup();
-    let done = app.db.write(move |tx| messages::batch(tx, &cx, user, &ids, action)).await?;
+    let batch = move |tx: &mut Tx<'_>| messages::batch(tx, &cx, user, &ids, action);
+    let done = caller.write(&app, batch).await?;
     let numbers = |ids: &[MessageId]| ids.iter().map(|id| id.get()).collect();
     Ok(Json(Batch {
         updated: numbers(&done.updated),

@@ -26,7 +26,7 @@ struct BlockView {
 
 async fn list(
     State(app): State<App>,
-    caller: Caller<Read>,
+    caller: Caller<Look>,
     QueryParams(paging): QueryParams<Paging>,
 ) -> Result<Json<ListPage<BlockView>>, Error> {
     let limit = usize::from(paging.limit.0);
@@ -50,10 +50,13 @@ async fn list(
 async fn put(
     State(app): State<App>,
     caller: Caller<Write>,
-    PathId(user): PathId<UserId>,
+    PathRef(user): PathRef,
 ) -> Result<StatusCode, Error> {
-    let cx = app.clock.cx();
-    let put = app.db.write(move |tx| blocks::put(tx, &cx, caller.user, user));
+    let (cx, owner) = (app.clock.cx(), caller.user);
+    let put = caller.write(&app, move |tx| {
+        let user = users::id_of(tx, &user)?.ok_or(domain::Error::NotFound(Missing::User))?;
+        blocks::put(tx, &cx, owner, user)
+    });
     put.await.map_err(Error::in_path)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -61,9 +64,13 @@ async fn put(
 async fn remove(
     State(app): State<App>,
     caller: Caller<Write>,
-    PathId(user): PathId<UserId>,
+    PathRef(user): PathRef,
 ) -> Result<StatusCode, Error> {
-    let removed = app.db.write(move |tx| blocks::remove(tx, caller.user, user));
+    let owner = caller.user;
+    let removed = caller.write(&app, move |tx| {
+        let user = users::id_of(tx, &user)?.ok_or(domain::Error::NotFound(Missing::User))?;
+        blocks::remove(tx, owner, user)
+    });
     removed.await.map_err(Error::in_path)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -50,7 +50,7 @@ struct Changes {
 
 async fn list(
     State(app): State<App>,
-    caller: Caller<Read>,
+    caller: Caller<Look>,
     QueryParams(ChangesSince { since, limit }): QueryParams<ChangesSince>,
 ) -> Result<Json<Changes>, Error> {
     let (user, since, limit) = (caller.user, since.0, limit.0.into());
@@ -95,7 +95,7 @@ impl From<unread::UnreadCounts> for Unread {
 
 async fn unread(
     State(app): State<App>,
-    caller: Caller<Read>,
+    caller: Caller<Look>,
     preconditions: Preconditions,
 ) -> Result<Response, Error> {
     let counts = app.db.read(move |tx| unread::counts(tx, caller.user)).await?;

@@ -115,7 +115,7 @@ async fn change(
     JsonBody(ConversationChange { muted, read, up_to }): JsonBody<ConversationChange>,
 ) -> Result<Response, Error> {
     let (cx, user, before) = (app.clock.cx(), caller.user, up_to.map(MessageId::next));
-    let first_step = app.db.write(move |tx| {
+    let first_step = caller.write(&app, move |tx| {
         confirm(tx, user, id, &preconditions)?;
         if let Some(muted) = muted {
             conversations::mute(tx, &cx, user, id, muted)?;
@@ -151,7 +151,7 @@ async fn trash(
     JsonBody(()): JsonBody<()>,
 ) -> Result<StatusCode, Error> {
     let (cx, user, before) = (app.clock.cx(), caller.user, up_to.map(MessageId::next));
-    let first_step = app.db.write(move |tx| {
+    let first_step = caller.write(&app, move |tx| {
         confirm(tx, user, id, &preconditions)?;
         step(tx, &cx, user, id, ConversationAction::Trash, before)
     });

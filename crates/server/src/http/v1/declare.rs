@@ -134,7 +134,11 @@ pub(super) fn body_schema<T: FieldSet>(schemas: &mut Schemas) -> Value {
 fn field_schema(spec: &FieldSpec, schemas: &mut Schemas) -> Value {
     let mut schema = (spec.schema)(schemas);
     if matches!(spec.presence, "optional" | "clearable") {
-        schema["type"] = json!([schema["type"], "null"]);
+        if schema.get("$ref").is_some() {
+            schema = json!({ "oneOf": [{ "type": "null" }, schema] });
+        } else {
+            schema["type"] = json!([schema["type"], "null"]);
+        }
         if let Some(values) = schema.get_mut("enum").and_then(Value::as_array_mut) {
             values.push(Value::Null);
         }

@@ -194,7 +194,9 @@ fn headers_of(code: Code) -> &'static [(&'static str, &'static str, bool)] {
         Code::Unauthenticated | Code::AuthenticationFailed => {
             &[("WWW-Authenticate", "How to log in.", true)]
         }
-        Code::InsufficientScope => &[("WWW-Authenticate", "The scope that is missing.", false)],
+        Code::InsufficientScope | Code::MissingScope => {
+            &[("WWW-Authenticate", "The scope that is missing.", false)]
+        }
         Code::RateLimited | Code::QuotaExceeded => &[
             ("Retry-After", "Seconds to wait.", true),
             ("RateLimit-Policy", "The limit that is exhausted.", true),
@@ -226,6 +228,19 @@ fn security_schemes() -> Value {
             "type": "http",
             "scheme": "bearer",
             "description": "A token of `POST /v1/tokens`.",
+        },
+        "serverKey": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key of `postroom key add`, for the app's server. Never in a page.",
+        },
+        "actingUser": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Postroom-User",
+            "description": "The user for whom a server key makes the call: `ext:` and the app's \
+                own id, an id, or a username. With `Postroom-Present: true` the user counts as \
+                seen.",
         },
         "cookieAuth": {
             "type": "apiKey",

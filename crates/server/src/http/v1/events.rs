@@ -54,7 +54,7 @@ fields! {
 
 async fn events(
     State(app): State<App>,
-    caller: Caller<Read>,
+    caller: Caller<Listen>,
     headers: HeaderMap,
     QueryParams(StreamFrom { since }): QueryParams<StreamFrom>,
 ) -> Result<Response, Error> {

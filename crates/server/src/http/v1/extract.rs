@@ -47,7 +47,7 @@ async fn read_body<T: FieldSet>(request: Request, app: &App) -> Result<(T, Bytes
     if !T::SPECS.is_empty() && parts.uri.query().is_some() {
         query::<()>(&parts, app)?;
     }
-    let bytes = body::read(app, &parts.headers, body).await?;
+    let bytes = body::read(app, &parts, body).await?;
     let values = object(&parts.headers, &bytes)?;
     Ok((reader::read(Source::Body, app.limits.texts, &bytes, values)?, bytes))
 }

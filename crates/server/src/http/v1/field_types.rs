@@ -7,11 +7,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::lists::FolderFilter;
 use domain::passwords::Password;
 use domain::search::Query;
-use domain::sending::{ClientId, Metadata, RecipientRef};
-use domain::text::{self, Body, DisplayName, Email, Subject, TokenName, USERNAME_CHARS, Username};
+use domain::sending::{ClientId, Metadata};
+use domain::text::{Body, DisplayName, Email, Subject, TokenName, USERNAME_CHARS, Username};
 use domain::tokens::{Scope, Scopes};
 use domain::users::AcceptFrom;
-use domain::{ConversationId, Invalid, LARGEST_ID, MessageId, Missing, Time, UserId};
+use domain::{ConversationId, Invalid, LARGEST_ID, MessageId, Missing, Time, UserId, UserRef};
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value, json};
@@ -21,9 +21,8 @@ use super::declare::body_schema;
 use super::document::Schemas;
 use super::reader::{FieldContext, FieldSet, FieldType, Source};
 
-/// The items of a page by default, and at most.
-const DEFAULT_LIMIT: u8 = 50;
-const MAX_LIMIT: u8 = 100;
+/// The items of a page by default.
+const DEFAULT_LIMIT: u16 = 50;
 
 /// Types that are text in JSON: each with its schema and its parser.
 macro_rules! texts {
@@ -143,22 +142,22 @@ impl Cursor {
     }
 }
 
-/// How many items a page may have at most.
-pub(super) struct Limit(pub(super) u8);
+/// How many items a page may have at most, up to `MAX`.
+pub(super) struct Limit<const MAX: u16 = 100>(pub(super) u16);
 
-impl Default for Limit {
+impl<const MAX: u16> Default for Limit<MAX> {
     fn default() -> Self {
         Self(DEFAULT_LIMIT)
     }
 }
 
-impl FieldType for Limit {
+impl<const MAX: u16> FieldType for Limit<MAX> {
     fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
         let text = value.as_str().unwrap_or_default();
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         // What does not fit is a large number too.
-        match text.parse().unwrap_or(u8::MAX) {
-            limit if digits && limit > 0 => Some(Self(limit.min(MAX_LIMIT))),
+        match text.parse().unwrap_or(u16::MAX) {
+            limit if digits && limit > 0 => Some(Self(limit.min(MAX))),
             _ => field.refuse("invalid", "it must be a whole number from 1"),
         }
     }
@@ -255,6 +254,11 @@ pub(super) fn id_schema() -> Value {
     json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": LARGEST_ID })
 }
 
+/// The id of a user in any notation.
+pub(super) fn whole_id(number: &Number) -> Option<UserId> {
+    whole(number).and_then(UserId::new)
+}
+
 /// A whole number in any notation: in JSON 7 and 7.0 are the same.
 #[expect(clippy::cast_possible_truncation, reason = "it is whole and below 2^53")]
 fn whole(number: &Number) -> Option<i64> {
@@ -296,29 +300,15 @@ impl<T: FieldType, const MAX: usize> FieldType for List<T, MAX> {
 }
 
 /// A recipient, and how the sender wrote it.
-pub(super) struct Recipient(pub(super) RecipientRef, pub(super) Value);
+pub(super) struct Recipient(pub(super) UserRef, pub(super) Value);
 
 impl FieldType for Recipient {
     fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
-        let to = match &value {
-            Value::Number(number) => whole(number).and_then(UserId::new).map(RecipientRef::Id),
-            Value::String(name) if name.chars().nth(USERNAME_CHARS).is_none() => {
-                Some(RecipientRef::Name(text::fold(name))).filter(|_| !name.contains('\0'))
-            }
-            Value::String(_) => None,
-            _ => return field.refuse("wrong_type", "it must be the id of a user or a username"),
-        };
-        let problem = "it must be the id of a user or a username";
-        to.map(|to| Self(to, value)).or_else(|| field.refuse("invalid", problem))
+        UserRef::read(value.clone(), field).map(|to| Self(to, value))
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        let name = json!({ "type": "string", "format": "username", "maxLength": USERNAME_CHARS });
-        let either = json!({
-            "oneOf": [id_schema(), name],
-            "description": "The id of a user, or a username.",
-        });
-        schemas.put("Recipient", either)
+        UserRef::schema(schemas)
     }
 }
 

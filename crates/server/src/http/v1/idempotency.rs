@@ -14,11 +14,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use db::Tx;
 use domain::users::StoredPassword;
-use domain::{Cx, UserId, idempotency};
+use domain::{Cx, UserId, audit, idempotency};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::canonical;
+use crate::http::by::{self, By};
 use crate::http::client::Device;
 use crate::http::code::Code;
 use crate::http::{App, Error, login};
@@ -60,14 +61,6 @@ pub(super) fn created(response: &Response) -> Option<Created> {
 
 pub(super) fn is_replay(response: &Response) -> bool {
     response.headers().contains_key(&REPLAYED)
-}
-
-/// Who makes a keyed request. Everyone has their own keys.
-#[derive(Clone, Copy)]
-pub(super) enum By<'a> {
-    User(UserId),
-    /// Somebody without a login, for the account of that username.
-    Name(&'a str),
 }
 
 /// When a stored response may be replayed.
@@ -194,8 +187,10 @@ impl KeyedRequest {
         let cx = app.clock.cx();
         let Some(key) = self.sign(app, by) else {
             let (mut f, secret) = (prepare.await?, cx.random());
+            let acting = by.acting();
             let response = app.db.write(move |tx| {
                 let kept = f(tx, &cx, &secret)?;
+                by::record(tx, &cx, acting.as_ref())?;
                 fresh(tx, &cx, &kept, &secret, &mut show)
             });
             return Ok(response.await?);
@@ -210,15 +205,21 @@ impl KeyedRequest {
         if let Some(response) = found.await? {
             // A visible row may not have reached the standby yet if the first request was cut off
             // while it waited for that. A commit of our own waits for it.
-            app.db.write(move |tx| idempotency::claim(tx, &request)).await?;
+            let acting = by.acting();
+            let claimed = app.db.write(move |tx| {
+                idempotency::claim(tx, &request)?;
+                by::record(tx, &cx, acting.as_ref())
+            });
+            claimed.await?;
             return Ok(response);
         }
         let nonce = cx.random();
         let secret = key.secret(app, &nonce);
         let in_flight = InFlight::begin(app, key.id)?;
-        let (mut f, keys) = (prepare.await?, App::clone(app));
+        let (mut f, keys, acting) = (prepare.await?, App::clone(app), by.acting());
         let done = app.db.write(move |tx| {
             idempotency::claim(tx, &request)?;
+            by::record(tx, &cx, acting.as_ref())?;
             if let Some(stored) = idempotency::find(tx, &cx, &request)? {
                 if let Some(response) = key.replay(tx, &cx, &keys, &stored, &mut show)? {
                     return Ok(response);
@@ -235,11 +236,18 @@ impl KeyedRequest {
         Ok(response)
     }
 
+    /// Each key has idempotency keys of its own.
+    fn route_by(&self, call: &audit::Call) -> String {
+        format!("{} by server key {}", self.route, call.key.get())
+    }
+
     fn sign(&self, app: &App, by: By<'_>) -> Option<RequestKey> {
         let key = self.key.as_ref()?;
         let sign = |purpose: &[u8], parts: &[&[u8]]| app.idempotency.sign(purpose, parts);
         let (owner, route) = match by {
-            By::User(user) => (Some(user), self.route.clone()),
+            By::User(user, None) => (Some(user), self.route.clone()),
+            By::User(user, Some(call)) => (Some(user), self.route_by(call)),
+            By::Key(call) => (None, self.route_by(call)),
             By::Name(name) => {
                 // Only a keyed hash: the name may be erased while the response is stored.
                 let name = sign(b"name", &[login::login_name(name).as_bytes()]);

@@ -9,7 +9,7 @@ use domain::messages::{self, Marks};
 use domain::search::Query;
 use domain::sending::{self, ClientId, Draft, MAX_RECIPIENTS, Metadata, RefusedRecipient};
 use domain::text::{Body, Subject};
-use domain::{ConversationId, MessageId, Time, quotas};
+use domain::{ConversationId, MessageId, Time, UserRef, quotas};
 
 use super::field_types::{List, Recipient};
 use super::preconditions::quoted;
@@ -59,7 +59,7 @@ pub(super) fn api(api: Api) -> Api {
 fields! {
     /// The message to send.
     struct NewMessage {
-        /// Up to 100 users, by id or by username. Without it, a reply goes to the sender and all
+        /// Up to 100 users. Without it, a reply goes to the sender and all
         /// recipients of the message that it answers.
         change to: List<Recipient, MAX_RECIPIENTS> = [7, "dana"];
         /// Without it, a reply has that of the message that it answers, with "Re: " in front.
@@ -85,7 +85,8 @@ async fn send(
     let recipients = to.map(|List(recipients)| recipients).unwrap_or_default();
     let (to, written): (Vec<_>, Vec<_>) =
         recipients.into_iter().map(|Recipient(to, written)| (to, written)).unzip();
-    let draft = Draft { to, subject, body, in_reply_to, client_id, metadata };
+    let via = caller.acting.as_ref().map(|call| call.key_name.clone());
+    let draft = Draft { to, subject, body, in_reply_to, client_id, metadata, via };
     let user = caller.user;
     let send = move |tx: &mut Tx<'_>, cx: &Cx, _secret: &[u8; 32]| {
         let sent = sending::send(tx, cx, user, &draft, limits.as_ref())?;
@@ -123,7 +124,7 @@ async fn send(
         shown.refused = refused;
         Ok(Some((StatusCode::CREATED, headers, tag, Json(shown)).into_response()))
     };
-    request.run(&app, By::User(user), send, show).await
+    request.run(&app, caller.by(), send, show).await
 }
 
 /// What is stored of a send.
@@ -169,7 +170,7 @@ fields! {
         /// Only starred messages, or only those without a star.
         change starred: bool = true;
         /// Only messages that this user, besides the caller, sent or received.
-        change with: UserId = 7;
+        change with: UserRef = 7;
         /// Only messages of this conversation.
         change conversation: ConversationId = 40;
         /// Only messages sent at this time or later.
@@ -231,7 +232,7 @@ async fn mark(
     JsonBody(marks): JsonBody<Marks>,
 ) -> Result<Response, Error> {
     let (cx, user) = (app.clock.cx(), caller.user);
-    let marked = app.db.write(move |tx| {
+    let marked = caller.write(&app, move |tx| {
         messages::mark(tx, &cx, user, id, marks, &|tag: &str| preconditions.allows(tag))
     });
     let (message, people) = marked.await?;
@@ -251,7 +252,7 @@ async fn delete(
     JsonBody(()): JsonBody<()>,
 ) -> Result<StatusCode, Error> {
     let (cx, user) = (app.clock.cx(), caller.user);
-    let deleted = app.db.write(move |tx| {
+    let deleted = caller.write(&app, move |tx| {
         if preconditions.has_if_match() {
             messages::confirm_tag(tx, user, id, &|tag: &str| preconditions.allows(tag))?;
         }
@@ -287,5 +288,5 @@ async fn unsend(
     let show = |_tx: &mut Tx<'_>, _cx: &Cx, kept: &Unsent, _secret: &[u8; 32]| {
         Ok(Some(Json(kept).into_response()))
     };
-    request.run(&app, By::User(user), unsend, show).await
+    request.run(&app, caller.by(), unsend, show).await
 }

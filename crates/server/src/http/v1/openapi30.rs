@@ -71,12 +71,13 @@ fn say_nullable(members: &mut Map<String, Value>) {
 fn say_scope(operation: &mut Map<String, Value>) {
     let ways = operation.get_mut("security").and_then(Value::as_array_mut).into_iter().flatten();
     let schemes = ways.flat_map(|way| way.as_object_mut().into_iter().flatten());
-    let scopes = schemes.flat_map(|(_, scopes)| match std::mem::replace(scopes, json!([])) {
-        Value::Array(scopes) => scopes,
-        _ => vec![],
+    let scopes = schemes.flat_map(|(scheme, scopes)| {
+        let who = if scheme == "serverKey" { "A server key" } else { "A token" };
+        let scopes = std::mem::replace(scopes, json!([]));
+        let scopes = scopes.as_array().cloned().unwrap_or_default().into_iter();
+        scopes.map(move |scope| format!("{who} needs the scope {scope}.").replace('"', "`"))
     });
-    let text = scopes.map(|scope| format!("A token needs the scope {scope}.").replace('"', "`"));
-    let text = text.collect::<Vec<_>>().join(" ");
+    let text = scopes.collect::<Vec<_>>().join(" ");
     if !text.is_empty() {
         operation.insert("description".to_owned(), text.into());
     }

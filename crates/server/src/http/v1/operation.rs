@@ -6,6 +6,7 @@ use axum::handler::Handler;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::from_fn;
 use axum::routing::{MethodFilter, on};
+use domain::server_keys::KeyScope;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
@@ -16,9 +17,11 @@ use super::field_types::{NumericId, id_schema};
 use super::idempotency;
 use super::preconditions::{self, Preconditions};
 use super::reader::FieldSet;
-use crate::http::auth::{Caller, Scope, Stranger};
+use super::refs::{PathRef, REF, ref_schema};
+use crate::http::auth::{ByKey, Caller, Scope, Stranger};
 use crate::http::client::Device;
 use crate::http::code::Code;
+use crate::http::server_key::{ServerCaller, ServerScope};
 use crate::http::{App, Error};
 
 /// An argument of a handler. The document describes the arguments by their types, so a handler
@@ -34,7 +37,12 @@ pub(super) trait Argument {
 impl Argument for State<App> {}
 impl Argument for HeaderMap {}
 impl Argument for Device {}
-impl Argument for Stranger {}
+
+impl Argument for Stranger {
+    fn describe(operation: &mut Operation, _schemas: &mut Schemas) {
+        operation.errors.push(Code::NotByKey);
+    }
+}
 
 impl<T: Argument> Argument for Result<T, Error> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
@@ -51,6 +59,33 @@ impl<S: Scope> Argument for Caller<S> {
         }
         operation.security = vec![json!({ "bearerAuth": [S::SCOPE.name()] }), cookie];
         operation.errors.extend([Code::Unauthenticated, Code::InsufficientScope]);
+        operation.errors.extend([Code::ServerKeyInBrowser, Code::ActNotAllowed]);
+        if S::BY_KEY == ByKey::Never {
+            operation.errors.push(Code::NotByKey);
+            return;
+        }
+        let key = json!({ "serverKey": [KeyScope::Act.name()], "actingUser": [] });
+        operation.security.push(key);
+        operation.errors.extend([Code::BadRequest, Code::UserRequired, Code::MissingScope]);
+        operation.errors.extend([Code::UserDeactivated, Code::SystemUser, Code::UserUnknown]);
+    }
+}
+
+impl<S: ServerScope> Argument for ServerCaller<S> {
+    fn describe(operation: &mut Operation, _schemas: &mut Schemas) {
+        let scope = S::SCOPE.map(KeyScope::name);
+        operation.security = vec![json!({ "serverKey": scope.as_slice() })];
+        operation.errors.extend([Code::Unauthenticated, Code::ServerKeyInBrowser]);
+        operation.errors.extend(scope.map(|_| Code::MissingScope));
+    }
+}
+
+impl Argument for PathRef {
+    fn describe(operation: &mut Operation, _schemas: &mut Schemas) {
+        let name = operation.path.split(['{', '}']).nth(1).expect("the path has a parameter");
+        let parameter = operation.parameter("path", name, REF, &ref_schema(), &json!("ext:42"));
+        parameter["required"] = true.into();
+        operation.errors.push(Code::NotFound);
     }
 }
 
@@ -68,6 +103,10 @@ impl<T: FieldSet> Argument for QueryParams<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
         for field in T::specs() {
             let (about, schema) = (text(field.about), (field.schema)(schemas));
+            let is_ref = schema.get("$ref").is_some();
+            // Of several types in a query string generators make what no server reads.
+            let (about, schema) =
+                if is_ref { (format!("{about} {REF}"), ref_schema()) } else { (about, schema) };
             let example = json!(field.example());
             let parameter = operation.parameter("query", field.name, &about, &schema, &example);
             if field.presence == "required" {

@@ -11,14 +11,18 @@ pub(super) use utoipa::ToSchema;
 
 pub(super) use super::declare::fields;
 pub(super) use super::extract::{JsonBody, KeyedBody, PathId, QueryParams};
-pub(super) use super::idempotency::By;
 pub(super) use super::operation::Api;
 pub(super) use super::page::{ListPage, Paging};
 pub(super) use super::preconditions::Preconditions;
 pub(super) use super::reader::Rule;
+pub(super) use super::refs::PathRef;
 pub(super) use super::view::{MessageItem, People, PersonView};
-pub(super) use crate::http::auth::{Account, Caller, Read, Stranger, Write};
+pub(super) use crate::http::auth::{
+    Account, Caller, Listen, Look, Read, Settings, Stranger, Write,
+};
+pub(super) use crate::http::by::By;
 pub(super) use crate::http::client::Device;
 pub(super) use crate::http::code::Code;
+pub(super) use crate::http::server_key::ServerCaller;
 pub(super) use crate::http::{App, Error};
 pub(super) use crate::runtime::clock;

@@ -123,7 +123,7 @@ async fn create(
         tokens::create(tx, cx, user, secret, &new)?;
         Ok(KeptToken { user: user.get() })
     };
-    let response = request.run(&app, By::User(user), create, show).await?;
+    let response = request.run(&app, caller.by(), create, show).await?;
     log_created(&response, &device);
     Ok(response)
 }

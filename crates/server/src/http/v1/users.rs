@@ -10,7 +10,7 @@ use domain::users::{self, AcceptFrom, Person, Profile, ProfileChange, Proof};
 use super::field_types::{EnteredPassword, UsernamePrefix, view_schema};
 use super::idempotency::{Created, created, is_replay};
 use super::prelude::*;
-use crate::http::{cookies, login};
+use crate::http::{acting, cookies, login};
 
 pub(super) fn api(api: Api) -> Api {
     api.tag("Users", "Accounts, profiles, and finding users.")
@@ -26,6 +26,7 @@ pub(super) fn api(api: Api) -> Api {
         .answers::<AccountView>(200, "The account.")
         .on("PATCH /v1/users/me", "changeMe", "Changes the caller's account", change)
         .answers::<AccountView>(200, "The changed account.")
+        .errors(&[Code::NotByKey])
         .on("DELETE /v1/users/me", "eraseMe", "Erases the caller's account", erase)
         .done("The account is gone with its mailbox, sessions and tokens; sent messages stay.")
         .header("Set-Cookie", "Removes the cookie `sessionid`.")
@@ -146,7 +147,7 @@ fields! {
 
 async fn find(
     State(app): State<App>,
-    _caller: Caller<Read>,
+    _caller: Caller<Look>,
     QueryParams(NamePrefix { prefix }): QueryParams<NamePrefix>,
 ) -> Result<Json<ListPage<PersonView>>, Error> {
     let prefix = prefix.0;
@@ -154,7 +155,7 @@ async fn find(
     Ok(ListPage::new(found.into_iter().map(PersonView::from).collect(), None))
 }
 
-async fn own(State(app): State<App>, caller: Caller<Read>) -> Result<Json<AccountView>, Error> {
+async fn own(State(app): State<App>, caller: Caller<Look>) -> Result<Json<AccountView>, Error> {
     let profile = app.db.read(move |tx| users::profile(tx, caller.user)).await?;
     Ok(Json(profile.ok_or(domain::Error::NotLoggedIn)?.into()))
 }
@@ -173,14 +174,17 @@ fields! {
 
 async fn change(
     State(app): State<App>,
-    caller: Caller<Account>,
+    caller: Caller<Settings>,
     device: Device,
     JsonBody(change): JsonBody<ProfileChange>,
 ) -> Result<Json<AccountView>, Error> {
-    let (cx, has_email) = (app.clock.cx(), change.email.is_some());
-    let changed = app.db.write(move |tx| {
-        users::update(tx, &cx, caller.user, &change)?;
-        users::profile(tx, caller.user)
+    let (cx, user, has_email) = (app.clock.cx(), caller.user, change.email.is_some());
+    if has_email && caller.acting.is_some() {
+        return Err(acting::not_by_key());
+    }
+    let changed = caller.write(&app, move |tx| {
+        users::update(tx, &cx, user, &change)?;
+        users::profile(tx, user)
     });
     let profile = changed.await?.ok_or(domain::Error::NotLoggedIn)?;
     if has_email {
@@ -268,7 +272,7 @@ async fn password(
     let show = |_tx: &mut Tx<'_>, _cx: &Cx, (): &(), _secret: &[u8; 32]| {
         Ok(Some(StatusCode::NO_CONTENT.into_response()))
     };
-    let response = request.run_after(&app, By::User(user), prepare, show).await?;
+    let response = request.run_after(&app, caller.by(), prepare, show).await?;
     app.sessions.forget_all(user);
     if !is_replay(&response) {
         tracing::info!(client = %device.address, user = user.get(), "changed the password");
@@ -278,10 +282,14 @@ async fn password(
 
 async fn one(
     State(app): State<App>,
-    _caller: Caller<Read>,
-    PathId(id): PathId<UserId>,
+    _caller: Caller<Look>,
+    PathRef(of): PathRef,
 ) -> Result<Json<PersonView>, Error> {
-    let found = app.db.read(move |tx| users::person(tx, id)).await?;
+    let found = app.db.read(move |tx| match users::id_of(tx, &of)? {
+        Some(id) => users::person(tx, id),
+        None => Ok(None),
+    });
+    let found = found.await?;
     let person = found.ok_or(domain::Error::NotFound(Missing::User))?;
     Ok(Json(person.into()))
 }

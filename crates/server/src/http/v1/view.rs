@@ -93,6 +93,10 @@ macro_rules! message {
             client_id: Option<&'a str>,
             #[schema(required, schema_with = metadata)]
             metadata: Option<&'a RawValue>,
+            /// The server key by which the app sent it for its sender, who alone sees this.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[schema(nullable = false, example = "shop")]
+            via: Option<&'a str>,
         }
 
         impl<'a> $name<'a> {
@@ -119,6 +123,7 @@ macro_rules! message {
                         .metadata
                         .as_deref()
                         .and_then(|json| serde_json::from_str(json).ok()),
+                    via: envelope.via.as_deref().filter(|_| entry.sent),
                 }
             }
         }
@@ -136,7 +141,7 @@ fn metadata() -> Schema {
 }
 
 fn recipient() -> Ref {
-    Ref::from_schema_name("Recipient")
+    Ref::from_schema_name("UserRef")
 }
 
 /// A recipient whom a message did not reach.

@@ -117,7 +117,8 @@ async fn a_batch_says_what_and_with_which_messages() {
         (json!({ "ids": [id], "set": set, "cursor": "AAAA" }), vec!["#/cursor unknown_field"]),
         (json!({ "filter": { "folder": "x" }, "set": set }), vec!["#/filter/folder invalid"]),
         (json!({ "filter": { "limit": 1 }, "set": set }), vec!["#/filter/limit unknown_field"]),
-        (json!({ "filter": { "with": "7" }, "set": set }), vec!["#/filter/with wrong_type"]),
+        (json!({ "filter": { "with": true }, "set": set }), vec!["#/filter/with wrong_type"]),
+        (json!({ "filter": { "with": "ext:" }, "set": set }), vec!["#/filter/with invalid"]),
         (json!({ "filter": { "since": "x" }, "set": set }), vec!["#/filter/since invalid"]),
         (json!({ "filter": {}, "set": set, "cursor": "AAAA" }), vec!["#/cursor invalid"]),
     ];

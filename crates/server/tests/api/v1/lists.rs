@@ -228,7 +228,7 @@ async fn a_cursor_opens_no_other_mailbox_and_must_be_one() {
 async fn what_is_wrong_with_the_question_is_told_all_at_once() {
     let app = TestApp::start().await;
     let bob = app.user("bob").await;
-    let query = "folder=x&unread=1&starred=&with=bob&conversation=0&since=yesterday&until=\
+    let query = "folder=x&unread=1&starred=&with=0&conversation=0&since=yesterday&until=\
                  2026-13-01T00:00:00Z&limit=0&cursor=x&order=asc&q=a&q=b";
 
     let mut reported = bob.call("GET", &format!("/v1/messages?{query}")).await.invalid();

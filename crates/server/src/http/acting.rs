@@ -1,0 +1,92 @@
+//! Acting: a call of /v1 that the app's own server makes for a user, with a server key and the
+//! header `Postroom-User`.
+
+use std::sync::Arc;
+
+use axum::http::header::{HeaderMap, HeaderName};
+use axum::http::request::Parts;
+use domain::server_keys::KeyScope;
+use domain::users::Standing;
+use domain::{UserId, UserRef, audit};
+use percent_encoding::percent_decode_str;
+
+use super::code::Code;
+use super::{Error, paths, server_key};
+use crate::http::App;
+
+const USER: HeaderName = HeaderName::from_static("postroom-user");
+const PRESENT: HeaderName = HeaderName::from_static("postroom-present");
+
+/// The user for whom a server key makes a call, and the call as the audit log names it. `may` says
+/// whether a key can make this call at all.
+pub(super) async fn user(
+    app: &App,
+    parts: &Parts,
+    sent: &[u8],
+    may: bool,
+) -> Result<(UserId, Arc<audit::Call>), Error> {
+    let (key, call) = server_key::authenticate(app, parts, sent).await?;
+    if !may || !paths::is_v1(parts.uri.path()) {
+        return Err(not_by_key());
+    }
+    let named = one(&parts.headers, &USER)?.ok_or_else(|| {
+        let detail = "a server key acts for a user: name them in the header Postroom-User";
+        Error::new(Code::UserRequired, detail)
+    })?;
+    server_key::check_scope(&key, KeyScope::Act)?;
+    let present = match one(&parts.headers, &PRESENT)? {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_other) => {
+            let detail = "Postroom-Present: it must be true or false";
+            return Err(Error::new(Code::BadRequest, detail));
+        }
+    };
+    let cx = app.clock.cx();
+    let named = percent_decode_str(named).decode_utf8().ok();
+    let found = match named.and_then(|named| UserRef::parse(&named).ok()) {
+        Some(named) => app.actings.find(&app.db, &cx, named).await?,
+        None => None,
+    };
+    let user = match found {
+        Some((user, Standing::Active)) => user,
+        Some((_, Standing::Deactivated)) => {
+            let detail = "the user of Postroom-User is deactivated";
+            return Err(Error::new(Code::UserDeactivated, detail));
+        }
+        Some((_, Standing::System)) => {
+            return Err(Error::new(Code::SystemUser, "nobody acts as a system user"));
+        }
+        None => {
+            let detail = "there is no such user as Postroom-User names";
+            return Err(Error::new(Code::UserUnknown, detail));
+        }
+    };
+    if present {
+        app.actings.seen(&app.db, &cx, user);
+    }
+    Ok((user, Arc::new(call)))
+}
+
+/// Refuses the header `Postroom-User` of a caller who is a user themselves.
+pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Error> {
+    if headers.contains_key(USER) {
+        let detail = "only a server key may send Postroom-User";
+        return Err(Error::new(Code::ActNotAllowed, detail));
+    }
+    Ok(())
+}
+
+/// The error of a call that is the user's own.
+pub(super) fn not_by_key() -> Error {
+    Error::new(Code::NotByKey, "a server key cannot make this call")
+}
+
+/// The text of a header that may be sent once.
+fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Error> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|_| values.next().is_none());
+    let detail = || format!("{name}: send it once, with other than visible ASCII percent-encoded");
+    text.map(Some).ok_or_else(|| Error::new(Code::BadRequest, detail()))
+}

@@ -1,0 +1,99 @@
+//! Extractors for calls of the app's own server: a handler that takes one cannot run without a
+//! server key.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
+use domain::audit;
+use domain::server_keys::{KeyScope, ServerKey};
+
+use super::client::Arrival;
+use super::code::Code;
+use super::{Error, bearer};
+use crate::http::App;
+
+/// The app's own server, with a key that has the scope `S`.
+pub(super) struct ServerCaller<S> {
+    pub key: Arc<ServerKey>,
+    /// This call, for the audit log: [`audit::record`] belongs into the transaction of each change.
+    pub call: Arc<audit::Call>,
+    scope: PhantomData<S>,
+}
+
+/// The scope that a call needs, as a type; `None` where any key may make it.
+pub(super) trait ServerScope {
+    const SCOPE: Option<KeyScope>;
+}
+
+/// Declares the scopes as types.
+macro_rules! scopes {
+    ($($name:ident: $scope:expr;)*) => {$(
+        pub(super) struct $name;
+
+        impl ServerScope for $name {
+            const SCOPE: Option<KeyScope> = $scope;
+        }
+    )*};
+}
+
+scopes! {
+    AnyKey: None;
+}
+
+impl<S: ServerScope> FromRequestParts<App> for ServerCaller<S> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let Some(sent) = bearer::of(&parts.headers) else {
+            return Err(Error::new(Code::Unauthenticated, "send a server key"));
+        };
+        let (key, call) = authenticate(app, parts, sent).await?;
+        if let Some(scope) = S::SCOPE {
+            check_scope(&key, scope)?;
+        }
+        Ok(Self { key, call: Arc::new(call), scope: PhantomData })
+    }
+}
+
+/// The key that a request sends, and the request as the audit log names it.
+pub(super) async fn authenticate(
+    app: &App,
+    parts: &Parts,
+    sent: &[u8],
+) -> Result<(Arc<ServerKey>, audit::Call), Error> {
+    // A page that has a key shows it to everybody who looks.
+    if parts.headers.contains_key(header::ORIGIN) {
+        let detail = "a server key belongs on a server, never into a page: give the page a \
+                      browser token, and replace this key with `postroom key rotate`";
+        return Err(Error::new(Code::ServerKeyInBrowser, detail));
+    }
+    let key = app.server_keys.find(&app.db, &app.clock.cx(), sent).await?;
+    let key = key.ok_or_else(|| {
+        let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+        Error::new(Code::Unauthenticated, "the server key is wrong, revoked or expired")
+            .header(header::WWW_AUTHENTICATE, challenge)
+    })?;
+    let Arrival { id, route, .. } = Arrival::of(parts);
+    let call = audit::Call {
+        key: key.id,
+        key_name: key.name.clone(),
+        route: format!("{} {route}", parts.method),
+        request_id: id.to_string(),
+    };
+    Ok((key, call))
+}
+
+/// Makes sure that a key has a scope.
+pub(super) fn check_scope(key: &ServerKey, scope: KeyScope) -> Result<(), Error> {
+    if key.scopes.contains(scope) {
+        return Ok(());
+    }
+    let name = scope.name();
+    let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{name}\"");
+    let challenge = HeaderValue::try_from(challenge).expect("scopes are ASCII");
+    Err(Error::new(Code::MissingScope, format!("the server key needs the scope {name}"))
+        .header(header::WWW_AUTHENTICATE, challenge))
+}

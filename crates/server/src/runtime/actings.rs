@@ -1,0 +1,141 @@
+//! The users for whom the app's own server acts: a cache, so that most calls need no query to find
+//! theirs, and what was read for them, until it is in the audit log.
+
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use db::Db;
+use domain::audit::{self, Call, Gathered};
+use domain::users::{self, Standing};
+use domain::{Cx, Time, UserId, UserRef, reminders};
+use quick_cache::sync::Cache;
+use tokio::sync::Notify;
+
+/// Entries of each cache, of a few hundred bytes at most.
+const CAPACITY: usize = 32_768;
+/// How long an entry is used: another node may have deactivated the user meanwhile.
+const MAX_AGE: i64 = 5 * Time::SECOND;
+/// How precisely the presence of a user is recorded, as each record is a write.
+const SEEN_EVERY: i64 = Time::MINUTE;
+/// Records that are written in one transaction: a few milliseconds of the writer's time.
+const STEP: usize = 2000;
+/// Records that wait before they are written early, and at most, some 60 MB.
+const WAITING: usize = 10_000;
+const MOST: usize = 200_000;
+
+pub(crate) struct Actings {
+    /// The active users by what names them for good: never by a username, which may change.
+    users: Cache<UserRef, (Time, UserId)>,
+    /// How often users have changed: an entry read before must not be kept after that.
+    changes: AtomicU64,
+    /// When the presence of a user was last recorded.
+    seen: Cache<UserId, Time>,
+    read: Mutex<Vec<Gathered>>,
+    /// There is much to write.
+    pub(crate) many: Notify,
+}
+
+impl Default for Actings {
+    fn default() -> Self {
+        Self {
+            users: Cache::new(CAPACITY),
+            changes: AtomicU64::new(0),
+            seen: Cache::new(CAPACITY),
+            read: Mutex::default(),
+            many: Notify::new(),
+        }
+    }
+}
+
+impl Actings {
+    /// The user, and whether anybody may act for them; `None` where there is no such user.
+    pub(crate) async fn find(
+        &self,
+        db: &Db,
+        cx: &Cx,
+        named: UserRef,
+    ) -> domain::Result<Option<(UserId, Standing)>> {
+        if let Some((checked_at, user)) = self.users.get(&named)
+            && (checked_at..checked_at.plus(MAX_AGE)).contains(&cx.now)
+        {
+            return Ok(Some((user, Standing::Active)));
+        }
+        let (of, changes) = (named.clone(), self.changes.load(SeqCst));
+        let found = db.read(move |tx| users::standing(tx, &of)).await?;
+        match (found, &named) {
+            (Some((user, Standing::Active)), UserRef::Id(_) | UserRef::External(_)) => {
+                self.users.insert(named.clone(), (cx.now, user));
+                if self.changes.load(SeqCst) != changes {
+                    self.users.remove(&named);
+                }
+            }
+            _ => drop(self.users.remove(&named)),
+        }
+        Ok(found)
+    }
+
+    /// Records that the user is there, which ends the wait for a reminder.
+    pub(crate) fn seen(&self, db: &Db, cx: &Cx, user: UserId) {
+        let cx = *cx;
+        let recorded = |at: Time| (at..at.plus(SEEN_EVERY)).contains(&cx.now);
+        if !cx.wanted.reminders || self.seen.get(&user).is_some_and(recorded) {
+            return;
+        }
+        // If the queue is full, the next call records it.
+        match db.write_later(move |tx| reminders::seen(tx, &cx, user)) {
+            Ok(()) => self.seen.insert(user, cx.now),
+            Err(error) => tracing::debug!(%error, "the presence of a user was not recorded"),
+        }
+    }
+
+    /// Removes a user, whose access has changed.
+    pub(crate) fn forget(&self, user: UserId) {
+        self.changes.fetch_add(1, SeqCst);
+        self.users.retain(|_, (_, known)| *known != user);
+    }
+
+    /// Removes everything, if it is unknown what has changed.
+    pub(crate) fn forget_everybody(&self) {
+        self.changes.fetch_add(1, SeqCst);
+        self.users.clear();
+    }
+
+    /// Notes that a call asks for messages of a user.
+    ///
+    /// # Errors
+    /// [`db::Error::Busy`] where so much waits that the database does not seem to take anything.
+    pub(crate) fn has_read(&self, call: Arc<Call>, user: UserId, at: Time) -> db::Result<()> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.len() >= MOST {
+            return Err(db::Error::Busy);
+        }
+        read.push(Gathered { at, call, user: Some(user) });
+        if read.len() == WAITING {
+            self.many.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Writes what was noted to the audit log. What cannot be written waits for the next time.
+    pub(crate) async fn write(&self, db: &Db) -> domain::Result<()> {
+        loop {
+            let step: Vec<_> = {
+                let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+                let most = read.len().min(STEP);
+                read.drain(..most).collect()
+            };
+            if step.is_empty() {
+                return Ok(());
+            }
+            let step = Arc::new(step);
+            let rows = Arc::clone(&step);
+            let written = db.write(move |tx| audit::record_gathered(tx, &rows)).await;
+            if let Err(error) = written {
+                let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+                let newer = std::mem::take(&mut *read);
+                read.extend(step.iter().cloned().chain(newer));
+                return Err(error);
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! A cache of server keys, so that most calls need no query to identify theirs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use db::Db;
+use domain::server_keys::{self, KeyHash, KeyScopes, ServerKey};
+use domain::{Cx, ServerKeyId, Time};
+use quick_cache::sync::Cache;
+
+use crate::config::secret::Secret;
+
+/// Entries of the cache; an app needs a few keys.
+const CAPACITY: usize = 1024;
+/// How long an entry is used: a command or another node may have revoked the key meanwhile.
+const MAX_AGE: i64 = 5 * Time::SECOND;
+
+#[derive(Clone)]
+struct Entry {
+    checked_at: Time,
+    until: Option<Time>,
+    key: Arc<ServerKey>,
+}
+
+pub(crate) struct ServerKeys {
+    /// The key of the configuration.
+    configured: Option<(KeyHash, Arc<ServerKey>)>,
+    cache: Cache<KeyHash, Entry>,
+    /// How often keys have changed: an entry read before must not be kept after that.
+    changes: AtomicU64,
+}
+
+impl ServerKeys {
+    pub(crate) fn new(configured: Option<&Secret>) -> Self {
+        let configured = configured.map(|secret| {
+            let key = ServerKey {
+                id: ServerKeyId::CONFIGURED,
+                name: "configuration".to_owned(),
+                scopes: KeyScopes::of_an_app(),
+                expires_at: None,
+            };
+            (KeyHash::of(secret.expose().as_bytes()), Arc::new(key))
+        });
+        Self { configured, cache: Cache::new(CAPACITY), changes: AtomicU64::new(0) }
+    }
+
+    /// Whether a text may be a server key, by its form.
+    pub(crate) fn may_be_one(&self, sent: &[u8]) -> bool {
+        sent.starts_with(server_keys::PREFIX.as_bytes()) || self.configured(sent).is_some()
+    }
+
+    /// Compares hashes, of which the time tells nothing.
+    fn configured(&self, sent: &[u8]) -> Option<&Arc<ServerKey>> {
+        let (hash, key) = self.configured.as_ref()?;
+        (KeyHash::of(sent) == *hash).then_some(key)
+    }
+
+    /// The key, if it is valid.
+    pub(crate) async fn find(
+        &self,
+        db: &Db,
+        cx: &Cx,
+        sent: &[u8],
+    ) -> domain::Result<Option<Arc<ServerKey>>> {
+        if let Some(key) = self.configured(sent) {
+            return Ok(Some(Arc::clone(key)));
+        }
+        if !sent.starts_with(server_keys::PREFIX.as_bytes()) {
+            return Ok(None);
+        }
+        let hash = KeyHash::of(sent);
+        if let Some(Entry { checked_at, until, key }) = self.cache.get(&hash)
+            && until.is_none_or(|until| until > cx.now)
+            && (checked_at..checked_at.plus(MAX_AGE)).contains(&cx.now)
+        {
+            return Ok(Some(key));
+        }
+        self.load(db, cx, hash).await
+    }
+
+    async fn load(
+        &self,
+        db: &Db,
+        cx: &Cx,
+        hash: KeyHash,
+    ) -> domain::Result<Option<Arc<ServerKey>>> {
+        let (cx, changes) = (*cx, self.changes.load(SeqCst));
+        let Some(valid) = db.read(move |tx| server_keys::find(tx, &cx, &hash)).await? else {
+            self.cache.remove(&hash);
+            return Ok(None);
+        };
+        let (id, key) = (valid.key.id, Arc::new(valid.key));
+        let entry = Entry { checked_at: cx.now, until: valid.until, key: Arc::clone(&key) };
+        self.cache.insert(hash, entry);
+        if self.changes.load(SeqCst) != changes {
+            self.cache.remove(&hash);
+        }
+        let recorded = |used: Time| used.plus(server_keys::USED_EVERY) > cx.now;
+        if !valid.last_used_at.is_some_and(recorded)
+            // If the queue is full, the next request records it.
+            && let Err(error) = db.write_later(move |tx| server_keys::used(tx, &cx, id))
+        {
+            tracing::debug!(%error, "the use of a server key was not recorded");
+        }
+        Ok(Some(key))
+    }
+
+    /// Removes all keys, because one was rotated or revoked; the others are loaded again.
+    pub(crate) fn forget_all(&self) {
+        self.changes.fetch_add(1, SeqCst);
+        self.cache.clear();
+    }
+}
