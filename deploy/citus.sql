@@ -39,6 +39,8 @@ SELECT create_distributed_table('throttles', 'subject', colocate_with => 'none')
 
 -- By the hash of the name of an erased account.
 SELECT create_distributed_table('reserved_names', 'name_hash', colocate_with => 'none');
+-- And by that of the external id of an erased user.
+SELECT create_distributed_table('erased_external_ids', 'id_hash', colocate_with => 'none');
 
 -- Webhook events, with their deliveries.
 SELECT create_distributed_table('webhook_events', 'id', colocate_with => 'none');

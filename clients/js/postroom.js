@@ -22,7 +22,10 @@ const MAX_KEPT = 1_000;
 const SEND_RETRIES = 5;
 
 /**
- * @typedef {{ id: number, username: string, display_name: string }} Person
+ * @typedef {{
+ *     id: number, username: string, display_name: string, external_id: string | null,
+ *     kind: "person" | "system",
+ * }} Person
  * @typedef {{ id: number, conversation_id: number, in_reply_to: number | null, from: Person,
  *     to: Person[], subject: string, snippet: string, sent_at: string, read_at: string | null,
  *     starred_at: string | null, archived_at: string | null, trashed_at: string | null,

@@ -16,6 +16,7 @@ pub const SCHEMA: &[Migration] = &[
     step(10, 7, "erasure", include_str!("../schema/0010_erasure.sql")),
     step(11, 7, "lookup", include_str!("../schema/0011_lookup.sql")),
     step(12, 7, "server", include_str!("../schema/0012_server.sql")),
+    step(13, 7, "users", include_str!("../schema/0013_users.sql")),
 ];
 
 /// A step, and the oldest version of the schema whose programs can run beside it.

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 pub(crate) use settings::server_key_problem;
-pub use settings::{LogFormat, Registration, Settings, Statements, Switch};
+pub use settings::{LogFormat, Lookup, Registration, Settings, Statements, Switch};
 
 /// The defaults, with an explanation of each setting.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");

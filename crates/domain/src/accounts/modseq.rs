@@ -31,3 +31,14 @@ pub(crate) fn lock(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
     tx.lock("SELECT 1 FROM mailboxes WHERE owner_id = ?1 FOR UPDATE", &params![owner])?;
     Ok(())
 }
+
+/// The same for many mailboxes at once, in ascending order of owner.
+pub(crate) fn lock_all(tx: &mut Tx<'_>, owners: &[UserId]) -> Result<()> {
+    let ids: Vec<i64> = owners.iter().map(|owner| owner.get()).collect();
+    tx.lock(
+        "SELECT 1 FROM mailboxes WHERE owner_id IN (SELECT value FROM json_each(?1))
+         ORDER BY owner_id FOR UPDATE",
+        &params![&*ids],
+    )?;
+    Ok(())
+}

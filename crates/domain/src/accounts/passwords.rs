@@ -78,8 +78,10 @@ pub fn hash(password: &Password, salt: [u8; 16]) -> String {
         .to_string()
 }
 
-/// Whether the password matches the hash. Without a hash, the same work is done in vain.
+/// Whether the password matches the hash. Without a hash, the same work is done in vain; an empty
+/// text is none.
 pub fn verify(password: &[u8], hash: Option<&str>) -> bool {
+    let hash = hash.filter(|hash| !hash.is_empty());
     let parsed = PasswordHash::new(hash.unwrap_or(NOBODY));
     let fits =
         parsed.is_ok_and(|parsed| Argon2::default().verify_password(password, &parsed).is_ok());

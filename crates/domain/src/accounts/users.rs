@@ -1,24 +1,31 @@
 //! Accounts: creating and finding users.
 
 mod access;
+mod app;
 mod erase;
+mod link;
 mod lookup;
 mod people;
 mod profile;
+mod put;
 mod refs;
 mod reserved;
 
 use db::{Row, Tx, params};
 
 pub use self::access::{change_password, disable, enable, end_credentials, set_password};
-pub use self::erase::{Proof, erase, erase_own};
+pub use self::app::{AppUser, Logins, app_user, changed_since, logins};
+pub use self::erase::{Proof, erase, erase_and_withdraw, erase_own, is_erased};
+pub use self::link::link;
 pub use self::lookup::{LOOKED_UP, index_names, lookup};
-pub use self::people::{ERASED, Person, names_tag, people, person};
+pub(crate) use self::people::person_columns;
+pub use self::people::{ERASED, Kind, Person, names_tag, people, person};
 pub use self::profile::{AcceptFrom, Profile, ProfileChange, profile, set_reminders, update};
+pub use self::put::{Put, PutStatus, UserChange, can_repeat, put, put_all};
 pub use self::refs::{Standing, id_of, resolve, resolve_all, standing};
 pub use self::reserved::purge_reserved_names;
 use crate::base::text::{DisplayName, Email, Username};
-use crate::base::{Cx, Error, EventKind, Result, Time, UserId};
+use crate::base::{Cx, Error, EventKind, Invalid, Result, Time, UserId};
 use crate::outbox::webhooks::{self, Occurrence};
 
 /// A user as an operator sees one.
@@ -28,7 +35,7 @@ pub struct User {
     pub id: UserId,
     /// The username as its owner wrote it.
     pub name: String,
-    /// The e-mail address.
+    /// The e-mail address; empty where there is none.
     pub email: String,
     /// When the account was created.
     pub created_at: Time,
@@ -49,7 +56,7 @@ pub struct StoredPassword {
 ///
 /// # Errors
 /// [`Error::NameTaken`] where a user has that name, whatever its case, or an erased account had it
-/// and it is reserved.
+/// and it is reserved; [`Error::Invalid`] where nobody can choose it.
 pub fn create(
     tx: &mut Tx<'_>,
     cx: &Cx,
@@ -58,11 +65,12 @@ pub fn create(
     email: &Email,
     password_hash: &str,
 ) -> Result<UserId> {
+    refuse_reserved(name)?;
     let shown = display_name.map_or("", DisplayName::shown);
     let made = tx.insert(
         "INSERT INTO users (name, name_folded, display_name, words_of, display_folded, email,
-             password_hash, created_at)
-         VALUES (?1, ?2, ?3, ?1 || ' ' || ?3, ?4, ?5, ?6, ?7)",
+             password_hash, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?1 || ' ' || ?3, ?4, ?5, ?6, ?7, ?7)",
         &params![
             name.shown(),
             name.folded(),
@@ -85,9 +93,18 @@ pub fn create(
         return Err(Error::NameTaken);
     }
     tx.execute("INSERT INTO mailboxes (owner_id, modseq) VALUES (?1, 0)", &params![id])?;
-    lookup::add_words(tx, id, name.shown(), shown)?;
+    lookup::add_words(tx, &[(id, name.shown(), shown)])?;
     webhooks::emit(tx, cx, EventKind::UserCreated, &Occurrence::user(id))?;
     Ok(id)
+}
+
+/// Refuses a name that nobody can choose.
+fn refuse_reserved(name: &Username) -> Result<()> {
+    if name.is_reserved() {
+        let problem = "it is reserved: me, and user- with a number, cannot be chosen";
+        return Err(Invalid::new("username", problem).into());
+    }
+    Ok(())
 }
 
 /// The user of that folded name, disabled or not.
@@ -100,19 +117,22 @@ pub fn find(tx: &mut Tx<'_>, folded: &str) -> Result<Option<User>> {
     )?)
 }
 
-/// The password hash of the user of that folded name; `None` for a disabled user.
+/// The password hash of the user of that folded name; `None` for a disabled user, and for one
+/// without a password.
 pub fn password(tx: &mut Tx<'_>, folded: &str) -> Result<Option<StoredPassword>> {
     Ok(tx.query_opt(
-        "SELECT id, password_hash FROM users WHERE name_folded = ?1 AND disabled_at IS NULL",
+        "SELECT id, password_hash FROM users
+         WHERE name_folded = ?1 AND disabled_at IS NULL AND password_hash <> ''",
         &params![folded],
         stored_password,
     )?)
 }
 
-/// The password hash of that user; `None` for a disabled one.
+/// The password hash of that user; `None` for a disabled one, and for one without a password.
 pub fn password_of(tx: &mut Tx<'_>, user: UserId) -> Result<Option<StoredPassword>> {
     Ok(tx.query_opt(
-        "SELECT id, password_hash FROM users WHERE id = ?1 AND disabled_at IS NULL",
+        "SELECT id, password_hash FROM users
+         WHERE id = ?1 AND disabled_at IS NULL AND password_hash <> ''",
         &params![user],
         stored_password,
     )?)

@@ -56,7 +56,7 @@ pub struct Cx {
 }
 
 /// How the usernames of erased accounts are reserved: for how long, and the key under which they
-/// are hashed. By default, not at all.
+/// and external ids are hashed. By default, names are not reserved at all.
 #[derive(Clone, Copy, Default)]
 pub struct NameReservation {
     key: [u8; 32],
@@ -68,6 +68,12 @@ impl NameReservation {
     /// For so many microseconds, under a key that nobody else has.
     pub fn new(key: [u8; 32], kept: i64) -> Self {
         Self { key, kept }
+    }
+
+    /// What is stored of the external id of an erased user, whatever is kept of their name.
+    pub(crate) fn hash_external(&self, external_id: &str) -> [u8; 32] {
+        // No name holds a colon.
+        self.hash(&format!("ext:{external_id}"))
     }
 
     /// What is stored of a folded name: without the key, not even guesses can be compared with it.

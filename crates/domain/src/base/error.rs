@@ -154,6 +154,15 @@ pub enum Error {
     /// There is no such user.
     #[error("there is no such user")]
     UnknownUser,
+    /// The user was erased, and their external id creates nobody until that is asked for.
+    #[error("this user was erased: send recreate: true to create them again, as somebody new")]
+    UserErased,
+    /// Another user has that external id.
+    #[error("another user has this external id")]
+    ExternalIdTaken,
+    /// The user has another external id.
+    #[error("the user has an external id already, and it is another one")]
+    AlreadyLinked,
     /// The database failed; nothing was done.
     #[error(transparent)]
     Db(#[from] db::Error),

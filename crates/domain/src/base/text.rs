@@ -5,6 +5,7 @@ use email_address::EmailAddress;
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::base::error::Invalid;
+use crate::base::id::UserId;
 
 /// Characters of the longest username, as in the Django app.
 pub const USERNAME_CHARS: usize = 150;
@@ -51,6 +52,20 @@ impl Username {
 
     fn invalid_length() -> Invalid {
         Invalid::new("username", format!("it must have 1 to {USERNAME_CHARS} characters"))
+    }
+
+    /// The name that a user gets who is given none.
+    pub(crate) fn generated(id: UserId) -> Self {
+        let name = format!("user-{}", id.get());
+        Self { shown: name.clone(), folded: name }
+    }
+
+    /// Whether nobody can choose it: `me`, and what a generated name looks like, `user-7` or
+    /// `user-7-7`.
+    pub fn is_reserved(&self) -> bool {
+        let numbers = self.folded.strip_prefix("user-");
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        self.folded == "me" || numbers.is_some_and(|numbers| numbers.split('-').all(is_number))
     }
 
     /// The name as its owner wrote it.
@@ -115,6 +130,16 @@ impl DisplayName {
         Ok(Self { shown: text.to_owned(), folded: fold(text) })
     }
 
+    /// Makes a name of any text, as apps have any: without what cannot be in one, and without
+    /// spaces around it, cut to 100 characters. `None` where nothing is left.
+    pub fn cut(text: &str) -> Option<Self> {
+        let allowed: String = text.chars().filter(|c| !disturbs(*c)).collect();
+        let trimmed = allowed.trim();
+        let end = trimmed.char_indices().nth(LABEL_CHARS).map_or(trimmed.len(), |(end, _)| end);
+        let shown = trimmed[..end].trim_end();
+        (!shown.is_empty()).then(|| Self { shown: shown.to_owned(), folded: fold(shown) })
+    }
+
     /// The name as its owner wrote it.
     pub fn shown(&self) -> &str {
         &self.shown
@@ -169,14 +194,17 @@ impl TokenName {
     }
 }
 
+/// Whether a character disturbs what is shown beside it: line and paragraph ends, and those that
+/// change the direction of what follows.
+fn disturbs(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Checks text that is shown on one line beside other things and must not disturb them.
 fn label(field: &'static str, text: &str) -> Result<(), Invalid> {
     if text.is_empty() || text.chars().nth(LABEL_CHARS).is_some() {
         return Err(Invalid::new(field, format!("it must have 1 to {LABEL_CHARS} characters")));
     }
-    // Line and paragraph ends, and characters that change the direction of what follows.
-    let disturbs =
-        |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if text.contains(disturbs) {
         return Err(Invalid::new(field, "it must not hold control characters"));
     }

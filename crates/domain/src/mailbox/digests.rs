@@ -4,7 +4,7 @@ use std::num::NonZeroI64;
 
 use db::{Tx, params};
 
-use crate::accounts::users::{self, Person};
+use crate::accounts::users::{self, Person, person_columns};
 use crate::accounts::{modseq, sessions};
 use crate::base::{Cx, Result, Time, UserId};
 use crate::mailbox::entries::{self, Entry, select_entries};
@@ -106,10 +106,14 @@ fn examine(tx: &mut Tx<'_>, cx: &Cx, pending: &Pending, after: i64) -> Result<Op
 /// The address and display name of a user who can be reminded and has not switched it off.
 fn addressee(tx: &mut Tx<'_>, owner: UserId) -> Result<Option<(String, String)>> {
     Ok(tx.query_opt(
-        "SELECT id, name, display_name, email FROM users
-         WHERE id = ?1 AND disabled_at IS NULL AND reminders_off_at IS NULL",
+        concat!(
+            "SELECT ",
+            person_columns!(),
+            ", email FROM users
+             WHERE id = ?1 AND disabled_at IS NULL AND reminders_off_at IS NULL AND email <> ''"
+        ),
         &params![owner],
-        |row| Ok((row.text(3)?.to_owned(), Person::read(row)?.display_name)),
+        |row| Ok((row.text(5)?.to_owned(), Person::read(row)?.display_name)),
     )?)
 }
 

@@ -1,11 +1,13 @@
 //! Purging: background jobs remove, in small steps, what users were told will be gone.
 
+use std::collections::BTreeSet;
+
 use db::{Tx, params};
 
 use crate::accounts::modseq;
 use crate::base::{Cx, MessageId, Result, Time, UserId};
 use crate::mailbox::entries::{self, Entry, select_entries};
-use crate::mailbox::envelopes;
+use crate::mailbox::envelopes::{self, BodyPart};
 
 const TRASH_KEPT: i64 = 30 * Time::DAY;
 const TOMBSTONES_KEPT: i64 = 30 * Time::DAY;
@@ -36,26 +38,38 @@ pub fn trash(tx: &mut Tx<'_>, cx: &Cx, limit: i64) -> Result<u64> {
     Ok(due.len() as u64)
 }
 
-/// Removes up to `limit` entries of erased users, without tombstones. Returns how many there were.
-/// Messages that no other mailbox holds go with them.
-pub fn erased_mailboxes(tx: &mut Tx<'_>, limit: i64) -> Result<u64> {
+/// Removes up to `limit` entries of erased users, without tombstones; and where an erasure
+/// withdraws what the user sent, then up to `limit` of these messages from the mailbox of one who
+/// got them. Returns how many steps it made. Messages that no other mailbox holds go with them.
+pub fn erased_mailboxes(tx: &mut Tx<'_>, cx: &Cx, limit: i64) -> Result<u64> {
     let erased = tx.query_opt(
-        "SELECT owner_id FROM erasures ORDER BY owner_id LIMIT 1",
+        "SELECT owner_id, withdraws FROM erasures ORDER BY owner_id LIMIT 1",
         &params![],
-        |row| Ok(UserId::stored(row.int(0)?)),
+        |row| Ok((UserId::stored(row.int(0)?), row.flag(1)?)),
     )?;
-    let Some(owner) = erased else { return Ok(0) };
+    let Some((owner, withdraws)) = erased else { return Ok(0) };
+    // Without a lock on the erased mailbox, as that of a contact may have to be locked before it.
+    if withdraws
+        && is_empty(tx, owner)?
+        && let Some(steps) = withdraw(tx, cx, owner, limit)?
+    {
+        return Ok(steps);
+    }
     modseq::advance(tx, owner)?;
     let left = tx.query(
         select_entries!("WHERE owner_id = ?1 LIMIT ?2"),
         &params![owner, limit],
         entries::entry,
     )?;
+    if withdraws {
+        remember_recipients(tx, cx, owner, &left)?;
+    }
     for entry in &left {
         entries::remove_without_tombstone(tx, owner, entry)?;
         envelopes::release(tx, entry.message, 1)?;
     }
-    if i64::try_from(left.len()).is_ok_and(|removed| removed < limit) {
+    let is_last = i64::try_from(left.len()).is_ok_and(|removed| removed < limit);
+    if is_last && (!withdraws || left.is_empty()) {
         for statement in [
             "DELETE FROM tombstones WHERE owner_id = ?1",
             // Those that were muted.
@@ -66,6 +80,71 @@ pub fn erased_mailboxes(tx: &mut Tx<'_>, limit: i64) -> Result<u64> {
         }
     }
     Ok(1 + left.len() as u64)
+}
+
+fn is_empty(tx: &mut Tx<'_>, owner: UserId) -> Result<bool> {
+    let entry =
+        tx.query_opt("SELECT 1 FROM entries WHERE owner_id = ?1 LIMIT 1", &params![owner], |_| {
+            Ok(())
+        })?;
+    Ok(entry.is_none())
+}
+
+/// Records as contacts of an erased user everybody who got one of these messages from them. Whoever
+/// got others is one already, but for a few: see [`admission::forget_contacts`].
+fn remember_recipients(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, entries: &[Entry]) -> Result<()> {
+    let sent = entries.iter().filter(|entry| entry.sent).map(|entry| entry.message);
+    let sent = envelopes::load(tx, sent, BodyPart::Snippet)?;
+    let people: BTreeSet<_> = sent.iter().flat_map(|message| message.to.iter().copied()).collect();
+    let others = people.into_iter().filter(|person| *person != owner);
+    let rows: Vec<_> = others.map(|other| params![owner, other, cx.now]).collect();
+    tx.batch(
+        "INSERT INTO contacts (owner_id, peer_id, first_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (owner_id, peer_id) DO NOTHING",
+        &rows,
+    )?;
+    Ok(())
+}
+
+/// Removes up to `limit` messages of an erased user from the mailbox of the first of their
+/// contacts, and the contact with the last of them. Returns how many steps that were; `None` where
+/// no contact is left.
+fn withdraw(tx: &mut Tx<'_>, cx: &Cx, sender: UserId, limit: i64) -> Result<Option<u64>> {
+    let contact = tx.query_opt(
+        "SELECT peer_id FROM contacts WHERE owner_id = ?1 ORDER BY peer_id LIMIT 1",
+        &params![sender],
+        |row| Ok(UserId::stored(row.int(0)?)),
+    )?;
+    let Some(owner) = contact else { return Ok(None) };
+    modseq::lock(tx, owner)?;
+    // Where a message has several recipients, its entries do not say who sent it.
+    let mut received = Vec::new();
+    for sql in [
+        "SELECT message_id FROM entries WHERE owner_id = ?1 AND peer_id = ?2 AND role = 1 LIMIT ?3",
+        "SELECT message_id FROM entries JOIN messages ON messages.id = message_id
+         WHERE owner_id = ?1 AND peer_id IS NULL AND role = 1 AND sender_id = ?2 LIMIT ?3",
+    ] {
+        received.extend(tx.query(sql, &params![owner, sender, limit], |row| {
+            Ok(MessageId::stored(row.int(0)?))
+        })?);
+    }
+    let limit = usize::try_from(limit).unwrap_or_default();
+    let is_last = received.len() < limit;
+    received.truncate(limit);
+    for message in &received {
+        if let Some(entry) = entries::find(tx, owner, *message)? {
+            modseq::advance(tx, owner)?;
+            entries::remove(tx, cx, owner, &entry)?;
+            envelopes::release(tx, *message, 1)?;
+        }
+    }
+    if is_last {
+        tx.execute(
+            "DELETE FROM contacts WHERE owner_id = ?1 AND peer_id = ?2",
+            &params![sender, owner],
+        )?;
+    }
+    Ok(Some(1 + received.len() as u64))
 }
 
 /// Removes up to `limit` tombstones that are older than 30 days. Returns how many there were. A

@@ -42,6 +42,8 @@ pub struct Event {
     pub to: Vec<UserId>,
     /// The id that the sending client gave the message.
     pub client_id: Option<String>,
+    /// The external ids that these users had when it happened.
+    pub external_ids: Vec<(UserId, String)>,
 }
 
 impl Event {
@@ -56,8 +58,14 @@ impl Event {
         id.parse().ok().and_then(EventId::new)
     }
 
-    /// From the first nine columns: id, kind, `happened_at`, `user_id`, `message_id`,
-    /// `conversation_id`, `sender_id`, `recipients`, `client_id`.
+    /// The external id that one of its users had when it happened.
+    pub fn external_id(&self, user: UserId) -> Option<&str> {
+        let known = self.external_ids.iter().find(|(known, _)| *known == user);
+        known.map(|(_, external_id)| external_id.as_str())
+    }
+
+    /// From the first ten columns: id, kind, `happened_at`, `user_id`, `message_id`,
+    /// `conversation_id`, `sender_id`, `recipients`, `client_id`, `external_ids`.
     fn read(row: &Row<'_>) -> db::Result<Self> {
         let message = row.opt_int(4)?.map(MessageId::stored);
         let conversation = row.opt_int(5)?.map(ConversationId::stored);
@@ -70,6 +78,7 @@ impl Event {
             from: row.opt_int(6)?.map(UserId::stored),
             to: row.opt_text(7)?.map(|list| split_ids(list).collect()).unwrap_or_default(),
             client_id: row.opt_text(8)?.map(str::to_owned),
+            external_ids: row.opt_text(9)?.map(external_ids).unwrap_or_default(),
         })
     }
 }
@@ -92,6 +101,16 @@ impl Occurrence<'_> {
     }
 }
 
+/// Users with their external ids, as they are stored: on a line for each, as no external id has a
+/// line end.
+fn external_ids(lines: &str) -> Vec<(UserId, String)> {
+    let known = lines.lines().filter_map(|line| {
+        let (user, external_id) = line.split_once(' ')?;
+        Some((UserId::stored(user.parse().ok()?), external_id.to_owned()))
+    });
+    known.collect()
+}
+
 /// Records an event, where some endpoint subscribes to its kind.
 pub(crate) fn emit(
     tx: &mut Tx<'_>,
@@ -99,23 +118,46 @@ pub(crate) fn emit(
     kind: EventKind,
     event: &Occurrence<'_>,
 ) -> Result<()> {
-    if !cx.wanted.webhooks.has(kind) {
+    emit_all(tx, cx, kind, std::slice::from_ref(event))
+}
+
+/// The same for several events of one kind.
+pub(crate) fn emit_all(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    kind: EventKind,
+    events: &[Occurrence<'_>],
+) -> Result<()> {
+    if !cx.wanted.webhooks.has(kind) || events.is_empty() {
         return Ok(());
     }
-    tx.execute(
-        "INSERT INTO webhook_events (kind, happened_at, pending, user_id, message_id,
-         conversation_id, sender_id, recipients, client_id)
-         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8)",
-        &params![
+    let lists = events.iter().map(|event| {
+        let named =
+            event.to.unwrap_or_default().iter().copied().chain(event.user).chain(event.from);
+        (event.to.map(join_ids), named.map(UserId::get).collect::<Vec<_>>())
+    });
+    let lists: Vec<_> = lists.collect();
+    let rows = events.iter().zip(&lists).map(|(event, (to, named))| {
+        params![
             kind as i64,
             cx.now,
             event.user,
             event.message.map(|(id, _)| id),
             event.message.map(|(_, conversation)| conversation),
             event.from,
-            event.to.map(join_ids).as_deref(),
-            event.client_id
-        ],
+            to.as_deref(),
+            event.client_id,
+            &**named
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    tx.batch(
+        "INSERT INTO webhook_events (kind, happened_at, pending, user_id, message_id,
+         conversation_id, sender_id, recipients, client_id, external_ids)
+         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, (
+             SELECT string_agg(id || ' ' || external_id, '\n') FROM users
+             WHERE id IN (SELECT value FROM json_each(?9)) AND external_id IS NOT NULL))",
+        &rows,
     )?;
     // One key for all events: of many at once, one notice is enough.
     tx.notify(Notice { topic: notices::WEBHOOK_EVENTS, key: 0 });

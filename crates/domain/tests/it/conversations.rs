@@ -239,7 +239,7 @@ fn a_mute_lasts_as_long_as_the_mailbox_however_the_last_message_goes() {
         }),
         ("the other side was erased", |world, [ann, bob], all| {
             world.write(move |tx, cx| users::erase(tx, cx, ann)).unwrap();
-            world.write(|tx, _cx| purge::erased_mailboxes(tx, 100)).unwrap();
+            world.write(|tx, cx| purge::erased_mailboxes(tx, cx, 100)).unwrap();
             assert!(world.conversation(bob, all[0].begins()).unwrap().muted);
             for id in all {
                 world.destroy(bob, *id).unwrap();
@@ -294,7 +294,7 @@ fn a_mute_goes_with_the_mailbox() {
     world.mute(bob, id.begins(), true).unwrap();
     world.destroy(bob, id).unwrap();
     world.write(move |tx, cx| users::erase(tx, cx, bob)).unwrap();
-    while let Ok(1..) = world.write(|tx, _cx| purge::erased_mailboxes(tx, 100)) {}
+    while let Ok(1..) = world.write(|tx, cx| purge::erased_mailboxes(tx, cx, 100)) {}
     assert_eq!(world.number("SELECT count(*) FROM conversations"), 0);
 }
 

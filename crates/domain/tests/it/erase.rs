@@ -2,7 +2,7 @@
 
 use domain::credential::Credential;
 use domain::text::DisplayName;
-use domain::users::{self, Person, ProfileChange, Proof};
+use domain::users::{self, Kind, Person, ProfileChange, Proof};
 use domain::{
     Error, NameReservation, Result, Time, UserId, blocks, idempotency, quotas, sessions, text,
     tokens,
@@ -103,7 +103,13 @@ fn an_erased_user_is_a_stub_that_is_the_same_for_all() {
     world.erase(bob);
     for id in [ann, bob] {
         let name = || "deleted user".to_owned();
-        let stub = Person { id, username: name(), display_name: name() };
+        let stub = Person {
+            id,
+            username: name(),
+            display_name: name(),
+            external_id: None,
+            kind: Kind::Person,
+        };
         assert_eq!(world.person(id), Some(stub.clone()));
         assert_eq!(world.read(move |tx, _cx| users::people(tx, &[id])), [stub]);
         assert_eq!(world.profile(id), None);
@@ -164,7 +170,7 @@ fn nothing_brings_an_erased_user_back() {
     world.erase(ann);
     let id = ann;
     let refusals = [
-        world.write(move |tx, _cx| users::enable(tx, id)),
+        world.write(move |tx, cx| users::enable(tx, cx, id)),
         world.write(move |tx, cx| users::disable(tx, cx, id)),
         world.write(move |tx, _cx| users::set_password(tx, id, "a hash")),
         world.try_erase(ann),

@@ -53,7 +53,7 @@ impl Restored {
         let (ann, bob, old) = (self.ann, self.bob, self.old);
         for round in 0..5 {
             let id = self.world.send(bob, ann, "after it");
-            let name = format!("user-{round}");
+            let name = format!("somebody-{round}");
             let given = self.world.write(move |tx, cx| {
                 messages::delete(tx, cx, ann, id)?;
                 let marks = messages::Marks { starred: Some(round % 2 == 0), ..Default::default() };

@@ -1,6 +1,7 @@
 //! The domain as its callers see it: plain functions over a real database in a file of its own,
 //! with a clock that only the test moves, and again with a database of a server for each.
 
+mod app_users;
 mod blocks;
 mod changes;
 mod check;
@@ -11,6 +12,7 @@ mod erase;
 mod history;
 mod idempotency;
 mod lists;
+mod lookup;
 mod messages;
 mod migration;
 mod model;
@@ -30,6 +32,7 @@ mod throttle;
 mod tokens;
 mod users;
 mod webhooks;
+mod withdrawing;
 
 #[test]
 fn everything_again_on_postgresql() {

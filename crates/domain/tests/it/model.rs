@@ -466,7 +466,7 @@ impl History {
             }
             Step::Enable(at) => {
                 let user = self.users[at];
-                let answer = self.world.write(move |tx, _cx| users::enable(tx, user));
+                let answer = self.world.write(move |tx, cx| users::enable(tx, cx, user));
                 self.of_a_user(user, answer, |mailbox| mailbox.closed = false)?;
             }
             Step::Erase(at) => self.erase(self.users[at])?,
@@ -497,7 +497,7 @@ impl History {
 
     /// Until then what an erased user held is there, for others to take back.
     fn empty_erased(&mut self) {
-        while let Ok(1..) = self.world.write(|tx, _cx| purge::erased_mailboxes(tx, 2)) {}
+        while let Ok(1..) = self.world.write(|tx, cx| purge::erased_mailboxes(tx, cx, 2)) {}
         for (user, mailbox) in &mut self.model.mailboxes {
             if mailbox.erased {
                 self.touched.insert(*user);

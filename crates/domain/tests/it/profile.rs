@@ -2,7 +2,7 @@
 
 use domain::credential::Credential;
 use domain::text::{DisplayName, Email, Username};
-use domain::users::{self, AcceptFrom, ERASED, Person, Profile, ProfileChange};
+use domain::users::{self, AcceptFrom, ERASED, Kind, Person, Profile, ProfileChange};
 use domain::{Error, Result, Time, UserId};
 
 use crate::support::{World, nobody, refused};
@@ -12,7 +12,13 @@ fn display(text: &str) -> DisplayName {
 }
 
 fn seen_as(id: UserId, username: &str, display_name: &str) -> Person {
-    Person { id, username: username.to_owned(), display_name: display_name.to_owned() }
+    Person {
+        id,
+        username: username.to_owned(),
+        display_name: display_name.to_owned(),
+        external_id: None,
+        kind: Kind::Person,
+    }
 }
 
 impl World {
@@ -37,7 +43,7 @@ impl World {
     /// The names of those who are found by the beginning of a name.
     pub(crate) fn look_up(&self, prefix: &str, limit: i64) -> Vec<String> {
         let prefix = prefix.to_owned();
-        let found = self.read(move |tx, _cx| users::lookup(tx, &prefix, limit));
+        let found = self.read(move |tx, _cx| users::lookup(tx, &prefix, limit, None));
         found.into_iter().map(|person| person.username).collect()
     }
 
@@ -273,13 +279,13 @@ fn the_owner_sees_the_whole_account() {
     world.wait(Time::DAY);
     let profile = Profile {
         person: seen_as(ann, "Ann", "Ann Smith"),
-        email: "secret@example.org".to_owned(),
+        email: Some("secret@example.org".to_owned()),
         accept_from: AcceptFrom::Everyone,
         reminders: true,
         created_at,
     };
     assert_eq!(world.profile(ann), Some(profile));
-    assert_eq!(world.profile(bob).unwrap().email, "somebody@example.org");
+    assert_eq!(world.profile(bob).unwrap().email.as_deref(), Some("somebody@example.org"));
     assert_eq!(world.profile(nobody()), None);
 }
 
@@ -293,7 +299,7 @@ fn what_is_not_named_in_a_change_stays() {
 
     let email = Email::parse("new@example.org").ok();
     world.update(ann, ProfileChange { email, ..ProfileChange::default() }).unwrap();
-    before.email = "new@example.org".to_owned();
+    before.email = Some("new@example.org".to_owned());
     assert_eq!(world.profile(ann), Some(before.clone()));
 
     let accept_from = Some(AcceptFrom::Known);

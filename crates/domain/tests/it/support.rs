@@ -209,7 +209,7 @@ impl World {
 
     /// Enables an account.
     pub(crate) fn enable(&self, user: UserId) {
-        self.write(move |tx, _cx| users::enable(tx, user)).expect("the user is there");
+        self.write(move |tx, cx| users::enable(tx, cx, user)).expect("the user is there");
     }
 
     /// Sends a message that has to arrive.

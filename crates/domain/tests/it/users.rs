@@ -509,7 +509,7 @@ fn what_is_done_to_nobody_is_refused() {
     let id: UserId = nobody();
     let refusals = [
         world.write(move |tx, cx| users::disable(tx, cx, id)),
-        world.write(move |tx, _cx| users::enable(tx, id)),
+        world.write(move |tx, cx| users::enable(tx, cx, id)),
         world.write(move |tx, _cx| users::set_password(tx, id, "a hash")),
     ];
     assert_eq!(refusals.map(refused), [Error::UnknownUser, Error::UnknownUser, Error::UnknownUser]);

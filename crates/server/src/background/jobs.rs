@@ -25,7 +25,7 @@ const STEPS: [(&str, &str, Step); 8] = [
     ("names", INDEXED, |tx, _cx, _| users::index_names(tx, STEP)),
     ("trash", PURGED, |tx, cx, _| purge::trash(tx, cx, STEP)),
     ("tombstones", PURGED, |tx, cx, _| purge::tombstones(tx, cx, STEP)),
-    ("erased mailboxes", PURGED, |tx, _cx, _| purge::erased_mailboxes(tx, STEP)),
+    ("erased mailboxes", PURGED, |tx, cx, _| purge::erased_mailboxes(tx, cx, STEP)),
     ("stored responses", PURGED, |tx, cx, _| idempotency::purge(tx, cx, STEP)),
     ("reserved names", PURGED, |tx, cx, _| users::purge_reserved_names(tx, cx, STEP)),
     ("webhook events", PURGED, |tx, cx, settings| {

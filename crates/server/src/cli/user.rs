@@ -85,7 +85,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
         }
         Command::Enable(account) => {
             let user = find(&store, &account.name)?;
-            store.write(move |tx| users::enable(tx, user.id))?;
+            store.write(move |tx| users::enable(tx, &cx, user.id))?;
             done(&format!("{} is enabled", user.name));
         }
     }
@@ -111,7 +111,8 @@ fn list(store: &Store) -> Result<()> {
         for user in &page {
             let state = if user.disabled_at.is_some() { "disabled" } else { "active" };
             let (id, since) = (user.id.get(), shown(user.created_at));
-            writeln!(out, "{id}\t{}\t{}\t{since}\t{state}", user.name, user.email)?;
+            let email = if user.email.is_empty() { "-" } else { &user.email };
+            writeln!(out, "{id}\t{}\t{email}\t{since}\t{state}", user.name)?;
         }
     }
 }

@@ -35,6 +35,14 @@ pub enum Registration {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
+pub enum Lookup {
+    Everybody,
+    Contacts,
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Statements {
     Named,
     Unnamed,
@@ -70,6 +78,7 @@ pub struct Settings {
     pub rate_limits: Switch,
     pub registration: Registration,
     pub registrations_per_hour: u32,
+    pub lookup: Lookup,
     pub name_reserved_days: u32,
     pub sends_per_hour: u32,
     pub sends_per_day: u32,

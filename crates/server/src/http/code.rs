@@ -93,10 +93,16 @@ codes! {
         "The body did not arrive in time.";
     UsernameTaken, "username_taken", CONFLICT / BAD_REQUEST, "Username taken",
         "Another user has that name; upper and lower case are the same.";
+    ExternalIdTaken, "external_id_taken", CONFLICT / CONFLICT, "External id taken",
+        "Another user has that external id.";
+    AlreadyLinked, "already_linked", CONFLICT / CONFLICT, "Already linked",
+        "The user has another external id.";
     RequestInProgress, "request_in_progress", CONFLICT / CONFLICT, "Request in progress",
         "The first request with this Idempotency-Key is still being processed.";
     CannotCalculateChanges, "cannot_calculate_changes", GONE / GONE, "Cannot calculate changes",
         "The server no longer knows what has changed since that state.";
+    UserErased, "user_erased", GONE / GONE, "User erased",
+        "The user of that external id was erased.";
     PreconditionFailed, "precondition_failed", PRECONDITION_FAILED / PRECONDITION_FAILED,
         "Precondition failed",
         "The object has changed since the ETag in If-Match.";

@@ -108,6 +108,16 @@ impl Error {
         self
     }
 
+    /// Everything that is wrong with one of several things of a request; without a field of its own
+    /// it is wrong with `field`.
+    pub(super) fn into_fields(self, field: &str) -> Vec<FieldError> {
+        let Fault { code, detail, fields, .. } = *self.0;
+        if fields.is_empty() {
+            return vec![FieldError::field(field, code.facts().slug, detail)];
+        }
+        fields
+    }
+
     /// An error of the domain whose fields are parameters of the path.
     pub(super) fn in_path(error: domain::Error) -> Self {
         let mut error = Self::from(error);
@@ -222,6 +232,9 @@ impl From<domain::Error> for Error {
             domain::Error::StaleTag => Self::new(Code::PreconditionFailed, detail),
             domain::Error::NotFound(_) => Self::new(Code::NotFound, detail),
             domain::Error::UnknownUser => Self::from(domain::Error::NotFound(Missing::User)),
+            domain::Error::UserErased => Self::new(Code::UserErased, detail),
+            domain::Error::ExternalIdTaken => Self::new(Code::ExternalIdTaken, detail),
+            domain::Error::AlreadyLinked => Self::new(Code::AlreadyLinked, detail),
         }
     }
 }

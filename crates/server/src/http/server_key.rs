@@ -41,6 +41,7 @@ macro_rules! scopes {
 
 scopes! {
     AnyKey: None;
+    Users: Some(KeyScope::Users);
 }
 
 impl<S: ServerScope> FromRequestParts<App> for ServerCaller<S> {

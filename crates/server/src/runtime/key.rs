@@ -126,7 +126,8 @@ pub(crate) fn fingerprint(key: &Secret) -> [u8; 16] {
 pub(crate) const OTHER_KEY: &str = "\
     this is not the secret key that the database was used with: every webhook is signed with \
     another secret than its receiver has, the unsubscribe links in e-mails that were sent do not \
-    work, and a repeated POST /v1/tokens gets a token that is not valid. Put the key of then back \
+    work, the names and external ids of erased users are not known any more, and a repeated POST \
+    /v1/tokens gets a token that is not valid. Put the key of then back \
     (its file is secret.key in the data folder, unless secret_key or secret_key_file is set) and \
     start again. If it is lost, tell the receivers their new secrets (`postroom webhook secret \
     ID`), and then run `postroom key accept`, which ends this warning";

@@ -30,11 +30,12 @@ const OWNED: [(&str, &str); 12] = [
 ];
 
 /// Columns of the two rows that stay of a person, which an erasure does not clear.
-const OF_THE_STUB: [(&str, &str); 11] = [
+const OF_THE_STUB: [(&str, &str); 12] = [
     ("users.id", "letters of others name it"),
     ("users.created_at", "says when, and of nobody"),
     ("users.disabled_at", "the time of the erasure"),
     ("users.erased_at", "the time of the erasure"),
+    ("users.updated_at", "the time of the erasure"),
     ("users.kind", "a person, or a sender of the app's"),
     ("mailboxes.owner_id", "letters of others name it"),
     ("mailboxes.modseq", "a counter"),
@@ -45,8 +46,9 @@ const OF_THE_STUB: [(&str, &str); 11] = [
 ];
 
 /// Tables without an owner: each column, and why it need not be cleared.
-const OF_NOBODY: [(&str, &str, &str); 16] = [
-    ("erasures", "owner_id", "what is left to purge"),
+const OF_NOBODY: [(&str, &str, &str); 18] = [
+    ("erasures", "owner_id withdraws", "what is left to purge"),
+    ("erased_external_ids", "id_hash erased_at", "a hash under the server's key"),
     ("reserved_names", "name_hash erased_at", "a hash under the server's key"),
     (
         "messages",
@@ -77,6 +79,7 @@ const OF_NOBODY: [(&str, &str, &str); 16] = [
         "ids and times, for the app's own server",
     ),
     ("webhook_events", "client_id", "the app's own, gone with the log of deliveries"),
+    ("webhook_events", "external_ids", "the app's own, gone with the log of deliveries"),
     (
         "webhook_deliveries",
         "event_id webhook_id attempts due_at tried_at delivered_at outcome",
@@ -330,7 +333,8 @@ impl Person {
     /// Asserts that nothing is left, and that every column is known to this test.
     async fn left_nothing(self) {
         let app = &self.app;
-        while app.write(|tx| purge::erased_mailboxes(tx, 100)).await > 0 {}
+        let cx = app.clock().cx();
+        while app.write(move |tx| purge::erased_mailboxes(tx, &cx, 100)).await > 0 {}
         for (table, rows) in owned(app, self.id).await {
             assert_eq!(rows, 0, "rows of {table}");
         }
@@ -346,7 +350,8 @@ impl Person {
                 if !known {
                     unknown.push(name.clone());
                 }
-                let allowed = name == "webhook_events.client_id";
+                let allowed =
+                    ["webhook_events.client_id", "webhook_events.external_ids"].contains(&&*name);
                 let left = self.holds_trace(&values(app, &table, &column, &kind).await);
                 assert!(allowed || left.is_none(), "{name} holds {left:?}");
             }
@@ -371,6 +376,25 @@ async fn who_erases_the_own_account_leaves_no_trace_in_any_column() {
         assert!(rows > 0, "nothing of {table} could be missed");
     }
     person.client.request("DELETE", "/v1/users/me").send().await.expect(204);
+    person.left_nothing().await;
+}
+
+#[tokio::test]
+async fn whom_the_app_erases_leaves_no_trace_in_any_column_nor_a_message() {
+    let mut person = Person::new().await;
+    // What was written into every column is in this one as well.
+    let id = hex(&Sha256::digest("ext:left by quux"));
+    person.traces.extend([id, "left by quux".to_owned()]);
+    let server = person.app.server_key(&["users"]).await;
+    let path = "/v1/server/users/ext:left%20by%20quux";
+    assert_eq!(server.call("GET", path).await.ok()["id"], person.id.get());
+    server.call("DELETE", &format!("{path}?messages=withdraw")).await.expect(202);
+    server.call("GET", path).await.problem(410, "user_erased");
+    let (cx, id) = (person.app.clock().cx(), person.id);
+    while person.app.write(move |tx| purge::erased_mailboxes(tx, &cx, 100)).await > 0 {}
+    let sent = "SELECT count(*) FROM messages WHERE sender_id = ?1";
+    let sent = person.app.scan(move |tx| tx.query_one(sent, &params![id], |row| row.int(0)));
+    assert_eq!(sent.await, 0);
     person.left_nothing().await;
 }
 

@@ -390,12 +390,13 @@ fn prepare(url: &str) {
         CREATE FUNCTION quote(bigint) RETURNS text LANGUAGE sql
             AS $$SELECT coalesce($1::text, 'NULL')$$;
         CREATE FUNCTION quote(bytea) RETURNS text LANGUAGE sql
-            AS $$SELECT 'X' || quote_literal(upper(encode($1, 'hex')))$$";
+            AS $$SELECT coalesce('X' || quote_literal(upper(encode($1, 'hex'))), 'NULL')$$";
     testing::sql(url, quote);
 }
 
 /// Each table, a row as one text.
-const TABLES: [&str; 23] = [
+const TABLES: [&str; 24] = [
+    "SELECT 'erased external id ' || quote(id_hash) FROM erased_external_ids ORDER BY id_hash",
     "SELECT 'server key ' || id || ' ' || quote(name) || ' ' || scopes || ' ' || quote(key_hash)
          || ' ' || quote(coalesce(previous_hash, '')) || ' ' || quote(revoked_at)
      FROM server_keys ORDER BY id",
@@ -413,7 +414,8 @@ const TABLES: [&str; 23] = [
     "SELECT 'user ' || id || ' ' || quote(name) || ' ' || quote(name_folded) || ' '
          || quote(email) || ' ' || quote(password_hash) || ' ' || quote(disabled_at) || ' '
          || quote(display_name) || ' ' || quote(erased_at) || ' ' || quote(reminders_off_at)
-         || ' ' || quote(external_id) || ' ' || kind
+         || ' ' || quote(external_id) || ' ' || kind || ' ' || quote(app_version) || ' '
+         || findable || ' ' || updated_at
      FROM users ORDER BY id",
     "SELECT 'session ' || user_id || ' ' || quote(token_hash) || ' ' || created_at || ' '
          || last_seen_at || ' ' || quote(address) || ' ' || quote(user_agent)

@@ -206,7 +206,8 @@ async fn who_is_disabled_is_out_within_5_seconds() {
     ann.try_inbox().await.error(401);
     ann.client.try_login("ann", PASSWORD).await.error(401);
     let id = ann.id;
-    app.write(move |tx| domain::users::enable(tx, id)).await;
+    let cx = app.clock().cx();
+    app.write(move |tx| domain::users::enable(tx, &cx, id)).await;
     ann.try_inbox().await.error(401);
     ann.login().await;
 }

@@ -116,7 +116,8 @@ async fn disabled_users_can_do_nothing_and_keep_what_they_have() {
     assert_eq!(ann.read(sent).await["subject"], "to ann", "what was sent stays");
     assert_eq!(ann.read(received).await["subject"], "to bob");
     let id = bob.id;
-    app.write(move |tx| domain::users::enable(tx, id)).await;
+    let cx = app.clock().cx();
+    app.write(move |tx| domain::users::enable(tx, &cx, id)).await;
     bob.login().await;
     assert_eq!(bob.inbox().await, [received]);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::Time;
 use domain::webhooks::{self, Delivery, DeliveryStatus, Endpoint, EventKind, EventKinds, RETRIES};
-use serde_json::json;
+use serde_json::{Value, json};
 use testing::{Reply, TestEndpoint, WebhookRequest};
 
 use crate::harness::{PASSWORD, TestApp};
@@ -71,8 +71,9 @@ async fn the_app_is_told_who_wrote_to_whom_and_nothing_of_what() {
     let mut users = users.map(|user| (user["type"].clone(), user["data"].clone()));
     users.sort_by_key(|(_, data)| data["user_id"].as_i64());
     let (ann_id, bob_id) = (ann.id.get(), bob.id.get());
-    assert_eq!(users[0], (json!("user.created"), json!({ "user_id": ann_id })));
-    assert_eq!(users[1], (json!("user.created"), json!({ "user_id": bob_id })));
+    let of_user = |user: i64| json!({ "user_id": user, "external_id": null });
+    assert_eq!(users[0], (json!("user.created"), of_user(ann_id)));
+    assert_eq!(users[1], (json!("user.created"), of_user(bob_id)));
 
     let body = json!({ "to": [bob_id], "subject": "canary", "body": "canary", "client_id": "\"7\"",
                        "metadata": { "a": "canary" } });
@@ -87,14 +88,15 @@ async fn the_app_is_told_who_wrote_to_whom_and_nothing_of_what() {
         "type": "message.created",
         "timestamp": sent["sent_at"],
         "data": { "message_id": sent["id"], "conversation_id": sent["conversation_id"],
-                  "from": ann_id, "to": [bob_id], "client_id": "\"7\"" },
+                  "from": ann_id, "from_external_id": null, "to": [bob_id],
+                  "to_external_ids": [null], "client_id": "\"7\"" },
     });
     assert_eq!(request.body(), expected);
 
     let id = sent["id"].as_i64().expect("it has one");
     bob.read(id).await;
     let data = json!({ "message_id": id, "conversation_id": id, "from": ann_id,
-                       "user_id": bob_id });
+                       "from_external_id": null, "user_id": bob_id, "external_id": null });
     let what =
         |request: &WebhookRequest| (request.body()["type"].clone(), request.body()["data"].clone());
     assert_eq!(what(&endpoint.next_request()), (json!("message.read"), data.clone()));
@@ -102,8 +104,42 @@ async fn the_app_is_told_who_wrote_to_whom_and_nothing_of_what() {
     assert_eq!(what(&endpoint.next_request()), (json!("message.destroyed"), data));
     let erased = bob.request("DELETE", "/v1/users/me").json(&json!({ "password": PASSWORD }));
     assert_eq!(erased.send().await.status, 204);
-    let data = json!({ "user_id": bob_id });
-    assert_eq!(what(&endpoint.next_request()), (json!("user.erased"), data));
+    assert_eq!(what(&endpoint.next_request()), (json!("user.erased"), of_user(bob_id)));
+}
+
+#[tokio::test]
+async fn the_apps_own_ids_are_told_also_of_a_user_who_was_erased_since() {
+    let app = start().await;
+    let endpoint = TestEndpoint::start();
+    app.hook(&endpoint.url(), &EventKind::ALL).await;
+    let server = app.server_key(&["users"]).await;
+    let made = async |user: &str| {
+        let path = format!("/v1/server/users/{user}");
+        server.request("PUT", &path).json(&json!({})).send().await.expect(201)["id"].clone()
+    };
+    let what = || {
+        let body = endpoint.next_request().body();
+        (body["type"].clone(), body["data"].clone())
+    };
+    let ann = made("ext:1").await;
+    let of_ann = json!({ "user_id": ann, "external_id": "1" });
+    assert_eq!(what(), (json!("user.created"), of_ann.clone()));
+    let bob = app.user("bob").await;
+    assert_eq!(what().1["external_id"], Value::Null);
+    endpoint.always(Reply::status(503));
+    let sent = json!({ "to": ["ext:1", "bob"], "body": "" });
+    bob.request("POST", "/v1/messages").json(&sent).send().await.expect(201);
+    endpoint.next_request();
+    server.call("DELETE", "/v1/server/users/ext:1").await.expect(202);
+    endpoint.next_request();
+    endpoint.always(Reply::status(204));
+    app.advance(Time::MINUTE);
+    let mut told = [what(), what()];
+    told.sort_by_key(|(kind, _)| kind.to_string());
+    assert_eq!(told[0].1["to"], json!([ann, bob.id.get()]));
+    assert_eq!(told[0].1["to_external_ids"], json!(["1", null]));
+    assert_eq!(told[0].1["from_external_id"], Value::Null);
+    assert_eq!(told[1], (json!("user.erased"), of_ann));
 }
 
 #[tokio::test]

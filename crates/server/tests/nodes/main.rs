@@ -4,6 +4,7 @@
 //! Where PostgreSQL is not installed nothing is tested, which is an error with the variable `CI`.
 #![cfg(target_os = "linux")]
 
+mod app_users;
 mod clocks;
 mod disturbed;
 mod failover;

@@ -57,7 +57,7 @@ fn a_node_that_stops_finishes_what_it_was_asked() {
     let Some(cluster) = cluster() else { return };
     let nodes = Nodes::start(1, &url(&[cluster.port()]));
     let mut users: Vec<_> =
-        (0..CONNECTIONS).map(|number| nodes.user(0, &format!("user-{number}"))).collect();
+        (0..CONNECTIONS).map(|number| nodes.user(0, &format!("somebody-{number}"))).collect();
     let (recipient, address) = (users[0].id, nodes.address(0));
     while_held(&cluster, recipient, |give_free| {
         thread::scope(|scope| {

@@ -4,6 +4,7 @@
 //! file of SQLite.
 #![cfg(target_os = "linux")]
 
+mod app_users;
 mod backup;
 mod cli;
 mod config;

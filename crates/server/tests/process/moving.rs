@@ -321,7 +321,7 @@ fn killed_all_over(place: &Place, url: &str, is_there: impl Fn() -> bool, clear:
 fn large_place() -> Place {
     let place = file_place();
     let server = place.serve();
-    let mut users = server.users((0..8).map(|number| format!("user-{number}")));
+    let mut users = server.users((0..8).map(|number| format!("somebody-{number}")));
     thread::scope(|scope| {
         for user in &mut users {
             let body = "a long text ".repeat(2000);

@@ -52,7 +52,8 @@ pub fn change_password(
 pub fn disable(tx: &mut Tx<'_>, cx: &Cx, user: UserId) -> Result<()> {
     modseq::lock(tx, user)?;
     let disabled = tx.execute(
-        "UPDATE users SET disabled_at = coalesce(disabled_at, ?2)
+        "UPDATE users SET disabled_at = coalesce(disabled_at, ?2),
+             updated_at = CASE WHEN disabled_at IS NULL THEN ?2 ELSE updated_at END
          WHERE id = ?1 AND erased_at IS NULL",
         &params![user, cx.now],
     )?;
@@ -114,11 +115,13 @@ pub(super) fn is_fresh(tx: &mut Tx<'_>, cx: &Cx, credential: &Credential) -> Res
 ///
 /// # Errors
 /// [`Error::UnknownUser`] where there is no such user.
-pub fn enable(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+pub fn enable(tx: &mut Tx<'_>, cx: &Cx, user: UserId) -> Result<()> {
     modseq::lock(tx, user)?;
     let enabled = tx.execute(
-        "UPDATE users SET disabled_at = NULL WHERE id = ?1 AND erased_at IS NULL",
-        &params![user],
+        "UPDATE users SET disabled_at = NULL,
+             updated_at = CASE WHEN disabled_at IS NULL THEN updated_at ELSE ?2 END
+         WHERE id = ?1 AND erased_at IS NULL",
+        &params![user, cx.now],
     )?;
     if enabled == 0 {
         return Err(Error::UnknownUser);

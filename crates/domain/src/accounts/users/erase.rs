@@ -5,7 +5,7 @@ use db::{Tx, params};
 use super::access::{end_credentials, is_fresh};
 use super::{StoredPassword, confirm, reserved};
 use crate::accounts::{modseq, throttle};
-use crate::base::{Credential, Cx, Error, EventKind, Result, UserId};
+use crate::base::{Credential, Cx, Error, EventKind, Result, UserId, UserRef};
 use crate::outbox::notices;
 use crate::outbox::webhooks::{self, Occurrence};
 
@@ -42,46 +42,86 @@ pub fn erase_own(tx: &mut Tx<'_>, cx: &Cx, proof: &Proof) -> Result<()> {
 
 /// Erases an account for good: everything known of the user goes, and the name is reserved for a
 /// while. The row stays as the stub [`ERASED`](super::ERASED), because messages in other mailboxes
-/// name its id. The mailbox is closed at once, and purged later.
+/// name its id. The mailbox is closed at once, and purged later. An external id creates nobody from
+/// now on.
 ///
 /// # Errors
 /// [`Error::UnknownUser`] where the user does not exist or is erased.
 pub fn erase(tx: &mut Tx<'_>, cx: &Cx, owner: UserId) -> Result<()> {
+    erase_account(tx, cx, owner, false)
+}
+
+/// The same, and withdraws later what the user has sent, from every mailbox, read or not.
+///
+/// # Errors
+/// As [`erase`].
+pub fn erase_and_withdraw(tx: &mut Tx<'_>, cx: &Cx, owner: UserId) -> Result<()> {
+    erase_account(tx, cx, owner, true)
+}
+
+fn erase_account(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, withdraws: bool) -> Result<()> {
     modseq::lock(tx, owner)?;
-    let folded = tx.query_opt(
-        "SELECT name_folded FROM users WHERE id = ?1 AND erased_at IS NULL",
+    let names = tx.query_opt(
+        "SELECT name_folded, external_id FROM users WHERE id = ?1 AND erased_at IS NULL",
         &params![owner],
-        |row| Ok(row.text(0)?.to_owned()),
+        |row| Ok((row.text(0)?.to_owned(), row.opt_text(1)?.map(str::to_owned))),
     )?;
-    let folded = folded.ok_or(Error::UnknownUser)?;
+    let (folded, external_id) = names.ok_or(Error::UnknownUser)?;
+    // While the user still has the external id that the event names.
+    webhooks::emit(tx, cx, EventKind::UserErased, &Occurrence::user(owner))?;
     // A username cannot contain `#`, so the stub takes no name away and is never found.
     let nameless = format!("#{}", owner.get());
     tx.execute(
         "UPDATE users SET name = '', name_folded = ?2, display_name = '', words_of = ' ',
          display_folded = '', email = '', password_hash = '', reminders_off_at = NULL,
-         external_id = NULL,
-         disabled_at = ?3, erased_at = ?3
+         external_id = NULL, app_version = NULL, findable = 1,
+         updated_at = ?3, disabled_at = ?3, erased_at = ?3
          WHERE id = ?1",
         &params![owner, nameless.as_str(), cx.now],
     )?;
     reserved::reserve(tx, cx, &folded)?;
+    if let Some(external_id) = external_id {
+        reserved::bury(tx, cx, &external_id)?;
+    }
     throttle::forget_account(tx, &folded)?;
     end_credentials(tx, owner, None)?;
     for statement in [
         "DELETE FROM name_words WHERE user_id = ?1",
         "DELETE FROM blocks WHERE owner_id = ?1",
-        "DELETE FROM contacts WHERE owner_id = ?1",
         "DELETE FROM quotas WHERE owner_id = ?1",
         "DELETE FROM stored_responses WHERE owner_id = ?1",
         "DELETE FROM reminders WHERE owner_id = ?1",
-        "INSERT INTO erasures (owner_id) VALUES (?1)",
     ] {
         tx.execute(statement, &params![owner])?;
     }
+    if !withdraws {
+        // They say from whose mailboxes messages are withdrawn.
+        tx.execute("DELETE FROM contacts WHERE owner_id = ?1", &params![owner])?;
+    }
+    tx.execute(
+        "INSERT INTO erasures (owner_id, withdraws) VALUES (?1, ?2)",
+        &params![owner, withdraws],
+    )?;
     tx.execute(
         "UPDATE mailboxes SET closed_at = ?2, blocks = 0, accept_from = 0 WHERE owner_id = ?1",
         &params![owner, cx.now],
     )?;
     notices::send(tx, notices::ERASED, owner);
-    webhooks::emit(tx, cx, EventKind::UserErased, &Occurrence::user(owner))
+    Ok(())
+}
+
+/// Whether a ref is that of an erased user, as far as that can be known: not by a name.
+pub fn is_erased(tx: &mut Tx<'_>, cx: &Cx, of: &UserRef) -> Result<bool> {
+    match of {
+        UserRef::Id(id) => {
+            let erased = tx.query_opt(
+                "SELECT 1 FROM users WHERE id = ?1 AND erased_at IS NOT NULL",
+                &params![*id],
+                |_| Ok(()),
+            )?;
+            Ok(erased.is_some())
+        }
+        UserRef::External(id) => reserved::is_buried(tx, cx, id.as_str()),
+        UserRef::Name(_) => Ok(false),
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use db::{Tx, params};
+use db::{Row, Tx, params};
 
-use super::people::Person;
+use super::people::{Person, person_columns};
 use crate::base::text::fold;
 use crate::base::words::words;
 use crate::base::{Result, UserId};
@@ -19,16 +19,37 @@ const WORDS: usize = 32;
 const CHARS: usize = 64;
 
 /// Up to `limit`, at most [`LOOKED_UP`], users whose username, or any word of whose names, begins
-/// with this. Case and accents do not count in words. First come those whose username is this,
-/// then those who have this as a name or as its end, then usernames that begin with it. Disabled
-/// and erased users are left out; a prefix without a letter or digit, or like an e-mail address, is
-/// looked for in usernames only, an empty one finds nobody.
-pub fn lookup(tx: &mut Tx<'_>, prefix: &str, limit: i64) -> Result<Vec<Person>> {
+/// with this; only contacts of `of`, where that is given: whom they have written to, or who have
+/// written to them. Case and accents do not count in words. First come those whose username is
+/// this, then those who have this as a name or as its end, then usernames that begin with it. Left
+/// out are disabled and erased users, those who are not findable, and system users; a prefix
+/// without a letter or digit, or like an e-mail address, is looked for in usernames only, an empty
+/// one finds nobody.
+///
+/// Among contacts it reads all of them.
+pub fn lookup(
+    tx: &mut Tx<'_>,
+    prefix: &str,
+    limit: i64,
+    of: Option<UserId>,
+) -> Result<Vec<Person>> {
     let limit = limit.clamp(0, LOOKED_UP);
-    let mut found = by_username(tx, &fold(prefix), limit)?;
+    let username = fold(prefix);
+    let mut found = match of {
+        None => by_username(tx, &username, limit)?,
+        Some(of) => among_contacts(tx, &username, of, [NAMED_WRITTEN_TO, NAMED_WRITERS], |row| {
+            found_by_username(row, &username)
+        })?,
+    };
     // Nobody is found by an e-mail address, nor should it look as if they were.
     if !prefix.trim_start_matches('@').contains('@') {
-        found.extend(by_words(tx, &joined(&words(prefix)), limit)?);
+        let word = joined(&words(prefix));
+        found.extend(match of {
+            None => by_words(tx, &word, limit)?,
+            Some(of) => among_contacts(tx, &word, of, [KNOWN_WRITTEN_TO, KNOWN_WRITERS], |row| {
+                found_by_word(row, &word)
+            })?,
+        });
     }
     // A stable sort: where two match alike, the username goes before the words.
     found.sort_by(|one, other| (one.rank, &one.text).cmp(&(other.rank, &other.text)));
@@ -49,17 +70,39 @@ struct Found {
     person: Person,
 }
 
+/// From the columns of a person and `name_folded`.
+fn found_by_username(row: &Row<'_>, prefix: &str) -> db::Result<Found> {
+    let text = row.text(5)?.to_owned();
+    Ok(Found { rank: if text == prefix { 0 } else { 2 }, text, person: Person::read(row)? })
+}
+
+/// From the columns of a person and `word`.
+fn found_by_word(row: &Row<'_>, prefix: &str) -> db::Result<Found> {
+    let (text, person) = (row.text(5)?.to_owned(), Person::read(row)?);
+    let is_username = joined(&words(&person.username)).starts_with(prefix);
+    let rank = if is_username { 2 } else { 3 };
+    Ok(Found { rank: if text == prefix { 1 } else { rank }, text, person })
+}
+
+/// Who can be found at all.
+macro_rules! findable {
+    () => {
+        "users.disabled_at IS NULL AND users.findable = 1 AND users.kind = 0"
+    };
+}
+
 fn by_username(tx: &mut Tx<'_>, prefix: &str, limit: i64) -> Result<Vec<Found>> {
     let Some(end) = successor(prefix) else { return Ok(vec![]) };
     Ok(tx.query(
-        "SELECT id, name, display_name, name_folded FROM users
-         WHERE name_folded >= ?1 AND name_folded < ?2 AND disabled_at IS NULL
-         ORDER BY name_folded LIMIT ?3",
+        concat!(
+            "SELECT ",
+            person_columns!(),
+            ", name_folded FROM users WHERE name_folded >= ?1 AND name_folded < ?2 AND ",
+            findable!(),
+            " ORDER BY name_folded LIMIT ?3"
+        ),
         &params![prefix, end.as_str(), limit],
-        |row| {
-            let text = row.text(3)?.to_owned();
-            Ok(Found { rank: if text == prefix { 0 } else { 2 }, text, person: Person::read(row)? })
-        },
+        |row| found_by_username(row, prefix),
     )?)
 }
 
@@ -71,18 +114,16 @@ fn by_words(tx: &mut Tx<'_>, prefix: &str, limit: i64) -> Result<Vec<Found>> {
     let (mut word, mut user) = (prefix.to_owned(), 0);
     loop {
         let page = tx.query(
-            "SELECT users.id, users.name, users.display_name, word FROM name_words
-             JOIN users ON users.id = name_words.user_id
-             WHERE word >= ?1 AND word < ?2 AND (word > ?1 OR name_words.user_id > ?3)
-                 AND users.disabled_at IS NULL
-             ORDER BY word, name_words.user_id LIMIT ?4",
+            concat!(
+                "SELECT ",
+                person_columns!(),
+                ", word FROM name_words JOIN users ON users.id = name_words.user_id
+                 WHERE word >= ?1 AND word < ?2 AND (word > ?1 OR name_words.user_id > ?3) AND ",
+                findable!(),
+                " ORDER BY word, name_words.user_id LIMIT ?4"
+            ),
             &params![word.as_str(), end.as_str(), user, limit],
-            |row| {
-                let (text, person) = (row.text(3)?.to_owned(), Person::read(row)?);
-                let is_username = joined(&words(&person.username)).starts_with(prefix);
-                let rank = if is_username { 2 } else { 3 };
-                Ok(Found { rank: if text == prefix { 1 } else { rank }, text, person })
-            },
+            |row| found_by_word(row, prefix),
         )?;
         let full = page.len() == most;
         users.extend(page.iter().map(|found| found.person.id));
@@ -96,20 +137,71 @@ fn by_words(tx: &mut Tx<'_>, prefix: &str, limit: i64) -> Result<Vec<Found>> {
     }
 }
 
+/// A statement that finds contacts of the user ?1 by a text from ?2, and before ?3.
+macro_rules! contacts {
+    ($text:literal, $join:literal, $contact:literal, $of:literal) => {
+        concat!(
+            "SELECT ",
+            person_columns!(),
+            ", ",
+            $text,
+            " FROM contacts JOIN users ON users.id = contacts.",
+            $contact,
+            $join,
+            " WHERE contacts.",
+            $of,
+            " = ?1 AND ",
+            $text,
+            " >= ?2 AND ",
+            $text,
+            " < ?3 AND ",
+            findable!()
+        )
+    };
+}
+
+const NAMED_WRITTEN_TO: &str = contacts!("name_folded", "", "peer_id", "owner_id");
+const NAMED_WRITERS: &str = contacts!("name_folded", "", "owner_id", "peer_id");
+const KNOWN_WRITTEN_TO: &str =
+    contacts!("word", " JOIN name_words ON name_words.user_id = users.id", "peer_id", "owner_id");
+const KNOWN_WRITERS: &str =
+    contacts!("word", " JOIN name_words ON name_words.user_id = users.id", "owner_id", "peer_id");
+
+fn among_contacts(
+    tx: &mut Tx<'_>,
+    prefix: &str,
+    of: UserId,
+    both_ways: [&'static str; 2],
+    read: impl Fn(&Row<'_>) -> db::Result<Found>,
+) -> Result<Vec<Found>> {
+    let Some(end) = successor(prefix) else { return Ok(vec![]) };
+    let mut found = Vec::new();
+    for sql in both_ways {
+        found.extend(tx.query(sql, &params![of, prefix, end.as_str()], &read)?);
+    }
+    Ok(found)
+}
+
 /// Replaces the words by which a user is found by those of their names. It is the caller's to
 /// record the names in `words_of`.
 pub(super) fn set_words(tx: &mut Tx<'_>, user: UserId, name: &str, shown: &str) -> Result<()> {
     tx.execute("DELETE FROM name_words WHERE user_id = ?1", &params![user])?;
-    add_words(tx, user, name, shown)
+    add_words(tx, &[(user, name, shown)])
 }
 
-/// The same for a user who has none.
-pub(super) fn add_words(tx: &mut Tx<'_>, user: UserId, name: &str, shown: &str) -> Result<()> {
-    let shown = words(shown);
-    let starts = (0..shown.len().min(WORDS)).map(|start| joined(&shown[start..]));
-    let mut all: BTreeSet<String> = starts.chain([joined(&words(name))]).collect();
-    all.remove("");
-    let rows: Vec<_> = all.iter().map(|word| params![user, word.as_str()]).collect();
+/// The same for users who have none, by their username and display name.
+pub(super) fn add_words(tx: &mut Tx<'_>, named: &[(UserId, &str, &str)]) -> Result<()> {
+    let all = named.iter().map(|(user, name, shown)| {
+        let shown = words(shown);
+        let starts = (0..shown.len().min(WORDS)).map(|start| joined(&shown[start..]));
+        let mut all: BTreeSet<String> = starts.chain([joined(&words(name))]).collect();
+        all.remove("");
+        (*user, all)
+    });
+    let all: Vec<_> = all.collect();
+    let rows =
+        all.iter().flat_map(|(user, all)| all.iter().map(|word| params![*user, word.as_str()]));
+    let rows: Vec<_> = rows.collect();
     tx.batch("INSERT INTO name_words (user_id, word) VALUES (?1, ?2)", &rows)?;
     Ok(())
 }

@@ -9,6 +9,40 @@ use crate::base::{Result, UserId};
 
 /// The name shown for an erased user. No username can contain its space.
 pub const ERASED: &str = "deleted user";
+
+/// What a user is. The numbers are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A person.
+    #[default]
+    Person = 0,
+    /// A sender without a login: the app itself.
+    System = 1,
+}
+
+impl Kind {
+    /// All values.
+    pub const ALL: [Self; 2] = [Self::Person, Self::System];
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::System => "system",
+        }
+    }
+
+    /// The value of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    fn stored(column: usize, number: i64) -> db::Result<Self> {
+        let known = Self::ALL.into_iter().find(|kind| *kind as i64 == number);
+        known.ok_or(db::Error::Column { column, expected: "0 or 1" })
+    }
+}
+
 /// A user as everybody may see them: never with the e-mail address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
@@ -18,10 +52,22 @@ pub struct Person {
     pub username: String,
     /// The display name, or the username where none is set.
     pub display_name: String,
+    /// The app's own id of the user, where it has given one.
+    pub external_id: Option<String>,
+    /// Whether it is a person.
+    pub kind: Kind,
 }
 
+/// The columns of a [`Person`], which come first in a statement that reads one.
+macro_rules! person_columns {
+    () => {
+        "users.id, users.name, users.display_name, users.external_id, users.kind"
+    };
+}
+pub(crate) use person_columns;
+
 impl Person {
-    /// From the columns id, name and `display_name`; an erased user has no name.
+    /// From the columns [`person_columns!`]; an erased user has no name.
     pub(crate) fn read(row: &Row<'_>) -> db::Result<Self> {
         let username = Some(row.text(1)?).filter(|name| !name.is_empty()).unwrap_or(ERASED);
         let display_name = Some(row.text(2)?).filter(|name| !name.is_empty()).unwrap_or(username);
@@ -29,20 +75,32 @@ impl Person {
             id: UserId::stored(row.int(0)?),
             username: username.to_owned(),
             display_name: display_name.to_owned(),
+            external_id: row.opt_text(3)?.map(str::to_owned),
+            kind: Kind::stored(4, row.int(4)?)?,
         })
     }
 }
 
-/// A tag that changes whenever the state or one of the names changes: the state, `-`, and a hash of
-/// the names. It is the same in every build, as nodes of two versions may serve one client.
+/// A tag that changes whenever the state changes, or anything that is shown of the people: the
+/// state, `-`, and a hash of the people. It is the same in every build, as nodes of two versions
+/// may serve one client.
 pub fn names_tag(state: impl Display, people: &[Person]) -> String {
     let mut names = Sha256::new();
-    for person in people {
-        names.update(person.id.get().to_be_bytes());
-        for name in [&person.username, &person.display_name] {
-            // No name holds U+0000, so it can end one.
+    for Person { id, username, display_name, external_id, kind } in people {
+        names.update(id.get().to_be_bytes());
+        // Neither a name nor an external id holds U+0000, so it can end one.
+        for name in [username, display_name] {
             names.update(name.as_bytes());
             names.update([0]);
+        }
+        // An id begins with a byte 0, so neither of these is taken for the next one.
+        if let Some(external_id) = external_id {
+            names.update([1]);
+            names.update(external_id.as_bytes());
+            names.update([0]);
+        }
+        if *kind != Kind::Person {
+            names.update([2, *kind as u8]);
         }
     }
     let [a, b, c, d, ..] = <[u8; 32]>::from(names.finalize());
@@ -52,13 +110,14 @@ pub fn names_tag(state: impl Display, people: &[Person]) -> String {
 /// One user, disabled and erased ones too; `None` where there is none with that id.
 pub fn person(tx: &mut Tx<'_>, id: UserId) -> Result<Option<Person>> {
     Ok(tx.query_opt(
-        "SELECT id, name, display_name FROM users WHERE id = ?1",
+        concat!("SELECT ", person_columns!(), " FROM users WHERE id = ?1"),
         &params![id],
         Person::read,
     )?)
 }
 
-/// Some hundreds of users at once, each once, ascending by id; ids that do not exist are left out.
+/// Up to some thousand users at once, each once, ascending by id; ids that do not exist are left
+/// out.
 pub fn people(tx: &mut Tx<'_>, ids: &[UserId]) -> Result<Vec<Person>> {
     let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
     // A list costs SQLite a temporary table, and most messages have a sender and one recipient.
@@ -66,8 +125,13 @@ pub fn people(tx: &mut Tx<'_>, ids: &[UserId]) -> Result<Vec<Person>> {
         && one < other
     {
         let mut both = tx.query(
-            "SELECT id, name, display_name FROM users WHERE id = ?1
-             UNION ALL SELECT id, name, display_name FROM users WHERE id = ?2",
+            concat!(
+                "SELECT ",
+                person_columns!(),
+                " FROM users WHERE id = ?1 UNION ALL SELECT ",
+                person_columns!(),
+                " FROM users WHERE id = ?2"
+            ),
             &params![one, other],
             Person::read,
         )?;
@@ -75,8 +139,11 @@ pub fn people(tx: &mut Tx<'_>, ids: &[UserId]) -> Result<Vec<Person>> {
         return Ok(both);
     }
     Ok(tx.query(
-        "SELECT id, name, display_name FROM users
-         WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
+        concat!(
+            "SELECT ",
+            person_columns!(),
+            " FROM users WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id"
+        ),
         &params![&*ids],
         Person::read,
     )?)

@@ -4,7 +4,7 @@ use db::{Tx, params};
 
 use super::confirm_enabled;
 use super::lookup::set_words;
-use super::people::Person;
+use super::people::{Person, person_columns};
 use crate::accounts::modseq;
 use crate::base::text::{DisplayName, Email};
 use crate::base::{Cx, Result, Time, UserId};
@@ -52,8 +52,8 @@ impl AcceptFrom {
 pub struct Profile {
     /// The account as everybody sees it.
     pub person: Person,
-    /// The e-mail address.
-    pub email: String,
+    /// The e-mail address, if they have one.
+    pub email: Option<String>,
     /// Who may write to the owner.
     pub accept_from: AcceptFrom,
     /// Whether the owner is reminded by e-mail of unread messages, where the server sends
@@ -79,17 +79,21 @@ pub struct ProfileChange {
 /// A profile; `None` where the account was erased.
 pub fn profile(tx: &mut Tx<'_>, owner: UserId) -> Result<Option<Profile>> {
     Ok(tx.query_opt(
-        "SELECT id, name, display_name, email, accept_from, created_at, reminders_off_at
-         FROM users JOIN mailboxes ON mailboxes.owner_id = users.id
-         WHERE users.id = ?1 AND erased_at IS NULL",
+        concat!(
+            "SELECT ",
+            person_columns!(),
+            ", email, accept_from, created_at, reminders_off_at
+             FROM users JOIN mailboxes ON mailboxes.owner_id = users.id
+             WHERE users.id = ?1 AND erased_at IS NULL"
+        ),
         &params![owner],
         |row| {
             Ok(Profile {
                 person: Person::read(row)?,
-                email: row.text(3)?.to_owned(),
-                accept_from: AcceptFrom::stored(4, row.int(4)?)?,
-                reminders: row.opt_int(6)?.is_none(),
-                created_at: Time(row.int(5)?),
+                email: Some(row.text(5)?.to_owned()).filter(|email| !email.is_empty()),
+                accept_from: AcceptFrom::stored(6, row.int(6)?)?,
+                created_at: Time(row.int(7)?),
+                reminders: row.opt_int(8)?.is_none(),
             })
         },
     )?)
@@ -131,6 +135,15 @@ pub fn update(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, change: &ProfileChange) -
     if let Some(on) = change.reminders {
         switch_reminders(tx, cx, owner, on)?;
     }
+    touch(tx, cx, owner)
+}
+
+/// Records that something has changed that the app is shown of a user.
+pub(super) fn touch(tx: &mut Tx<'_>, cx: &Cx, user: UserId) -> Result<()> {
+    tx.execute(
+        "UPDATE users SET updated_at = ?2 WHERE id = ?1 AND erased_at IS NULL",
+        &params![user, cx.now],
+    )?;
     Ok(())
 }
 
@@ -138,7 +151,8 @@ pub fn update(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, change: &ProfileChange) -
 /// does not exist.
 pub fn set_reminders(tx: &mut Tx<'_>, cx: &Cx, user: UserId, on: bool) -> Result<()> {
     modseq::lock(tx, user)?;
-    switch_reminders(tx, cx, user, on)
+    switch_reminders(tx, cx, user, on)?;
+    touch(tx, cx, user)
 }
 
 /// The same for a mailbox that is locked.

@@ -1,5 +1,6 @@
 //! The usernames of erased accounts, which are not given again for a while: the next to have one
-//! would be taken for the person before.
+//! would be taken for the person before. And their external ids, which are not given again unless
+//! the app says so: an update that comes too late would bring back who has left.
 
 use db::{Tx, params};
 
@@ -25,6 +26,39 @@ pub(super) fn is_reserved(tx: &mut Tx<'_>, cx: &Cx, folded: &str) -> Result<bool
     let found = tx.query_opt(
         "SELECT 1 FROM reserved_names WHERE name_hash = ?1 AND erased_at > ?2",
         &params![&cx.names.hash(folded), cx.now.plus(-cx.names.kept)],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
+}
+
+/// Whether any of some folded names is reserved, in one statement. The rows stay as they are.
+pub(super) fn any_is_reserved(tx: &mut Tx<'_>, cx: &Cx, folded: &[&str]) -> Result<bool> {
+    if cx.names.kept == 0 {
+        return Ok(false);
+    }
+    let since = cx.now.plus(-cx.names.kept);
+    let hashes: Vec<_> = folded.iter().map(|name| cx.names.hash(name)).collect();
+    let rows: Vec<_> = hashes.iter().map(|hash| params![hash, since]).collect();
+    let sql =
+        "UPDATE reserved_names SET erased_at = erased_at WHERE name_hash = ?1 AND erased_at > ?2";
+    Ok(tx.batch(sql, &rows)? > 0)
+}
+
+/// Keeps of an erased user's external id that it creates nobody.
+pub(super) fn bury(tx: &mut Tx<'_>, cx: &Cx, external_id: &str) -> Result<()> {
+    tx.execute(
+        "INSERT INTO erased_external_ids (id_hash, erased_at) VALUES (?1, ?2)
+         ON CONFLICT (id_hash) DO UPDATE SET erased_at = ?2",
+        &params![&cx.names.hash_external(external_id), cx.now],
+    )?;
+    Ok(())
+}
+
+/// Whether an external id is that of an erased user.
+pub(super) fn is_buried(tx: &mut Tx<'_>, cx: &Cx, external_id: &str) -> Result<bool> {
+    let found = tx.query_opt(
+        "SELECT 1 FROM erased_external_ids WHERE id_hash = ?1",
+        &params![&cx.names.hash_external(external_id)],
         |_| Ok(()),
     )?;
     Ok(found.is_some())

@@ -11,6 +11,8 @@ use crate::runtime::clock::rfc3339;
 pub(super) fn event(event: &Event) -> String {
     let user = event.user.map(domain::UserId::get);
     let from = event.from.map(domain::UserId::get);
+    let external_id = |user: domain::UserId| event.external_id(user);
+    let (users, froms) = (event.user.and_then(external_id), event.from.and_then(external_id));
     let (message, conversation) =
         event.message.map(|(id, of)| (id.get(), of.get())).unwrap_or_default();
     let data = match event.kind {
@@ -18,16 +20,22 @@ pub(super) fn event(event: &Event) -> String {
             "message_id": message,
             "conversation_id": conversation,
             "from": from,
+            "from_external_id": froms,
             "to": event.to.iter().map(|user| user.get()).collect::<Vec<_>>(),
+            "to_external_ids": event.to.iter().map(|user| external_id(*user)).collect::<Vec<_>>(),
             "client_id": event.client_id,
         }),
         EventKind::MessageRead | EventKind::MessageDestroyed => json!({
             "message_id": message,
             "conversation_id": conversation,
             "from": from,
+            "from_external_id": froms,
             "user_id": user,
+            "external_id": users,
         }),
-        EventKind::UserCreated | EventKind::UserErased => json!({ "user_id": user }),
+        EventKind::UserCreated | EventKind::UserErased => {
+            json!({ "user_id": user, "external_id": users })
+        }
     };
     body(event.kind.name(), event.happened_at, &data)
 }

@@ -260,7 +260,8 @@ fn security_schemes() -> Value {
 /// The schema of a view within a view as one object: generators understand that best.
 fn flat(mut schema: Value) -> Value {
     let parts = schema.as_object_mut().and_then(|schema| schema.remove("allOf"));
-    for part in parts.as_ref().and_then(Value::as_array).into_iter().flatten() {
+    let parts = parts.as_ref().and_then(Value::as_array).into_iter().flatten();
+    for part in parts.map(|part| flat(part.clone())) {
         schema["type"] = part["type"].clone();
         for (name, property) in part["properties"].as_object().into_iter().flatten() {
             schema["properties"][name] = property.clone();

@@ -8,7 +8,9 @@ use domain::lists::FolderFilter;
 use domain::passwords::Password;
 use domain::search::Query;
 use domain::sending::{ClientId, Metadata};
-use domain::text::{Body, DisplayName, Email, Subject, TokenName, USERNAME_CHARS, Username};
+use domain::text::{
+    Body, DisplayName, Email, ExternalId, Subject, TokenName, USERNAME_CHARS, Username,
+};
 use domain::tokens::{Scope, Scopes};
 use domain::users::AcceptFrom;
 use domain::{ConversationId, Invalid, LARGEST_ID, MessageId, Missing, Time, UserId, UserRef};
@@ -66,6 +68,19 @@ texts! {
         |text, _field| Self::parse(&text);
     TokenName, { "format": "label", "minLength": 1, "maxLength": 100 },
         |text, _field| Self::parse(&text);
+    ExternalId, { "format": "external-id", "minLength": 1, "maxLength": ExternalId::CHARS },
+        |text, _field| Self::parse(&text);
+    SentMessages, { "enum": ["keep", "withdraw"], "default": "keep" }, |text, _field| {
+        match text.as_str() {
+            "keep" => Ok(Self::Keep),
+            "withdraw" => Ok(Self::Withdraw),
+            _ => Err(Invalid::new("messages", "it must be keep or withdraw")),
+        }
+    };
+    ChangeCursor, { "format": "cursor" }, |text, _field| {
+        let problem = "it must be the next_cursor of a page";
+        Self::parse(&text).ok_or_else(|| Invalid::new("cursor", problem))
+    };
     Subject, {}, |text, field| Self::parse(text, field.shared.lengths);
     Body, {}, |text, field| Self::parse(text, field.shared.lengths);
     ClientId, { "minLength": 1, "maxLength": 255 }, |text, _field| Self::parse(&text);
@@ -140,6 +155,31 @@ impl Cursor {
     pub(super) fn id<T: NumericId>(&self) -> Option<T> {
         T::from_number(self.0)
     }
+}
+
+/// Where a page of changes starts: the time of the last change of the page before, and its user.
+pub(super) struct ChangeCursor(pub(super) Time, pub(super) i64);
+
+impl ChangeCursor {
+    fn parse(text: &str) -> Option<Self> {
+        let bytes: [u8; 16] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+        let (at, user) = bytes.split_at(8);
+        let number = |bytes: &[u8]| bytes.try_into().ok().map(i64::from_be_bytes);
+        Some(Self(Time(number(at)?), number(user)?))
+    }
+
+    /// The cursor as clients see it, opaque.
+    pub(super) fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode([self.0.0.to_be_bytes(), self.1.to_be_bytes()].concat())
+    }
+}
+
+/// What happens to the messages of a user who is erased.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum SentMessages {
+    #[default]
+    Keep,
+    Withdraw,
 }
 
 /// How many items a page may have at most, up to `MAX`.
@@ -261,7 +301,7 @@ pub(super) fn whole_id(number: &Number) -> Option<UserId> {
 
 /// A whole number in any notation: in JSON 7 and 7.0 are the same.
 #[expect(clippy::cast_possible_truncation, reason = "it is whole and below 2^53")]
-fn whole(number: &Number) -> Option<i64> {
+pub(super) fn whole(number: &Number) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let float = || number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT);
     number.as_i64().or_else(|| float().map(|float| float as i64))

@@ -291,6 +291,13 @@ impl Api {
         })
     }
 
+    /// Responds without a body before all of it is done.
+    pub(super) fn accepted(self, description: &str) -> Self {
+        self.describe(|operation, _| {
+            operation.response(202, description);
+        })
+    }
+
     pub(super) fn done(self, description: &str) -> Self {
         self.describe(|operation, _| {
             operation.response(204, description);

@@ -50,6 +50,11 @@ impl<T: Serialize> ListPage<T> {
         Json(Self { data, next_cursor: next.map(Cursor::encode), state: None })
     }
 
+    /// The same where the next page starts at another kind of cursor.
+    pub(super) fn up_to(data: Vec<T>, next_cursor: Option<String>) -> Json<Self> {
+        Json(Self { data, next_cursor, state: None })
+    }
+
     /// A page of a list of the mailbox. The tag of the first one covers the state and the names.
     pub(super) fn of_mailbox(
         preconditions: &Preconditions,

@@ -1,10 +1,15 @@
 //! `/v1/server`: what the app's own server does, with a server key.
 
 mod key;
+mod user_batch;
+mod user_fields;
+mod users;
 
 use super::operation::Api;
 
 pub(super) fn api(api: Api) -> Api {
     let about = "For the app's own server, with a server key. Never for pages.";
-    [key::api].into_iter().fold(api.tag("Server", about), |api, part| part(api))
+    [key::api, users::api, user_batch::api]
+        .into_iter()
+        .fold(api.tag("Server", about), |api, part| part(api))
 }

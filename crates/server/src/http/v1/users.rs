@@ -10,6 +10,7 @@ use domain::users::{self, AcceptFrom, Person, Profile, ProfileChange, Proof};
 use super::field_types::{EnteredPassword, UsernamePrefix, view_schema};
 use super::idempotency::{Created, created, is_replay};
 use super::prelude::*;
+use crate::config::Lookup;
 use crate::http::{acting, cookies, login};
 
 pub(super) fn api(api: Api) -> Api {
@@ -45,8 +46,9 @@ struct AccountView {
     #[serde(flatten)]
     #[schema(inline)]
     person: PersonView,
-    #[schema(format = IdnEmail, example = "dana@example.org")]
-    email: String,
+    /// Null where the account has none.
+    #[schema(required, format = IdnEmail, example = "dana@example.org")]
+    email: Option<String>,
     #[schema(schema_with = view_schema::<AcceptFrom>)]
     accept_from: &'static str,
     /// Whether the owner gets e-mails about unread messages, if the server sends them.
@@ -104,8 +106,13 @@ async fn register(
         let Some(profile) = users::profile(tx, id)? else { return Ok(None) };
         // What the request says: the client that repeats it may not know the password of today.
         let profile = Profile {
-            person: Person { id, username: name.clone(), display_name: shown.clone() },
-            email: address.clone(),
+            person: Person {
+                username: name.clone(),
+                display_name: shown.clone(),
+                external_id: None,
+                ..profile.person
+            },
+            email: Some(address.clone()),
             accept_from: AcceptFrom::Everyone,
             reminders: true,
             ..profile
@@ -147,11 +154,20 @@ fields! {
 
 async fn find(
     State(app): State<App>,
-    _caller: Caller<Look>,
+    caller: Caller<Look>,
     QueryParams(NamePrefix { prefix }): QueryParams<NamePrefix>,
 ) -> Result<Json<ListPage<PersonView>>, Error> {
-    let prefix = prefix.0;
-    let found = app.db.read(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP)).await?;
+    let (prefix, caller) = (prefix.0, caller.user);
+    let found = match app.settings.lookup {
+        Lookup::Everybody => {
+            app.db.read(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP, None)).await?
+        }
+        Lookup::Contacts => {
+            let among = Some(caller);
+            app.db.scan(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP, among)).await?
+        }
+        Lookup::Off => vec![],
+    };
     Ok(ListPage::new(found.into_iter().map(PersonView::from).collect(), None))
 }
 
@@ -255,6 +271,7 @@ async fn password(
     let user = caller.user;
     let known = app.db.read(move |tx| users::profile(tx, user)).await?;
     let Profile { person, email, .. } = known.ok_or(domain::Error::NotLoggedIn)?;
+    let email = email.unwrap_or_default();
     let name = Username::parse(&person.username).ok();
     if let Err(own) = new_password.is_not_own(name.as_ref(), &email) {
         return Err(Invalid::new("new_password", own.problem).into());

@@ -24,12 +24,29 @@ pub(super) struct PersonView {
     /// The username unless the user chose another name.
     #[schema(example = "Dana Deer")]
     pub(super) display_name: String,
+    /// The id that the app's own server has given the user; null where it has given none.
+    #[schema(required, example = "42")]
+    pub(super) external_id: Option<String>,
+    /// Whether it is a person, or the app itself.
+    #[schema(schema_with = kind)]
+    pub(super) kind: &'static str,
+}
+
+fn kind() -> Schema {
+    let names = users::Kind::ALL.map(users::Kind::name);
+    let schema = json!({
+        "type": "string",
+        "description": "Whether it is a person, or the app itself.",
+        "enum": names,
+        "example": names[0],
+    });
+    serde_json::from_value(schema).expect("it is a schema")
 }
 
 impl From<users::Person> for PersonView {
     fn from(person: users::Person) -> Self {
-        let users::Person { id, username, display_name } = person;
-        Self { id: id.get(), username, display_name }
+        let users::Person { id, username, display_name, external_id, kind } = person;
+        Self { id: id.get(), username, display_name, external_id, kind: kind.name() }
     }
 }
 

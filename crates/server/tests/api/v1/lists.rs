@@ -270,6 +270,7 @@ async fn users_who_are_erased_or_renamed_are_shown_as_they_are_now() {
 
     let stub = json!({
         "id": ann.id.get(), "username": "deleted user", "display_name": "deleted user",
+        "external_id": null, "kind": "person",
     });
     let [new, old] = [reply, id].map(|id| bob.show(id));
     let (new, old) = (new.await, old.await);

@@ -1,7 +1,10 @@
 //! What the app's own server does, with a server key.
 
 mod acting;
+mod batches;
 mod keys;
+mod persons;
+mod users;
 
 use domain::server_keys::{self, KeyScopes};
 use domain::text::TokenName;
@@ -11,7 +14,7 @@ use testing::{Request, Response};
 use crate::harness::TestApp;
 
 /// The app's own server: a client that sends its key.
-pub(super) struct AppServer {
+pub(crate) struct AppServer {
     pub(super) id: ServerKeyId,
     pub(super) key: String,
     client: testing::Client,
@@ -19,23 +22,23 @@ pub(super) struct AppServer {
 
 impl AppServer {
     /// Begins a request with the key.
-    pub(super) fn request(&self, method: &str, path: &str) -> Request<'_> {
+    pub(crate) fn request(&self, method: &str, path: &str) -> Request<'_> {
         self.client.request(method, path).bearer(&self.key)
     }
 
     /// Asks without a body.
-    pub(super) async fn call(&self, method: &str, path: &str) -> Response {
+    pub(crate) async fn call(&self, method: &str, path: &str) -> Response {
         self.request(method, path).send().await
     }
 }
 
 impl TestApp {
     /// A server key with these scopes, which never expires.
-    pub(super) async fn server_key(&self, scopes: &[&str]) -> AppServer {
+    pub(crate) async fn server_key(&self, scopes: &[&str]) -> AppServer {
         self.server_key_until(scopes, None).await
     }
 
-    pub(super) async fn server_key_until(
+    pub(crate) async fn server_key_until(
         &self,
         scopes: &[&str],
         expires_at: Option<Time>,

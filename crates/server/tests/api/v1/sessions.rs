@@ -25,7 +25,10 @@ async fn a_login_gives_both_cookies_and_says_who_it_is() {
     let reported = started.expect(201);
     assert_eq!(
         reported["user"],
-        json!({ "id": id.get(), "username": "ann", "display_name": "ann" })
+        json!({
+            "id": id.get(), "username": "ann", "display_name": "ann", "external_id": null,
+            "kind": "person",
+        })
     );
     let ends = [before.plus(IDLE), app.clock().now().plus(IDLE)].map(rfc3339);
     let end = text(&reported["expires_at"]);

@@ -32,7 +32,10 @@ async fn an_account_is_made_and_seen_by_its_owner_and_by_others() {
     assert!(made.cookies().is_empty(), "to register is not to log in");
     let bob = app.user("bob").await;
     let seen = bob.call("GET", &path).await.expect(200);
-    let public = json!({ "id": own["id"], "username": "Dana", "display_name": "Dana Deer" });
+    let public = json!({
+        "id": own["id"], "username": "Dana", "display_name": "Dana Deer", "external_id": null,
+        "kind": "person",
+    });
     assert_eq!(seen, public);
     bob.call("GET", "/v1/users/4000000").await.problem(404, "not_found");
 

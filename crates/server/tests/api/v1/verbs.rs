@@ -108,7 +108,10 @@ pub(super) fn ids(list: &Value) -> Vec<i64> {
 
 /// A user as others see one who has chosen no other name.
 pub(super) fn person(user: &User) -> Value {
-    json!({ "id": user.id.get(), "username": user.name, "display_name": user.name })
+    json!({
+        "id": user.id.get(), "username": user.name, "display_name": user.name,
+        "external_id": null, "kind": "person",
+    })
 }
 
 /// All that a client could tell two answers apart by, but the id of the request.

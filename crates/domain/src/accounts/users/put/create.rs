@@ -1,0 +1,219 @@
+//! Creating users of external ids that are nobody's.
+
+use std::collections::HashMap;
+
+use db::{Tx, params};
+
+use super::super::people::{Kind, Person};
+use super::super::{AcceptFrom, AppUser, lookup, refuse_reserved, resolve_all};
+use super::Put;
+use crate::base::text::{DisplayName, Email, Username};
+use crate::base::{Cx, EventKind, Result, Time, UserId, UserRef};
+use crate::outbox::webhooks::{self, Occurrence};
+
+/// A user to create.
+struct New<'p> {
+    put: &'p Put,
+    external_id: &'p str,
+    username: Option<&'p Username>,
+    /// What makes the row unique until the user has a name.
+    nameless: String,
+    /// The keyed hashes of the external id and of the username.
+    hashes: ([u8; 32], [u8; 32]),
+}
+
+impl<'p> New<'p> {
+    fn of(cx: &Cx, put: &'p Put) -> Option<Self> {
+        let UserRef::External(id) = &put.user else { return None };
+        let username = put.change.username.as_ref().and_then(Option::as_ref);
+        let hashes = (
+            cx.names.hash_external(id.as_str()),
+            username.map_or([0; 32], |name| cx.names.hash(name.folded())),
+        );
+        // A username holds neither `#` nor a colon.
+        let nameless = format!("#ext:{}", id.as_str());
+        Some(Self { put, external_id: id.as_str(), username, nameless, hashes })
+    }
+
+    fn shown(&self) -> Option<&'p DisplayName> {
+        self.put.change.display_name.as_ref().and_then(Option::as_ref)
+    }
+
+    fn disabled_at(&self, cx: &Cx) -> Option<Time> {
+        (self.put.change.active == Some(false)).then_some(cx.now)
+    }
+
+    fn accept_from(&self) -> AcceptFrom {
+        self.put.change.accept_from.flatten().unwrap_or(AcceptFrom::Everyone)
+    }
+
+    fn created(&self, cx: &Cx, id: UserId, username: &str) -> AppUser {
+        let change = &self.put.change;
+        let email = change.email.as_ref().and_then(Option::as_ref);
+        AppUser {
+            person: Person {
+                id,
+                username: username.to_owned(),
+                display_name: self.shown().map_or(username, DisplayName::shown).to_owned(),
+                external_id: Some(self.external_id.to_owned()),
+                kind: Kind::Person,
+            },
+            email: email.map(|email| email.as_str().to_owned()),
+            has_password: false,
+            accept_from: self.accept_from(),
+            reminders: change.reminders.flatten().unwrap_or(true),
+            findable: change.findable.flatten().unwrap_or(true),
+            version: change.version.flatten(),
+            created_at: cx.now,
+            updated_at: cx.now,
+            disabled_at: self.disabled_at(cx),
+            unread_messages: 0,
+            unread_conversations: 0,
+        }
+    }
+}
+
+/// Creates users of external ids that nobody has. `None` is one that somebody else has created in
+/// between, or that cannot be: its user was erased, or the username is taken.
+pub(super) fn create_all(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    puts: &[&Put],
+) -> Result<Vec<Option<Result<AppUser>>>> {
+    let mut results: Vec<Option<Result<AppUser>>> = puts.iter().map(|_| None).collect();
+    let mut new: Vec<(usize, New<'_>)> = Vec::new();
+    for (at, put) in puts.iter().enumerate() {
+        let Some(one) = New::of(cx, put) else { continue };
+        match one.username.map_or(Ok(()), refuse_reserved) {
+            Ok(()) => new.push((at, one)),
+            Err(refused) => results[at] = Some(Err(refused)),
+        }
+    }
+    if new.is_empty() {
+        return Ok(results);
+    }
+    // In one order, so that two who create the same users do not wait for each other.
+    new.sort_by_key(|(_, new)| new.external_id);
+    let created = insert(tx, cx, &new)?;
+    new.retain(|(_, new)| created.contains_key(new.external_id));
+    let names = name(tx, &new, &created)?;
+    let users = || new.iter().zip(&names).map(|((at, new), (id, name))| (*at, new, *id, name));
+    let rows =
+        users().map(|(_, new, id, _)| params![id, new.accept_from() as i64, new.disabled_at(cx)]);
+    let rows: Vec<_> = rows.collect();
+    tx.batch(
+        "INSERT INTO mailboxes (owner_id, modseq, accept_from, closed_at) VALUES (?1, 0, ?2, ?3)",
+        &rows,
+    )?;
+    let words = users()
+        .map(|(_, new, id, name)| (id, name.as_str(), new.shown().map_or("", DisplayName::shown)));
+    lookup::add_words(tx, &words.collect::<Vec<_>>())?;
+    let events: Vec<_> = names.iter().map(|(id, _)| Occurrence::user(*id)).collect();
+    webhooks::emit_all(tx, cx, EventKind::UserCreated, &events)?;
+    for (at, new, id, name) in users() {
+        results[at] = Some(Ok(new.created(cx, id, name)));
+    }
+    Ok(results)
+}
+
+/// Inserts the rows. Returns the ids of those that are new, by external id.
+fn insert(tx: &mut Tx<'_>, cx: &Cx, new: &[(usize, New<'_>)]) -> Result<HashMap<String, UserId>> {
+    let rows = new.iter().map(|(_, new)| {
+        let change = &new.put.change;
+        let email = change.email.as_ref().and_then(Option::as_ref);
+        params![
+            new.username.map_or("", Username::shown),
+            new.username.map_or(new.nameless.as_str(), Username::folded),
+            new.shown().map_or("", DisplayName::shown),
+            new.shown().map_or("", DisplayName::folded),
+            email.map_or("", Email::as_str),
+            cx.now,
+            new.external_id,
+            new.disabled_at(cx),
+            (change.reminders.flatten() == Some(false)).then_some(cx.now),
+            change.findable.flatten().unwrap_or(true),
+            change.version.flatten()
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    tx.batch(
+        "INSERT INTO users (name, name_folded, display_name, display_folded, words_of, email,
+             password_hash, created_at, updated_at, external_id, disabled_at, reminders_off_at,
+             findable, app_version)
+         VALUES (?1, ?2, ?3, ?4, ?1 || ' ' || ?3, ?5, '', ?6, ?6, ?7, ?8, ?9, ?10, ?11)
+         ON CONFLICT DO NOTHING",
+        &rows,
+    )?;
+    // After the insert, which waits for the one who has the external id or the name: they may just
+    // be erasing it. A user without a mailbox is one of ours.
+    let since = cx.now.plus(-cx.names.kept);
+    let rows = new.iter().map(|(_, new)| {
+        let buried = (!new.put.change.recreate).then_some(&new.hashes.0);
+        params![new.external_id, buried, &new.hashes.1, since]
+    });
+    let rows: Vec<_> = rows.collect();
+    tx.batch(
+        "DELETE FROM users WHERE external_id = ?1
+         AND NOT EXISTS (SELECT 1 FROM mailboxes WHERE owner_id = users.id)
+         AND (EXISTS (SELECT 1 FROM erased_external_ids WHERE id_hash = ?2)
+              OR EXISTS (SELECT 1 FROM reserved_names WHERE name_hash = ?3 AND erased_at > ?4))",
+        &rows,
+    )?;
+    let ids: Vec<_> = new.iter().map(|(_, new)| new.external_id.to_owned()).collect();
+    let ours = tx.query(
+        "SELECT id, external_id FROM users
+         WHERE external_id IN (SELECT value FROM json_each(?1))
+         AND NOT EXISTS (SELECT 1 FROM mailboxes WHERE owner_id = users.id)",
+        &params![&*ids],
+        |row| Ok((row.text(1)?.to_owned(), UserId::stored(row.int(0)?))),
+    )?;
+    let ours: HashMap<_, _> = ours.into_iter().collect();
+    let recreated = new.iter().map(|(_, new)| new);
+    let recreated =
+        recreated.filter(|new| new.put.change.recreate && ours.contains_key(new.external_id));
+    let recreated: Vec<_> = recreated.map(|new| params![&new.hashes.0]).collect();
+    if !recreated.is_empty() {
+        tx.batch("DELETE FROM erased_external_ids WHERE id_hash = ?1", &recreated)?;
+    }
+    Ok(ours)
+}
+
+/// Gives a name to those who have none. Returns the ids and usernames of all, in their order.
+fn name(
+    tx: &mut Tx<'_>,
+    new: &[(usize, New<'_>)],
+    ids: &HashMap<String, UserId>,
+) -> Result<Vec<(UserId, String)>> {
+    let nameless = new.iter().filter(|(_, new)| new.username.is_none());
+    let generated: Vec<_> =
+        nameless.map(|(_, new)| Username::generated(ids[new.external_id])).collect();
+    // Somebody may have registered it before such names were reserved.
+    let taken = |name: &Username| UserRef::Name(name.folded().to_owned());
+    let taken = match &*generated {
+        [] => vec![],
+        names => resolve_all(tx, &names.iter().map(taken).collect::<Vec<_>>())?,
+    };
+    let mut generated = generated.iter().zip(&taken).map(|(name, taken)| {
+        let name = name.shown();
+        let number = name.trim_start_matches("user-");
+        if taken.is_some() { format!("{name}-{number}") } else { name.to_owned() }
+    });
+    let named: Vec<_> = new
+        .iter()
+        .map(|(_, new)| {
+            let given = new.username.map(|name| name.shown().to_owned());
+            let name = given.or_else(|| generated.next()).expect("there is one for each");
+            (ids[new.external_id], name)
+        })
+        .collect();
+    let rows = new.iter().zip(&named).filter(|((_, new), _)| new.username.is_none());
+    let rows: Vec<_> = rows.map(|(_, (id, name))| params![*id, name.as_str()]).collect();
+    if !rows.is_empty() {
+        tx.batch(
+            "UPDATE users SET name = ?2, name_folded = ?2, words_of = ?2 || ' ' || display_name
+             WHERE id = ?1",
+            &rows,
+        )?;
+    }
+    Ok(named)
+}
