@@ -31,6 +31,7 @@ SELECT create_distributed_table('reminders', 'owner_id', colocate_with => 'mailb
 SELECT create_distributed_table('erasures', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('sessions', 'user_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('tokens', 'user_id', colocate_with => 'mailboxes');
+SELECT create_distributed_table('revoked_sessions', 'user_id', colocate_with => 'mailboxes');
 
 -- By id: a message is shared by several mailboxes.
 SELECT create_distributed_table('messages', 'id', colocate_with => 'none');

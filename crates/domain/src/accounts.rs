@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod blocks;
+pub mod browser_tokens;
 pub mod modseq;
 pub mod passwords;
 pub mod quotas;

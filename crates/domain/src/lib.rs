@@ -23,7 +23,8 @@ pub mod outbox;
 mod schema;
 
 pub use accounts::{
-    audit, blocks, modseq, passwords, quotas, server_keys, sessions, throttle, tokens, users,
+    audit, blocks, browser_tokens, modseq, passwords, quotas, server_keys, sessions, throttle,
+    tokens, users,
 };
 pub use base::{
     ConversationId, Cx, Error, Exceeded, Invalid, LARGEST_ID, MessageId, Missing, NameReservation,

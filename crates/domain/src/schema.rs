@@ -17,6 +17,7 @@ pub const SCHEMA: &[Migration] = &[
     step(11, 7, "lookup", include_str!("../schema/0011_lookup.sql")),
     step(12, 7, "server", include_str!("../schema/0012_server.sql")),
     step(13, 7, "users", include_str!("../schema/0013_users.sql")),
+    step(14, 7, "tokens", include_str!("../schema/0014_tokens.sql")),
 ];
 
 /// A step, and the oldest version of the schema whose programs can run beside it.

@@ -7,6 +7,7 @@
 mod audit;
 mod database_size;
 mod jobs;
+mod jwt_keys;
 pub(crate) mod nodes;
 pub(crate) mod reminders;
 mod runner;
@@ -37,6 +38,9 @@ pub(crate) fn start(
     let ran = Instant::now();
     tasks.spawn(runner::run(shared(), streams::ReconcileStreams { node: shared(), ran }));
     tasks.spawn(runner::run(shared(), Dispatcher::new(shared(), sender)));
+    if !node.jwts.issuers().is_empty() {
+        tasks.spawn(runner::run(shared(), jwt_keys::FetchJwtKeys(shared())));
+    }
     if let Some(reminders) = reminders {
         tasks.spawn(runner::run(shared(), reminders));
     }

@@ -5,6 +5,7 @@
 
 pub(crate) mod allowed;
 mod dotenv;
+pub(crate) mod jwt;
 pub(crate) mod origin;
 pub(crate) mod secret;
 mod settings;
@@ -174,6 +175,11 @@ impl Config {
                 Value::Integer(number.map_err(|_invalid| {
                     wrong(layer, format!("{name}: it must be a whole number"))
                 })?)
+            }
+            Some(Value::Boolean(_)) => {
+                let flag = text.trim().parse();
+                let problem = || wrong(layer, format!("{name}: it must be true or false"));
+                Value::Boolean(flag.map_err(|_invalid| problem())?)
             }
             Some(Value::Array(before)) => {
                 let mut items = list(text);

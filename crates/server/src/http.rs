@@ -8,6 +8,8 @@ mod app;
 mod auth;
 mod bearer;
 mod body;
+mod browser_login;
+pub(crate) mod browser_token;
 mod by;
 mod classic_body;
 mod client;

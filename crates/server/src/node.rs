@@ -15,6 +15,7 @@ use crate::email::link::Links;
 use crate::realtime::streams::Streams;
 use crate::runtime::actings::Actings;
 use crate::runtime::clock::Clock;
+use crate::runtime::jwt::Jwts;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::server_keys::ServerKeys;
 use crate::runtime::sessions::Sessions;
@@ -35,6 +36,7 @@ pub struct Node {
     pub(crate) streams: Arc<Streams>,
     /// Shared with the listener for notices.
     pub(crate) wakeups: Arc<Wakeups>,
+    pub(crate) jwts: Jwts,
     pub(crate) passwords: passwords::Pool,
     pub(crate) metrics: Metrics,
     pub(crate) links: Links,
@@ -68,6 +70,7 @@ impl Node {
         routes: impl Iterator<Item = &'static str>,
     ) -> anyhow::Result<(Arc<Self>, Secret)> {
         let url = settings.database()?;
+        let jwts = Jwts::open(&settings)?;
         let migrated = Db::migrate(&url, domain::SCHEMA, clock.now().0)
             .with_context(|| format!("cannot prepare {url}"))?;
         if migrated.from != migrated.to {
@@ -85,6 +88,7 @@ impl Node {
         }
         let node = Self {
             db,
+            jwts,
             sessions: Arc::default(),
             actings: Arc::default(),
             server_keys: Arc::new(ServerKeys::new(server_key.as_ref())),

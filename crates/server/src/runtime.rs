@@ -4,6 +4,9 @@
 
 pub(crate) mod actings;
 pub(crate) mod clock;
+pub(crate) mod connect;
+pub(crate) mod fetch;
+pub(crate) mod jwt;
 pub(crate) mod key;
 pub(crate) mod metrics;
 pub(crate) mod open_file_limit;

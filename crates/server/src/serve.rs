@@ -19,6 +19,7 @@ use crate::background::reminders::{ReminderSettings, Reminders};
 use crate::background::{self, nodes, webhooks};
 use crate::config::Settings;
 use crate::config::origin::Origin;
+use crate::http::browser_token::BrowserTokens;
 use crate::http::cors::Cors;
 use crate::http::csrf::Csrf;
 use crate::http::{self, App, Limits, Parts, v1};
@@ -56,6 +57,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
     let app = App::new(Arc::new(Parts {
         limits: Limits::new(&node.settings),
         csrf: Csrf::new(&key),
+        browser_tokens: BrowserTokens::new(&key),
         cors: Cors::new(node.settings.cors_origins.clone()),
         public: Origin::parse(&node.settings.public_url),
         idempotency: v1::Idempotency::new(&key),

@@ -48,6 +48,22 @@ impl Scopes {
         Self(Scope::ALL.into_iter().fold(0, |bits, scope| bits | scope as i64))
     }
 
+    /// What pages get by default: everything but the account.
+    pub fn of_messages() -> Self {
+        Self(Scope::Read as i64 | Scope::Write as i64)
+    }
+
+    /// The scopes as the bits of one byte.
+    pub fn bits(self) -> u8 {
+        u8::try_from(self.0).expect("there are three of them")
+    }
+
+    /// The scopes of these bits, at least one.
+    pub fn from_bits(bits: u8) -> Option<Self> {
+        let bits = i64::from(bits);
+        (bits != 0 && bits & !Self::all().0 == 0).then_some(Self(bits))
+    }
+
     /// The scopes of those names, at least one.
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, Invalid> {
         let mut bits = 0;

@@ -15,6 +15,8 @@ pub enum CredentialKind {
     Token,
     /// A server key that acts for a user; it is sent with every call.
     ServerKey,
+    /// A browser token, or a JWT of the app or its identity provider; nothing is stored of it.
+    Browser,
 }
 
 impl CredentialKind {
@@ -24,12 +26,12 @@ impl CredentialKind {
             Self::Session => "",
             Self::Token => "prt_",
             Self::ServerKey => "prk_",
+            Self::Browser => "pru_",
         }
     }
 }
 
-/// What identifies a session or a program's token in the database: the user and a hash of the
-/// secret.
+/// What identifies a session or a token: the user and a hash of the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Credential {
     /// The owner, if the credential is valid.
@@ -49,6 +51,11 @@ impl Credential {
     /// Reads the token of a program, `prt_<user id>.<256 random bits>`.
     pub fn parse_token(token: &str) -> Option<Self> {
         Self::read(CredentialKind::Token, token)
+    }
+
+    /// A browser token or a JWT, by the hash of it.
+    pub fn of_browser(user: UserId, hash: [u8; 32]) -> Self {
+        Self { user, kind: CredentialKind::Browser, hash }
     }
 
     fn read(kind: CredentialKind, token: &str) -> Option<Self> {

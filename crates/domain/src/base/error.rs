@@ -163,6 +163,9 @@ pub enum Error {
     /// The user has another external id.
     #[error("the user has an external id already, and it is another one")]
     AlreadyLinked,
+    /// The user is deactivated.
+    #[error("this user is deactivated")]
+    UserDeactivated,
     /// The database failed; nothing was done.
     #[error(transparent)]
     Db(#[from] db::Error),

@@ -59,6 +59,8 @@ pub fn begin(tx: &mut Tx<'_>, cx: &Cx, seen: i64) -> db::Result<i64> {
         &params![origin],
     )?;
     sessions::end_all_users(tx)?;
+    // Browser tokens name the origin; JWTs that were revoked since the backup must not come back.
+    tx.execute("UPDATE users SET tokens_revoked_at = ?1", &params![cx.now])?;
     server_keys::revoke_all(tx, cx)?;
     Ok(origin)
 }

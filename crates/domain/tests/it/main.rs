@@ -3,6 +3,7 @@
 
 mod app_users;
 mod blocks;
+mod browser_tokens;
 mod changes;
 mod check;
 mod conversations;

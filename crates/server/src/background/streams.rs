@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use domain::browser_tokens::{self, Grant, Standing};
 use domain::credential::{Credential, CredentialKind};
 use domain::{Time, sessions, tokens, unread};
 use tokio::task::yield_now;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::runner::{Lease, Task};
 use crate::node::Node;
 use crate::realtime::streams::Subscription;
+use crate::runtime::jwt::Pass;
 
 /// The pause before a run for lost notices: where they are lost all the time, it must not run
 /// all the time.
@@ -67,16 +69,26 @@ async fn reconcile(node: &Node, subscriptions: &[Arc<Subscription>]) -> domain::
     let mut owners: Vec<_> = subscriptions.iter().map(|one| one.key.user.get()).collect();
     owners.dedup();
     let cx = node.clock.cx();
+    let passes: Vec<Pass> = subscriptions.iter().filter_map(|one| one.pass).collect();
+    let grants: Vec<Grant> = passes.iter().map(|pass| pass.grant).collect();
     // No scan: it would wait behind long searches.
     let read = node.db.read(move |tx| {
         let modseqs = unread::modseqs(tx, &owners)?;
         let sessions = sessions::valid_of(tx, &cx, &owners)?;
-        Ok::<_, domain::Error>((modseqs, sessions, tokens::valid_of(tx, &cx, &owners)?))
+        let tokens = tokens::valid_of(tx, &cx, &owners)?;
+        let standings = browser_tokens::standings(tx, &cx, &grants)?;
+        Ok::<_, domain::Error>((modseqs, sessions, tokens, standings))
     });
-    let (modseqs, sessions, tokens) = read.await?;
+    let (modseqs, sessions, tokens, standings) = read.await?;
     let modseqs: HashMap<_, _> = modseqs.into_iter().collect();
     let sessions = sessions.into_iter().map(|(key, seen)| (key, Some(seen)));
-    let valid: HashMap<Credential, Option<Time>> = sessions.chain(tokens).collect();
+    let mut valid: HashMap<Credential, Option<Time>> = sessions.chain(tokens).collect();
+    for (pass, standing) in passes.iter().zip(standings) {
+        let is_current = pass.key.is_none_or(|key| node.jwts.is_current(&key));
+        if standing == Standing::Valid && is_current {
+            valid.insert(pass.grant.credential, None);
+        }
+    }
     // Sorted, because other nodes may lock the same rows now.
     let mut in_use = BTreeSet::new();
     for subscription in subscriptions {
@@ -85,11 +97,15 @@ async fn reconcile(node: &Node, subscriptions: &[Arc<Subscription>]) -> domain::
             subscription.end();
             continue;
         };
-        let every = match key.kind {
-            CredentialKind::Session => sessions::SEEN_EVERY,
-            CredentialKind::Token | CredentialKind::ServerKey => tokens::USED_EVERY,
+        let (used, every) = match key.kind {
+            CredentialKind::Session => (*used, sessions::SEEN_EVERY),
+            CredentialKind::Token | CredentialKind::ServerKey => (*used, tokens::USED_EVERY),
+            CredentialKind::Browser => {
+                (Some(Time(subscription.recorded.load(SeqCst))), browser_tokens::USED_EVERY)
+            }
         };
         if used.is_none_or(|used| used.plus(every) <= cx.now) {
+            subscription.recorded.store(cx.now.0, SeqCst);
             in_use.insert(key);
         }
         if modseqs.get(&key.user).is_some_and(|now| *now > subscription.sent.load(SeqCst)) {
@@ -97,12 +113,14 @@ async fn reconcile(node: &Node, subscriptions: &[Arc<Subscription>]) -> domain::
         }
     }
     if !in_use.is_empty() {
-        let (sessions, tokens): (Vec<_>, Vec<_>) =
-            in_use.into_iter().partition(|key| key.kind == CredentialKind::Session);
+        let of = |kind| in_use.iter().copied().filter(|key| key.kind == kind).collect::<Vec<_>>();
+        let sessions = of(CredentialKind::Session);
+        let (tokens, browsers) = (of(CredentialKind::Token), of(CredentialKind::Browser));
         // Where the queue is full, the next run notes it.
         node.db.write_later(move |tx| {
             sessions::all_seen(tx, &cx, &sessions)?;
-            tokens::all_used(tx, &cx, &tokens)
+            tokens::all_used(tx, &cx, &tokens)?;
+            browser_tokens::all_used(tx, &cx, &browsers)
         })?;
     }
     Ok(())

@@ -3,8 +3,6 @@
 //! Events and pending deliveries are rows; this reads them, sends them and records the outcomes.
 //! What was sent but not recorded when a node is killed is sent again: at least once.
 
-mod addresses;
-mod connect;
 mod deliver;
 mod payload;
 mod sign;
@@ -21,7 +19,6 @@ use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-pub(crate) use connect::Target;
 pub(crate) use deliver::Sender;
 
 use super::runner::{Lease, Task};

@@ -15,8 +15,9 @@ use jiff::civil::Date;
 
 use super::output::{self, done};
 use super::{Store, Usage, shown, wait};
-use crate::background::webhooks::{Sender, Target};
+use crate::background::webhooks::Sender;
 use crate::config::Settings;
+use crate::runtime::connect::Target;
 
 #[derive(Subcommand)]
 pub(super) enum Command {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jsonwebtoken::Algorithm;
 use lettre::message::Mailbox;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -15,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 use super::allowed::{Allowed, parse_network};
+use super::jwt::{self, JwtIssuer, KeySource, Provision, algorithms, key_source};
 use super::origin::Origin;
 use super::secret::Secret;
 use super::smtp::Target;
@@ -112,6 +114,24 @@ pub struct Settings {
     pub webhook_timeout_seconds: u64,
     pub webhook_secret_overlap_hours: u32,
     pub webhook_log_days: u32,
+    pub jwt_issuer: String,
+    pub jwt_audience: String,
+    #[serde(deserialize_with = "key_source")]
+    pub jwt_keys: KeySource,
+    pub jwt_secret_file: PathBuf,
+    #[serde(deserialize_with = "algorithms")]
+    pub jwt_algorithms: Vec<Algorithm>,
+    pub jwt_subject: String,
+    pub jwt_name: String,
+    pub jwt_email: String,
+    pub jwt_leeway_seconds: u32,
+    pub jwt_longest_seconds: u32,
+    pub jwt_provision: Provision,
+    pub jwt_update_profile: bool,
+    #[serde(deserialize_with = "hosts")]
+    pub jwt_allow_hosts: Vec<Allowed>,
+    /// The issuers that tables of the configuration file describe.
+    pub jwt: Vec<JwtIssuer>,
 }
 
 /// Why a text cannot be the server key; none where it can.
@@ -185,6 +205,7 @@ impl Settings {
         let no_links = "reminders need one that begins with https://, for their unsubscribe links; \
                         to send no reminders, set reminder_after_minutes to 0";
         let apart = self.listen.port() == 0 || self.metrics_listen != Some(self.listen);
+        let issuers = jwt::problem(&self.jwt_issuers());
         let rules = [
             ("metrics_listen", apart, "it must be another address than that of listen"),
             ("secret_key", has_key, "it must have at least 32 characters"),
@@ -209,6 +230,7 @@ impl Settings {
             ("smtp_url", smtp.is_none(), smtp.unwrap_or_default()),
             ("mail_from", sender, "it must look like \"Example Mail <noreply@example.org>\""),
             ("public_url", links, no_links),
+            ("jwt_issuer", issuers.is_none(), issuers.unwrap_or_default()),
         ];
         let broken = rules.into_iter().find(|(_, holds, _)| !holds);
         broken.map(|(name, _, problem)| (name, problem))
@@ -219,6 +241,27 @@ impl Settings {
         let verbose = matches!(self.log.as_str(), "debug" | "trace");
         let quiet = if verbose { ",hyper=warn,mio=warn" } else { "" };
         EnvFilter::builder().with_regex(false).parse(format!("{}{quiet}", self.log))
+    }
+
+    /// The issuers whose JWTs are accepted: that of the settings, and those of tables.
+    pub(crate) fn jwt_issuers(&self) -> Vec<JwtIssuer> {
+        let is_set = !self.jwt_issuer.is_empty() || !self.jwt_audience.is_empty();
+        let first = is_set.then(|| JwtIssuer {
+            issuer: self.jwt_issuer.clone(),
+            audience: self.jwt_audience.clone(),
+            keys: self.jwt_keys.clone(),
+            secret_file: self.jwt_secret_file.clone(),
+            algorithms: self.jwt_algorithms.clone(),
+            subject: self.jwt_subject.clone(),
+            name: self.jwt_name.clone(),
+            email: self.jwt_email.clone(),
+            leeway_seconds: self.jwt_leeway_seconds,
+            longest_seconds: self.jwt_longest_seconds,
+            provision: self.jwt_provision,
+            update_profile: self.jwt_update_profile,
+            external_id_prefix: String::new(),
+        });
+        first.into_iter().chain(self.jwt.iter().cloned()).collect()
     }
 
     /// The sender of e-mail.

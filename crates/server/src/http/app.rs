@@ -4,6 +4,7 @@ use std::sync::{Arc, Once};
 
 use domain::text::Lengths;
 
+use super::browser_token::BrowserTokens;
 use super::cors::Cors;
 use super::csrf::Csrf;
 use super::paths;
@@ -53,6 +54,7 @@ pub struct Parts {
     pub(crate) node: Arc<Node>,
     pub(crate) limits: Limits,
     pub(crate) csrf: Csrf,
+    pub(crate) browser_tokens: BrowserTokens,
     pub(crate) cors: Cors,
     pub(crate) public: Option<Origin>,
     pub(crate) idempotency: Idempotency,

@@ -13,8 +13,9 @@ use domain::{UserId, audit};
 
 use super::by::By;
 use super::code::Code;
-use super::{Error, acting, bearer, cookies, origin, paths};
+use super::{Error, acting, bearer, browser_login, cookies, origin, paths};
 use crate::http::App;
+use crate::runtime::jwt::Pass;
 
 /// Anyone with a CSRF token, from a page of this site: signs in or registers.
 pub(super) struct Visitor {
@@ -28,12 +29,14 @@ pub(super) struct Stranger {
     pub session: Option<Credential>,
 }
 
-/// A user with a session, or with a token that has the scope `S`. A request that changes something
-/// by a session has the CSRF token as well.
+/// A user with a session, or with a token or JWT that has the scope `S`. A request that changes
+/// something by a session has the CSRF token as well.
 pub(super) struct Caller<S> {
     pub user: UserId,
     pub key: Credential,
     pub scopes: Scopes,
+    /// What a browser token or a JWT says, of which nothing is stored.
+    pub pass: Option<Pass>,
     /// Whether a page of another site made the request.
     pub cross_site: bool,
     /// The call as the audit log names it, where a server key makes it for the user.
@@ -145,17 +148,19 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
         if let Some(sent) = sent.filter(|sent| app.server_keys.may_be_one(sent)) {
             return Self::by_key(app, parts, sent).await;
         }
-        let (key, scopes) = match sent {
-            Some(token) => by_token(app, token).await?,
-            None => by_cookie(app, parts).await?,
+        let (key, scopes, pass) = if let Some(token) = sent {
+            by_token(app, parts, token).await?
+        } else {
+            let (key, scopes) = by_cookie(app, parts).await?;
+            (key, scopes, None)
         };
         acting::refuse(&parts.headers)?;
         if !scopes.contains(S::SCOPE) {
             return Err(Error::insufficient_scope(S::SCOPE.name()));
         }
         let cross_site = origin::is_cross_site(&parts.headers);
-        let acting = None;
-        Ok(Self { user: key.user, key, scopes, cross_site, acting, scope: PhantomData })
+        let (user, acting) = (key.user, None);
+        Ok(Self { user, key, scopes, pass, cross_site, acting, scope: PhantomData })
     }
 }
 
@@ -170,6 +175,7 @@ impl<S: Scope> Caller<S> {
             user,
             key: Credential::of_server_key(user, call.key),
             scopes: Scopes::all(),
+            pass: None,
             cross_site: false,
             acting: Some(call),
             scope: PhantomData,
@@ -186,16 +192,21 @@ impl FromRequestParts<App> for InSession {
     }
 }
 
-async fn by_token(app: &App, token: &[u8]) -> Result<(Credential, Scopes), Error> {
+type Login = (Credential, Scopes, Option<Pass>);
+
+async fn by_token(app: &App, parts: &Parts, token: &[u8]) -> Result<Login, Error> {
+    let text = std::str::from_utf8(token).unwrap_or_default();
+    if let Some(pass) = browser_login::pass(app, parts, text).await? {
+        return Ok((pass.grant.credential, pass.grant.scopes, Some(pass)));
+    }
     let invalid = || {
         let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
         Error::new(Code::Unauthenticated, "the token is wrong, revoked or expired")
             .header(header::WWW_AUTHENTICATE, challenge)
     };
-    let key = std::str::from_utf8(token).ok().and_then(Credential::parse_token);
-    let key = key.ok_or_else(invalid)?;
+    let key = Credential::parse_token(text).ok_or_else(invalid)?;
     let scopes = app.sessions.scopes(&app.db, &app.clock.cx(), &key).await?;
-    Ok((key, scopes.ok_or_else(invalid)?))
+    Ok((key, scopes.ok_or_else(invalid)?, None))
 }
 
 async fn by_cookie(app: &App, parts: &Parts) -> Result<(Credential, Scopes), Error> {

@@ -95,19 +95,23 @@ impl FromRequestParts<App> for Device {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        let headers = &parts.headers;
-        let Arrival { peer, .. } = Arrival::of(parts);
-        let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
-        Ok(Self {
-            address: peer.client(headers, &app.settings.trusted_proxies),
-            secure: app.public.as_ref().is_some_and(Origin::is_https)
-                || peer.says_https(headers, &app.settings.trusted_proxies),
-            user_agent: String::from_utf8_lossy(user_agent).into_owned(),
-        })
+        Ok(Self::of(parts, app))
     }
 }
 
 impl Device {
+    pub(super) fn of(parts: &Parts, app: &App) -> Self {
+        let headers = &parts.headers;
+        let Arrival { peer, .. } = Arrival::of(parts);
+        let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
+        Self {
+            address: peer.client(headers, &app.settings.trusted_proxies),
+            secure: app.public.as_ref().is_some_and(Origin::is_https)
+                || peer.says_https(headers, &app.settings.trusted_proxies),
+            user_agent: String::from_utf8_lossy(user_agent).into_owned(),
+        }
+    }
+
     /// As the list of sessions shows it.
     pub(super) fn client(&self) -> sessions::Client {
         sessions::Client::new(Some(self.address), &self.user_agent)

@@ -54,6 +54,18 @@ codes! {
     AuthenticationFailed, "authentication_failed", UNAUTHORIZED / UNAUTHORIZED,
         "Authentication failed",
         "The username or the password is wrong.";
+    TokenExpired, "token_expired", UNAUTHORIZED / UNAUTHORIZED, "Token expired",
+        "The time of the browser token or JWT is over.";
+    TokenRevoked, "token_revoked", UNAUTHORIZED / UNAUTHORIZED, "Token revoked",
+        "The browser token or JWT was ended before its time.";
+    TokenInvalid, "token_invalid", UNAUTHORIZED / UNAUTHORIZED, "Invalid token",
+        "The browser token was not issued by this server, or the JWT is not one that it accepts.";
+    TokenNotYetValid, "token_not_yet_valid", UNAUTHORIZED / UNAUTHORIZED, "Token not yet valid",
+        "The JWT says that it is issued, or valid from, later than now.";
+    HolderDeactivated, "user_deactivated", UNAUTHORIZED / UNAUTHORIZED, "User deactivated",
+        "The user of the browser token or JWT is deactivated.";
+    HolderErased, "user_erased", UNAUTHORIZED / UNAUTHORIZED, "User erased",
+        "The user of the browser token was erased.";
     ForeignOrigin, "forbidden_origin", FORBIDDEN / FORBIDDEN, "Forbidden origin",
         "The request was made by a page of another site.";
     Csrf, "csrf", FORBIDDEN / FORBIDDEN, "CSRF token needed",
@@ -64,6 +76,8 @@ codes! {
         "The server key is valid, but lacks the scope that this call needs.";
     ServerKeyInBrowser, "server_key_in_browser", FORBIDDEN / FORBIDDEN, "Server key in a browser",
         "A page of a browser sent a server key, which everybody who opens the page can see.";
+    SubjectUnknown, "user_unknown", FORBIDDEN / FORBIDDEN, "User unknown",
+        "The user of the JWT has no account here, and gets none by it.";
     NotByKey, "not_by_key", FORBIDDEN / FORBIDDEN, "Not by key",
         "The call is the user's own, and no server key can make it for them.";
     ActNotAllowed, "act_not_allowed", FORBIDDEN / FORBIDDEN, "Acting not allowed",
@@ -150,8 +164,18 @@ impl Code {
             Self::QuotaExceeded => {
                 "https://iana.org/assignments/http-problem-types#quota-exceeded".to_owned()
             }
-            _ => format!("/docs/errors#{}", self.facts().slug),
+            _ => format!("/docs/errors#{}", self.anchor()),
         }
+    }
+
+    /// Where it is explained: the code, with the status where another status has it as well.
+    pub(super) fn anchor(self) -> String {
+        let facts = self.facts();
+        let last = Self::ALL.iter().rfind(|other| other.facts().slug == facts.slug);
+        if last == Some(&self) {
+            return facts.slug.to_owned();
+        }
+        format!("{}-{}", facts.slug, facts.status.as_u16())
     }
 }
 
@@ -184,8 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_unique() {
-        let mut slugs: Vec<_> = Code::ALL.iter().map(|code| code.facts().slug).collect();
+    fn codes_are_unique_for_each_status() {
+        let facts = Code::ALL.iter().map(|code| code.facts());
+        let mut slugs: Vec<_> = facts.map(|facts| (facts.slug, facts.status)).collect();
         slugs.sort_unstable();
         slugs.dedup();
         assert_eq!(slugs.len(), Code::ALL.len());

@@ -59,10 +59,11 @@ fn page(html: &'static str) -> impl IntoResponse {
 fn explain(code: Code) -> String {
     let facts = code.facts();
     let slug = facts.slug;
-    let start = format!("| `{slug}` |");
+    let start = format!("| `{slug}` | {} |", facts.status.as_u16());
     let row = ERRORS.lines().find(|line| line.starts_with(&start)).unwrap_or_default();
     let advice = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default().trim();
     let values = [
+        ("anchor", code.anchor()),
         ("slug", escape(slug)),
         ("status", facts.status.as_u16().to_string()),
         ("title", prose(facts.title)),

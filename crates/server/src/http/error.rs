@@ -231,6 +231,7 @@ impl From<domain::Error> for Error {
             domain::Error::ChangesForgotten => Self::new(Code::CannotCalculateChanges, detail),
             domain::Error::StaleTag => Self::new(Code::PreconditionFailed, detail),
             domain::Error::NotFound(_) => Self::new(Code::NotFound, detail),
+            domain::Error::UserDeactivated => Self::new(Code::UserDeactivated, detail),
             domain::Error::UnknownUser => Self::from(domain::Error::NotFound(Missing::User)),
             domain::Error::UserErased => Self::new(Code::UserErased, detail),
             domain::Error::ExternalIdTaken => Self::new(Code::ExternalIdTaken, detail),

@@ -42,6 +42,7 @@ macro_rules! scopes {
 scopes! {
     AnyKey: None;
     Users: Some(KeyScope::Users);
+    Tokens: Some(KeyScope::Tokens);
 }
 
 impl<S: ServerScope> FromRequestParts<App> for ServerCaller<S> {

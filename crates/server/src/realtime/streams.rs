@@ -14,6 +14,7 @@ use domain::credential::Credential;
 use tokio::sync::{Notify, Semaphore};
 
 use super::pacing::Pacing;
+use crate::runtime::jwt::Pass;
 
 /// Parts of the registry, each with its own lock, so that committing threads do not wait for each
 /// other.
@@ -41,6 +42,10 @@ pub(crate) struct Streams {
 pub(crate) struct Subscription {
     /// The session or token that opened the stream.
     pub(crate) key: Credential,
+    /// What the token says, if it is a browser token or a JWT.
+    pub(crate) pass: Option<Pass>,
+    /// When the use of such a token was last recorded, in microseconds since 1970.
+    pub(crate) recorded: AtomicI64,
     pub(crate) wake: Notify,
     /// The modseq up to which everything was sent.
     pub(crate) sent: AtomicI64,
@@ -73,9 +78,16 @@ impl Default for Streams {
 impl Streams {
     /// Opens a stream, which displaces the oldest one of a user who has `most` on this node. Every
     /// later commit in the mailbox wakes it.
-    pub(crate) fn open(self: &Arc<Self>, key: Credential, most: usize) -> Stream {
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        key: Credential,
+        pass: Option<Pass>,
+        most: usize,
+    ) -> Stream {
         let subscription = Arc::new(Subscription {
             key,
+            pass,
+            recorded: AtomicI64::new(0),
             wake: Notify::new(),
             sent: AtomicI64::new(0),
             // The session may have ended just before this stream was registered.
@@ -143,6 +155,11 @@ impl Subscription {
 impl Stream {
     pub(crate) fn key(&self) -> Credential {
         self.subscription.key
+    }
+
+    /// What the token says, if it is a browser token or a JWT.
+    pub(crate) fn pass(&self) -> Option<Pass> {
+        self.subscription.pass
     }
 
     /// Waits until the stream is woken; returns at once where that happened since the last time.

@@ -40,6 +40,7 @@ macro_rules! by_result {
 
 by_result!(Logins, "logins", "Logins by result", accepted, refused, throttled);
 by_result!(Webhooks, "webhook_attempts", "Attempts to deliver events by result", delivered, failed);
+by_result!(KeyFetches, "jwt_key_fetches", "Fetches of JWT keys by result", succeeded, failed);
 by_result!(Mails, "mails", "E-mails by result", sent, put_off, refused, in_doubt);
 
 impl Webhooks {
@@ -54,6 +55,7 @@ pub(crate) struct Metrics {
     pub logins: Logins,
     pub webhooks: Webhooks,
     pub mails: Mails,
+    pub jwt_key_fetches: KeyFetches,
     pub tasks: Tasks,
     pub connections: Gauge,
     pub stream_events: Counter,
@@ -83,6 +85,7 @@ impl Metrics {
             logins: Logins::register(&mut registry),
             webhooks: Webhooks::register(&mut registry),
             mails: Mails::register(&mut registry),
+            jwt_key_fetches: KeyFetches::register(&mut registry),
             tasks: Tasks::register(&mut registry),
             connections: registered(&mut registry, "connections", "Open connections"),
             stream_events: registered(&mut registry, "stream_events", "Events sent on streams"),

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use db::Db;
+use domain::browser_tokens::{self, Grant, Standing};
 use domain::credential::{Credential, CredentialKind};
 use domain::tokens::Scopes;
 use domain::{Cx, Time, UserId, sessions, tokens};
@@ -18,6 +19,8 @@ struct Entry {
     checked_at: Time,
     expires_at: Option<Time>,
     scopes: Scopes,
+    /// When the use of a browser token was last recorded, which is stored nowhere else.
+    recorded_at: Time,
 }
 
 impl Entry {
@@ -65,33 +68,64 @@ impl Sessions {
                     (Scopes::all(), Some(session.expires_at), recorded)
                 }),
                 // Keys have a cache of their own.
-                CredentialKind::ServerKey => None,
                 CredentialKind::Token => tokens::find(tx, &cx, &key)?.map(|token| {
                     let recorded = |used: Time| used.plus(tokens::USED_EVERY) > cx.now;
                     (token.scopes, token.expires_at, token.last_used_at.is_some_and(recorded))
                 }),
+                // What a browser token allows is in it: `standing` says whether it still holds.
+                CredentialKind::ServerKey | CredentialKind::Browser => None,
             })
         });
         let Some((scopes, expires_at, recorded)) = found.await? else {
             self.cache.remove(&key);
             return Ok(None);
         };
-        self.cache.insert(key, Entry { checked_at: cx.now, expires_at, scopes });
+        let recorded_at = cx.now;
+        self.cache.insert(key, Entry { checked_at: cx.now, expires_at, scopes, recorded_at });
         if self.endings.load(SeqCst) != endings {
             self.cache.remove(&key);
         }
         if !recorded {
             // If the queue is full, the next request records it.
-            let recorded = db.write_later(move |tx| match key.kind {
-                CredentialKind::Session => sessions::seen(tx, &cx, &key),
-                CredentialKind::Token => tokens::used(tx, &cx, &key),
-                CredentialKind::ServerKey => Ok(()),
-            });
-            if let Err(error) = recorded {
-                tracing::debug!(%error, "the use of a session was not recorded");
-            }
+            record(db, &cx, &key);
         }
         Ok(Some(scopes))
+    }
+
+    /// Returns whether a browser token or a JWT still holds.
+    pub(crate) async fn standing(
+        &self,
+        db: &Db,
+        cx: &Cx,
+        grant: &Grant,
+    ) -> domain::Result<Standing> {
+        let (cx, grant, key) = (*cx, *grant, grant.credential);
+        let before = self.cache.get(&key);
+        if before.is_some_and(|entry| entry.is_valid(cx.now)) {
+            return Ok(Standing::Valid);
+        }
+        let endings = self.endings.load(SeqCst);
+        let standing = db.read(move |tx| browser_tokens::standing(tx, &cx, &grant)).await?;
+        if standing != Standing::Valid {
+            self.cache.remove(&key);
+            return Ok(standing);
+        }
+        let recorded = before.map(|entry| entry.recorded_at);
+        let recorded = recorded.filter(|at| at.plus(browser_tokens::USED_EVERY) > cx.now);
+        let entry = Entry {
+            checked_at: cx.now,
+            expires_at: Some(grant.expires_at),
+            scopes: grant.scopes,
+            recorded_at: recorded.unwrap_or(cx.now),
+        };
+        self.cache.insert(key, entry);
+        if self.endings.load(SeqCst) != endings {
+            self.cache.remove(&key);
+        }
+        if recorded.is_none() {
+            record(db, &cx, &key);
+        }
+        Ok(standing)
     }
 
     /// Removes a session or token that has just ended.
@@ -110,5 +144,19 @@ impl Sessions {
     pub(crate) fn forget_all(&self, user: UserId) {
         self.endings.fetch_add(1, SeqCst);
         self.cache.retain(|key, _| key.user != user);
+    }
+}
+
+/// Records that a session or token is in use. If the queue is full, the next request does it.
+fn record(db: &Db, cx: &Cx, key: &Credential) {
+    let (cx, key) = (*cx, *key);
+    let recorded = db.write_later(move |tx| match key.kind {
+        CredentialKind::Session => sessions::seen(tx, &cx, &key),
+        CredentialKind::Token => tokens::used(tx, &cx, &key),
+        CredentialKind::Browser => browser_tokens::used(tx, &cx, &key),
+        CredentialKind::ServerKey => Ok(()),
+    });
+    if let Err(error) = recorded {
+        tracing::debug!(%error, "the use of a session was not recorded");
     }
 }

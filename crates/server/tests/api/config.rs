@@ -416,6 +416,8 @@ fn every_setting_can_be_set_in_every_layer() {
             toml::Value::Array(_) if name == "cors_origins" => {
                 "https://a.example, http://b.example:8080".to_owned()
             }
+            toml::Value::Array(_) if name == "jwt_algorithms" => "RS256, ES256".to_owned(),
+            toml::Value::Array(_) if name == "jwt" => "[]".to_owned(),
             toml::Value::Array(_) => "10.0.0.7, 192.168.0.0/16".to_owned(),
             other => other.to_string(),
         };
@@ -435,15 +437,17 @@ fn every_setting_can_be_set_in_every_layer() {
 #[test]
 fn a_list_is_given_by_commas_as_an_array_or_an_item_at_a_time() {
     let defaults: toml::Table = DEFAULTS.parse().expect("they are TOML");
-    let lists = defaults.iter().filter(|(_, value)| value.is_array());
+    // The issuers of JWTs are tables.
+    let lists = defaults.iter().filter(|(name, value)| value.is_array() && *name != "jwt");
     let names: Vec<_> = lists.map(|(name, _)| name.as_str()).collect();
     let items = |name: &str| match name {
         "cors_origins" => ["https://app.example.org", "http://localhost:5173"],
         "trusted_proxies" => ["10.0.0.7", "::1"],
-        "webhook_allow_hosts" => ["app.internal", "10.1.0.0/16"],
+        "jwt_algorithms" => ["RS256", "ES256"],
+        "webhook_allow_hosts" | "jwt_allow_hosts" => ["app.internal", "10.1.0.0/16"],
         other => panic!("give an example for {other}"),
     };
-    assert_eq!(names.len(), 3, "{names:?}");
+    assert_eq!(names.len(), 5, "{names:?}");
     for name in names {
         let [one, other] = items(name);
         let expected = format!("{name} = [\"{one}\", \"{other}\"]");
@@ -504,4 +508,39 @@ fn the_defaults_are_a_manual_in_which_each_setting_is_explained() {
     }
     let settings = Place::new().file("postroom.toml", DEFAULTS).settings();
     assert_eq!(format!("{settings:?}"), format!("{:?}", Place::new().settings()));
+}
+
+#[test]
+fn issuers_of_jwts_are_whole_and_each_has_its_own_users() {
+    let issuer = "jwt_issuer = 'https://a.example'\n";
+    let flat = format!("{issuer}jwt_audience = 'postroom'\n");
+    let table = "[[jwt]]\nissuer = 'https://b.example'\naudience = 'b'\n";
+    let place = |text: &str| Place::new().file("postroom.toml", text);
+    for text in [
+        flat.clone(),
+        format!("{flat}jwt_keys = 'file:/etc/keys.json'\njwt_algorithms = ['ES256']"),
+        format!("{flat}{table}external_id_prefix = 'b:'"),
+        format!("{table}secret_file = '/run/secrets/jwt'\nleeway_seconds = 5"),
+    ] {
+        place(&text).loads();
+    }
+    for (text, problem) in [
+        (issuer.to_owned(), "jwt_audience"),
+        ("jwt_audience = 'postroom'".to_owned(), "jwt_issuer"),
+        (format!("{flat}jwt_subject = ''"), "jwt_subject"),
+        (format!("{flat}jwt_keys = 'somewhere'"), "file:PATH"),
+        (format!("{flat}jwt_algorithms = ['none']"), "RS256"),
+        (format!("{flat}jwt_algorithms = ['HS256']"), "jwt_secret_file"),
+        (format!("{flat}jwt_provision = 'perhaps'"), "jwt_provision"),
+        (format!("{flat}jwt_longest_seconds = 86401"), "86400"),
+        (format!("{flat}jwt_leeway_seconds = 601"), "600"),
+        (format!("{flat}{table}"), "external_id_prefix"),
+        (format!("{table}external_id_prefix = 'b:'\n{table}"), "named once"),
+        (format!("{table}colour = 'red'"), "colour"),
+        ("[[jwt]]\nissuer = 'https://b.example'\n".to_owned(), "audience"),
+    ] {
+        place(&text).refused(&[problem]);
+    }
+    Place::new().flag("jwt_update_profile", "perhaps").refused(&["true or false"]);
+    assert!(Place::new().flag("jwt_update_profile", "true").settings().jwt_update_profile);
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use db::{Value as Param, params};
+use domain::browser_tokens::{self, AppSession};
 use domain::webhooks::{self, EventKind};
 use domain::{Time, UserId, purge, text};
 use serde_json::{Value, json};
@@ -14,7 +15,8 @@ use crate::harness::TestApp;
 use crate::user::{User, number};
 
 /// Tables whose rows go with their owner, and the column that names the owner.
-const OWNED: [(&str, &str); 12] = [
+const OWNED: [(&str, &str); 13] = [
+    ("revoked_sessions", "user_id"),
     ("sessions", "user_id"),
     ("tokens", "user_id"),
     ("blocks", "owner_id"),
@@ -250,6 +252,9 @@ impl Person {
         let (ann, bob) = self.app.pair("ann", "bob").await;
         let hash = "UPDATE users SET password_hash = 'another' WHERE name <> 'Zephyrine.Quux'";
         self.app.write(move |tx| Ok(tx.execute(hash, &[])?)).await;
+        let (cx, id) = (self.app.clock().cx(), self.id);
+        let web = AppSession::named("quux web");
+        self.app.write(move |tx| browser_tokens::revoke(tx, &cx, id, Some(&web))).await;
         let own = User::new(self.id, NAME, self.app.client());
         let login = json!({ "username": NAME, "password": PASSWORD });
         own.request("POST", "/v1/sessions").json(&login).send().await.expect(201);

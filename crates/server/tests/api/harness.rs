@@ -395,7 +395,7 @@ fn prepare(url: &str) {
 }
 
 /// Each table, a row as one text.
-const TABLES: [&str; 24] = [
+const TABLES: [&str; 26] = [
     "SELECT 'erased external id ' || quote(id_hash) FROM erased_external_ids ORDER BY id_hash",
     "SELECT 'server key ' || id || ' ' || quote(name) || ' ' || scopes || ' ' || quote(key_hash)
          || ' ' || quote(coalesce(previous_hash, '')) || ' ' || quote(revoked_at)
@@ -417,6 +417,10 @@ const TABLES: [&str; 24] = [
          || ' ' || quote(external_id) || ' ' || kind || ' ' || quote(app_version) || ' '
          || findable || ' ' || updated_at
      FROM users ORDER BY id",
+    "SELECT 'tokens of ' || id || ' ' || token_generation || ' ' || quote(tokens_revoked_at)
+     FROM users ORDER BY id",
+    "SELECT 'ended ' || user_id || ' ' || quote(session_hash) || ' ' || revoked_at
+     FROM revoked_sessions ORDER BY user_id, session_hash",
     "SELECT 'session ' || user_id || ' ' || quote(token_hash) || ' ' || created_at || ' '
          || last_seen_at || ' ' || quote(address) || ' ' || quote(user_agent)
      FROM sessions ORDER BY user_id, token_hash",

@@ -10,6 +10,7 @@ mod docs;
 mod email;
 mod erasure;
 mod harness;
+mod issuer;
 mod mail_server;
 mod monitoring;
 mod operations;

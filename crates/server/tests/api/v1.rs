@@ -11,6 +11,7 @@ mod cors;
 mod errors;
 mod events;
 mod idempotency;
+mod jwts;
 mod lists;
 mod matrix;
 mod messages;

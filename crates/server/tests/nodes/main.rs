@@ -14,6 +14,7 @@ mod kills;
 mod letters;
 mod nodes;
 mod one;
+mod passes;
 mod post;
 mod restarts;
 mod restored;

@@ -1,5 +1,7 @@
 //! What must stay secret, through a whole story of requests and mistakes, at the loudest log.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use testing::{Client, Response, User};
 
@@ -16,6 +18,7 @@ const SUBJECT: &str = "canary-subject";
 const BODY: &str = "canary-body";
 const QUERY: &str = "canary-query";
 const HEADER: &str = "canary-header";
+const SERVER_KEY: &str = "the-key-of-the-app-which-it-keeps-for-itself";
 
 /// The same on /v1, with keys for retries.
 fn story_of_v1(address: std::net::SocketAddr, broken: &[String]) -> Vec<Response> {
@@ -39,6 +42,30 @@ fn story_of_v1(address: std::net::SocketAddr, broken: &[String]) -> Vec<Response
         }
     }
     said
+}
+
+/// Tokens of a page, good and bad; those that must never show.
+fn story_of_tokens(address: std::net::SocketAddr, user: i64) -> Vec<String> {
+    let client = Client::new(address);
+    let asked = |path: &str, token: &str| {
+        client.request("GET", path).bearer(token).wait().expect("an answer")
+    };
+    let body = json!({ "user": user, "session": "canary-session" });
+    let made = client.request("POST", "/v1/server/tokens").bearer(SERVER_KEY).json(&body).wait();
+    let made = made.expect("an answer").expect(201);
+    let token = made["token"].as_str().expect("it is text").to_owned();
+    asked("/v1/unread", &token).expect(200);
+    asked("/v1/unread", &format!("{token}A")).problem(401, "token_invalid");
+    // Signed by nobody; what it says is canary-subject.
+    let claims = URL_SAFE_NO_PAD.encode(r#"{"iss":"canary-issuer","sub":"canary-subject"}"#);
+    let jwt = format!("eyJhbGciOiJSUzI1NiJ9.{claims}.{}", "A".repeat(342));
+    asked("/v1/unread", &jwt).problem(401, "token_invalid");
+    for token in [&token, &jwt] {
+        let path = format!("/v1/unread?access_token={token}");
+        client.request("GET", &path).wait().expect("an answer").problem(401, "unauthenticated");
+    }
+    let secret = token.rsplit('.').next().expect("it has one").to_owned();
+    vec![secret, claims, SERVER_KEY.to_owned()]
 }
 
 /// Many things that go well, and many that go wrong; what was answered to them.
@@ -139,9 +166,13 @@ fn nothing_secret_is_ever_said() {
         let place = Place::new()
             .with("POSTROOM_LOG", level)
             .with("POSTROOM_LOG_FORMAT", format)
-            .with("POSTROOM_SECRET_KEY", KEY);
+            .with("POSTROOM_SECRET_KEY", KEY)
+            .with("POSTROOM_SERVER_KEY", SERVER_KEY)
+            .with("POSTROOM_JWT_ISSUER", "https://issuer.example")
+            .with("POSTROOM_JWT_AUDIENCE", "postroom");
         let server = place.serve();
         let (said, mut ann) = story(&place, server.address);
+        let tokens = story_of_tokens(server.address, ann.id);
         for answer in &said {
             let text = answer.text();
             assert!(!text.contains("canary"), "status {}: {text}", answer.status);
@@ -168,6 +199,10 @@ fn nothing_secret_is_ever_said() {
         ] {
             let line = words.lines().find(|line| line.contains(canary));
             assert!(line.is_none(), "it told {what}: {line:?}");
+        }
+        for token in &tokens {
+            let line = words.lines().find(|line| line.contains(token));
+            assert!(line.is_none(), "it told a token: {line:?}");
         }
     }
 }

@@ -58,6 +58,7 @@ pub fn disable(tx: &mut Tx<'_>, cx: &Cx, user: UserId) -> Result<()> {
         &params![user, cx.now],
     )?;
     end_access(tx, user, disabled)?;
+    end_jwts(tx, cx, user)?;
     tx.execute(
         "UPDATE mailboxes SET closed_at = coalesce(closed_at, ?2) WHERE owner_id = ?1",
         &params![user, cx.now],
@@ -73,7 +74,7 @@ fn end_access(tx: &mut Tx<'_>, user: UserId, changed: u64) -> Result<()> {
     end_credentials(tx, user, None)
 }
 
-/// Ends all sessions and tokens of a user but `keep`.
+/// Ends all sessions and tokens of a user but `keep`. A JWT is not ours, and stays.
 pub fn end_credentials(tx: &mut Tx<'_>, user: UserId, keep: Option<&Credential>) -> Result<()> {
     // No hash is empty, so with nothing to keep all end.
     let kept = keep.map_or(&[][..], |keep| keep.hash());
@@ -83,7 +84,17 @@ pub fn end_credentials(tx: &mut Tx<'_>, user: UserId, keep: Option<&Credential>)
     ] {
         tx.execute(sql, &params![user, kept])?;
     }
+    tx.execute(
+        "UPDATE users SET token_generation = token_generation + 1 WHERE id = ?1",
+        &params![user],
+    )?;
     notices::send(tx, notices::ACCESS, user);
+    Ok(())
+}
+
+/// Ends the JWTs of a user that were issued until now: one that is reactivated needs another.
+pub(super) fn end_jwts(tx: &mut Tx<'_>, cx: &Cx, user: UserId) -> Result<()> {
+    tx.execute("UPDATE users SET tokens_revoked_at = ?2 WHERE id = ?1", &params![user, cx.now])?;
     Ok(())
 }
 
@@ -95,7 +106,6 @@ pub(super) fn is_fresh(tx: &mut Tx<'_>, cx: &Cx, credential: &Credential) -> Res
     let params = params![credential.user, credential.hash()];
     // A session is always started by a password.
     let issued = match credential.kind {
-        CredentialKind::ServerKey => return Ok(false),
         CredentialKind::Session => tx.query_opt(
             "SELECT created_at FROM sessions WHERE user_id = ?1 AND token_hash = ?2",
             &params,
@@ -106,6 +116,8 @@ pub(super) fn is_fresh(tx: &mut Tx<'_>, cx: &Cx, credential: &Credential) -> Res
             &params,
             |row| Ok((Time(row.int(0)?), row.int(1)? == 1)),
         ),
+        // The app vouches for the user, and no password was given.
+        CredentialKind::ServerKey | CredentialKind::Browser => return Ok(false),
     }?;
     let (created_at, by_password) = issued.ok_or(Error::NotLoggedIn)?;
     Ok(by_password && created_at.plus(FRESH) > cx.now)

@@ -75,6 +75,7 @@ fn erase_account(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, withdraws: bool) -> Re
         "UPDATE users SET name = '', name_folded = ?2, display_name = '', words_of = ' ',
          display_folded = '', email = '', password_hash = '', reminders_off_at = NULL,
          external_id = NULL, app_version = NULL, findable = 1,
+         token_generation = 0, tokens_revoked_at = NULL,
          updated_at = ?3, disabled_at = ?3, erased_at = ?3
          WHERE id = ?1",
         &params![owner, nameless.as_str(), cx.now],
@@ -91,6 +92,7 @@ fn erase_account(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, withdraws: bool) -> Re
         "DELETE FROM quotas WHERE owner_id = ?1",
         "DELETE FROM stored_responses WHERE owner_id = ?1",
         "DELETE FROM reminders WHERE owner_id = ?1",
+        "DELETE FROM revoked_sessions WHERE user_id = ?1",
     ] {
         tx.execute(statement, &params![owner])?;
     }

@@ -8,7 +8,7 @@ pub(crate) fn watch() {
 }
 
 /// Statements that may read a whole table or index, or sort, by how they end.
-const EXEMPT: [(&str, &str); 15] = [
+const EXEMPT: [(&str, &str); 16] = [
     ("DELETE FROM sessions", "after a restore, nobody stays signed in"),
     ("DELETE FROM tokens", "as sessions"),
     (
@@ -16,6 +16,7 @@ const EXEMPT: [(&str, &str); 15] = [
         "after a restore, every client loads its mailbox again",
     ),
     ("max(modseq), 0) FROM mailboxes", "as above"),
+    ("UPDATE users SET tokens_revoked_at = ?1", "after a restore, no token comes back"),
     ("FROM erasures ORDER BY owner_id LIMIT 1", "the first row of what is left to erase"),
     (
         "WHERE words_of IS DISTINCT FROM name || ' ' || display_name ORDER BY id LIMIT ?1",
@@ -37,7 +38,7 @@ const EXEMPT: [(&str, &str); 15] = [
 
 /// Columns that a search may begin with, besides the owner and an id. What belongs to a user is
 /// found by that user first, so none of them is in an index of entries or conversations.
-const KEYS: [(&str, &str); 18] = [
+const KEYS: [(&str, &str); 19] = [
     ("name_folded", "users are found by name"),
     ("external_id", "users are found by the app's own id"),
     ("key_hash", "server keys are found by their hash"),
@@ -48,6 +49,7 @@ const KEYS: [(&str, &str); 18] = [
     ("subject", "failed sign-ins of a name or an address"),
     ("name", "leases"),
     ("expires_at", "a job removes what is over"),
+    ("revoked_at", "a job removes what is over"),
     ("trashed_at", "a job empties the trash of everybody"),
     ("destroyed_at", "a job removes old tombstones of everybody"),
     ("waiting_since", "a job looks for the reminders that are due"),

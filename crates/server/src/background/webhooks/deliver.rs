@@ -12,11 +12,11 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
 
-use super::connect::{Guard, Target};
 use super::payload;
 use super::sign::{Secrets, seconds};
 use crate::config::Settings;
 use crate::config::secret::Secret;
+use crate::runtime::connect::{Guard, Target};
 
 /// At most so much of a response's body is read; its content does not matter.
 const RESPONSE_BYTES: usize = 64 * 1024;
@@ -37,7 +37,7 @@ type Attempted = (Outcome, String);
 impl Sender {
     pub(crate) fn new(settings: &Settings, key: &Secret) -> Self {
         Self {
-            guard: Guard::new(settings.webhook_allow_hosts.clone()),
+            guard: Guard::new(settings.webhook_allow_hosts.clone(), "webhook_allow_hosts"),
             secrets: Secrets::new(key, settings.webhook_secret_overlap_hours),
             timeout: Duration::from_secs(settings.webhook_timeout_seconds),
         }

@@ -150,7 +150,7 @@ impl Operation {
             by_status.entry(code.facts().status).or_default().push(*code);
         }
         for (status, codes) in by_status {
-            let name = codes.iter().map(|code| code.facts().slug).collect::<Vec<_>>().join(".");
+            let name = codes.iter().map(|code| code.anchor()).collect::<Vec<_>>().join(".");
             let reference = json!({ "$ref": format!("#/components/responses/{name}") });
             self.json["responses"][status.as_str()] = reference;
             failures.entry(name).or_insert_with(|| failure(&codes));
@@ -175,9 +175,9 @@ fn failure(codes: &[Code]) -> Value {
     let titles: Vec<_> = codes.iter().map(|code| code.facts().title).collect();
     let (mut failure, mut examples) = (response(&titles.join("; ")), Map::new());
     for code in codes {
-        let slug = code.facts().slug;
-        let example = json!({ "$ref": format!("#/components/examples/{slug}") });
-        examples.insert(slug.to_owned(), example);
+        let name = code.anchor();
+        let example = json!({ "$ref": format!("#/components/examples/{name}") });
+        examples.insert(name, example);
         for (name, description, required) in headers_of(*code) {
             failure["headers"][*name] = header(description, *required);
         }
@@ -194,6 +194,12 @@ fn headers_of(code: Code) -> &'static [(&'static str, &'static str, bool)] {
         Code::Unauthenticated | Code::AuthenticationFailed => {
             &[("WWW-Authenticate", "How to log in.", true)]
         }
+        Code::TokenExpired
+        | Code::TokenRevoked
+        | Code::TokenInvalid
+        | Code::TokenNotYetValid
+        | Code::HolderDeactivated
+        | Code::HolderErased => &[("WWW-Authenticate", "That the token is not valid.", true)],
         Code::InsufficientScope | Code::MissingScope => {
             &[("WWW-Authenticate", "The scope that is missing.", false)]
         }
@@ -219,7 +225,7 @@ fn example(code: Code) -> (String, Value) {
         "code": facts.slug,
         "request_id": "5f0c1d2e00000007",
     });
-    (facts.slug.to_owned(), json!({ "value": value }))
+    (code.anchor(), json!({ "value": value }))
 }
 
 fn security_schemes() -> Value {
@@ -227,7 +233,7 @@ fn security_schemes() -> Value {
         "bearerAuth": {
             "type": "http",
             "scheme": "bearer",
-            "description": "A token of `POST /v1/tokens`.",
+            "description": "A token of `POST /v1/tokens`, a browser token, or a JWT.",
         },
         "serverKey": {
             "type": "http",

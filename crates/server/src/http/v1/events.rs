@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use bytes::Bytes;
+use domain::browser_tokens::Standing;
 use domain::changes::{self, ChangesWithMessages};
 use domain::unread;
 use futures_util::{StreamExt as _, stream};
@@ -67,7 +68,8 @@ async fn events(
         }
         None => since.map_or(Since::Now, |since| Since::State(since.0)),
     };
-    let stream = app.streams.open(caller.key, app.settings.streams_per_user);
+    let most = app.settings.streams_per_user;
+    let stream = app.streams.open(caller.key, caller.pass, most);
     // The cached login may be old, which is good enough only for short requests.
     app.sessions.forget(&caller.key);
     let started = Instant::now();
@@ -167,6 +169,11 @@ impl Events {
         }
         let (app, key) = (&self.app, self.stream.key());
         // If the check fails, it is repeated in the background.
+        if let Some(pass) = self.stream.pass() {
+            let cx = app.clock.cx();
+            let standing = Box::pin(app.sessions.standing(&app.db, &cx, &pass.grant)).await;
+            return standing.is_ok_and(|standing| standing != Standing::Valid);
+        }
         let scopes = Box::pin(app.sessions.scopes(&app.db, &app.clock.cx(), &key)).await;
         scopes.is_ok_and(|scopes| scopes.is_none_or(|scopes| !scopes.contains(Read::SCOPE)))
     }

@@ -19,6 +19,7 @@ use super::preconditions::{self, Preconditions};
 use super::reader::FieldSet;
 use super::refs::{PathRef, REF, ref_schema};
 use crate::http::auth::{ByKey, Caller, Scope, Stranger};
+use crate::http::browser_login;
 use crate::http::client::Device;
 use crate::http::code::Code;
 use crate::http::server_key::{ServerCaller, ServerScope};
@@ -59,6 +60,7 @@ impl<S: Scope> Argument for Caller<S> {
         }
         operation.security = vec![json!({ "bearerAuth": [S::SCOPE.name()] }), cookie];
         operation.errors.extend([Code::Unauthenticated, Code::InsufficientScope]);
+        operation.errors.extend(browser_login::CODES);
         operation.errors.extend([Code::ServerKeyInBrowser, Code::ActNotAllowed]);
         if S::BY_KEY == ByKey::Never {
             operation.errors.push(Code::NotByKey);

@@ -1,6 +1,7 @@
 //! `/v1/server`: what the app's own server does, with a server key.
 
 mod key;
+mod tokens;
 mod user_batch;
 mod user_fields;
 mod users;
@@ -9,7 +10,6 @@ use super::operation::Api;
 
 pub(super) fn api(api: Api) -> Api {
     let about = "For the app's own server, with a server key. Never for pages.";
-    [key::api, users::api, user_batch::api]
-        .into_iter()
-        .fold(api.tag("Server", about), |api, part| part(api))
+    let parts = [key::api, tokens::api, users::api, user_batch::api];
+    parts.into_iter().fold(api.tag("Server", about), |api, part| part(api))
 }

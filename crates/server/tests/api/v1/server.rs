@@ -4,6 +4,7 @@ mod acting;
 mod batches;
 mod keys;
 mod persons;
+mod tokens;
 mod users;
 
 use domain::server_keys::{self, KeyScopes};

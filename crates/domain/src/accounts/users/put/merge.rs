@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use db::{Tx, params};
 
-use super::super::access::end_credentials;
+use super::super::access::{end_credentials, end_jwts};
 use super::super::app::select;
 use super::super::people::Kind;
 use super::super::{AppUser, lookup, refuse_reserved, reserved, resolve_all};
@@ -229,7 +229,10 @@ fn write(tx: &mut Tx<'_>, cx: &Cx, merged: &[Merged<'_>]) -> Result<()> {
             reminders::cancel(tx, new.user.person.id)?;
         }
         match (old.user.disabled_at, new.user.disabled_at) {
-            (None, Some(_)) => end_credentials(tx, new.user.person.id, None)?,
+            (None, Some(_)) => {
+                end_credentials(tx, new.user.person.id, None)?;
+                end_jwts(tx, cx, new.user.person.id)?;
+            }
             (Some(_), None) => notices::send(tx, notices::ACCESS, new.user.person.id),
             _ => {}
         }

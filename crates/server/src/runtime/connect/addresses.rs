@@ -1,4 +1,4 @@
-//! Which addresses are public; webhooks go to no others unless the operator allows it.
+//! Which addresses are public; we connect to no others unless the operator allows it.
 
 use std::net::IpAddr;
 use std::sync::LazyLock;

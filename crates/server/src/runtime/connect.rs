@@ -1,8 +1,11 @@
-//! Connects to endpoints, and to nothing that their addresses may not reach.
+//! Connects to the endpoints of webhooks and to issuers of JWTs, and to nothing that their addresses
+//! may not reach.
 //!
 //! A name is resolved here, and the connection goes to the address that was checked, so a name
 //! server cannot answer one with another. The check sees what the system's resolver makes of an
 //! address, however that is written.
+
+mod addresses;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -16,10 +19,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use super::addresses::is_public;
 use crate::config::allowed::Allowed;
+use addresses::is_public;
 
-/// A parsed endpoint address.
+/// A parsed address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     is_https: bool,
@@ -27,8 +30,8 @@ pub(crate) struct Target {
     host: String,
     port: u16,
     /// The header `Host`.
-    pub(super) authority: String,
-    pub(super) path: PathAndQuery,
+    pub(crate) authority: String,
+    pub(crate) path: PathAndQuery,
 }
 
 impl Target {
@@ -76,13 +79,15 @@ type Connection = Either<TcpStream, TlsStream<TcpStream>>;
 #[derive(Clone)]
 pub(crate) struct Guard {
     allowed: Vec<Allowed>,
+    /// The setting that `allowed` comes from.
+    setting: &'static str,
     /// Made when it is first needed: the system's certificates take a megabyte.
     tls: Arc<OnceLock<TlsConnector>>,
 }
 
 impl Guard {
-    pub(crate) fn new(allowed: Vec<Allowed>) -> Self {
-        Self { allowed, tls: Arc::default() }
+    pub(crate) fn new(allowed: Vec<Allowed>, setting: &'static str) -> Self {
+        Self { allowed, setting, tls: Arc::default() }
     }
 
     fn allows_name(&self, host: &str) -> bool {
@@ -102,8 +107,8 @@ impl Guard {
         let allowed =
             self.allows_name(&target.host) || literal.is_some_and(|ip| self.allows_address(ip));
         if !allowed && !target.is_https {
-            let host = &target.host;
-            return Err(format!("it must be https, or webhook_allow_hosts must name {host}"));
+            let (host, setting) = (&target.host, self.setting);
+            return Err(format!("it must be https, or {setting} must name {host}"));
         }
         match literal {
             Some(address) if !allowed => self.check(address),
@@ -131,7 +136,7 @@ impl Guard {
     }
 
     /// Connects to the first address of a target that accepts.
-    pub(super) async fn connect(&self, target: &Target) -> Result<Connection, String> {
+    pub(crate) async fn connect(&self, target: &Target) -> Result<Connection, String> {
         let mut failed = format!("there is no host {}", target.host);
         for address in self.addresses(target).await? {
             match TcpStream::connect(address).await {
@@ -196,7 +201,7 @@ mod tests {
 
     fn guard(allowed: &[&str]) -> Guard {
         let parse = |text: &&str| Allowed::parse(text).expect("it is a host");
-        Guard::new(allowed.iter().map(parse).collect())
+        Guard::new(allowed.iter().map(parse).collect(), "webhook_allow_hosts")
     }
 
     async fn addresses(guard: &Guard, url: &str) -> Result<Vec<SocketAddr>, String> {

@@ -1,0 +1,148 @@
+//! Browser tokens and JWTs in the header `Authorization`. Nowhere else: addresses end up in logs.
+
+use std::borrow::Cow;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
+use domain::browser_tokens::{AppSession, Grant, Issued, Standing};
+use domain::credential::Credential;
+use domain::text::{DisplayName, Email};
+use domain::tokens::Scopes;
+use domain::users::{self, Put, UserChange};
+use domain::{Time, UserId, UserRef};
+use sha2::{Digest as _, Sha256};
+
+use super::client::Device;
+use super::code::Code;
+use super::{Error, browser_token, login};
+use crate::config::jwt::Provision;
+use crate::http::App;
+use crate::runtime::jwt::{Claims, Hash, Pass, Refused, Verified};
+
+/// Why a call by a browser token or a JWT may be refused, whatever it is for.
+pub(super) const CODES: [Code; 9] = [
+    Code::TokenExpired,
+    Code::TokenRevoked,
+    Code::TokenInvalid,
+    Code::TokenNotYetValid,
+    Code::HolderDeactivated,
+    Code::HolderErased,
+    Code::SubjectUnknown,
+    Code::UserErased,
+    Code::RateLimited,
+];
+
+/// What a token allows that is a browser token or a JWT, if it is valid now; `None` for any other.
+pub(super) async fn pass(app: &App, parts: &Parts, token: &str) -> Result<Option<Pass>, Error> {
+    if token.starts_with(browser_token::PREFIX) {
+        let detail = "the browser token is not one of this server: ask the app for another";
+        let invalid = || refuse(Code::TokenInvalid, detail);
+        let grant = app.browser_tokens.read(token).ok_or_else(invalid)?;
+        return confirm(app, Pass { grant, key: None }).await.map(Some);
+    }
+    // An object of JSON in base64 begins with these letters.
+    if !token.starts_with("ey") || token.matches('.').count() != 2 {
+        return Ok(None);
+    }
+    let hash: Hash = Sha256::digest(token).into();
+    if let Some(pass) = app.jwts.remembered(&hash) {
+        return confirm(app, pass).await.map(Some);
+    }
+    // In a box of its own: it is done once for each JWT, and takes much memory.
+    let pass = Box::pin(verify(app, &Device::of(parts, app), &hash, token)).await?;
+    let pass = confirm(app, pass).await?;
+    app.jwts.remember(hash, pass);
+    Ok(Some(pass))
+}
+
+/// Verifies a JWT that was not seen before. Who is not known may get an account.
+async fn verify(app: &App, device: &Device, hash: &Hash, token: &str) -> Result<Pass, Error> {
+    let verified = app.jwts.verify(hash, token, || app.clock.now()).await;
+    let verified = verified.map_err(|refused| match refused {
+        Refused::Expired => expired(),
+        Refused::NotYetValid => {
+            refuse(Code::TokenNotYetValid, "the JWT is not valid yet: compare the clocks")
+        }
+        Refused::Invalid(problem) => {
+            refuse(Code::TokenInvalid, format!("the JWT is refused: {problem}"))
+        }
+    })?;
+    let user = user_of(app, device, &verified).await?;
+    let Verified { claims, issuer, key } = verified;
+    let leeway = i64::from(issuer.leeway_seconds) * Time::SECOND;
+    let grant = Grant {
+        credential: Credential::of_browser(user, *hash),
+        scopes: Scopes::of_messages(),
+        issued: Issued::At(claims.issued_at.plus(-leeway)),
+        session: claims.session.as_deref().map(AppSession::named),
+        expires_at: claims.accepted_until,
+    };
+    Ok(Pass { grant, key: Some(key) })
+}
+
+async fn confirm(app: &App, pass: Pass) -> Result<Pass, Error> {
+    let is_jwt = pass.key.is_some();
+    match app.sessions.standing(&app.db, &app.clock.cx(), &pass.grant).await? {
+        Standing::Valid => Ok(pass),
+        Standing::Expired => Err(expired()),
+        Standing::Revoked => {
+            Err(refuse(Code::TokenRevoked, "the token was revoked: log in to the app again"))
+        }
+        Standing::Deactivated => Err(refuse(Code::HolderDeactivated, "the account is deactivated")),
+        // An app that goes on sending JWTs of an erased user learns that it is for good.
+        Standing::Erased if is_jwt => Err(domain::Error::UserErased.into()),
+        Standing::Erased => Err(refuse(Code::HolderErased, "the account was erased")),
+    }
+}
+
+fn expired() -> Error {
+    refuse(Code::TokenExpired, "the token has expired: ask the app for another")
+}
+
+fn refuse(code: Code, detail: impl Into<Cow<'static, str>>) -> Error {
+    let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+    Error::new(code, detail).header(header::WWW_AUTHENTICATE, challenge)
+}
+
+/// The account of a JWT, which is made where there is none and the issuer may have it so.
+async fn user_of(app: &App, device: &Device, verified: &Verified<'_>) -> Result<UserId, Error> {
+    let (claims, issuer) = (&verified.claims, verified.issuer);
+    let user = UserRef::External(claims.subject.clone());
+    let of = user.clone();
+    match app.db.read(move |tx| users::standing(tx, &of)).await? {
+        Some((_, users::Standing::System)) => {
+            return Err(Error::new(Code::SystemUser, "nobody signs in as a system user"));
+        }
+        Some((user, _)) if !issuer.update_profile => return Ok(user),
+        None if issuer.provision == Provision::Known => {
+            let detail = "the user of the JWT has no account here: the app's server has to make it";
+            return Err(Error::new(Code::SubjectUnknown, detail));
+        }
+        _ => {}
+    }
+    let (cx, limit) = (app.clock.cx(), login::registrations(app, device));
+    let put = Put { user, change: profile(claims) };
+    let done = app.db.write(move |tx| {
+        let is_new = users::resolve(tx, &put.user)?.is_none();
+        let (user, _status) = users::put(tx, &cx, &put)?;
+        // An erased user is refused before this, whose app would otherwise use up the limit.
+        if is_new {
+            limit.count(tx, &cx)?;
+        }
+        Ok::<_, domain::Error>((user.person.id, is_new))
+    });
+    let (user, is_new) = done.await?;
+    if is_new {
+        tracing::info!(client = %device.address, user = user.get(), "registered by a JWT");
+    }
+    Ok(user)
+}
+
+/// What the claims say of a user. What cannot be a name or an address is left out: it must lock
+/// nobody out.
+fn profile(claims: &Claims) -> UserChange {
+    let name = claims.name.as_deref().map(|name| name.trim().chars().take(100).collect::<String>());
+    let name = name.and_then(|name| DisplayName::parse(name.trim_end()).ok());
+    let email = claims.email.as_deref().and_then(|email| Email::parse(email).ok());
+    UserChange { display_name: name.map(Some), email: email.map(Some), ..UserChange::default() }
+}
