@@ -29,12 +29,14 @@ SELECT create_distributed_table('quotas', 'owner_id', colocate_with => 'mailboxe
 SELECT create_distributed_table('stored_responses', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('reminders', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('erasures', 'owner_id', colocate_with => 'mailboxes');
+SELECT create_distributed_table('unread_changes', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('sessions', 'user_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('tokens', 'user_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('revoked_sessions', 'user_id', colocate_with => 'mailboxes');
 
 -- By id: a message is shared by several mailboxes.
 SELECT create_distributed_table('messages', 'id', colocate_with => 'none');
+SELECT create_distributed_table('expirations', 'message_id', colocate_with => 'messages');
 -- By the hash of the account or address.
 SELECT create_distributed_table('throttles', 'subject', colocate_with => 'none');
 

@@ -5,6 +5,7 @@ use crate::numbers::{median, real};
 use crate::process::System;
 use crate::report::Report;
 use crate::rounds::{SOAK, USUAL, W1_ALONE, W1_BESIDE, W3_ALONE, W3_BESIDE};
+use crate::settings::Workload;
 
 /// A measured figure beside what it must be.
 pub(crate) struct Goal {
@@ -127,6 +128,13 @@ pub(crate) fn goals(report: &Report) -> Vec<Goal> {
         let p99 = median(rounds.iter().map(|round| round.p99_ms));
         add(format!("{streams} streams: p99"), p99, AtMost(100.0), "ms");
         add(format!("{streams} streams: memory of one"), *idle_kib, AtMost(20.0), "KiB");
+    }
+    for batch in &report.batches {
+        let least = if batch.name == Workload::Unreads.name() { 20.0 } else { 8.0 };
+        // The goals are set for a thousand.
+        let bound = if batch.users < 900 { Aim(least) } else { AtLeast(least) };
+        let what = format!("{} of {}: times faster than single calls", batch.name, batch.users);
+        add(what, batch.times(), bound, "x");
     }
     if let Some(soak) = report.case(SOAK, USUAL) {
         let slow = soak.runs.iter().map(|run| run.slow).sum();

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stderr, reason = "says what it is doing, beside the tables")]
 
 mod acked;
+mod batches;
 mod binaries;
 mod database;
 mod delivery;
@@ -77,6 +78,7 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
         data: dir.join(system.name()),
         fill: settings.fill,
         database: database.map(|server| (server.create(system), settings.pool)),
+        server_key: settings.server_key(),
     };
     let messages = settings.fill.messages();
     eprintln!("filling in {messages} messages of {} users", settings.fill.users());
@@ -85,7 +87,7 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
     let users = filled.users;
     let plans = Plans::postroom(&filled.server, settings, &users).await?;
     let mut server = Subject { process: filled.server, plans };
-    let mut delivery = None;
+    let (mut delivery, mut batches) = (None, Vec::new());
 
     let mut rounds = Rounds::new(settings, database);
     if let Some(length) = settings.soak {
@@ -103,6 +105,10 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
         if settings.runs(Workload::W1streams) {
             eprintln!("sending beside streams");
             rounds.beside_streams(&server, &users).await?;
+        }
+        if settings.server_key() {
+            eprintln!("asking about many at once");
+            batches = rounds.batches(&server, &users).await?;
         }
         if settings.runs(Workload::Streams) {
             eprintln!("delivering to {} streams", filled.followers.len());
@@ -124,6 +130,7 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
         on_postgres: database.is_some(),
         cases,
         delivery,
+        batches,
         starts_ms: filled.starts.iter().map(|start| start.as_secs_f64() * 1e3).collect(),
         idle_mib: filled.idle_mib,
         binary_mib: numbers::mib(fs::metadata(&binaries.server)?.len()),

@@ -109,13 +109,13 @@ impl Plans {
 
     pub(crate) fn of(&self, workload: Workload) -> &Plan {
         match workload {
-            Workload::W1 | Workload::W1streams | Workload::Streams => &self.w1,
+            Workload::W1 | Workload::W1streams | Workload::Streams | Workload::System => &self.w1,
             Workload::W2 => &self.w2,
             Workload::W3 => &self.w3,
             Workload::V1send => &self.v1.send,
             Workload::V1page => &self.v1.page,
             Workload::V1read => &self.v1.read,
-            Workload::V1unread => &self.v1.unread,
+            Workload::V1unread | Workload::Unreads => &self.v1.unread,
             Workload::Signin => &self.signin,
         }
     }

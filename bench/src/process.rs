@@ -18,6 +18,8 @@ const START_LIMIT: Duration = Duration::from_mins(5);
 const STOP_LIMIT: Duration = Duration::from_mins(1);
 /// The unit of the times in /proc/PID/stat, which Linux fixes for user space.
 const TICKS_PER_SECOND: u64 = 100;
+/// The key of the app's own server.
+pub(crate) const SERVER_KEY: &str = "prk_of-the-benchmark-which-nobody-else-uses";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -34,6 +36,8 @@ pub(crate) struct Launch {
     pub(crate) fill: Fill,
     /// The database on a server, and how many connections to it there are; nothing is a file.
     pub(crate) database: Option<(String, usize)>,
+    /// Whether it gets [`SERVER_KEY`].
+    pub(crate) server_key: bool,
 }
 
 /// A running system; dropping it kills it.
@@ -101,6 +105,9 @@ impl Launch {
             ("POSTROOM_RATE_LIMITS", "off".to_owned()),
             ("POSTROOM_LOG", "warn".to_owned()),
         ];
+        if self.server_key {
+            environment.push(("POSTROOM_SERVER_KEY", SERVER_KEY.to_owned()));
+        }
         if let Some((url, connections)) = &self.database {
             environment.push(("POSTROOM_DATABASE_URL", url.clone()));
             // On a server it has to be given; nobody but this benchmark signs in.

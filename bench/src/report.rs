@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 
 use crate::acked::Account;
+use crate::batches::Batch;
 use crate::delivery::{Measured, Round};
 use crate::goals::{Bound, goals};
 use crate::load::Figures;
@@ -18,6 +19,7 @@ pub(crate) struct Report {
     pub(crate) on_postgres: bool,
     pub(crate) cases: Vec<Case>,
     pub(crate) delivery: Option<Measured>,
+    pub(crate) batches: Vec<Batch>,
     pub(crate) starts_ms: Vec<f64>,
     pub(crate) idle_mib: f64,
     pub(crate) binary_mib: f64,
@@ -150,6 +152,21 @@ impl Report {
         )
     }
 
+    fn write_batches(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        if self.batches.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            out,
+            "\n| about many at once | users | single calls ms | one call ms |\n|---|---:|---:|---:|"
+        )?;
+        for batch in &self.batches {
+            let (singles, one) = batch.medians();
+            writeln!(out, "| {} | {} | {singles:.1} | {one:.2} |", batch.name, batch.users)?;
+        }
+        Ok(())
+    }
+
     fn write_goals(&self, out: &mut Formatter<'_>) -> fmt::Result {
         writeln!(out, "| figure | measured | goal | met |\n|---|---:|---:|---|")?;
         for goal in goals(self) {
@@ -175,6 +192,7 @@ impl Display for Report {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         self.write_cases(out)?;
         self.write_delivery(out)?;
+        self.write_batches(out)?;
         writeln!(out)?;
         self.write_goals(out)
     }
@@ -218,6 +236,7 @@ mod tests {
                 case("v1page", System::Floor, [100.0, 100.0, 100.0]),
             ],
             delivery: None,
+            batches: vec![],
             starts_ms: vec![19.0, 30.0, 18.0],
             idle_mib: 16.5,
             binary_mib: 4.0,
@@ -280,6 +299,25 @@ mod tests {
             "| 300 streams: events delivered | 99.0 % | >= 100 % | **no** |",
             "| 300 streams: p99 | 110.0 ms | <= 100 ms | **no** |",
             "| 300 streams: memory of one | 12.5 KiB | <= 20 KiB | yes |",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_about_many_is_compared_with_as_many_calls() {
+        let batch =
+            |name, users, rounds: &[(f64, f64)]| Batch { name, users, rounds: rounds.into() };
+        let batches = vec![
+            batch("unreads", 1000, &[(80.0, 4.0), (90.0, 3.0), (50.0, 5.0)]),
+            batch("system", 68, &[(40.0, 10.0)]),
+        ];
+        let text = Report { batches, ..report() }.to_string();
+        for line in [
+            "| unreads | 1000 | 80.0 | 4.00 |",
+            "| unreads of 1000: times faster than single calls | 20.0 x | >= 20 x | yes |",
+            "| system of 68: times faster than single calls | 4.0 x | >= 8 x | no, for \
+             information |",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n\n{text}");
         }

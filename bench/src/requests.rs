@@ -85,14 +85,14 @@ pub(crate) mod postroom {
         format!("{}X-CSRFToken: {}\r\n", session_header(user), user.csrf)
     }
 
-    fn session_header(user: &User) -> String {
+    pub(super) fn session_header(user: &User) -> String {
         format!("Cookie: sessionid={}; csrftoken={}\r\n", user.session, user.csrf)
     }
 }
 
 /// Postroom's API for everybody else: browsers write, programs with a token read.
 pub(crate) mod v1 {
-    use super::postroom::write_headers;
+    use super::postroom::{session_header, write_headers};
     use super::{BODY, Request, SUBJECT, User, bearer, json, request};
 
     pub(crate) fn send(from: &User, to: u64) -> Request {
@@ -112,8 +112,26 @@ pub(crate) mod v1 {
         request("GET", "/v1/unread", &bearer(token), "")
     }
 
+    pub(crate) fn unread_by_session(user: &User) -> Request {
+        request("GET", "/v1/unread", &session_header(user), "")
+    }
+
     pub(crate) fn events(token: &str) -> Request {
         request("GET", "/v1/events", &bearer(token), "")
+    }
+}
+
+/// What the app's own server asks.
+pub(crate) mod server {
+    use super::{BODY, Request, SUBJECT, bearer, json, request};
+
+    pub(crate) fn unread(key: &str, users: &[u64]) -> Request {
+        request("POST", "/v1/server/unread", &bearer(key), &json!({"users": users}).to_string())
+    }
+
+    pub(crate) fn send(from: &str, key: &str, to: &[u64]) -> Request {
+        let body = json!({"from": from, "to": to, "subject": SUBJECT, "body": BODY});
+        request("POST", "/v1/server/messages", &bearer(key), &body.to_string())
     }
 }
 

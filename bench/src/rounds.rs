@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use tokio::time::sleep;
 
 use crate::acked::Acked;
+use crate::batches::{self, Batch};
 use crate::database::Server;
 use crate::delivery::{Delivery, Measured};
 use crate::followers::Follower;
@@ -106,6 +107,21 @@ impl<'a> Rounds<'a> {
             self.say_done(round);
         }
         Ok(())
+    }
+
+    /// Calls about many users, and as many about one each.
+    pub(crate) async fn batches(&mut self, server: &Subject, users: &[User]) -> Result<Vec<Batch>> {
+        let (process, rounds) = (&server.process, self.settings.rounds);
+        let mut measured = Vec::new();
+        if self.settings.runs(Workload::Unreads) {
+            measured.push(batches::unread(process, users, rounds).await?);
+        }
+        if self.settings.runs(Workload::System) {
+            let recipients = &users[self.settings.fill.owners()..];
+            let rest = (rounds, &mut self.acked);
+            measured.push(batches::system(process, &users[0], recipients, rest).await?);
+        }
+        Ok(measured)
     }
 
     /// Messages to users of whom each has a stream open.

@@ -86,6 +86,10 @@ pub(crate) enum Workload {
     Signin,
     /// Send with an open stream for everyone who receives, and without, in turns
     W1streams,
+    /// The unread counts of up to 1,000 users, in one call and in as many
+    Unreads,
+    /// A message to each of up to 1,000 users, from a system user in one call and in as many sends
+    System,
     /// Open --streams, then --rate messages a second to those who hold them
     Streams,
 }
@@ -102,12 +106,19 @@ impl Workload {
             Self::V1unread => "v1unread",
             Self::Signin => "signin",
             Self::W1streams => "w1streams",
+            Self::Unreads => "unreads",
+            Self::System => "system",
             Self::Streams => "streams",
         }
     }
 
     pub(crate) fn sends(self) -> bool {
         matches!(self, Self::W1 | Self::V1send)
+    }
+
+    /// Whether it is asked with a server key.
+    pub(crate) fn takes_server_key(self) -> bool {
+        matches!(self, Self::Unreads | Self::System)
     }
 
     fn is_v1(self) -> bool {
@@ -170,13 +181,21 @@ impl Args {
 impl Settings {
     /// The workloads that the floor can run too.
     pub(crate) fn shared(&self) -> impl Iterator<Item = Workload> {
-        let only_ours = [Workload::Signin, Workload::W1streams, Workload::Streams];
-        self.workloads.iter().copied().filter(move |workload| !only_ours.contains(workload))
+        let floor_lacks = |workload: &Workload| {
+            matches!(workload, Workload::Signin | Workload::W1streams | Workload::Streams)
+                || workload.takes_server_key()
+        };
+        self.workloads.iter().copied().filter(move |workload| !floor_lacks(workload))
     }
 
     /// Whether a workload that only Postroom has is run.
     pub(crate) fn runs(&self, workload: Workload) -> bool {
         self.soak.is_none() && self.workloads.contains(&workload)
+    }
+
+    /// Whether the server needs a server key: one from before there were any does not know it.
+    pub(crate) fn server_key(&self) -> bool {
+        self.workloads.iter().any(|workload| workload.takes_server_key())
     }
 
     /// Users who are there only to hold a stream.

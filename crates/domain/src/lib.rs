@@ -32,7 +32,7 @@ pub use base::{
 };
 pub use mailbox::{
     changes, conversations, digests, entries, envelopes, history, idempotency, lists, messages,
-    purge, search, sending, unread,
+    purge, search, sending, system_messages, unread,
 };
 pub use outbox::{leases, notices, reminders, webhooks};
 pub use schema::SCHEMA;

@@ -18,4 +18,5 @@ pub(crate) mod place;
 pub mod purge;
 pub mod search;
 pub mod sending;
+pub mod system_messages;
 pub mod unread;

@@ -5,4 +5,5 @@
 pub mod leases;
 pub mod notices;
 pub mod reminders;
+pub(crate) mod unread_changes;
 pub mod webhooks;

@@ -18,6 +18,7 @@ pub const SCHEMA: &[Migration] = &[
     step(12, 7, "server", include_str!("../schema/0012_server.sql")),
     step(13, 7, "users", include_str!("../schema/0013_users.sql")),
     step(14, 7, "tokens", include_str!("../schema/0014_tokens.sql")),
+    step(15, 7, "system", include_str!("../schema/0015_system.sql")),
 ];
 
 /// A step, and the oldest version of the schema whose programs can run beside it.

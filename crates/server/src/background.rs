@@ -6,6 +6,7 @@
 
 mod audit;
 mod database_size;
+mod expirations;
 mod jobs;
 mod jwt_keys;
 pub(crate) mod nodes;
@@ -32,6 +33,7 @@ pub(crate) fn start(
 ) {
     let shared = || Arc::clone(node);
     tasks.spawn(runner::run(shared(), jobs::Jobs(shared())));
+    tasks.spawn(runner::run(shared(), expirations::Expirations(shared())));
     tasks.spawn(runner::run(shared(), audit::WriteAudit(shared())));
     tasks.spawn(runner::run(shared(), database_size::MeasureDatabase(shared())));
     tasks.spawn(runner::run(shared(), nodes::FollowClock { node: shared(), warned: false }));

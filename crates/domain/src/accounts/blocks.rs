@@ -32,16 +32,16 @@ pub fn list(
 /// Blocks a user. Repeating it changes nothing.
 ///
 /// # Errors
-/// [`Error::UnknownUser`] where there is no such user, [`Error::Invalid`] where it is the owner,
+/// [`Error::UnknownUser`] where there is no such user;
+/// [`Error::SystemUser`], whom nobody can block;
+/// [`Error::Invalid`] where it is the owner;
 /// [`Error::NotLoggedIn`] where the owner was disabled meanwhile.
 pub fn put(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, user: UserId) -> Result<()> {
     if user == owner {
         return Err(Invalid::new("user", "you cannot block yourself").into());
     }
     modseq::lock(tx, owner)?;
-    if !users::is_there(tx, user)? {
-        return Err(Error::UnknownUser);
-    }
+    users::confirm_person(tx, user)?;
     users::confirm_enabled(tx, owner)?;
     let added = tx.execute(
         "INSERT INTO blocks (owner_id, blocked_id, created_at) VALUES (?1, ?2, ?3)
@@ -72,7 +72,7 @@ pub fn remove(tx: &mut Tx<'_>, owner: UserId, user: UserId) -> Result<()> {
             "UPDATE mailboxes SET blocks = blocks - 1 WHERE owner_id = ?1",
             &params![owner],
         )?;
-    } else if !users::is_there(tx, user)? {
+    } else if users::resolve(tx, &user.into())?.is_none() {
         return Err(Error::UnknownUser);
     }
     Ok(())

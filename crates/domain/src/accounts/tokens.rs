@@ -165,7 +165,8 @@ pub fn create_by_password(
 ///
 /// # Errors
 /// [`Error::Invalid`] where it would have expired already, [`Error::NotLoggedIn`] where the owner
-/// is disabled, [`Error::TooManyTokens`] where there are [`MOST`] that have not expired.
+/// is disabled, [`Error::SystemUser`], [`Error::TooManyTokens`] where there are [`MOST`] that have
+/// not expired.
 pub fn create(
     tx: &mut Tx<'_>,
     cx: &Cx,
@@ -177,6 +178,7 @@ pub fn create(
         return Err(Invalid::new("expires_at", "it must be in the future").into());
     }
     users::confirm_enabled(tx, owner)?;
+    users::confirm_person(tx, owner)?;
     tx.execute(
         "DELETE FROM tokens WHERE user_id = ?1 AND expires_at <= ?2",
         &params![owner, cx.now],

@@ -10,6 +10,7 @@ mod profile;
 mod put;
 mod refs;
 mod reserved;
+mod system;
 
 use db::{Row, Tx, params};
 
@@ -24,6 +25,10 @@ pub use self::profile::{AcceptFrom, Profile, ProfileChange, profile, set_reminde
 pub use self::put::{Put, PutStatus, UserChange, can_repeat, put, put_all};
 pub use self::refs::{Standing, id_of, resolve, resolve_all, standing};
 pub use self::reserved::purge_reserved_names;
+pub(crate) use self::system::NO_REPLIES;
+pub use self::system::{
+    confirm_not_reserved, confirm_person, kind, make_system, set_replies, takes_replies,
+};
 use crate::base::text::{DisplayName, Email, Username};
 use crate::base::{Cx, Error, EventKind, Invalid, Result, Time, UserId};
 use crate::outbox::webhooks::{self, Occurrence};
@@ -56,7 +61,8 @@ pub struct StoredPassword {
 ///
 /// # Errors
 /// [`Error::NameTaken`] where a user has that name, whatever its case, or an erased account had it
-/// and it is reserved; [`Error::Invalid`] where nobody can choose it.
+/// and it is reserved; [`Error::NameReserved`] where a system user is called by one of the names;
+/// [`Error::Invalid`] where nobody can choose it.
 pub fn create(
     tx: &mut Tx<'_>,
     cx: &Cx,
@@ -91,6 +97,10 @@ pub fn create(
     // After the insert, which waits for the one who has the name: they may just be erasing it.
     if reserved::is_reserved(tx, cx, name.folded())? {
         return Err(Error::NameTaken);
+    }
+    confirm_not_reserved(tx, None, "username", name.shown())?;
+    if let Some(name) = display_name {
+        confirm_not_reserved(tx, None, "display_name", name.shown())?;
     }
     tx.execute("INSERT INTO mailboxes (owner_id, modseq) VALUES (?1, 0)", &params![id])?;
     lookup::add_words(tx, &[(id, name.shown(), shown)])?;
@@ -173,16 +183,6 @@ pub(crate) fn confirm_enabled(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
 fn lock(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
     tx.lock("SELECT 1 FROM users WHERE id = ?1 FOR UPDATE", &params![user])?;
     Ok(())
-}
-
-/// Whether the user exists, disabled or not, and is not erased.
-pub(crate) fn is_there(tx: &mut Tx<'_>, user: UserId) -> Result<bool> {
-    let found = tx.query_opt(
-        "SELECT 1 FROM users WHERE id = ?1 AND erased_at IS NULL",
-        &params![user],
-        |_| Ok(()),
-    )?;
-    Ok(found.is_some())
 }
 
 /// Up to `limit` users with ids above `after`, ascending, without the erased.

@@ -71,12 +71,14 @@ pub enum Refusal {
     Unavailable,
     /// The sender blocks them.
     BlockedByYou,
+    /// It is a system user that takes no replies.
+    NoReplies,
 }
 
 impl Refusal {
     /// The one to report of a message that reaches nobody: the first of these that occurs.
     pub fn of_all(refused: &[(RefusedRecipient, Self)]) -> Self {
-        [Self::Unavailable, Self::BlockedByYou]
+        [Self::Unavailable, Self::BlockedByYou, Self::NoReplies]
             .into_iter()
             .find(|wanted| refused.iter().any(|(_, refusal)| refusal == wanted))
             .unwrap_or(Self::Unknown)
@@ -89,6 +91,7 @@ impl std::fmt::Display for Refusal {
             Self::Unknown => "there is no such user",
             Self::Unavailable => "this user does not accept messages from you",
             Self::BlockedByYou => "you block this user: unblock them to write to them",
+            Self::NoReplies => "this sender belongs to the app and takes no replies",
         })
     }
 }
@@ -111,6 +114,12 @@ pub enum Error {
     /// Another user has that username, whatever its case.
     #[error("username: it is taken")]
     NameTaken,
+    /// A system user is called that; the name of the field.
+    #[error("{0}: a system user has this name, and nobody else may take it")]
+    NameReserved(&'static str),
+    /// It is a system user, and only people have this.
+    #[error("it is a system user: nobody can block, sign in or act as one")]
+    SystemUser,
     /// It does not exist, or is not the caller's.
     #[error("there is no such {0}")]
     NotFound(Missing),

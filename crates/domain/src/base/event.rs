@@ -13,16 +13,19 @@ pub enum EventKind {
     UserCreated = 3,
     /// An account and everything in its mailbox was erased.
     UserErased = 4,
+    /// The unread counts of a user have changed: at most one event every 5 seconds.
+    UnreadChanged = 5,
 }
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::MessageCreated,
         Self::MessageRead,
         Self::MessageDestroyed,
         Self::UserCreated,
         Self::UserErased,
+        Self::UnreadChanged,
     ];
 
     /// The name in payloads and on the command line.
@@ -33,6 +36,7 @@ impl EventKind {
             Self::MessageDestroyed => "message.destroyed",
             Self::UserCreated => "user.created",
             Self::UserErased => "user.erased",
+            Self::UnreadChanged => "unread.changed",
         }
     }
 
@@ -43,12 +47,23 @@ impl EventKind {
 
     pub(crate) fn stored(column: usize, number: i64) -> db::Result<Self> {
         let known = Self::ALL.into_iter().find(|kind| *kind as i64 == number);
-        known.ok_or(db::Error::Column { column, expected: "0 to 4" })
+        known.ok_or(db::Error::Column { column, expected: "0 to 5" })
     }
 
     fn bit(self) -> u32 {
         1 << self as u32
     }
+}
+
+/// What is unread in the inbox of a user, and the mailbox's modseq at that moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UnreadCounts {
+    /// Unread messages in the inbox.
+    pub messages: i64,
+    /// Conversations with such a message.
+    pub conversations: i64,
+    /// The modseq: the state that clients sync from.
+    pub modseq: i64,
 }
 
 /// A set of kinds.
@@ -59,6 +74,12 @@ impl EventKinds {
     /// All kinds.
     pub fn all() -> Self {
         EventKind::ALL.into_iter().collect()
+    }
+
+    /// What an endpoint subscribes to that names no kinds: all but [`EventKind::UnreadChanged`],
+    /// which is as frequent as all that happens in mailboxes.
+    pub fn usual() -> Self {
+        EventKind::ALL.into_iter().filter(|kind| *kind != EventKind::UnreadChanged).collect()
     }
 
     /// Whether the set has that kind.

@@ -7,7 +7,7 @@
 use db::{Tx, params};
 
 use crate::accounts::modseq;
-use crate::accounts::users::AcceptFrom;
+use crate::accounts::users::{self, AcceptFrom};
 use crate::base::id::split_ids;
 use crate::base::{Cx, Error, MessageId, Refusal, Result, UserId};
 use crate::mailbox::conversation_rows::has_row;
@@ -94,9 +94,12 @@ pub(crate) fn admit(
     let rules = tx.query_opt(
         "SELECT accept_from, blocks FROM mailboxes WHERE owner_id = ?1",
         &params![owner],
-        |row| Ok((AcceptFrom::stored(0, row.int(0)?)?, row.int(1)?)),
+        |row| Ok((row.int(0)?, AcceptFrom::stored(0, row.int(0)?)?, row.int(1)?)),
     )?;
-    let Some((accept_from, blocks)) = rules else { return Ok(Some(Refusal::Unknown)) };
+    let Some((rule, accept_from, blocks)) = rules else { return Ok(Some(Refusal::Unknown)) };
+    if rule == users::NO_REPLIES {
+        return Ok(Some(Refusal::NoReplies));
+    }
     if blocks > 0 && blocks_user(tx, owner, sender)? {
         return Ok(Some(Refusal::Unavailable));
     }

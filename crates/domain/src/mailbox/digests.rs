@@ -134,7 +134,7 @@ fn last_seen(tx: &mut Tx<'_>, owner: UserId) -> Result<Option<Time>> {
 
 /// The oldest messages that the owner is reminded of: unread in the inbox, not older than the one
 /// that started the wait, sent after the owner was last seen, by others who are not blocked, in
-/// conversations that are not muted.
+/// conversations that are not muted, and not without a reminder.
 fn unread_since(tx: &mut Tx<'_>, pending: &Pending, seen: Option<Time>) -> Result<Vec<Envelope>> {
     let params = params![pending.owner, pending.message, UNREAD];
     let mut found = tx.query(
@@ -161,8 +161,11 @@ fn unread_since(tx: &mut Tx<'_>, pending: &Pending, seen: Option<Time>) -> Resul
     let ids = found.iter().map(|entry| entry.message);
     let mut envelopes = envelopes::load(tx, ids, BodyPart::Snippet)?;
     let blocked = blocked(tx, pending.owner, &envelopes)?;
+    let quiet = without_reminder(tx, &envelopes)?;
     envelopes.retain(|envelope| {
-        Some(envelope.sent_at) > seen && !blocked.contains(&envelope.from.get())
+        Some(envelope.sent_at) > seen
+            && !blocked.contains(&envelope.from.get())
+            && !quiet.contains(&envelope.id.get())
     });
     Ok(envelopes)
 }
@@ -191,6 +194,17 @@ fn blocked(tx: &mut Tx<'_>, owner: UserId, envelopes: &[Envelope]) -> Result<Vec
         "SELECT blocked_id FROM blocks WHERE owner_id = ?1
          AND blocked_id IN (SELECT value FROM json_each(?2))",
         &params![owner, &*ids],
+        |row| row.int(0),
+    )?)
+}
+
+/// Those of the messages of which nobody is to be reminded.
+fn without_reminder(tx: &mut Tx<'_>, envelopes: &[Envelope]) -> Result<Vec<i64>> {
+    let ids: Vec<i64> = envelopes.iter().map(|envelope| envelope.id.get()).collect();
+    Ok(tx.query(
+        "SELECT id FROM messages
+         WHERE id IN (SELECT value FROM json_each(?1)) AND without_reminder = 1",
+        &params![&*ids],
         |row| row.int(0),
     )?)
 }

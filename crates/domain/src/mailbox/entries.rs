@@ -1,10 +1,15 @@
 //! Entries: what a mailbox says of a message, and the counts that follow from it.
 //!
-//! Every change of an entry goes through `insert`, `change` or `remove`, and each keeps the
-//! counts, so a count and the list that it counts cannot differ.
+//! Every change of an entry goes through `insert`, `insert_many`, `change` or `remove`, and each
+//! keeps the counts, so a count and the list that it counts cannot differ.
+
+mod counts;
+mod many;
 
 use db::{Row, Tx, params};
 
+use self::counts::recount;
+pub(crate) use self::many::insert_many;
 use crate::accounts::modseq;
 use crate::base::{ConversationId, Cx, EventKind, MessageId, Result, Time, UserId};
 use crate::mailbox::conversation_rows::{self, has_row};
@@ -243,8 +248,8 @@ pub(crate) fn insert(tx: &mut Tx<'_>, owner: UserId, new: &Entry) -> Result<()> 
 }
 
 /// Counts a reply that was inserted.
-pub(crate) fn count(tx: &mut Tx<'_>, owner: UserId, new: &Entry) -> Result<()> {
-    recount(tx, owner, None, Some(new))
+pub(crate) fn count(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, new: &Entry) -> Result<()> {
+    recount(tx, Some(cx), owner, None, Some(new))
 }
 
 /// Replaces an entry's state in a mailbox whose modseq was advanced.
@@ -278,7 +283,7 @@ pub(crate) fn change(
     if new.was_read() && !old.was_read() {
         emit(tx, cx, EventKind::MessageRead, owner, new)?;
     }
-    recount(tx, owner, Some(old), Some(new))
+    recount(tx, Some(cx), owner, Some(old), Some(new))
 }
 
 /// Keeps the table `trash` in step with an entry.
@@ -314,7 +319,7 @@ pub(crate) fn remove(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, old: &Entry) -> Re
         &params![owner, old.message, old.created_modseq, cx.now],
     )?;
     emit(tx, cx, EventKind::MessageDestroyed, owner, old)?;
-    remove_without_tombstone(tx, owner, old)?;
+    remove_row(tx, Some(cx), owner, old)?;
     // A client may never have known the message, and must learn which conversation has changed.
     if old.has_conversation_row && old.is_outside_trash() {
         report_conversation(tx, owner, old)?;
@@ -355,6 +360,11 @@ pub(crate) fn has_tombstone(tx: &mut Tx<'_>, owner: UserId, message: MessageId) 
 
 /// Removes a message from the mailbox of an erased user, which nobody syncs any more.
 pub(crate) fn remove_without_tombstone(tx: &mut Tx<'_>, owner: UserId, old: &Entry) -> Result<()> {
+    remove_row(tx, None, owner, old)
+}
+
+/// Removes an entry; without a `cx`, nobody is told of the counts.
+fn remove_row(tx: &mut Tx<'_>, cx: Option<&Cx>, owner: UserId, old: &Entry) -> Result<()> {
     tx.execute(
         "DELETE FROM entries WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3",
         &params![owner, old.place(), old.message],
@@ -369,30 +379,5 @@ pub(crate) fn remove_without_tombstone(tx: &mut Tx<'_>, owner: UserId, old: &Ent
             &params![old.message],
         )?;
     }
-    recount(tx, owner, Some(old), None)
-}
-
-/// Keeps the counts of the mailbox and of the conversation.
-fn recount(tx: &mut Tx<'_>, owner: UserId, old: Option<&Entry>, new: Option<&Entry>) -> Result<()> {
-    let messages = new.map_or(0, Entry::unread_count) - old.map_or(0, Entry::unread_count);
-    let listed = new.is_some_and(Entry::is_outside_trash);
-    let relisted = listed != old.is_some_and(Entry::is_outside_trash);
-    let any = new.or(old).expect("an entry is created, changed or removed");
-    let conversations = if !any.has_conversation_row {
-        messages
-    } else if messages != 0 || relisted || new.is_none() {
-        let (message, gone, sent) = (any.message, new.is_none(), any.sent);
-        let moved = conversation_rows::Moved { message, listed, gone, sent };
-        conversation_rows::adjust(tx, owner, any.conversation, messages, &moved)?
-    } else {
-        0
-    };
-    if messages != 0 || conversations != 0 {
-        tx.execute(
-            "UPDATE mailboxes SET unread = unread + ?2,
-             unread_conversations = unread_conversations + ?3 WHERE owner_id = ?1",
-            &params![owner, messages, conversations],
-        )?;
-    }
-    Ok(())
+    recount(tx, cx, owner, Some(old), None)
 }

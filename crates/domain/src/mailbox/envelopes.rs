@@ -136,6 +136,22 @@ pub(crate) fn release(tx: &mut Tx<'_>, id: MessageId, mailboxes: i64) -> Result<
     Ok(())
 }
 
+/// When messages were sent, in one statement.
+pub(crate) fn times(
+    tx: &mut Tx<'_>,
+    ids: impl IntoIterator<Item = MessageId>,
+) -> Result<Vec<(i64, Time)>> {
+    let ids: Vec<i64> = ids.into_iter().map(MessageId::get).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(tx.query(
+        "SELECT id, sent_at FROM messages WHERE id IN (SELECT value FROM json_each(?1))",
+        &params![&*ids],
+        |row| Ok((row.int(0)?, Time(row.int(1)?))),
+    )?)
+}
+
 /// The first message with at least that id, and when it was sent.
 pub(crate) fn first_from(tx: &mut Tx<'_>, id: i64) -> Result<Option<(i64, Time)>> {
     Ok(tx.query_opt(

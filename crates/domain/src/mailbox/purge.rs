@@ -90,7 +90,7 @@ fn is_empty(tx: &mut Tx<'_>, owner: UserId) -> Result<bool> {
     Ok(entry.is_none())
 }
 
-/// Records as contacts of an erased user everybody who got one of these messages from them. Whoever
+/// Records as contacts of an erased user everybody who got one of these messages from them. Who
 /// got others is one already, but for a few: see [`admission::forget_contacts`].
 fn remember_recipients(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, entries: &[Entry]) -> Result<()> {
     let sent = entries.iter().filter(|entry| entry.sent).map(|entry| entry.message);

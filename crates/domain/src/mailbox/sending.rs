@@ -12,8 +12,8 @@ use crate::mailbox::admission;
 use crate::mailbox::entries::{self, Entry};
 use crate::mailbox::envelopes::Envelope;
 use crate::mailbox::{conversation_rows, conversations, messages};
-use crate::outbox::reminders;
 use crate::outbox::webhooks::{self, Occurrence};
+use crate::outbox::{reminders, unread_changes};
 
 /// The most recipients of a message.
 pub const MAX_RECIPIENTS: usize = 100;
@@ -52,6 +52,11 @@ impl Metadata {
             return Err(Invalid::new("metadata", "it must not hold the character U+0000"));
         }
         Ok(Self(object))
+    }
+
+    /// The object as text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -156,7 +161,7 @@ pub fn send(
         metadata: None,
         via: None,
     };
-    deliver(tx, &envelope, parent.is_some(), wanted.len() > 1)?;
+    deliver(tx, cx, &envelope, parent.is_some(), wanted.len() > 1)?;
     let client_id = draft.client_id.as_ref().map(|id| id.0.as_str());
     let event = Occurrence {
         user: None,
@@ -164,6 +169,7 @@ pub fn send(
         from: Some(sender),
         to: Some(&envelope.to),
         client_id,
+        ..Occurrence::default()
     };
     webhooks::emit(tx, cx, EventKind::MessageCreated, &event)?;
     reminders::start(tx, cx, id, sender, &envelope.to)?;
@@ -328,7 +334,13 @@ fn store(
 ///
 /// `to_group` says whether it was written to more than one user, even if only one accepted it: then
 /// it begins a conversation that has a row.
-fn deliver(tx: &mut Tx<'_>, envelope: &Envelope, is_reply: bool, to_group: bool) -> Result<()> {
+fn deliver(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    envelope: &Envelope,
+    is_reply: bool,
+    to_group: bool,
+) -> Result<()> {
     let mut owners = vec![envelope.from];
     owners.extend(envelope.to.iter().filter(|to| **to != envelope.from));
     let has_one_recipient = envelope.to.len() == 1;
@@ -353,7 +365,7 @@ fn deliver(tx: &mut Tx<'_>, envelope: &Envelope, is_reply: bool, to_group: bool)
         if is_reply {
             conversations::add_reply(tx, owner, envelope)?;
             entries::insert(tx, owner, &entry)?;
-            entries::count(tx, owner, &entry)?;
+            entries::count(tx, cx, owner, &entry)?;
         } else {
             if to_group {
                 conversation_rows::insert(
@@ -366,6 +378,10 @@ fn deliver(tx: &mut Tx<'_>, envelope: &Envelope, is_reply: bool, to_group: bool)
             }
             entries::insert(tx, owner, &entry)?;
         }
+    }
+    if !is_reply {
+        // Those of a reply were counted one by one.
+        unread_changes::note(tx, cx, &envelope.to)?;
     }
     Ok(())
 }

@@ -1,22 +1,14 @@
-//! What is unread, in counts and as the lists of the classic API.
+//! What is unread, in counts, of one user and of many, and as the lists of the classic API.
+
+pub mod many;
 
 use db::{Tx, params};
 
 use crate::accounts::modseq;
+pub use crate::base::event::UnreadCounts;
 use crate::base::{Cx, Error, MessageId, Missing, Result, UserId};
 use crate::mailbox::entries::{self, Entry};
 use crate::mailbox::place::{place, places};
-
-/// What is unread in the inbox, and the mailbox's modseq at that moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct UnreadCounts {
-    /// Unread messages in the inbox.
-    pub messages: i64,
-    /// Conversations with such a message.
-    pub conversations: i64,
-    /// The modseq: the state that clients sync from.
-    pub modseq: i64,
-}
 
 /// The counts of a mailbox, from one row; zeros for a user that does not exist.
 pub fn counts(tx: &mut Tx<'_>, owner: UserId) -> Result<UnreadCounts> {

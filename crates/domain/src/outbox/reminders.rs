@@ -57,10 +57,22 @@ pub(crate) fn start(
     if !cx.wanted.reminders {
         return Ok(());
     }
+    let recipients = to.iter().filter(|to| **to != from);
+    start_all(tx, cx, recipients.map(|to| (*to, message)).collect())
+}
+
+/// The same for recipients of a message of their own each.
+pub(crate) fn start_all(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    mut recipients: Vec<(UserId, MessageId)>,
+) -> Result<()> {
+    if !cx.wanted.reminders {
+        return Ok(());
+    }
     // Ascending, as the mailboxes were locked: other transactions may do the same.
-    let mut recipients: Vec<_> = to.iter().copied().filter(|to| *to != from).collect();
     recipients.sort();
-    let rows: Vec<_> = recipients.into_iter().map(|to| params![to, message, cx.now]).collect();
+    let rows: Vec<_> = recipients.iter().map(|(to, of)| params![*to, *of, cx.now]).collect();
     tx.batch(
         "INSERT INTO reminders (owner_id, message_id, waiting_since) VALUES (?1, ?2, ?3)
          ON CONFLICT (owner_id) DO NOTHING",

@@ -17,7 +17,7 @@ pub use self::endpoints::{
     Endpoint, add, all_wanted, disable, enable, find, list, remove, rotate, take_back_rotation,
 };
 pub use self::log::{Delivery, DeliveryStatus, Replay, log, replay};
-pub use crate::base::event::{EventKind, EventKinds};
+pub use crate::base::event::{EventKind, EventKinds, UnreadCounts};
 pub use crate::base::id::{EventId, WebhookId};
 use crate::base::id::{join_ids, split_ids};
 use crate::base::{ConversationId, Cx, MessageId, Result, Time, UserId};
@@ -44,6 +44,8 @@ pub struct Event {
     pub client_id: Option<String>,
     /// The external ids that these users had when it happened.
     pub external_ids: Vec<(UserId, String)>,
+    /// What was unread then, of an event that is about that.
+    pub unread: Option<UnreadCounts>,
 }
 
 impl Event {
@@ -64,11 +66,18 @@ impl Event {
         known.map(|(_, external_id)| external_id.as_str())
     }
 
-    /// From the first ten columns: id, kind, `happened_at`, `user_id`, `message_id`,
-    /// `conversation_id`, `sender_id`, `recipients`, `client_id`, `external_ids`.
+    /// From the first thirteen columns: id, kind, `happened_at`, `user_id`, `message_id`,
+    /// `conversation_id`, `sender_id`, `recipients`, `client_id`, `external_ids`, `unread`,
+    /// `unread_conversations`, `modseq`.
     fn read(row: &Row<'_>) -> db::Result<Self> {
         let message = row.opt_int(4)?.map(MessageId::stored);
         let conversation = row.opt_int(5)?.map(ConversationId::stored);
+        let unread = match (row.opt_int(10)?, row.opt_int(11)?, row.opt_int(12)?) {
+            (Some(messages), Some(conversations), Some(modseq)) => {
+                Some(UnreadCounts { messages, conversations, modseq })
+            }
+            _ => None,
+        };
         Ok(Self {
             id: EventId::stored(row.int(0)?),
             kind: EventKind::stored(1, row.int(1)?)?,
@@ -79,6 +88,7 @@ impl Event {
             to: row.opt_text(7)?.map(|list| split_ids(list).collect()).unwrap_or_default(),
             client_id: row.opt_text(8)?.map(str::to_owned),
             external_ids: row.opt_text(9)?.map(external_ids).unwrap_or_default(),
+            unread,
         })
     }
 }
@@ -92,6 +102,7 @@ pub(crate) struct Occurrence<'a> {
     pub(crate) from: Option<UserId>,
     pub(crate) to: Option<&'a [UserId]>,
     pub(crate) client_id: Option<&'a str>,
+    pub(crate) unread: Option<UnreadCounts>,
 }
 
 impl Occurrence<'_> {
@@ -147,16 +158,21 @@ pub(crate) fn emit_all(
             event.from,
             to.as_deref(),
             event.client_id,
-            &**named
+            &**named,
+            event.unread.map(|then| then.messages),
+            event.unread.map(|then| then.conversations),
+            event.unread.map(|then| then.modseq)
         ]
     });
     let rows: Vec<_> = rows.collect();
     tx.batch(
         "INSERT INTO webhook_events (kind, happened_at, pending, user_id, message_id,
-         conversation_id, sender_id, recipients, client_id, external_ids)
+         conversation_id, sender_id, recipients, client_id, external_ids, unread,
+         unread_conversations, modseq)
          VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, (
              SELECT string_agg(id || ' ' || external_id, '\n') FROM users
-             WHERE id IN (SELECT value FROM json_each(?9)) AND external_id IS NOT NULL))",
+             WHERE id IN (SELECT value FROM json_each(?9)) AND external_id IS NOT NULL),
+             ?10, ?11, ?12)",
         &rows,
     )?;
     // One key for all events: of many at once, one notice is enough.

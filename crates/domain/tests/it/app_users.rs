@@ -125,6 +125,8 @@ fn everything_that_is_said_at_creation_is_kept() {
         reminders: Some(Some(false)),
         findable: Some(Some(false)),
         version: Some(Some(7)),
+        kind: None,
+        replies: None,
         recreate: false,
     };
     let (user, _) = world.put(&external("a b/ü"), change.clone()).unwrap();

@@ -143,6 +143,7 @@ fn an_event_says_who_what_and_when() {
         from: None,
         to: vec![],
         client_id: None,
+        unread: None,
         external_ids: vec![],
     };
     let message = Some((id, id.begins()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::Tx;
-use domain::{Cx, Time, audit, browser_tokens, idempotency, purge, users, webhooks};
+use domain::{Cx, Time, audit, browser_tokens, idempotency, purge, unread, users, webhooks};
 
 use super::runner::{Lease, Task};
 use crate::config::Settings;
@@ -21,12 +21,13 @@ const PURGED: &str = "purged what was due";
 const INDEXED: &str = "made the words that users are found by";
 
 /// What a step is about, what the log says of it, and the step.
-const STEPS: [(&str, &str, Step); 9] = [
+const STEPS: [(&str, &str, Step); 10] = [
     ("names", INDEXED, |tx, _cx, _| users::index_names(tx, STEP)),
     ("trash", PURGED, |tx, cx, _| purge::trash(tx, cx, STEP)),
     ("tombstones", PURGED, |tx, cx, _| purge::tombstones(tx, cx, STEP)),
     ("erased mailboxes", PURGED, |tx, cx, _| purge::erased_mailboxes(tx, cx, STEP)),
     ("stored responses", PURGED, |tx, cx, _| idempotency::purge(tx, cx, STEP)),
+    ("unread changes", PURGED, |tx, cx, _| unread::many::purge_changes(tx, cx, STEP)),
     ("reserved names", PURGED, |tx, cx, _| users::purge_reserved_names(tx, cx, STEP)),
     ("ended sessions of apps", PURGED, |tx, cx, _| browser_tokens::purge(tx, cx, STEP)),
     ("webhook events", PURGED, |tx, cx, settings| {

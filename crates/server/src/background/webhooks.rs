@@ -14,7 +14,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use domain::Time;
-use domain::webhooks::{self, DeliveryAttempt, Due, Endpoint, EventId, Outcome, WebhookId};
+use domain::unread::many;
+use domain::webhooks::{
+    self, DeliveryAttempt, Due, Endpoint, EventId, EventKind, Outcome, WebhookId,
+};
 use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -30,6 +33,8 @@ const ENDPOINTS_VALID: Duration = Duration::from_secs(5);
 const CONCURRENT: usize = 16;
 /// Events that are distributed in one transaction.
 const STEP: i64 = 500;
+/// Users whose unread counts are told in one transaction.
+const TOLD: i64 = 100;
 /// How long a stopping node waits for deliveries in flight; the others are sent again.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -86,6 +91,7 @@ impl Task for Dispatcher {
         if self.endpoints.is_empty() || !lease.take().await? {
             return Ok(());
         }
+        self.tell_unread().await?;
         while self.node.db.read(webhooks::has_pending).await? {
             let cx = self.node.clock.cx();
             self.node.db.write(move |tx| webhooks::distribute(tx, &cx, STEP)).await?;
@@ -115,6 +121,18 @@ impl Dispatcher {
             finished: Vec::new(),
             pending: HashSet::new(),
         }
+    }
+
+    /// Makes events of the unread counts that have changed, where an endpoint wants to know.
+    async fn tell_unread(&self) -> domain::Result<()> {
+        let wanted = |endpoint: &Endpoint| endpoint.kinds.has(EventKind::UnreadChanged);
+        let cx = self.node.clock.cx();
+        while self.endpoints.iter().any(wanted)
+            && self.node.db.read(move |tx| many::has_changes(tx, &cx)).await?
+        {
+            self.node.db.write(move |tx| many::tell_changes(tx, &cx, TOLD)).await?;
+        }
+        Ok(())
     }
 
     /// Starts the deliveries that are due, as many as each endpoint may have at once.

@@ -26,8 +26,8 @@ pub(super) enum Command {
         after_help = "Examples:\n  postroom webhook add https://app.example.org/postroom\n  \
         postroom webhook add https://app.example.org/postroom --events \
         message.created,user.erased\n\n\
-        Events: message.created, message.read, message.destroyed, user.created, user.erased; \
-        without --events, all of them."
+        Events: message.created, message.read, message.destroyed, user.created, user.erased, \
+        unread.changed; without --events, all but unread.changed."
     )]
     Add {
         /// The endpoint: https and a public address, unless `webhook_allow_hosts` has the host
@@ -162,7 +162,7 @@ fn add(store: &Store, sender: &Sender, url: &str, events: &[String]) -> Result<(
         EventKind::parse(name).ok_or_else(|| Usage(format!("there is no event {name}")))
     };
     let kinds = events.iter().map(kind).collect::<Result<EventKinds, _>>()?;
-    let kinds = if events.is_empty() { EventKinds::all() } else { kinds };
+    let kinds = if events.is_empty() { EventKinds::usual() } else { kinds };
     let wrong = |problem: &str| Usage(format!("{url}: {problem}"));
     let target = Target::parse(url).map_err(wrong)?;
     sender.guard.allows(&target).map_err(|problem| wrong(&problem))?;

@@ -92,6 +92,8 @@ codes! {
         "No recipient accepts messages from the caller.";
     BlockedByYou, "blocked_by_you", FORBIDDEN / FORBIDDEN, "Blocked by you",
         "The caller blocks the recipient.";
+    NoReplies, "no_replies", FORBIDDEN / FORBIDDEN, "No replies",
+        "The recipient is a sender that belongs to the app and takes no replies.";
     SystemUser, "system_user", FORBIDDEN / FORBIDDEN, "System user",
         "The user belongs to the app: nobody can block, sign in or act as such a user.";
     NotTheSender, "not_the_sender", FORBIDDEN / FORBIDDEN, "Not the sender",
@@ -129,6 +131,8 @@ codes! {
         "Fields or parameters cannot be used; each is listed with the reason.";
     UnknownRecipient, "unknown_recipient", UNPROCESSABLE_ENTITY / NOT_FOUND, "Unknown recipient",
         "There is no such recipient.";
+    NameReserved, "name_reserved", UNPROCESSABLE_ENTITY / BAD_REQUEST, "Name reserved",
+        "A system user is called that, and nobody else may take the name.";
     KeyReused, "idempotency_key_reused", UNPROCESSABLE_ENTITY / UNPROCESSABLE_ENTITY,
         "Idempotency-Key reused",
         "The Idempotency-Key was already used with a different body.";
@@ -153,6 +157,7 @@ impl From<Refusal> for Code {
             Refusal::Unknown => Self::UnknownRecipient,
             Refusal::Unavailable => Self::RecipientUnavailable,
             Refusal::BlockedByYou => Self::BlockedByYou,
+            Refusal::NoReplies => Self::NoReplies,
         }
     }
 }

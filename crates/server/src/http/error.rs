@@ -208,6 +208,11 @@ impl From<domain::Error> for Error {
                 let taken = FieldError::field("username", "taken", "it is taken");
                 Self::new(Code::UsernameTaken, detail).with_fields(vec![taken])
             }
+            domain::Error::NameReserved(field) => {
+                let reserved = FieldError::field(field, "name_reserved", "a system user has it");
+                Self::new(Code::NameReserved, detail).with_fields(vec![reserved])
+            }
+            domain::Error::SystemUser => Self::new(Code::SystemUser, detail),
             domain::Error::Throttled(limit) | domain::Error::TooManyRegistrations(limit) => {
                 Self::new(Code::RateLimited, detail).exceeded(&limit)
             }

@@ -43,6 +43,8 @@ scopes! {
     AnyKey: None;
     Users: Some(KeyScope::Users);
     Tokens: Some(KeyScope::Tokens);
+    Unread: Some(KeyScope::Unread);
+    System: Some(KeyScope::System);
 }
 
 impl<S: ServerScope> FromRequestParts<App> for ServerCaller<S> {

@@ -15,7 +15,7 @@ use crate::harness::TestApp;
 use crate::user::{User, number};
 
 /// Tables whose rows go with their owner, and the column that names the owner.
-const OWNED: [(&str, &str); 13] = [
+const OWNED: [(&str, &str); 14] = [
     ("revoked_sessions", "user_id"),
     ("sessions", "user_id"),
     ("tokens", "user_id"),
@@ -29,6 +29,7 @@ const OWNED: [(&str, &str); 13] = [
     ("tombstones", "owner_id"),
     ("trash", "owner_id"),
     ("name_words", "user_id"),
+    ("unread_changes", "owner_id"),
 ];
 
 /// Columns of the two rows that stay of a person, which an erasure does not clear.
@@ -48,7 +49,7 @@ const OF_THE_STUB: [(&str, &str); 12] = [
 ];
 
 /// Tables without an owner: each column, and why it need not be cleared.
-const OF_NOBODY: [(&str, &str, &str); 18] = [
+const OF_NOBODY: [(&str, &str, &str); 20] = [
     ("erasures", "owner_id withdraws", "what is left to purge"),
     ("erased_external_ids", "id_hash erased_at", "a hash under the server's key"),
     ("reserved_names", "name_hash erased_at", "a hash under the server's key"),
@@ -60,6 +61,8 @@ const OF_NOBODY: [(&str, &str, &str); 18] = [
     ),
     ("messages", "subject body metadata", "letters belong to those who got them"),
     ("messages", "via", "the operator's name for a server key"),
+    ("messages", "without_reminder", "a flag"),
+    ("expirations", "message_id expires_at", "ids and times"),
     (
         "server_keys",
         "id name scopes key_hash previous_hash previous_until created_at expires_at last_used_at \
@@ -77,8 +80,9 @@ const OF_NOBODY: [(&str, &str, &str); 18] = [
     ),
     (
         "webhook_events",
-        "id kind happened_at pending user_id message_id conversation_id sender_id recipients",
-        "ids and times, for the app's own server",
+        "id kind happened_at pending user_id message_id conversation_id sender_id recipients \
+         unread unread_conversations modseq",
+        "ids, times and counts, for the app's own server",
     ),
     ("webhook_events", "client_id", "the app's own, gone with the log of deliveries"),
     ("webhook_events", "external_ids", "the app's own, gone with the log of deliveries"),

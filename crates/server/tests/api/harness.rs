@@ -195,6 +195,11 @@ impl TestApp {
         self.db().close();
     }
 
+    /// So many answers with a status of 5xx are right.
+    pub(crate) fn expect_failures(&self, failures: u64) {
+        self.failures.store(failures, Relaxed);
+    }
+
     /// Moves the clock of the server.
     pub(crate) fn advance(&self, microseconds: i64) {
         self.clock.advance(microseconds);
@@ -395,7 +400,7 @@ fn prepare(url: &str) {
 }
 
 /// Each table, a row as one text.
-const TABLES: [&str; 26] = [
+const TABLES: [&str; 28] = [
     "SELECT 'erased external id ' || quote(id_hash) FROM erased_external_ids ORDER BY id_hash",
     "SELECT 'server key ' || id || ' ' || quote(name) || ' ' || scopes || ' ' || quote(key_hash)
          || ' ' || quote(coalesce(previous_hash, '')) || ' ' || quote(revoked_at)
@@ -451,7 +456,11 @@ const TABLES: [&str; 26] = [
          || quote(other_recipients)
          || ' ' || quote(conversation_id) || ' ' || quote(in_reply_to) || ' ' || quote(subject)
          || ' ' || quote(body) || ' ' || quote(client_id) || ' ' || quote(metadata) || ' '
-         || sent_at || ' ' || mailbox_count || ' ' || quote(via) FROM messages ORDER BY id",
+         || sent_at || ' ' || mailbox_count || ' ' || quote(via) || ' ' || quote(without_reminder)
+     FROM messages ORDER BY id",
+    "SELECT 'expiration ' || message_id || ' ' || expires_at FROM expirations ORDER BY message_id",
+    "SELECT 'unread change ' || owner_id || ' ' || next_at || ' ' || pending
+     FROM unread_changes ORDER BY owner_id",
     "SELECT 'entry ' || owner_id || ' ' || message_id || ' ' || place || ' ' || role
          || ' ' || quote(conversation_id) || ' ' || quote(peer_id)
          || ' ' || quote(read_at) || ' ' || quote(starred_at) || ' ' || quote(archived_at)

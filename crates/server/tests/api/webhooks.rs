@@ -65,7 +65,8 @@ fn words(delivery: &Delivery) -> &str {
 async fn the_app_is_told_who_wrote_to_whom_and_nothing_of_what() {
     let app = start().await;
     let endpoint = TestEndpoint::start();
-    app.hook(&endpoint.url(), &EventKind::ALL).await;
+    let usual: Vec<_> = EventKinds::usual().iter().collect();
+    app.hook(&endpoint.url(), &usual).await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let users = [endpoint.next_request(), endpoint.next_request()].map(|request| request.body());
     let mut users = users.map(|user| (user["type"].clone(), user["data"].clone()));
@@ -111,7 +112,7 @@ async fn the_app_is_told_who_wrote_to_whom_and_nothing_of_what() {
 async fn the_apps_own_ids_are_told_also_of_a_user_who_was_erased_since() {
     let app = start().await;
     let endpoint = TestEndpoint::start();
-    app.hook(&endpoint.url(), &EventKind::ALL).await;
+    app.hook(&endpoint.url(), &EventKinds::usual().iter().collect::<Vec<_>>()).await;
     let server = app.server_key(&["users"]).await;
     let made = async |user: &str| {
         let path = format!("/v1/server/users/{user}");
@@ -140,6 +141,38 @@ async fn the_apps_own_ids_are_told_also_of_a_user_who_was_erased_since() {
     assert_eq!(told[0].1["to_external_ids"], json!(["1", null]));
     assert_eq!(told[0].1["from_external_id"], Value::Null);
     assert_eq!(told[1], (json!("user.erased"), of_ann));
+}
+
+#[tokio::test]
+async fn the_app_is_told_of_unread_counts_at_once_and_every_five_seconds_at_most() {
+    let app = start().await;
+    let endpoint = TestEndpoint::start();
+    app.hook(&endpoint.url(), &[EventKind::UnreadChanged]).await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let told = || {
+        let body = endpoint.next_request().body();
+        assert_eq!(body["type"], "unread.changed");
+        body["data"].clone()
+    };
+    let first = ann.send(&bob, "one", "").await;
+    let counts = json!({ "user": bob.id.get(), "external_id": null, "messages": 1,
+                         "conversations": 1, "state": "1" });
+    assert_eq!(told(), counts);
+    for subject in ["two", "three"] {
+        ann.send(&bob, subject, "").await;
+    }
+    bob.read(first).await;
+    ann.send(&ann, "to herself", "").await;
+    // The other one is told of at once, although bob was a moment ago.
+    assert_eq!(told()["user"], ann.id.get());
+    app.advance(5 * Time::SECOND);
+    let counts = json!({ "user": bob.id.get(), "external_id": null, "messages": 2,
+                         "conversations": 2, "state": "4" });
+    assert_eq!(told(), counts, "the last state");
+    app.advance(5 * Time::SECOND);
+    app.settle().await;
+    assert_eq!(endpoint.requests().len(), 0, "nothing else has changed");
+    assert_eq!(app.deliveries().await.len(), 3);
 }
 
 #[tokio::test]

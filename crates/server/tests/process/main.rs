@@ -28,6 +28,7 @@ mod shutdown;
 mod storage;
 mod streams;
 mod support;
+mod system_messages;
 mod traffic;
 mod webhooks;
 

@@ -2,7 +2,7 @@
 
 use db::{Tx, params};
 
-use super::StoredPassword;
+use super::{StoredPassword, confirm_person};
 use crate::accounts::modseq;
 use crate::base::{Credential, CredentialKind, Cx, Error, Result, Time, UserId};
 use crate::outbox::notices;
@@ -13,8 +13,9 @@ const FRESH: i64 = 10 * Time::MINUTE;
 /// Sets a new password and ends all sessions and tokens.
 ///
 /// # Errors
-/// [`Error::UnknownUser`] where there is no such user.
+/// [`Error::UnknownUser`] where there is no such user; [`Error::SystemUser`].
 pub fn set_password(tx: &mut Tx<'_>, user: UserId, password_hash: &str) -> Result<()> {
+    confirm_person(tx, user)?;
     let changed = tx.execute(
         "UPDATE users SET password_hash = ?2 WHERE id = ?1 AND erased_at IS NULL",
         &params![user, password_hash],

@@ -93,6 +93,7 @@ fn erase_account(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, withdraws: bool) -> Re
         "DELETE FROM stored_responses WHERE owner_id = ?1",
         "DELETE FROM reminders WHERE owner_id = ?1",
         "DELETE FROM revoked_sessions WHERE user_id = ?1",
+        "DELETE FROM unread_changes WHERE owner_id = ?1",
     ] {
         tx.execute(statement, &params![owner])?;
     }

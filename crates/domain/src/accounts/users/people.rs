@@ -37,7 +37,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    fn stored(column: usize, number: i64) -> db::Result<Self> {
+    pub(crate) fn stored(column: usize, number: i64) -> db::Result<Self> {
         let known = Self::ALL.into_iter().find(|kind| *kind as i64 == number);
         known.ok_or(db::Error::Column { column, expected: "0 or 1" })
     }

@@ -5,6 +5,7 @@ use db::{Tx, params};
 use super::confirm_enabled;
 use super::lookup::set_words;
 use super::people::{Person, person_columns};
+use super::system::{NO_REPLIES, confirm_not_reserved};
 use crate::accounts::modseq;
 use crate::base::text::{DisplayName, Email};
 use crate::base::{Cx, Result, Time, UserId};
@@ -42,8 +43,11 @@ impl AcceptFrom {
 
     /// The value read from the database.
     pub(crate) fn stored(column: usize, number: i64) -> db::Result<Self> {
+        if number == NO_REPLIES {
+            return Ok(Self::Nobody);
+        }
         let known = Self::ALL.into_iter().find(|accept_from| *accept_from as i64 == number);
-        known.ok_or(db::Error::Column { column, expected: "0, 1 or 2" })
+        known.ok_or(db::Error::Column { column, expected: "0 to 3" })
     }
 }
 
@@ -102,10 +106,14 @@ pub fn profile(tx: &mut Tx<'_>, owner: UserId) -> Result<Option<Profile>> {
 /// Applies changes to a profile.
 ///
 /// # Errors
-/// [`Error::NotLoggedIn`](crate::Error::NotLoggedIn) where the owner was disabled meanwhile.
+/// [`Error::NotLoggedIn`](crate::Error::NotLoggedIn) where the owner was disabled meanwhile;
+/// [`Error::NameReserved`](crate::Error::NameReserved) where a system user is called that.
 pub fn update(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, change: &ProfileChange) -> Result<()> {
     modseq::lock(tx, owner)?;
     confirm_enabled(tx, owner)?;
+    if let Some(Some(name)) = &change.display_name {
+        confirm_not_reserved(tx, Some(owner), "display_name", name.shown())?;
+    }
     if let Some(name) = &change.display_name {
         let (shown, folded) = name.as_ref().map_or(("", ""), |name| (name.shown(), name.folded()));
         tx.execute(
@@ -127,8 +135,10 @@ pub fn update(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, change: &ProfileChange) -
         )?;
     }
     if let Some(accept_from) = change.accept_from {
+        // What a system user takes is said by `replies` alone.
         tx.execute(
-            "UPDATE mailboxes SET accept_from = ?2 WHERE owner_id = ?1",
+            "UPDATE mailboxes SET accept_from = ?2
+             WHERE owner_id = ?1 AND EXISTS (SELECT 1 FROM users WHERE id = ?1 AND kind = 0)",
             &params![owner, accept_from as i64],
         )?;
     }

@@ -3,6 +3,7 @@
 
 mod create;
 mod merge;
+mod system;
 
 use std::collections::HashSet;
 
@@ -11,7 +12,7 @@ use db::Tx;
 use self::create::create_all;
 use self::merge::merge_all;
 use super::app::AppUser;
-use super::{AcceptFrom, is_erased, resolve_all};
+use super::{AcceptFrom, Kind, is_erased, resolve_all};
 use crate::base::text::{DisplayName, Email, Username};
 use crate::base::{Cx, Error, Result, UserId, UserRef};
 
@@ -35,6 +36,11 @@ pub struct UserChange {
     pub findable: Option<Option<bool>>,
     /// The app's own version of all this: with an older one than before, nothing changes.
     pub version: Option<Option<i64>>,
+    /// The kind, which is set when the user is created and never changes; a person where it is left
+    /// out.
+    pub kind: Option<Kind>,
+    /// Whether a system user takes replies; at first not.
+    pub replies: Option<bool>,
     /// Whether to create the user where one of this external id was erased.
     pub recreate: bool,
 }
@@ -69,7 +75,8 @@ type Done = (AppUser, PutStatus);
 /// # Errors
 /// [`Error::UnknownUser`] where the ref is no external id and nobody's; [`Error::UserErased`] where
 /// its user was erased; [`Error::NameTaken`]; [`Error::Invalid`] where the username is one that
-/// nobody can choose.
+/// nobody can choose, or the kind is another; [`Error::NameReserved`] where a system user is called
+/// so.
 pub fn put(tx: &mut Tx<'_>, cx: &Cx, put: &Put) -> Result<Done> {
     match put_all(tx, cx, std::slice::from_ref(put)) {
         // Somebody took the name in between.

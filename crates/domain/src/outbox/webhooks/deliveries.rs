@@ -70,11 +70,11 @@ pub struct Due {
 pub fn due(tx: &mut Tx<'_>, cx: &Cx, webhook: WebhookId, limit: i64) -> Result<Vec<Due>> {
     Ok(tx.query(
         "SELECT id, kind, happened_at, user_id, message_id, conversation_id, sender_id, recipients,
-         client_id, external_ids, attempts
+         client_id, external_ids, unread, unread_conversations, modseq, attempts
          FROM webhook_deliveries JOIN webhook_events ON id = event_id
          WHERE webhook_id = ?1 AND due_at <= ?2 ORDER BY due_at, event_id LIMIT ?3",
         &params![webhook, cx.now, limit],
-        |row| Ok(Due { event: Event::read(row)?, attempts: row.int(10)? }),
+        |row| Ok(Due { event: Event::read(row)?, attempts: row.int(13)? }),
     )?)
 }
 

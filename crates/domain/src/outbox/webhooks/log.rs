@@ -42,14 +42,15 @@ pub fn log(
 ) -> Result<Vec<Delivery>> {
     Ok(tx.query(
         "SELECT id, kind, happened_at, user_id, message_id, conversation_id, sender_id, recipients,
-         client_id, external_ids, webhook_id, attempts, due_at, delivered_at, outcome
+         client_id, external_ids, unread, unread_conversations, modseq, webhook_id, attempts,
+         due_at, delivered_at, outcome
          FROM webhook_deliveries JOIN webhook_events ON id = event_id
          WHERE (?1 = 0 OR webhook_id = ?1)
          AND (?2 = 0 OR (due_at IS NULL AND delivered_at IS NULL))
          ORDER BY event_id DESC, webhook_id LIMIT ?3",
         &params![webhook.map_or(0, WebhookId::get), given_up, limit],
         |row| {
-            let (due_at, delivered_at) = (row.opt_int(12)?, row.opt_int(13)?);
+            let (due_at, delivered_at) = (row.opt_int(15)?, row.opt_int(16)?);
             let status = match (due_at, delivered_at) {
                 (Some(due_at), _) => DeliveryStatus::Due(Time(due_at)),
                 (None, Some(delivered_at)) => DeliveryStatus::Delivered(Time(delivered_at)),
@@ -57,10 +58,10 @@ pub fn log(
             };
             Ok(Delivery {
                 event: Event::read(row)?,
-                webhook: WebhookId::stored(row.int(10)?),
-                attempts: row.int(11)?,
+                webhook: WebhookId::stored(row.int(13)?),
+                attempts: row.int(14)?,
                 status,
-                outcome: row.opt_text(14)?.map(str::to_owned),
+                outcome: row.opt_text(17)?.map(str::to_owned),
             })
         },
     )?)

@@ -4,6 +4,7 @@ use domain::webhooks::EventKind;
 use domain::{ConversationId, MessageId, UserId};
 use proptest::prop_assert_eq;
 
+use super::state::Mailbox;
 use super::{History, Holds};
 
 /// What an event says, but for its number and its time.
@@ -42,6 +43,30 @@ impl History {
         told.sort();
         happened.sort();
         prop_assert_eq!(told, happened);
+        self.compare_counts(silent)
+    }
+
+    /// Whose unread counts may have changed is noted to be told, and nobody else.
+    fn compare_counts(&mut self, silent: bool) -> Holds {
+        let noted = "SELECT owner_id FROM unread_changes WHERE pending = 1 ORDER BY owner_id";
+        let mut noted = self.world.rows(noted, |row| row.int(0));
+        // What of an erased user's is withdrawn before it is purged.
+        let erased = self.model.mailboxes.iter().filter(|(_, mailbox)| mailbox.erased);
+        let erased: Vec<_> = erased.map(|(owner, _)| owner.get()).collect();
+        noted.retain(|owner| !erased.contains(owner));
+        self.world.sql("DELETE FROM unread_changes");
+        let mut changed = Vec::new();
+        for (owner, then) in &self.before.mailboxes {
+            let now = &self.model.mailboxes[owner];
+            let counted = |mailbox: &Mailbox| {
+                let counted = mailbox.held.iter().filter(|(_, held)| held.counts());
+                counted.map(|(id, _)| *id).collect::<Vec<_>>()
+            };
+            if !now.erased && !silent && counted(then) != counted(now) {
+                changed.push(owner.get());
+            }
+        }
+        prop_assert_eq!(noted, changed);
         Ok(())
     }
 

@@ -36,6 +36,16 @@ pub(super) fn event(event: &Event) -> String {
         EventKind::UserCreated | EventKind::UserErased => {
             json!({ "user_id": user, "external_id": users })
         }
+        EventKind::UnreadChanged => {
+            let then = event.unread.unwrap_or_default();
+            json!({
+                "user": user,
+                "external_id": users,
+                "messages": then.messages,
+                "conversations": then.conversations,
+                "state": then.modseq.to_string(),
+            })
+        }
     };
     body(event.kind.name(), event.happened_at, &data)
 }

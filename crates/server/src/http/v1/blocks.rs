@@ -10,7 +10,7 @@ pub(super) fn api(api: Api) -> Api {
         .answers_page::<BlockView>("A page, the newest account first.")
         .on("PUT /v1/blocks/{user}", "block", "Blocks a user", put)
         .done("Neither can write to the other any more; earlier messages stay.")
-        .errors(&[Code::Invalid])
+        .errors(&[Code::Invalid, Code::SystemUser])
         .on("DELETE /v1/blocks/{user}", "unblock", "Unblocks a user", remove)
         .done("The user is no longer blocked.")
 }

@@ -12,7 +12,7 @@ use domain::text::{
     Body, DisplayName, Email, ExternalId, Subject, TokenName, USERNAME_CHARS, Username,
 };
 use domain::tokens::{Scope, Scopes};
-use domain::users::AcceptFrom;
+use domain::users::{AcceptFrom, Kind};
 use domain::{ConversationId, Invalid, LARGEST_ID, MessageId, Missing, Time, UserId, UserRef};
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -88,6 +88,9 @@ texts! {
     Time, { "format": "date-time" }, |text, _field| match text.parse::<Timestamp>() {
         Ok(time) => Ok(Self(time.as_microsecond())),
         Err(_cause) => Err(Invalid::new("time", "it must look like 2026-12-31T00:00:00Z")),
+    };
+    Kind, { "enum": Kind::ALL.map(Kind::name) }, |text, _field| {
+        Kind::parse(&text).ok_or_else(|| Invalid::new("kind", "it must be person or system"))
     };
     AcceptFrom, { "description": ACCEPT_FROM, "enum": Self::ALL.map(Self::name) },
         |text, _field| {
@@ -183,15 +186,15 @@ pub(super) enum SentMessages {
 }
 
 /// How many items a page may have at most, up to `MAX`.
-pub(super) struct Limit<const MAX: u16 = 100>(pub(super) u16);
+pub(super) struct Limit<const MAX: u16 = 100, const USUAL: u16 = DEFAULT_LIMIT>(pub(super) u16);
 
-impl<const MAX: u16> Default for Limit<MAX> {
+impl<const MAX: u16, const USUAL: u16> Default for Limit<MAX, USUAL> {
     fn default() -> Self {
-        Self(DEFAULT_LIMIT)
+        Self(USUAL)
     }
 }
 
-impl<const MAX: u16> FieldType for Limit<MAX> {
+impl<const MAX: u16, const USUAL: u16> FieldType for Limit<MAX, USUAL> {
     fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
         let text = value.as_str().unwrap_or_default();
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -203,7 +206,7 @@ impl<const MAX: u16> FieldType for Limit<MAX> {
     }
 
     fn schema(_schemas: &mut Schemas) -> Value {
-        json!({ "type": "integer", "minimum": 1, "default": DEFAULT_LIMIT })
+        json!({ "type": "integer", "minimum": 1, "default": USUAL })
     }
 }
 

@@ -6,6 +6,8 @@
 //! the server's key and a stored number. Nor does a hash of the body reach the disk, by which a
 //! password could be guessed.
 
+mod steps;
+
 use std::sync::PoisonError;
 
 use axum::http::header::{HeaderMap, HeaderName, HeaderValue};

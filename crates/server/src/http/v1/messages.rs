@@ -34,7 +34,7 @@ pub(super) fn api(api: Api) -> Api {
         .may_have("RateLimit", "What is left of them.")
         .leads_to(&["getMessage", "markMessage", "unsendMessage", "deleteMessage"], "id", "/id")
         .leads_to(&on_conversation, "id", "/conversation_id")
-        .errors(&[Code::RecipientUnavailable, Code::BlockedByYou])
+        .errors(&[Code::RecipientUnavailable, Code::BlockedByYou, Code::NoReplies])
         .errors(&[Code::UnknownRecipient, Code::QuotaExceeded])
         .on("GET /v1/messages", "listMessages", "Lists messages", list)
         .answers_mailbox_page::<MessageItem<'_>>(

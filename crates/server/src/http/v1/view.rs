@@ -157,7 +157,7 @@ fn metadata() -> Schema {
     serde_json::from_value(schema).expect("it is a schema")
 }
 
-fn recipient() -> Ref {
+pub(super) fn recipient() -> Ref {
     Ref::from_schema_name("UserRef")
 }
 
@@ -167,7 +167,7 @@ pub(super) struct Refused<'a> {
     /// As the sender wrote it.
     #[schema(schema_with = recipient)]
     pub(super) to: Cow<'a, serde_json::Value>,
-    /// `recipient_unavailable`, `blocked_by_you` or `unknown_recipient`.
+    /// `recipient_unavailable`, `blocked_by_you`, `no_replies` or `unknown_recipient`.
     #[schema(example = "unknown_recipient")]
     pub(super) code: &'a str,
 }

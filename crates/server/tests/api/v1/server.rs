@@ -3,13 +3,17 @@
 mod acting;
 mod batches;
 mod keys;
+mod messages;
 mod persons;
+mod system;
 mod tokens;
+mod unread;
 mod users;
 
 use domain::server_keys::{self, KeyScopes};
 use domain::text::TokenName;
 use domain::{ServerKeyId, Time};
+use serde_json::Value;
 use testing::{Request, Response};
 
 use crate::harness::TestApp;
@@ -25,6 +29,11 @@ impl AppServer {
     /// Begins a request with the key.
     pub(crate) fn request(&self, method: &str, path: &str) -> Request<'_> {
         self.client.request(method, path).bearer(&self.key)
+    }
+
+    /// Asks with a body.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Response {
+        self.request("POST", path).json(body).send().await
     }
 
     /// Asks without a body.

@@ -1,14 +1,14 @@
 //! Creating users of external ids that are nobody's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use db::{Tx, params};
 
 use super::super::people::{Kind, Person};
 use super::super::{AcceptFrom, AppUser, lookup, refuse_reserved, resolve_all};
-use super::Put;
+use super::{Put, system};
 use crate::base::text::{DisplayName, Email, Username};
-use crate::base::{Cx, EventKind, Result, Time, UserId, UserRef};
+use crate::base::{Cx, Error, EventKind, Result, Time, UserId, UserRef};
 use crate::outbox::webhooks::{self, Occurrence};
 
 /// A user to create.
@@ -43,8 +43,26 @@ impl<'p> New<'p> {
         (self.put.change.active == Some(false)).then_some(cx.now)
     }
 
+    /// Makes sure that there can be such a user, beside the system users of these names.
+    fn confirm(&self, theirs: &HashSet<String>) -> Result<()> {
+        self.username.map_or(Ok(()), refuse_reserved)?;
+        let (kind, _) = self.put.change.new_kind()?;
+        let mut names = self.put.change.folded_names();
+        let taken = names.find(|(_, name)| kind == Kind::Person && theirs.contains(*name));
+        taken.map_or(Ok(()), |(field, _)| Err(Error::NameReserved(field)))
+    }
+
+    fn kind(&self) -> Kind {
+        self.put.change.kind.unwrap_or_default()
+    }
+
     fn accept_from(&self) -> AcceptFrom {
-        self.put.change.accept_from.flatten().unwrap_or(AcceptFrom::Everyone)
+        let change = &self.put.change;
+        match (self.kind(), change.replies) {
+            (Kind::Person, _) => change.accept_from.flatten().unwrap_or(AcceptFrom::Everyone),
+            (Kind::System, Some(true)) => AcceptFrom::Everyone,
+            (Kind::System, _) => AcceptFrom::Nobody,
+        }
     }
 
     fn created(&self, cx: &Cx, id: UserId, username: &str) -> AppUser {
@@ -56,7 +74,7 @@ impl<'p> New<'p> {
                 username: username.to_owned(),
                 display_name: self.shown().map_or(username, DisplayName::shown).to_owned(),
                 external_id: Some(self.external_id.to_owned()),
-                kind: Kind::Person,
+                kind: self.kind(),
             },
             email: email.map(|email| email.as_str().to_owned()),
             has_password: false,
@@ -82,9 +100,11 @@ pub(super) fn create_all(
 ) -> Result<Vec<Option<Result<AppUser>>>> {
     let mut results: Vec<Option<Result<AppUser>>> = puts.iter().map(|_| None).collect();
     let mut new: Vec<(usize, New<'_>)> = Vec::new();
+    let names = puts.iter().flat_map(|put| put.change.folded_names());
+    let theirs = system::reserved(tx, &names.map(|(_, name)| name.to_owned()).collect::<Vec<_>>())?;
     for (at, put) in puts.iter().enumerate() {
         let Some(one) = New::of(cx, put) else { continue };
-        match one.username.map_or(Ok(()), refuse_reserved) {
+        match one.confirm(&theirs) {
             Ok(()) => new.push((at, one)),
             Err(refused) => results[at] = Some(Err(refused)),
         }
@@ -98,8 +118,9 @@ pub(super) fn create_all(
     new.retain(|(_, new)| created.contains_key(new.external_id));
     let names = name(tx, &new, &created)?;
     let users = || new.iter().zip(&names).map(|((at, new), (id, name))| (*at, new, *id, name));
-    let rows =
-        users().map(|(_, new, id, _)| params![id, new.accept_from() as i64, new.disabled_at(cx)]);
+    let rows = users().map(|(_, new, id, _)| {
+        params![id, system::stored(new.kind(), new.accept_from()), new.disabled_at(cx)]
+    });
     let rows: Vec<_> = rows.collect();
     tx.batch(
         "INSERT INTO mailboxes (owner_id, modseq, accept_from, closed_at) VALUES (?1, 0, ?2, ?3)",
@@ -132,15 +153,16 @@ fn insert(tx: &mut Tx<'_>, cx: &Cx, new: &[(usize, New<'_>)]) -> Result<HashMap<
             new.disabled_at(cx),
             (change.reminders.flatten() == Some(false)).then_some(cx.now),
             change.findable.flatten().unwrap_or(true),
-            change.version.flatten()
+            change.version.flatten(),
+            new.kind() as i64
         ]
     });
     let rows: Vec<_> = rows.collect();
     tx.batch(
         "INSERT INTO users (name, name_folded, display_name, display_folded, words_of, email,
              password_hash, created_at, updated_at, external_id, disabled_at, reminders_off_at,
-             findable, app_version)
-         VALUES (?1, ?2, ?3, ?4, ?1 || ' ' || ?3, ?5, '', ?6, ?6, ?7, ?8, ?9, ?10, ?11)
+             findable, app_version, kind)
+         VALUES (?1, ?2, ?3, ?4, ?1 || ' ' || ?3, ?5, '', ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
          ON CONFLICT DO NOTHING",
         &rows,
     )?;

@@ -8,7 +8,7 @@ use super::super::access::{end_credentials, end_jwts};
 use super::super::app::select;
 use super::super::people::Kind;
 use super::super::{AppUser, lookup, refuse_reserved, reserved, resolve_all};
-use super::{Done, Put, PutStatus, UserChange};
+use super::{AcceptFrom, Done, Put, PutStatus, UserChange, system};
 use crate::accounts::modseq;
 use crate::base::text::{DisplayName, Email, Username};
 use crate::base::{Cx, Error, Result, UserId, UserRef};
@@ -65,6 +65,10 @@ pub(super) fn merge_all(
             }
         }
     }
+    for (at, field) in reserved(tx, &merged)? {
+        merged.retain(|one| one.at != at);
+        results[at] = Some(Err(Error::NameReserved(field)));
+    }
     for (at, refused) in taken(tx, cx, &merged)? {
         merged.retain(|one| one.at != at);
         results[at] = refused.map(Err);
@@ -99,7 +103,26 @@ fn read_locked(tx: &mut Tx<'_>, puts: &[(UserId, &Put)]) -> Result<HashMap<UserI
     Ok(stored.into_iter().map(|stored| (stored.user.person.id, stored)).collect())
 }
 
+/// Those who would be called as a system user is, and by which field.
+fn reserved(tx: &mut Tx<'_>, merged: &[Merged<'_>]) -> Result<Vec<(usize, &'static str)>> {
+    let renamed = merged.iter().flat_map(|Merged { at, old, new, .. }| {
+        let is_person = new.user.person.kind == Kind::Person;
+        let names = [
+            ("username", &old.folded, &new.folded),
+            ("display_name", &old.shown_folded, &new.shown_folded),
+        ];
+        let renamed = names.into_iter().filter(move |(_, old, new)| is_person && old != new);
+        renamed.map(|(field, _, new)| (*at, field, new))
+    });
+    let renamed: Vec<_> = renamed.collect();
+    let names: Vec<_> = renamed.iter().map(|(.., name)| (*name).clone()).collect();
+    let theirs = system::reserved(tx, &names)?;
+    let refused = renamed.into_iter().filter(|(.., name)| theirs.contains(*name));
+    Ok(refused.map(|(at, field, _)| (at, field)).collect())
+}
+
 fn merge(cx: &Cx, change: &UserChange, old: &Stored) -> Result<Stored> {
+    change.confirm_kind(old.user.person.kind)?;
     let mut new = old.clone();
     let person = &mut new.user.person;
     if let Some(name) = &change.username {
@@ -127,7 +150,10 @@ fn merge(cx: &Cx, change: &UserChange, old: &Stored) -> Result<Stored> {
     if let Some(accept_from) = change.accept_from
         && user.person.kind != Kind::System
     {
-        user.accept_from = accept_from.unwrap_or(super::AcceptFrom::Everyone);
+        user.accept_from = accept_from.unwrap_or(AcceptFrom::Everyone);
+    }
+    if let Some(replies) = change.replies {
+        user.accept_from = if replies { AcceptFrom::Everyone } else { AcceptFrom::Nobody };
     }
     user.reminders = change.reminders.map_or(user.reminders, |on| on.unwrap_or(true));
     user.findable = change.findable.map_or(user.findable, |on| on.unwrap_or(true));
@@ -199,9 +225,12 @@ fn write(tx: &mut Tx<'_>, cx: &Cx, merged: &[Merged<'_>]) -> Result<()> {
         old.accept_from != new.accept_from || old.disabled_at != new.disabled_at
     };
     let rows = merged.iter().filter(of_mailbox).map(|Merged { change, new, .. }| {
-        let is_person = new.user.person.kind != Kind::System;
-        let accept_from = change.accept_from.filter(|_| is_person);
-        let accept_from = accept_from.map(|_| new.user.accept_from as i64);
+        let kind = new.user.person.kind;
+        let is_said = match kind {
+            Kind::Person => change.accept_from.is_some(),
+            Kind::System => change.replies.is_some(),
+        };
+        let accept_from = is_said.then(|| system::stored(kind, new.user.accept_from));
         params![new.user.person.id, accept_from, new.user.disabled_at]
     });
     let rows: Vec<_> = rows.collect();

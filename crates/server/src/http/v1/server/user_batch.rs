@@ -133,7 +133,11 @@ async fn batch(
     let mut results = Vec::with_capacity(items.len());
     let mut items = items.into_iter();
     loop {
-        let chunk: Vec<_> = items.by_ref().take(CHUNK).collect();
+        let confirmed = items.by_ref().take(CHUNK).map(|Item { named, read }| {
+            let may = |user: BatchUser| user.fields.confirm_scope(&caller.key).map(|()| user);
+            Item { named, read: read.and_then(may) }
+        });
+        let chunk: Vec<_> = confirmed.collect();
         if chunk.is_empty() {
             return Ok(Json(BatchUsers { results }));
         }

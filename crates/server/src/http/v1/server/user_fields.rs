@@ -3,10 +3,12 @@
 #![expect(clippy::option_option, reason = "the outer one is left out, the inner one null")]
 
 use domain::LARGEST_ID;
+use domain::server_keys::{KeyScope, ServerKey};
 use domain::text::{DisplayName, Email, Username};
-use domain::users::{AcceptFrom, UserChange};
+use domain::users::{AcceptFrom, Kind, UserChange};
 use serde_json::{Value, json};
 
+use crate::http::server_key::check_scope;
 use crate::http::v1::document::Schemas;
 use crate::http::v1::field_types::whole;
 use crate::http::v1::prelude::*;
@@ -22,6 +24,8 @@ pub(in crate::http::v1) struct UserFields {
     reminders: Option<Option<bool>>,
     findable: Option<Option<bool>>,
     version: Option<Option<AppVersion>>,
+    kind: Option<Kind>,
+    replies: Option<bool>,
     recreate: bool,
 }
 
@@ -47,12 +51,25 @@ fields! {
         /// A number of the app's own that rises with each change. If it is lower than the one that
         /// was last taken, nothing changes: so changes may arrive in any order.
         clearable version: AppVersion = 17;
+        /// Set when the user is created, and never changed; a person where it is left out. A system
+        /// user needs a key with the scope `system`.
+        change kind: Kind = "person";
+        /// Whether a system user takes replies; not at first. It is then shown as `accept_from`.
+        change replies: bool;
         /// `true` creates somebody new where the user of this external id was erased.
         or_default recreate: bool;
     }
 }
 
 impl UserFields {
+    /// Makes sure that the key may say this.
+    pub(in crate::http::v1) fn confirm_scope(&self, key: &ServerKey) -> Result<(), Error> {
+        if self.kind == Some(Kind::System) || self.replies.is_some() {
+            check_scope(key, KeyScope::System)?;
+        }
+        Ok(())
+    }
+
     /// The change, and the fields that it has in another form than they were sent in.
     pub(in crate::http::v1) fn split(self) -> (UserChange, Vec<&'static str>) {
         let was_cut =
@@ -66,6 +83,8 @@ impl UserFields {
             reminders: self.reminders,
             findable: self.findable,
             version: self.version.map(|version| version.map(|AppVersion(version)| version)),
+            kind: self.kind,
+            replies: self.replies,
             recreate: self.recreate,
         };
         (change, if was_cut { vec!["display_name"] } else { vec![] })

@@ -16,7 +16,7 @@ pub(super) fn api(api: Api) -> Api {
         .answers::<PutUserView>(201, "The user, who was created.")
         .header("Location", "The path of the user.")
         .leads_to(&["getUser"], "id", "/id")
-        .errors(&[Code::UsernameTaken, Code::UserErased])
+        .errors(&[Code::UsernameTaken, Code::UserErased, Code::NameReserved])
         .on("GET /v1/server/users/{ref}", "getAppUser", "Reads everything about a user", one)
         .answers::<WholeUserView>(200, "The user.")
         .errors(&[Code::UserErased])
@@ -134,6 +134,7 @@ async fn put(
     PathRef(user): PathRef,
     JsonBody(fields): JsonBody<UserFields>,
 ) -> Result<Response, Error> {
+    fields.confirm_scope(&caller.key)?;
     let (change, changed) = fields.split();
     let (cx, put) = (app.clock.cx(), Put { user, change });
     let done = app.db.write(move |tx| {
