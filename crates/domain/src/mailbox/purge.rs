@@ -49,12 +49,12 @@ pub fn erased_mailboxes(tx: &mut Tx<'_>, cx: &Cx, limit: i64) -> Result<u64> {
     )?;
     let Some((owner, withdraws)) = erased else { return Ok(0) };
     // Without a lock on the erased mailbox, as that of a contact may have to be locked before it.
-    if withdraws
-        && is_empty(tx, owner)?
-        && let Some(steps) = withdraw(tx, cx, owner, limit)?
-    {
-        return Ok(steps);
-    }
+    let is_withdrawn = !withdraws
+        || is_empty(tx, owner)?
+            && match withdraw(tx, cx, owner, limit)? {
+                Some(steps) => return Ok(steps),
+                None => true,
+            };
     modseq::advance(tx, owner)?;
     let left = tx.query(
         select_entries!("WHERE owner_id = ?1 LIMIT ?2"),
@@ -69,7 +69,7 @@ pub fn erased_mailboxes(tx: &mut Tx<'_>, cx: &Cx, limit: i64) -> Result<u64> {
         envelopes::release(tx, entry.message, 1)?;
     }
     let is_last = i64::try_from(left.len()).is_ok_and(|removed| removed < limit);
-    if is_last && (!withdraws || left.is_empty()) {
+    if is_last && is_withdrawn {
         for statement in [
             "DELETE FROM tombstones WHERE owner_id = ?1",
             // Those that were muted.
@@ -90,8 +90,8 @@ fn is_empty(tx: &mut Tx<'_>, owner: UserId) -> Result<bool> {
     Ok(entry.is_none())
 }
 
-/// Records as contacts of an erased user everybody who got one of these messages from them. Who
-/// got others is one already, but for a few: see [`admission::forget_contacts`].
+/// Records as contacts of an erased user all who got one of these messages from them. Those who got
+/// others are contacts already, but for a few whom `forget_contacts` has taken for strangers.
 fn remember_recipients(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, entries: &[Entry]) -> Result<()> {
     let sent = entries.iter().filter(|entry| entry.sent).map(|entry| entry.message);
     let sent = envelopes::load(tx, sent, BodyPart::Snippet)?;
@@ -130,6 +130,7 @@ fn withdraw(tx: &mut Tx<'_>, cx: &Cx, sender: UserId, limit: i64) -> Result<Opti
     }
     let limit = usize::try_from(limit).unwrap_or_default();
     let is_last = received.len() < limit;
+    received.sort();
     received.truncate(limit);
     for message in &received {
         if let Some(entry) = entries::find(tx, owner, *message)? {

@@ -6,7 +6,8 @@ use db::{Tx, params};
 
 use super::super::people::{Kind, Person};
 use super::super::{AcceptFrom, AppUser, lookup, refuse_reserved, resolve_all};
-use super::{Put, system};
+use super::change::Put;
+use super::system;
 use crate::base::text::{DisplayName, Email, Username};
 use crate::base::{Cx, Error, EventKind, Result, Time, UserId, UserRef};
 use crate::outbox::webhooks::{self, Occurrence};
@@ -167,7 +168,8 @@ fn insert(tx: &mut Tx<'_>, cx: &Cx, new: &[(usize, New<'_>)]) -> Result<HashMap<
         &rows,
     )?;
     // After the insert, which waits for the one who has the external id or the name: they may just
-    // be erasing it. A user without a mailbox is one of ours.
+    // be erasing it. A user without a mailbox is one of ours: asked for by a subquery that
+    // PostgreSQL makes no join of, as that could read all mailboxes.
     let since = cx.now.plus(-cx.names.kept);
     let rows = new.iter().map(|(_, new)| {
         let buried = (!new.put.change.recreate).then_some(&new.hashes.0);
@@ -176,7 +178,7 @@ fn insert(tx: &mut Tx<'_>, cx: &Cx, new: &[(usize, New<'_>)]) -> Result<HashMap<
     let rows: Vec<_> = rows.collect();
     tx.batch(
         "DELETE FROM users WHERE external_id = ?1
-         AND NOT EXISTS (SELECT 1 FROM mailboxes WHERE owner_id = users.id)
+         AND (SELECT 1 FROM mailboxes WHERE owner_id = users.id) IS NULL
          AND (EXISTS (SELECT 1 FROM erased_external_ids WHERE id_hash = ?2)
               OR EXISTS (SELECT 1 FROM reserved_names WHERE name_hash = ?3 AND erased_at > ?4))",
         &rows,
@@ -185,7 +187,7 @@ fn insert(tx: &mut Tx<'_>, cx: &Cx, new: &[(usize, New<'_>)]) -> Result<HashMap<
     let ours = tx.query(
         "SELECT id, external_id FROM users
          WHERE external_id IN (SELECT value FROM json_each(?1))
-         AND NOT EXISTS (SELECT 1 FROM mailboxes WHERE owner_id = users.id)",
+         AND (SELECT 1 FROM mailboxes WHERE owner_id = users.id) IS NULL",
         &params![&*ids],
         |row| Ok((row.text(1)?.to_owned(), UserId::stored(row.int(0)?))),
     )?;

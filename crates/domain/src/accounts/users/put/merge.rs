@@ -7,8 +7,9 @@ use db::{Tx, params};
 use super::super::access::{end_credentials, end_jwts};
 use super::super::app::select;
 use super::super::people::Kind;
-use super::super::{AppUser, lookup, refuse_reserved, reserved, resolve_all};
-use super::{AcceptFrom, Done, Put, PutStatus, UserChange, system};
+use super::super::{AcceptFrom, AppUser, lookup, refuse_reserved, reserved, resolve_all};
+use super::change::{Done, Put, PutStatus, UserChange, missing};
+use super::system;
 use crate::accounts::modseq;
 use crate::base::text::{DisplayName, Email, Username};
 use crate::base::{Cx, Error, Result, UserId, UserRef};
@@ -48,7 +49,7 @@ pub(super) fn merge_all(
     for (at, (user, put)) in puts.iter().enumerate() {
         let change = &put.change;
         let Some(old) = stored.remove(user) else {
-            results[at] = Some(Err(super::missing(tx, cx, put)?));
+            results[at] = Some(Err(missing(tx, cx, put)?));
             continue;
         };
         if change.version.flatten().is_some_and(|new| old.user.version.is_some_and(|old| new < old))

@@ -6,7 +6,7 @@ use db::{Tx, params};
 
 use super::super::people::Kind;
 use super::super::{AcceptFrom, NO_REPLIES};
-use super::UserChange;
+use super::change::UserChange;
 use crate::base::text::{DisplayName, Username};
 use crate::base::{Invalid, Result};
 
