@@ -14,28 +14,45 @@ const STREAM_TIMEOUT = 40_000;
 const STABLE_STREAM = 10_000;
 /** A leading tab that is silent for this long is frozen. */
 const LEADER_TIMEOUT = 90_000;
-/** If there are more changes than this, the list is loaded again. Also the size of its pages. */
-const MAX_CHANGES = 100;
-const PARALLEL_REQUESTS = 6;
+/** If there are more changes than this, the list is loaded again. */
+const MAX_CHANGES = 20;
+/** The pages of a list that is loaded again. */
+const PAGE = 100;
 /** The most updates that a mailbox queues, and the most messages that it loads again. */
 const MAX_KEPT = 1_000;
 const SEND_RETRIES = 5;
+/** The app is asked for the next token so long before the end of a token. */
+const RENEWAL = 30_000;
+/** The life of a token if neither the app nor the token says when it ends: the server's default. */
+const USUAL_LIFE = 900_000;
+/** The least time between two questions, if the app gives a token that is about to end. */
+const SHORTEST_RENEWAL = 1_000;
+/** When a token is due that may be that of a user who has signed out of the app. */
+const IN_DOUBT = 0;
+/** How long a tab waits for the token of the leading one before it asks for its own. */
+const LEADER_ANSWER = 10_000;
+/** The longest time of a timer. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
- * @typedef {{
- *     id: number, username: string, display_name: string, external_id: string | null,
- *     kind: "person" | "system",
- * }} Person
+ * @typedef {{ id: number, username: string, display_name: string, external_id: string | null,
+ *     kind: "person" | "system" }} Person
  * @typedef {{ id: number, conversation_id: number, in_reply_to: number | null, from: Person,
  *     to: Person[], subject: string, snippet: string, sent_at: string, read_at: string | null,
  *     starred_at: string | null, archived_at: string | null, trashed_at: string | null,
  *     client_id: string | null, metadata: object | null }} Item  A message in a list.
- * @typedef {Omit<Item, "snippet"> & { body: string }} Message  A whole message.
+ * @typedef {Omit<Item, "snippet"> & { body: string, via?: string }} Message  A whole message.
  * @typedef {{ id: number, subject: string, participants: Person[], last_message: Item | null,
  *     unread: number, muted: boolean }} Conversation
  * @typedef {{ read?: boolean, starred?: boolean, archived?: boolean, trashed?: boolean }} Marks
  * @typedef {"inbox" | "sent" | "archive" | "trash" | "all"} Folder
  * @typedef {"connecting" | "live" | "offline" | "displaced" | "ended"} Status
+ * @typedef {string | { token: string, expires_at?: string } | null} Given  What `getToken` returns:
+ *     the response to `POST /v1/server/tokens`, or a token (a JWT as well); null if nobody is
+ *     signed in to the app any more.
+ * @typedef {{ change: { added: number[], changed: number[], removed: number[] },
+ *     unread: { messages: number, conversations: number }, status: Status }} MailboxEvents
+ * @typedef {{ type: string, id?: string, data?: string, retry?: number }} ServerEvent
  */
 
 /** What is wrong, by code, where no response of the server says it. */
@@ -43,6 +60,10 @@ const FAILURES = {
     network: "The server cannot be reached. Check your connection, and try again.",
     timeout: "The server did not answer in time. Try again.",
     unexpected_response: "Something other than the server has answered. Try again later.",
+    no_token: "The app has given no token. Try again.",
+    server_key_in_browser:
+        "A server key (prk_…) is for servers only: everybody who opens the page could act as any " +
+        "user. Revoke it, and give the page tokens of POST /v1/server/tokens by `getToken`.",
     ended: "The session has ended. Sign in again.",
     closed: "The mailbox is closed.",
     not_shown: "The mailbox shows no message of this conversation.",
@@ -52,17 +73,40 @@ const FAILURES = {
  * Why a call failed: a stable `code` for programs and a `message` for people. If the server refused
  * the call, the code is one of docs/errors.md, `status` is that of the response, `errors` has one
  * for each invalid field, and `retryAfter` is in milliseconds. Otherwise the code is one of
- * docs/clients.md, and `cause` is the error of the browser, if there was one.
+ * docs/clients.md, and `cause` is the error of the browser or of `getToken`, if there was one.
  */
 export class Problem extends Error {
-    constructor(message, { status, code, errors = [], retryAfter, cause } = {}) {
+    name = "Problem";
+    /** @type {string} */
+    code;
+    /** @type {number | undefined} */
+    status;
+    /** @type {{ pointer?: string, parameter?: string, detail: string, code: string }[]} */
+    errors;
+    /** @type {number | undefined} */
+    retryAfter;
+    /** @type {string | undefined} Why a mailbox or client has ended, if the code is `ended`. */
+    reason;
+
+    /**
+     * @param {string} message
+     * @param {{ code: string, status?: number, errors?: Problem["errors"], retryAfter?: number,
+     *     reason?: string, cause?: unknown }} facts
+     */
+    constructor(message, { code, status, errors = [], retryAfter, reason, cause }) {
         super(message, cause && { cause });
-        Object.assign(this, { name: "Problem", status, code, errors, retryAfter });
+        Object.assign(this, { code, status, errors, retryAfter, reason });
     }
 }
 
-function failure(code, cause) {
-    return new Problem(FAILURES[code], { code, cause });
+/** @param {string} code @param {unknown} [cause] @param {string} [reason] */
+function failure(code, cause, reason) {
+    return new Problem(FAILURES[code], { code, cause, reason });
+}
+
+/** @param {string | undefined} reason @param {unknown} [cause] */
+function ended(reason, cause) {
+    return failure("ended", cause, reason);
 }
 
 /** Why there is no usable response; what the caller aborted is passed on. */
@@ -72,26 +116,35 @@ function withoutResponse(cause, signal) {
     return signal.reason?.name === "TimeoutError" ? failure("timeout", cause) : cause;
 }
 
-/** A client for one user of one server, by API token or by the session cookie of the browser. */
+/** A client for one user of one server: by tokens of the app, by cookie, or by one token. */
 export class Postroom {
     #url;
     #token;
+    /** @type {Tokens | undefined} */
+    #tokens;
     #csrf;
+    /** The user who has the session of the browser, as far as this client knows. */
+    #user;
     #feed;
 
     /**
-     * @param {{ url?: string, token?: string }} [options] Without `url`, the server of the page is
-     *     called; without `token`, the session cookie is used.
+     * @param {{ url?: string, getToken?: () => Given | Promise<Given>, token?: string }} [options]
+     *     Without `url`, the server of the page is called. `getToken` asks the app for a token of
+     *     the user who is signed in to it; if it throws, it is called again later. Without
+     *     `getToken` and `token`, the session cookie is used.
      */
-    constructor({ url = "", token } = {}) {
+    constructor({ url = "", getToken, token } = {}) {
         this.#url = new URL(`${url}/`, globalThis.location?.href).href.replace(/\/+$/, "");
-        this.#token = token;
+        this.#token = token && checked(token);
+        const owner = (given) => this.#exchange("GET", "/v1/users/me", undefined, { token: given });
+        if (getToken) this.#tokens = new Tokens(getToken, owner, `postroom ${this.#url} app`);
     }
 
     /**
      * Makes any call of the API and returns the JSON of the response, or null for a 204.
      * @param {string} method @param {string} path It begins with `/v1/`. @param {object} [body]
      * @param {{ headers?: object, signal?: AbortSignal }} [options]
+     * @returns {Promise<any>}
      * @throws {Problem} Within 30 seconds at most.
      */
     async request(method, path, body, { headers, signal } = {}) {
@@ -106,35 +159,60 @@ export class Postroom {
 
     /**
      * Like `request`, but without a timeout, and returns the `Response` itself: for streams.
+     * @param {string} method @param {string} path @param {object} [body]
+     * @param {{ headers?: object, signal?: AbortSignal }} [options]
      * @returns {Promise<Response>}
      */
     async fetch(method, path, body, { headers, signal } = {}) {
-        const needsCsrf = method !== "GET" && !this.#token;
-        for (let retried = false; ; retried = true) {
-            const sent = { Accept: "application/json", ...headers };
-            if (this.#token) sent.Authorization = `Bearer ${this.#token}`;
-            if (body !== undefined) sent["Content-Type"] = "application/json";
+        const needsCsrf = method !== "GET" && this.#isByCookie();
+        let token = this.#token;
+        if (this.#tokens) token = await unlessAborted(this.#tokens.current(), signal);
+        for (let retries = 0; ; retries += 1) {
+            const sent = { ...headers };
             if (needsCsrf) sent["X-CSRFToken"] = this.#csrf ||= await this.#fetchCsrf(signal);
-            const response = await fetch(this.#url + path, {
-                method,
-                headers: sent,
-                body: JSON.stringify(body),
-                credentials: this.#token ? "omit" : "include",
-                cache: "no-store",
-                signal,
-            }).catch((cause) => {
-                throw withoutResponse(cause, signal);
-            });
-            if (response.ok) return response;
-            const { status } = response;
-            const problem = await response.json().catch(nothing);
-            const { code = "unexpected_response", errors } = problem || {};
-            const retryAfter = milliseconds(response.headers.get("retry-after"));
-            const message = problem?.detail || problem?.title || `The server answered ${status}.`;
-            // A login in another tab replaces the CSRF cookie.
-            if (needsCsrf && code === "csrf" && !retried) this.#csrf = undefined;
-            else throw new Problem(message, { status, code, errors, retryAfter });
+            try {
+                return await this.#exchange(method, path, body, { headers: sent, signal, token });
+            } catch (error) {
+                // A login in another tab replaces the CSRF cookie.
+                if (needsCsrf && error.code === "csrf" && !retries) this.#csrf = undefined;
+                else if (!this.#tokens || error.status !== 401) throw error;
+                // The first one of another tab may be refused as well; the next one is fresh.
+                else if (retries > 1) throw this.#tokens.end(error.code, ended(error.code, error));
+                else token = await unlessAborted(this.#tokens.renew(token, true), signal);
+            }
         }
+    }
+
+    /**
+     * One request and its response.
+     * @param {string} method @param {string} path @param {object} [body]
+     * @param {{ headers?: object, signal?: AbortSignal, token?: string }} [options]
+     */
+    async #exchange(method, path, body, { headers, signal, token } = {}) {
+        const sent = { Accept: "application/json", ...headers };
+        if (token) sent.Authorization = `Bearer ${token}`;
+        if (body !== undefined) sent["Content-Type"] = "application/json";
+        const response = await fetch(this.#url + path, {
+            method,
+            headers: sent,
+            body: JSON.stringify(body),
+            credentials: token ? "omit" : "include",
+            cache: "no-store",
+            signal,
+        }).catch((cause) => {
+            throw withoutResponse(cause, signal);
+        });
+        if (response.ok) return response;
+        const { status } = response;
+        const problem = await response.json().catch(nothing);
+        const { code = "unexpected_response", errors } = problem || {};
+        const retryAfter = milliseconds(response.headers.get("retry-after"));
+        const message = problem?.detail || problem?.title || `The server answered ${status}.`;
+        throw new Problem(message, { status, code, errors, retryAfter });
+    }
+
+    #isByCookie() {
+        return !this.#token && !this.#tokens;
     }
 
     async #fetchCsrf(signal) {
@@ -149,20 +227,29 @@ export class Postroom {
         return this.request("POST", "/v1/users", account);
     }
 
-    /** Starts a session in this browser. @returns {Promise<Person>} The user. */
+    /**
+     * Starts a session in this browser.
+     * @param {string} username @param {string} password @returns {Promise<Person>} The user.
+     */
     async login(username, password) {
         const session = await this.request("POST", "/v1/sessions", { username, password });
         this.#csrf = session.csrf_token;
+        this.#user = session.user.id;
         return session.user;
     }
 
-    /** Ends the session, and with it the open mailboxes in all tabs. */
+    /**
+     * Ends the session, and with it the open mailboxes in all tabs. With `getToken` there is no
+     * session, and the user's clients in all tabs end: call it when the user signs out of the app.
+     */
     async logout() {
+        if (this.#tokens) return void this.#tokens.signOut();
         await this.request("DELETE", "/v1/sessions/current");
-        this.#feed?.then((feed) => feed.end(), nothing);
+        this.#user = undefined;
+        this.#feed?.then((feed) => feed.end("signed_out"), nothing);
     }
 
-    /** The user's own account. */
+    /** The user's own account. @returns {Promise<Person & Record<string, any>>} */
     me() {
         return this.request("GET", "/v1/users/me");
     }
@@ -174,14 +261,17 @@ export class Postroom {
 
     /**
      * One page of messages.
-     * @param {object} [filter] The parameters of `GET /v1/messages`: `folder`, `q`, `cursor`, ….
+     * @param {Record<string, any>} [filter] The parameters of `GET /v1/messages`: `folder`, `q`, ….
      * @returns {Promise<{ data: Item[], next_cursor: string | null, state?: string }>}
      */
     listMessages(filter = {}) {
         return this.request("GET", `/v1/messages?${new URLSearchParams(filter)}`);
     }
 
-    /** The whole message. This does not mark it as read. @returns {Promise<Message>} */
+    /**
+     * The whole message. This does not mark it as read.
+     * @param {number} id @returns {Promise<Message>}
+     */
     getMessage(id) {
         return this.request("GET", `/v1/messages/${id}`);
     }
@@ -217,7 +307,8 @@ export class Postroom {
      * @returns {Promise<{ data: Conversation[], next_cursor: string | null, state?: string }>}
      */
     listConversations(page = {}) {
-        return this.request("GET", `/v1/conversations?${new URLSearchParams(page)}`);
+        const query = new URLSearchParams(/** @type {any} */ (page));
+        return this.request("GET", `/v1/conversations?${query}`);
     }
 
     /** @param {number} id @returns {Promise<Conversation>} */
@@ -259,12 +350,20 @@ export class Postroom {
      */
     async send(message) {
         const headers = { "Idempotency-Key": hex(crypto.getRandomValues(new Uint8Array(16))) };
+        let sender;
         for (let retries = 0; ; retries += 1) {
             try {
+                if (this.#isByCookie()) {
+                    // Between two attempts another user may log in with this browser.
+                    const known = !retries && this.#user;
+                    const user = known || (await this.me()).id;
+                    if ((sender ??= user) !== user) throw ended("another_user");
+                }
                 return await this.request("POST", "/v1/messages", message, { headers });
             } catch (error) {
                 const unknown = [undefined, 502, 503, 504].includes(error.status);
-                const canRetry = unknown || error.code === "request_in_progress";
+                const canRetry =
+                    (unknown && !isFinal(error)) || error.code === "request_in_progress";
                 if (retries === SEND_RETRIES || !canRetry) throw error;
                 await pause(error.retryAfter || backoff(retries));
             }
@@ -272,7 +371,8 @@ export class Postroom {
     }
 
     /**
-     * Loads a folder and keeps the copy up to date until it is closed.
+     * Loads a folder and keeps the copy up to date until it is closed. Where `getToken` fails, it
+     * is called again and again, for 30 seconds.
      * @param {{ folder?: Folder, limit?: number }} [options] `limit` is the size of a page.
      * @returns {Promise<Mailbox>}
      */
@@ -289,17 +389,195 @@ export class Postroom {
             throw error;
         });
         // The list may be that of the user who has logged in meanwhile.
-        if (feed.over) throw failure("ended");
+        if (feed.over) throw ended(feed.reason);
         feed.start(mailbox.state);
         return mailbox;
     }
 
     async #newFeed() {
+        const tokens = this.#tokens;
+        if (tokens) {
+            await tokens.first();
+            return (tokens.feed = new Feed(this, tokens.user, tokens.name, { tokens }));
+        }
         const user = (await this.me()).id;
+        if (!this.#token) this.#user = user;
         // Tabs share a stream if it shows them the same: one user by cookie, or one token.
         const key = this.#token && (await hash(this.#token));
         const who = this.#token ? key : `user ${user}`;
-        return new Feed(this, user, who && `postroom ${this.#url} ${who}`, !this.#token);
+        const name = who && `postroom ${this.#url} ${who}`;
+        return new Feed(this, user, name, { byCookie: !this.#token });
+    }
+}
+
+/**
+ * The tokens that the app gives a client. Each is proven: the server says whose it is, and the
+ * client ends if that is not the user whose the first one was. While mailboxes are open, the
+ * leading tab asks for the next token and hands it to the other tabs of this user, on the channel
+ * of their feed; every script that can listen there could call `getToken` as well.
+ */
+class Tokens {
+    /** The id of the user whose tokens these are, as soon as the first one is proven. */
+    user;
+    /** @type {Feed | undefined} */
+    feed;
+    /** @type {Problem | undefined} Why no token will be sent any more. */
+    over;
+    #getToken;
+    #owner;
+    #prefix;
+    #token;
+    /** When to ask for the next token. */
+    #due = Infinity;
+    #asking;
+    /** Where the clients of all users in this browser say who has signed in. */
+    #arrivals;
+
+    constructor(getToken, owner, prefix) {
+        [this.#getToken, this.#owner, this.#prefix] = [getToken, owner, prefix];
+    }
+
+    /** The name under which the tabs of this user find each other. */
+    get name() {
+        return `${this.#prefix} user ${this.user}`;
+    }
+
+    /** How many milliseconds there are until the next token is due. */
+    get left() {
+        return this.#due - Date.now();
+    }
+
+    /** The token to send. One that is due is good for a while, also if the app cannot be asked. */
+    async current() {
+        if (this.over) throw this.over;
+        if (!this.#token) return this.renew();
+        if (this.left <= 0) {
+            await this.renew().catch((error) => {
+                if (this.over || this.#due === IN_DOUBT) throw error;
+            });
+        }
+        return this.#token;
+    }
+
+    /** Waits for the first token, for 30 seconds while the app cannot be asked. */
+    async first() {
+        const started = Date.now();
+        for (let failures = 0; ; failures += 1) {
+            try {
+                return await this.current();
+            } catch (error) {
+                const isLate = Date.now() - started > REQUEST_TIMEOUT;
+                if (error.code !== "no_token" || isLate) throw error;
+                await pause(backoff(failures));
+            }
+        }
+    }
+
+    /**
+     * Gets another token than the old one, by one question at a time.
+     * @param {string} [old] @param {boolean} [isRefused] Whether the server has refused it.
+     * @returns {Promise<string>}
+     */
+    async renew(old = this.#token, isRefused = false) {
+        if (this.over) throw this.over;
+        if (this.#token !== old) return this.#token;
+        this.#asking ||= this.#renew(old, isRefused).finally(() => (this.#asking = undefined));
+        return this.#asking;
+    }
+
+    async #renew(old, isRefused) {
+        await this.feed?.askLeader(old, isRefused);
+        if (this.over) throw this.over;
+        if (this.#token === old) await this.#ask(isRefused);
+        return this.#token;
+    }
+
+    /** Asks the app, and once more if the server refuses what it gave. */
+    async #ask(isLast) {
+        const { token, expires_at: end } = await this.#call();
+        let response;
+        try {
+            response = await this.#owner(token);
+        } catch (error) {
+            if (error.status === 401 && !isLast) return this.#ask(true);
+            throw isFinal(error) ? this.end(error.code, ended(error.code, error)) : error;
+        }
+        const { id } = await response.json().catch((cause) => {
+            throw withoutResponse(cause);
+        });
+        if (this.over) throw this.over;
+        if (this.user !== undefined && this.user !== id) throw this.end("another_user");
+        if (this.user === undefined) this.#announce(id);
+        this.user = id;
+        // By the server's clock: that of the browser may be wrong.
+        const now = Date.parse(response.headers.get("date")) || Date.now();
+        const left = (Date.parse(end) || endOf(token) || now + USUAL_LIFE) - now;
+        const wait = Math.max(left - RENEWAL, left / 2, SHORTEST_RENEWAL);
+        this.shared = { token, due: left > 0 ? Date.now() + wait : Infinity };
+        this.feed?.handOut();
+    }
+
+    async #call() {
+        let given;
+        try {
+            given = await unlessAborted(this.#getToken(), AbortSignal.timeout(REQUEST_TIMEOUT));
+        } catch (cause) {
+            throw failure("no_token", cause);
+        }
+        if (given === null) throw this.signOut();
+        given = typeof given === "string" ? { token: given } : given;
+        if (typeof given?.token !== "string" || !given.token) {
+            const expected = "getToken must return a token, {token, expires_at}, or null";
+            throw failure("no_token", new TypeError(expected));
+        }
+        try {
+            return { ...given, token: checked(given.token) };
+        } catch (error) {
+            throw this.end(error.code, error);
+        }
+    }
+
+    /** The token and when the next one is due, for the other tabs of this user. */
+    get shared() {
+        return { token: this.#token, due: this.#due };
+    }
+
+    set shared({ token, due }) {
+        [this.#token, this.#due] = [token, due];
+    }
+
+    /**
+     * Says who is signed in to the app, or null, to the clients of other users in this browser:
+     * they ask the app whose page theirs is now. Listens for the same.
+     */
+    #announce(user) {
+        if (!canShare()) return;
+        this.#arrivals ||= new BroadcastChannel(`${this.#prefix} arrivals`);
+        // Node would wait for it.
+        this.#arrivals.unref?.();
+        this.#arrivals.onmessage = ({ data }) => {
+            if (data === this.user) return;
+            this.#due = IN_DOUBT;
+            this.feed?.keepToken();
+        };
+        this.#arrivals.postMessage(user);
+    }
+
+    /** Nobody is signed in to the app any more. */
+    signOut() {
+        if (this.over) return this.over;
+        this.#announce(null);
+        return this.end("signed_out");
+    }
+
+    /** Ends the client, and the other tabs of this user. Returns the error for those who ask. */
+    end(reason, problem = ended(reason)) {
+        if (this.over) return this.over;
+        this.over = problem;
+        this.#token = undefined;
+        this.#arrivals?.close();
+        this.feed?.end(reason);
+        return this.over;
     }
 }
 
@@ -338,7 +616,7 @@ export class Mailbox extends EventTarget {
     #obstacle;
     #wake = nothing;
 
-    /** @ignore Use `Postroom.openMailbox`. */
+    /** @internal Use `Postroom.openMailbox`. */
     constructor(client, feed, folder, limit) {
         super();
         [this.#client, this.#feed, this.#folder, this.#limit] = [client, feed, folder, limit];
@@ -348,15 +626,43 @@ export class Mailbox extends EventTarget {
     /**
      * `connecting`; `live`; `offline` (it keeps trying); `displaced` (the user has opened too many
      * streams since, and this copy waits for `resume`); `ended` (the session or token is no longer
-     * valid, or another user has logged in). @returns {Status}
+     * valid, or another user has logged in, and the copy is empty). @returns {Status}
      */
     get status() {
         return this.#feed.status;
     }
 
+    /**
+     * Why the status is `ended`: `signed_out`, `another_user`, or the code with which the server
+     * has refused the session or a fresh token. @returns {string | undefined}
+     */
+    get reason() {
+        return this.#feed.reason;
+    }
+
     /** Goes on after the status was `displaced`; the user's oldest stream may be displaced by it. */
     resume() {
         this.#feed.resume();
+    }
+
+    /**
+     * @template {keyof MailboxEvents} T
+     * @param {T} type
+     * @param {((e: CustomEvent<MailboxEvents[T]>) => void) | EventListenerObject | null} listener
+     * @param {boolean | AddEventListenerOptions} [options]
+     */
+    addEventListener(type, listener, options) {
+        super.addEventListener(type, /** @type {any} */ (listener), options);
+    }
+
+    /**
+     * @template {keyof MailboxEvents} T
+     * @param {T} type
+     * @param {((e: CustomEvent<MailboxEvents[T]>) => void) | EventListenerObject | null} listener
+     * @param {boolean | EventListenerOptions} [options]
+     */
+    removeEventListener(type, listener, options) {
+        super.removeEventListener(type, /** @type {any} */ (listener), options);
     }
 
     /** Whether the server has older messages. */
@@ -450,12 +756,12 @@ export class Mailbox extends EventTarget {
 
     /** Why nothing more will be loaded. */
     #end() {
-        return this.status === "ended" ? failure("ended") : this.#closed && failure("closed");
+        return this.status === "ended" ? ended(this.reason) : this.#closed && failure("closed");
     }
 
     /** After the end, the browser's session may be that of another user. */
     #confirmUser() {
-        if (this.status === "ended") throw failure("ended");
+        if (this.status === "ended") throw ended(this.reason);
     }
 
     /** Rejects the calls of `loadMore` that are waiting. */
@@ -465,17 +771,17 @@ export class Mailbox extends EventTarget {
         for (const { reject } of waiting) reject(problem);
     }
 
-    /** @ignore Loads the list for the first time. */
+    /** @internal Loads the list for the first time. */
     async load() {
         await this.#reload();
         this.#busy = false;
         this.#applyQueue();
     }
 
-    /** @ignore Takes an update of the feed; updates are applied in their order. */
+    /** @internal Takes an update of the feed; updates are applied in their order. */
     receive(update) {
         if (update.kind === "status") {
-            if (update.status === "ended") this.#giveUp(failure("ended"));
+            if (update.status === "ended") this.#forget();
             if (["ended", "live"].includes(update.status)) this.#wake();
             return this.#emit("status", update.status);
         }
@@ -485,6 +791,17 @@ export class Mailbox extends EventTarget {
         }
         this.#queue.push(update);
         this.#applyQueue();
+    }
+
+    /** The page may be in front of another user now. */
+    #forget() {
+        this.#giveUp(ended(this.reason));
+        const removed = this.messages.map(({ id }) => id);
+        const hadUnread = this.unread.messages > 0;
+        [this.#queue, this.messages, this.#nextCursor] = [[], [], null];
+        this.unread = { messages: 0, conversations: 0 };
+        if (removed.length) this.#emit("change", { added: [], changed: [], removed });
+        if (hadUnread) this.#emit("unread", this.unread);
     }
 
     async #applyQueue() {
@@ -501,7 +818,7 @@ export class Mailbox extends EventTarget {
                 failures = 0;
             } catch (error) {
                 this.#giveUp(error);
-                if (isFinal(error)) this.#feed.end();
+                if (isFinal(error)) this.#feed.end(error.reason ?? error.code);
                 else if (update.kind !== "more") {
                     this.#obstacle = error;
                     const { retryAfter } = error;
@@ -570,10 +887,11 @@ export class Mailbox extends EventTarget {
         // As much as was shown is loaded again. Later pages may be newer than the state of the
         // first one: changes in between are reported again, which changes nothing.
         while (next && list.length < wanted) {
-            const query = { folder, limit: MAX_CHANGES, cursor: next };
+            const query = { folder, limit: PAGE, cursor: next };
             const page = await this.#client.listMessages(query);
             [list, next] = [[...list, ...page.data], page.next_cursor];
         }
+        if (this.#end()) return;
         const [before, after] = [this.messages, list].map((part) => part.map(({ id }) => id));
         const [oldIds, newIds] = [new Set(before), new Set(after)];
         this.#joinedAt = this.state = Number(first.state);
@@ -600,6 +918,7 @@ export class Mailbox extends EventTarget {
 
     /** Inserts, replaces and removes messages. Applying an event twice changes nothing. */
     #applyEvents(events) {
+        if (this.#end()) return;
         const [added, changed, removed] = [[], [], []];
         const list = [...this.messages];
         for (const { id, message } of events) {
@@ -620,6 +939,7 @@ export class Mailbox extends EventTarget {
 
     #setUnread({ messages, conversations }) {
         const { unread } = this;
+        if (this.#end()) return;
         if (unread.messages === messages && unread.conversations === conversations) return;
         this.unread = { messages, conversations };
         this.#emit("unread", this.unread);
@@ -640,11 +960,23 @@ class Feed {
     over = false;
     /** @type {Status} */
     status = "connecting";
+    /** @type {string | undefined} Why it has ended. */
+    reason;
     #subscribers = new Set();
     #client;
     /** The name of the lock and of the channel; the tabs that share it show the same mailbox. */
     #name;
     #byCookie;
+    /** @type {Tokens | undefined} */
+    #tokens;
+    /** Asks for the next token in time. */
+    #renewal;
+    /** Whether the stream was closed in order to open it with a new token. */
+    #isRenewed = false;
+    /** Ends the wait for the leading tab's token. @type {(failed?: boolean) => void} */
+    #answered = nothing;
+    /** Whether the stream is open. */
+    #isStreaming = false;
     #channel;
     /** The state up to which changes have been published. */
     #state;
@@ -661,9 +993,14 @@ class Feed {
     /** Closes the current stream. */
     #dropStream = nothing;
 
-    constructor(client, user, name, byCookie) {
+    /**
+     * @param {Postroom} client @param {number} user @param {string | undefined} name
+     * @param {{ byCookie?: boolean, tokens?: Tokens }} by
+     */
+    constructor(client, user, name, { byCookie, tokens }) {
         this.user = user;
         [this.#client, this.#name, this.#byCookie] = [client, name, byCookie];
+        this.#tokens = tokens;
     }
 
     subscribe(mailbox) {
@@ -688,7 +1025,7 @@ class Feed {
         on(globalThis, "offline", () => this.#dropStream());
         on(globalThis, "pageshow", () => this.#reconnect(STREAM_TIMEOUT / 2));
         on(globalThis.document, "visibilitychange", () => this.#reconnect(STREAM_TIMEOUT / 2));
-        if (this.#name && globalThis.navigator?.locks && globalThis.BroadcastChannel) {
+        if (this.#name && canShare()) {
             this.#channel = new BroadcastChannel(this.#name);
             this.#channel.onmessage = ({ data }) => this.#onChannelMessage(data);
             this.#channel.postMessage({ kind: "hello" });
@@ -705,19 +1042,75 @@ class Feed {
     }
 
     /** Ends the feed in all tabs: the session or token is no longer valid. */
-    end() {
+    end(reason) {
         if (this.over) return;
-        const update = { kind: "status", status: "ended" };
+        const update = { kind: "status", status: "ended", reason };
         this.#channel?.postMessage(update);
+        this.#finish(update);
+    }
+
+    #finish(update) {
         this.#close();
+        this.#tokens?.end(update.reason);
         this.#deliver(update);
     }
 
     #close() {
         this.over = true;
+        clearTimeout(this.#renewal);
+        this.#answered();
         this.#stop.abort();
         this.#channel?.close();
         this.#channel = undefined;
+    }
+
+    /** Waits for another token than the old one from the leading tab, if there is one. */
+    async askLeader(old, isRefused) {
+        if (this.#isLeader || !this.#channel) return;
+        this.#channel.postMessage({ kind: "renew", old, isRefused });
+        let hasFailed = false;
+        await pause(LEADER_ANSWER, undefined, (wake) => {
+            this.#answered = (failed = false) => {
+                hasFailed = failed;
+                wake();
+            };
+        });
+        this.#answered = nothing;
+        if (hasFailed) throw failure("no_token");
+    }
+
+    /** Hands a new token to the other tabs, and goes on with it. */
+    handOut() {
+        if (!this.#isLeader || this.over) return;
+        this.#channel?.postMessage({ kind: "token", ...this.#tokens.shared });
+        this.#isRenewed = this.#isStreaming;
+        if (this.#isStreaming) this.#dropStream();
+        this.#wake();
+        this.keepToken();
+    }
+
+    /** Has the leading tab ask for the next token when it is due. */
+    keepToken(failures = 0) {
+        clearTimeout(this.#renewal);
+        if (!this.#tokens || !this.#isLeader || this.over) return;
+        const again = (next, wait) => {
+            clearTimeout(this.#renewal);
+            this.#renewal = setTimeout(() => this.keepToken(next), wait);
+        };
+        const { left } = this.#tokens;
+        if (left > 0) return again(0, Math.min(left, LONGEST_TIMER));
+        this.#tokens.renew().catch(({ retryAfter }) => {
+            if (this.over) return;
+            if (this.status !== "displaced") this.#setStatus("offline");
+            again(failures + 1, retryAfter || backoff(failures));
+        });
+    }
+
+    /** Gives another tab a token that is not the old one. */
+    async #answer({ old, isRefused }) {
+        const failed = await this.#tokens.renew(old, isRefused).then(nothing, () => true);
+        const token = failed ? undefined : this.#tokens.shared;
+        this.#channel?.postMessage({ kind: "token", ...token });
     }
 
     /** The changes since a state as an update; `reload` if they are too many or no longer known. */
@@ -729,17 +1122,14 @@ class Feed {
         if (!found || found.has_more) return { kind: "reload" };
         const events = found.destroyed.map((id) => ({ id }));
         const updated = new Set(found.updated);
-        const ids = [...found.created, ...updated].values();
-        const fetchMessages = async () => {
-            for (const id of ids) {
-                const message = await this.#client.getMessage(id).catch((error) => {
-                    // It was destroyed meanwhile, which will be reported.
-                    if (error.status !== 404) throw error;
-                });
-                if (message) events.push({ id, message: toItem(message), isNew: !updated.has(id) });
-            }
-        };
-        await Promise.all(Array.from({ length: PARALLEL_REQUESTS }, fetchMessages));
+        // One after the other: beside the stream, a browser needs one connection.
+        for (const id of [...found.created, ...updated]) {
+            const message = await this.#client.getMessage(id).catch((error) => {
+                // It was destroyed meanwhile, which will be reported.
+                if (error.status !== 404) throw error;
+            });
+            if (message) events.push({ id, message: toItem(message), isNew: !updated.has(id) });
+        }
         const counts = await this.#client.getUnread();
         const state = Number(found.new_state);
         return { kind: "changes", base: since, since, state, events, counts };
@@ -761,6 +1151,8 @@ class Feed {
     /** Connects again and again until it is stopped. */
     async #lead(signal) {
         this.#isLeader = true;
+        this.#answered();
+        this.keepToken();
         // Changes may have been missed if another tab led before.
         let resumed = this.status !== "connecting";
         for (let failures = 0; !signal.aborted; resumed = true) {
@@ -773,17 +1165,20 @@ class Feed {
             try {
                 this.#base = this.#state;
                 this.#publish(this.#heartbeat());
-                if (resumed) await this.#publishMissed();
+                // A stream that was closed to get a new token is not missed for long.
+                if (resumed && !this.#isRenewed) await this.#publishMissed();
+                this.#isRenewed = false;
                 await this.#readStream(signal);
                 wait = this.#retry;
             } catch (error) {
                 if (signal.aborted) break;
-                if (isFinal(error)) return this.end();
+                if (isFinal(error)) return this.end(error.reason ?? error.code);
+                if (this.#isRenewed) continue;
                 wait = error.retryAfter;
                 const isOffline = globalThis.navigator?.onLine === false;
                 if (this.status !== "live" || isOffline) this.#setStatus("offline");
             }
-            if (this.status === "displaced") continue;
+            if (/** @type {Status} */ (this.status) === "displaced") continue;
             if (this.status === "live") this.#setStatus("connecting");
             failures = Date.now() - started > STABLE_STREAM ? 0 : failures + 1;
             await pause(wait || backoff(failures), signal, (wake) => {
@@ -796,7 +1191,8 @@ class Feed {
     /** Publishes what happened while there was no stream. */
     async #publishMissed() {
         // Another user may have logged in with this browser.
-        if (this.#byCookie && (await this.#client.me()).id !== this.user) return this.end();
+        if (this.#byCookie && (await this.#client.me()).id !== this.user)
+            return this.end("another_user");
         const missed = await this.changesSince(this.#state);
         if (missed.kind === "changes") return this.#publishChanges(missed);
         this.#state = Number((await this.#client.getUnread()).state);
@@ -816,6 +1212,7 @@ class Feed {
             const path = `/v1/events?since=${this.#state}`;
             const options = { headers, signal: aborter.signal };
             const { body } = await this.#client.fetch("GET", path, undefined, options);
+            this.#isStreaming = true;
             this.#setStatus("live");
             let events = [];
             for await (const event of eventsOf(body, () => (this.#lastSeen = Date.now()))) {
@@ -824,7 +1221,11 @@ class Feed {
                 if (event.retry !== undefined)
                     this.#retry = Math.min(event.retry, LONGEST_RETRY_AFTER);
                 if (event.type === "displaced") return this.#setStatus("displaced");
-                if (event.type === "ping") this.#publish(this.#heartbeat());
+                if (event.type === "ping") {
+                    this.#publish(this.#heartbeat());
+                    // The timers of a tab in the background may be late.
+                    if (this.#tokens?.left <= 0) this.keepToken();
+                }
                 if (event.type === "unread") this.#publish({ kind: "unread", counts: data });
                 if (event.type.startsWith("message.")) events.push(data);
                 if (event.type === "reset") {
@@ -839,6 +1240,7 @@ class Feed {
         } finally {
             signal.removeEventListener("abort", abort);
             this.#dropStream = nothing;
+            this.#isStreaming = false;
         }
     }
 
@@ -865,7 +1267,7 @@ class Feed {
 
     /** Hands an update to the mailboxes of this tab. */
     #deliver(update) {
-        if (update.kind === "status") this.status = update.status;
+        if (update.kind === "status") [this.status, this.reason] = [update.status, update.reason];
         for (const mailbox of this.#subscribers) mailbox.receive(update);
     }
 
@@ -873,10 +1275,14 @@ class Feed {
         if (this.#isLeader && update.kind === "hello") {
             this.#channel.postMessage({ kind: "status", status: this.status });
             this.#channel.postMessage(this.#heartbeat());
+        } else if (this.#isLeader && update.kind === "renew") {
+            this.#answer(update);
         } else if (update.status === "ended") {
-            this.#close();
-            this.#deliver(update);
-        } else if (!this.#isLeader && update.kind !== "hello") {
+            this.#finish(update);
+        } else if (!this.#isLeader && update.kind === "token") {
+            if (update.token) this.#tokens.shared = update;
+            this.#answered(!update.token);
+        } else if (!this.#isLeader && !["hello", "renew"].includes(update.kind)) {
             this.#lastSeen = Date.now();
             if (update.kind === "changes") [this.#base, this.#state] = [update.base, update.state];
             this.#deliver(update);
@@ -902,6 +1308,7 @@ class Feed {
         if (globalThis.document?.visibilityState === "hidden" && silence) return;
         if (Date.now() - this.#lastSeen >= silence) this.#dropStream();
         this.#wake();
+        this.keepToken();
     }
 }
 
@@ -910,11 +1317,14 @@ class Feed {
  * `data` and `retry` if they were sent.
  * @param {ReadableStream<Uint8Array>} body
  * @param {() => void} [onData] Called for each chunk of bytes.
+ * @returns {AsyncGenerator<ServerEvent, void, void>}
  */
 export async function* eventsOf(body, onData = nothing) {
     const reader = body.getReader();
     const decoder = new TextDecoder();
-    let [rest, afterCr, event] = ["", false, { type: "" }];
+    let [rest, afterCr] = ["", false];
+    /** @type {ServerEvent} */
+    let event = { type: "" };
     try {
         for (;;) {
             const { done, value } = await reader.read();
@@ -947,8 +1357,40 @@ export async function* eventsOf(body, onData = nothing) {
 function nothing() {}
 
 /** Whether a retry is pointless: logged out, revoked, or not allowed. */
-function isFinal({ status }) {
-    return status === 401 || status === 403;
+function isFinal({ status, code }) {
+    return [401, 403].includes(status) || ["ended", "server_key_in_browser"].includes(code);
+}
+
+/** Whether tabs can find each other. */
+function canShare() {
+    return globalThis.navigator?.locks && globalThis.BroadcastChannel;
+}
+
+/** A token that may be in a browser. */
+function checked(token) {
+    if (token.startsWith("prk_")) throw failure("server_key_in_browser");
+    return token;
+}
+
+/** When a JWT ends. The other tokens do not say it. */
+function endOf(token) {
+    try {
+        const payload = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+        return JSON.parse(atob(payload)).exp * 1_000;
+    } catch {
+        return NaN;
+    }
+}
+
+/** Waits for a value, but no longer than until the signal aborts. */
+function unlessAborted(value, signal) {
+    return new Promise((resolve, reject) => {
+        const abort = () => reject(withoutResponse(signal.reason, signal));
+        const forget = () => signal?.removeEventListener("abort", abort);
+        signal?.addEventListener("abort", abort);
+        Promise.resolve(value).then(resolve, reject).finally(forget);
+        if (signal?.aborted) abort();
+    });
 }
 
 /** A message as lists show it. @param {Message} message @returns {Item} */
@@ -980,7 +1422,11 @@ function backoff(failures) {
     return Math.random() * Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** failures);
 }
 
-/** Waits until the time is over or the signal aborts; `onStart` gets a function to end it early. */
+/**
+ * Waits until the time is over or the signal aborts; `onStart` gets a function to end it early.
+ * @param {number} time @param {AbortSignal} [signal] @param {(wake: () => void) => void} [onStart]
+ * @returns {Promise<void>}
+ */
 function pause(time, signal, onStart = nothing) {
     return new Promise((resolve) => {
         const wake = () => {

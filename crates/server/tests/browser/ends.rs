@@ -7,14 +7,19 @@ use crate::copies::{By, copy, has_streams, is_in_step, place, token};
 use crate::driver::{Browser, Tab};
 use crate::support::Server;
 
-/// Asserts that nobody asks the server for anything any more: the next to ask are we.
+/// Asserts that they have ended for this reason, show nothing and ask for nothing any more: the
+/// next to ask are we. So many streams of others are left.
 #[track_caller]
-fn is_over(tabs: &[Tab<'_>], server: &Server) {
+pub(crate) fn is_over(tabs: &[Tab<'_>], server: &Server, reason: &str, streams: u64) {
     for tab in tabs {
         tab.shows("mailbox.status === 'ended' && statuses.at(-1) === 'ended'");
         assert_eq!(tab.run("return statuses.filter((one) => one === 'ended').length;", &[]), 1);
+        assert_eq!(tab.run("return mailbox.reason;", &[]), reason);
+        // Somebody else may sit there now.
+        let left = tab.run("return [mailbox.messages.length, mailbox.unread.messages];", &[]);
+        assert_eq!(left, json!([0, 0]));
     }
-    has_streams(server, 0);
+    has_streams(server, streams);
     let refused = || server.figure("postroom_http_requests_total", "status=\"4xx\"");
     let before = refused();
     for tab in tabs {
@@ -50,7 +55,7 @@ fn who_is_signed_out_elsewhere_is_told_in_every_tab() {
         let path = format!("/sessions/{}", session["id"]);
         assert_eq!(ann.v1("DELETE", &path, "", &Value::Null).status, 204);
     }
-    is_over(&tabs, &server);
+    is_over(&tabs, &server, "unauthenticated", 0);
     server.is_unharmed();
 }
 
@@ -66,7 +71,7 @@ fn a_token_that_is_revoked_ends_what_it_opened() {
     let listed = ann.v1("GET", "/tokens", "", &Value::Null).json();
     let path = format!("/tokens/{}", listed["data"][0]["id"]);
     assert_eq!(ann.v1("DELETE", &path, "", &Value::Null).status, 204);
-    is_over(&tabs, &server);
+    is_over(&tabs, &server, "unauthenticated", 0);
     server.is_unharmed();
 }
 
@@ -83,7 +88,7 @@ fn who_logs_out_is_told_at_once_and_the_next_user_sees_their_own() {
     ];
     are_eager(&tabs);
     tabs[1].run("await client.logout();", &[]);
-    is_over(&tabs, &server);
+    is_over(&tabs, &server, "signed_out", 0);
     let login = "await client.login(args[0], args[1]);
         window.mailbox = await client.openMailbox();
         return mailbox.messages.length;";
@@ -108,10 +113,37 @@ fn a_copy_is_never_mixed_with_the_mailbox_of_who_logged_in_after() {
     tab.shows("mailbox.status === 'ended'");
     ann.send_message(bob.id, "for bob", "");
     is_in_step(&other);
-    assert_eq!(
-        tab.run("return mailbox.messages.map(({ subject }) => subject);", &[]),
-        json!(["for ann"])
-    );
+    let left = tab.run("return [mailbox.reason, mailbox.messages.length];", &[]);
+    assert_eq!(left, json!(["another_user", 0]));
+    server.is_unharmed();
+}
+
+#[test]
+fn a_letter_that_waits_for_the_network_is_not_sent_by_who_logged_in_after() {
+    /// The server cannot be reached for letters until the page says so.
+    const SEND: &str = "
+        const ask = window.fetch;
+        window.apart = true;
+        window.fetch = (url, options) =>
+            window.apart && options.method === 'POST'
+                ? Promise.reject(new TypeError('apart'))
+                : ask(url, options);
+        client.send({ to: [args[0]], body: 'from ann' }).then(
+            () => (window.end = 'sent'),
+            ({ code, reason }) => (window.end = `${code}: ${reason}`),
+        );";
+    let Some(browser) = Browser::start() else { return };
+    let place = place();
+    let server = place.serve();
+    let (ann, mut bob, cid) = (server.user("ann"), server.user("bob"), server.user("cid"));
+    let tab = copy(&browser, server.address, &By::Login(&ann), "inbox");
+    tab.run(SEND, &[json!(cid.name)]);
+    let _other = copy(&browser, server.address, &By::Login(&bob), "inbox");
+    tab.run("window.apart = false;", &[]);
+    tab.shows("window.end");
+    assert_eq!(tab.run("return end;", &[]), "ended: another_user");
+    let sent = bob.v1("GET", "/messages?folder=sent", "", &Value::Null).json();
+    assert_eq!(sent["data"], json!([]));
     server.is_unharmed();
 }
 

@@ -5,15 +5,18 @@
 //! variable `CI`.
 #![cfg(target_os = "linux")]
 
+mod app;
 mod copies;
 mod driver;
 mod ends;
 mod faults;
 mod inbox;
 mod origins;
+mod own_users;
 mod parser;
 mod random;
 mod settled;
+mod site;
 mod tabs;
 
 #[path = "../process/support.rs"]

@@ -1,42 +1,21 @@
 //! A page of another origin, and what answers in place of the server.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener};
-use std::thread;
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use testing::{PASSWORD, Proxy};
 
 use crate::copies::{ids, is_in_step, place};
 use crate::driver::Browser;
+use crate::site;
 
 /// Serves the client and an empty page from an origin of its own. What a program asks it for is
 /// answered as something between a page and its server would: with a page, or with 502.
 fn another_origin() -> SocketAddr {
-    const CLIENT: &str = include_str!("../../../../clients/js/postroom.js");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = listener.local_addr().expect("it has an address");
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || {
-                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
-                let asked = lines.next().unwrap_or_default();
-                drop(lines.find(String::is_empty));
-                let (status, kind, body) = match asked.split(' ').nth(1).unwrap_or_default() {
-                    "/postroom.js" => ("200 OK", "text/javascript", CLIENT),
-                    "/v1/unread" => ("502 Bad Gateway", "text/html", "<p>it is away</p>"),
-                    _ => ("200 OK", "text/html", "<!doctype html><title>App</title>"),
-                };
-                let length = body.len();
-                let answer = format!(
-                    "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
-                     Connection: close\r\n\r\n{body}"
-                );
-                drop((&stream).write_all(answer.as_bytes()));
-            });
-        }
-    });
-    address
+    site::serve(|path| match path {
+        "/v1/unread" => (502, "text/html", "<p>it is away</p>".to_owned()),
+        _ => site::page(),
+    })
 }
 
 #[test]

@@ -18,16 +18,6 @@ fields! {
     }
 }
 
-fields! {
-    /// The same for lists of the app's own server.
-    pub(super) struct ServerPaging {
-        /// How many items a page may have; more than 1,000 are 1,000.
-        or_default limit: Limit<1000> = 500;
-        /// The `next_cursor` of the page before, with all other parameters unchanged.
-        optional cursor: Cursor = "AAAAAAAAAAc";
-    }
-}
-
 impl Paging {
     /// The item after which the page starts.
     pub(super) fn before<T: NumericId>(&self) -> Option<T> {
