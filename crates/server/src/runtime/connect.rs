@@ -1,5 +1,5 @@
-//! Connects to the endpoints of webhooks and to issuers of JWTs, and to nothing that their addresses
-//! may not reach.
+//! Connects to the endpoints of webhooks and to issuers of JWTs, and to nothing that their
+//! addresses may not reach.
 //!
 //! A name is resolved here, and the connection goes to the address that was checked, so a name
 //! server cannot answer one with another. The check sees what the system's resolver makes of an

@@ -1,5 +1,5 @@
 //! An issuer of JWTs: keys of several kinds, tokens signed by them, and a server that gives the
-//! public ones to whoever asks, in whatever way the test wants.
+//! public ones to anybody who asks, in whatever way the test wants.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -129,7 +129,7 @@ impl SigningKey {
     }
 }
 
-/// What the issuer answers to whoever asks for its keys.
+/// What the issuer answers to anybody who asks for its keys.
 #[derive(Clone)]
 pub(crate) enum Answer {
     /// These keys, for so many seconds.

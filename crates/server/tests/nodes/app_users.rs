@@ -28,9 +28,10 @@ fn of_puts_of_a_new_id_at_all_nodes_at_once_one_creates_and_batches_do_not_hinde
     let at_all_nodes = |request: (&str, &str), body: &(dyn Fn(usize) -> Value + Sync)| {
         thread::scope(|scope| {
             let nodes = &nodes;
-            let calls =
-                (0..6).map(|at| scope.spawn(move || call(nodes, at % 3, key, request, &body(at))));
-            let calls: Vec<_> = calls.collect();
+            let mut calls = Vec::new();
+            for at in 0..6 {
+                calls.push(scope.spawn(move || call(nodes, at % 3, key, request, &body(at))));
+            }
             calls.into_iter().map(|call| call.join().expect("it is answered")).collect::<Vec<_>>()
         })
     };
@@ -46,7 +47,7 @@ fn of_puts_of_a_new_id_at_all_nodes_at_once_one_creates_and_batches_do_not_hinde
     // The same users in another order, and usernames that two of them want.
     let batch = |at: usize| {
         let users = (0..300).map(|number| {
-            let number = if at % 2 == 0 { number } else { 299 - number };
+            let number = if at.is_multiple_of(2) { number } else { 299 - number };
             let name = format!("name{}", number / 2);
             json!({ "ref": format!("ext:batch.{number}"), "username": name })
         });

@@ -2,7 +2,7 @@
 
 use db::{Tx, params};
 
-use super::Entry;
+use super::one::Entry;
 use crate::base::{Cx, Result, UserId};
 use crate::mailbox::conversation_rows;
 use crate::outbox::unread_changes;

@@ -2,7 +2,7 @@
 
 use db::{Tx, params};
 
-use super::Entry;
+use super::one::Entry;
 use crate::base::{Result, UserId};
 
 /// Adds messages to mailboxes whose modseqs were advanced, each at the modseq that its entry says.

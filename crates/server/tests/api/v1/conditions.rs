@@ -47,7 +47,8 @@ async fn a_call_that_takes_no_condition_says_so_and_does_nothing() {
             let parameters = operation["parameters"].as_array().into_iter().flatten();
             let mut headers = parameters.filter(|parameter| parameter["in"] == "header");
             let takes = headers.any(|parameter| parameter["name"] == "If-Match");
-            let whole = path.replace("{id}", &id.to_string()).replace("{user}", "1").replace("{ref}", "1");
+            let whole =
+                path.replace("{id}", &id.to_string()).replace("{user}", "1").replace("{ref}", "1");
             let method = method.to_uppercase();
             if takes {
                 obeyed.push(format!("{method} {path}"));
@@ -61,7 +62,8 @@ async fn a_call_that_takes_no_condition_says_so_and_does_nothing() {
                 } else {
                     bob.request(&method, &whole)
                 };
-                let problem = request.header(header, "\"1\"").send().await.problem(400, "bad_request");
+                let problem =
+                    request.header(header, "\"1\"").send().await.problem(400, "bad_request");
                 let detail = problem["detail"].as_str().unwrap().to_lowercase();
                 assert!(detail.starts_with(header), "{method} {path}: {detail}");
                 refused += 1;

@@ -109,7 +109,7 @@ async fn create(
     };
     let of = user.clone();
     match app.db.read(move |tx| users::standing(tx, &of)).await? {
-        // Whoever has the token reads the user's messages.
+        // With the token the user's messages can be read.
         Some((user, Standing::Active)) => {
             app.actings.has_read(Arc::clone(&caller.call), user, now)?;
         }

@@ -236,8 +236,8 @@ async fn who_has_no_password_is_a_full_user_and_cannot_log_in() {
     assert_eq!(user["last_seen_at"], Value::Null);
     let all = app.command(&["user", "list"]).expect("it lists them");
     assert!(all.contains(&format!("{id}\t{name}\t-\t")), "{all}");
-    let set = app.command_with("a-password-for-them", &["user", "passwd", &name]);
-    assert!(set.is_ok(), "{set:?}");
+    let changed = app.command_with("a-password-for-them", &["user", "passwd", &name]);
+    assert!(changed.is_ok(), "{changed:?}");
     let own = User::new(UserId::new(id).expect("it is an id"), &name, app.client());
     own.client.csrf_token().await;
     own.client.try_login(&name, "a-password-for-them").await.ok();
