@@ -17,6 +17,11 @@ use crate::http::App;
 const USER: HeaderName = HeaderName::from_static("postroom-user");
 const PRESENT: HeaderName = HeaderName::from_static("postroom-present");
 
+/// Whether the request is one for a user, as only a server key makes it.
+pub(super) fn is_asked(headers: &HeaderMap) -> bool {
+    headers.contains_key(USER)
+}
+
 /// The user for whom a server key makes a call, and the call as the audit log names it. `may` says
 /// whether a key can make this call at all.
 pub(super) async fn user(

@@ -201,7 +201,12 @@ async fn by_token(app: &App, parts: &Parts, token: &[u8]) -> Result<Login, Error
     }
     let invalid = || {
         let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-        Error::new(Code::Unauthenticated, "the token is wrong, revoked or expired")
+        let wrong = if acting::is_asked(&parts.headers) {
+            "the server key is wrong, revoked or expired"
+        } else {
+            "the token is wrong, revoked or expired"
+        };
+        Error::new(Code::Unauthenticated, wrong)
             .header(header::WWW_AUTHENTICATE, challenge)
     };
     let key = Credential::parse_token(text).ok_or_else(invalid)?;

@@ -101,9 +101,10 @@ impl Fault {
         let facts = self.code.facts();
         // Their detail names a field of the classic API.
         let detail = match self.code {
-            Code::RecipientUnavailable | Code::UnknownRecipient | Code::BlockedByYou => {
-                facts.meaning
-            }
+            Code::RecipientUnavailable
+            | Code::UnknownRecipient
+            | Code::BlockedByYou
+            | Code::NoReplies => facts.meaning,
             _ => &self.detail,
         };
         serde_json::to_vec(&Problem {
