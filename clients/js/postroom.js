@@ -99,6 +99,27 @@ export class Problem extends Error {
     }
 }
 
+/**
+ * Refuses what would be lost on the way to the server: without a limit, more would be changed or
+ * deleted than was meant.
+ * @param {unknown} given @param {string[]} [known] @param {string} [what]
+ */
+function checkNames(given, known, what = "the argument") {
+    if (!given || Object.prototype.toString.call(given) !== "[object Object]") {
+        throw new TypeError(`${what} must be an object.`);
+    }
+    for (const [name, value] of Object.entries(given)) {
+        if (known && !known.includes(name)) {
+            throw new TypeError(`${name} is unknown here. Known are: ${known.join(", ")}.`);
+        }
+        // A loop has no cursor at first.
+        if (JSON.stringify(value) === undefined && name !== "cursor") {
+            throw new TypeError(`${name} has no value. Leave it out if it is to have none.`);
+        }
+        if (name === "filter") checkNames(value, undefined, "filter");
+    }
+}
+
 /** @param {string} code @param {unknown} [cause] @param {string} [reason] */
 function failure(code, cause, reason) {
     return new Problem(FAILURES[code], { code, cause, reason });
@@ -297,8 +318,10 @@ export class Postroom {
      * @returns {Promise<{ updated: number[], destroyed: number[], not_found: number[],
      *     next_cursor: string | null }>}
      */
-    batch({ upTo, ...batch }) {
-        return this.request("POST", "/v1/messages/batch", { ...batch, up_to: upTo });
+    async batch(batch) {
+        checkNames(batch, ["ids", "filter", "upTo", "cursor", "set", "delete"]);
+        const { upTo, ...rest } = batch;
+        return this.request("POST", "/v1/messages/batch", { ...rest, up_to: upTo });
     }
 
     /**
@@ -320,16 +343,19 @@ export class Postroom {
      * Marks the messages of a conversation as read, none that is newer than the message `upTo`.
      * @param {number} id @param {{ upTo?: number }} [options] @returns {Promise<Conversation>}
      */
-    markConversationRead(id, { upTo } = {}) {
-        return this.request("PATCH", `/v1/conversations/${id}`, { read: true, up_to: upTo });
+    async markConversationRead(id, options = {}) {
+        checkNames(options, ["upTo"]);
+        const body = { read: true, up_to: options.upTo };
+        return this.request("PATCH", `/v1/conversations/${id}`, body);
     }
 
     /**
      * Moves a conversation to the trash, but no message that is newer than the message `upTo`.
      * @param {number} id @param {{ upTo?: number }} [options]
      */
-    deleteConversation(id, { upTo } = {}) {
-        const query = upTo === undefined ? "" : `?up_to=${upTo}`;
+    async deleteConversation(id, options = {}) {
+        checkNames(options, ["upTo"]);
+        const query = "upTo" in options ? `?up_to=${options.upTo}` : "";
         return this.request("DELETE", `/v1/conversations/${id}${query}`);
     }
 
@@ -706,7 +732,9 @@ export class Mailbox extends EventTarget {
      * Marks a conversation as read, up to its newest message that this copy shows.
      * @param {number} id @param {{ upTo?: number }} [options] @returns {Promise<Conversation>}
      */
-    async markConversationRead(id, { upTo = this.#newestShown(id) } = {}) {
+    async markConversationRead(id, options = {}) {
+        checkNames(options, ["upTo"]);
+        const { upTo = this.#newestShown(id) } = options;
         this.#confirmUser();
         return this.#client.markConversationRead(id, { upTo });
     }
@@ -715,7 +743,9 @@ export class Mailbox extends EventTarget {
      * Moves a conversation to the trash, up to its newest message that this copy shows.
      * @param {number} id @param {{ upTo?: number }} [options]
      */
-    async deleteConversation(id, { upTo = this.#newestShown(id) } = {}) {
+    async deleteConversation(id, options = {}) {
+        checkNames(options, ["upTo"]);
+        const { upTo = this.#newestShown(id) } = options;
         this.#confirmUser();
         return this.#client.deleteConversation(id, { upTo });
     }
@@ -726,13 +756,19 @@ export class Mailbox extends EventTarget {
      * @param {{ filter?: object, set?: Marks, delete?: true }} action
      * @returns {Promise<{ updated: number[], destroyed: number[] }>}
      */
-    async batch({ filter, ...action }) {
+    async batch(action) {
+        checkNames(action, ["filter", "set", "delete"]);
+        const { filter = {}, ...change } = action;
+        if ("folder" in filter && filter.folder !== this.#folder) {
+            throw new TypeError(`This mailbox is the folder ${this.#folder}, no other.`);
+        }
         const done = { updated: [], destroyed: [] };
         const upTo = this.messages[0]?.id;
         for (let cursor; upTo && cursor !== null; ) {
             this.#confirmUser();
-            const batch = { filter: { ...filter, folder: this.#folder }, upTo, cursor, ...action };
-            const { updated, destroyed, next_cursor: next } = await this.#client.batch(batch);
+            const limits = { filter: { ...filter, folder: this.#folder }, upTo, cursor };
+            const sent = await this.#client.batch({ ...limits, ...change });
+            const { updated, destroyed, next_cursor: next } = sent;
             done.updated.push(...updated);
             done.destroyed.push(...destroyed);
             cursor = next;

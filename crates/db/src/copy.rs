@@ -51,6 +51,10 @@ pub(crate) fn run(
     now: i64,
     mut progress: impl FnMut(Progress<'_>),
 ) -> Result<Vec<Copied>> {
+    // Before anything is opened.
+    if let Some(path) = to.path() {
+        sqlite::copy::File::confirm_target(path)?;
+    }
     let mut source = source(from, schema)?;
     let mut target = target(to, schema, now)?;
     let tables = common(source.tables()?, &target.tables()?)?;

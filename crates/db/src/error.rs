@@ -48,6 +48,9 @@ pub enum Error {
     /// The address of a database is invalid.
     #[error("the database URL is not usable: {0}")]
     Url(&'static str),
+    /// The certificates that the address of a database names cannot be used.
+    #[error("sslrootcert: {0}")]
+    Certificates(String),
     /// Another server has the file open.
     #[error("another server is using {0}")]
     InUse(PathBuf),
@@ -103,7 +106,7 @@ pub enum Error {
     /// A file that must not be overwritten exists.
     #[error("{0} is there already")]
     Exists(PathBuf),
-    /// An operation on a file beside the database, or on a certificate, failed.
+    /// An operation on a file beside the database failed.
     #[error("{0}")]
     File(String),
     /// The process could not get a thread, a runtime or TLS to work with.

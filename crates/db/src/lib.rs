@@ -130,6 +130,13 @@ impl Db {
         }
     }
 
+    /// What `f` finds in a file, whatever its schema is; the file is not changed. Nothing where
+    /// there is no file, or nothing in it, where `f` fails, as it may on an old schema, and on a
+    /// PostgreSQL server.
+    pub fn look<T>(url: &Url, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Option<T> {
+        url.path().and_then(|path| sqlite::look(path, f).ok().flatten())
+    }
+
     /// Runs `f` in a transaction and returns after the commit.
     ///
     /// `f` may run more than once, so it must have no effects except through its [`Tx`], and its

@@ -5,7 +5,7 @@ mod checkpoint;
 mod connection;
 mod contents;
 pub(crate) mod copy;
-mod files;
+pub(crate) mod files;
 pub(crate) mod migrate;
 mod readers;
 pub(crate) mod restore;
@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 
 use crate::{
     Error, Migration, Result, Stats, Tx, job::Job, migrate::usable, notice::Listener, threads,
+    tx::On,
 };
 use connection::Role;
 use files::Lock;
@@ -35,6 +36,15 @@ pub(crate) struct Engine {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps other servers away until the engine is closed.
     lock: Mutex<Option<Lock>>,
+}
+
+/// What `f` finds in a file, which is not changed; none where there is nothing in it.
+pub(crate) fn look<T>(path: &Path, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<Option<T>> {
+    if contents::steps(path)?.is_empty() {
+        return Ok(None);
+    }
+    let connection = contents::open(path)?;
+    f(&mut Tx::on(On::Sqlite(&connection))).map(Some)
 }
 
 /// The number of the next engine of this process.

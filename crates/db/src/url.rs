@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::sqlite::files::real;
 use crate::{Error, Options, Result, postgres::config::Config};
 
 /// The address of a database. Its text forms show no password.
@@ -18,7 +19,8 @@ pub(crate) enum Location {
 }
 
 impl Url {
-    /// Parses `sqlite:<path>`, where a relative path starts at `base`, or `postgres://…`.
+    /// Parses `sqlite:<path>`, where a relative path starts at `base`, or `postgres://…`. A link to
+    /// a file is followed, so that all names of a database have one lock and one log.
     ///
     /// The server's parameters `sslmode` (disable, prefer, require, verify-ca, verify-full) and
     /// `sslrootcert` are interpreted here. Without `sslmode`, every host except this machine must
@@ -47,7 +49,7 @@ impl Url {
         if path.is_empty() {
             return Err(Error::Url("the path of the file is missing after sqlite:"));
         }
-        Ok(Self { location: Location::File(base.join(path)) })
+        Ok(Self { location: Location::File(real(base.join(path))) })
     }
 
     /// The path of a SQLite database.

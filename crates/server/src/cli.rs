@@ -16,11 +16,13 @@ use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use db::{Db, Tx, Url};
 use domain::{Cx, Time, webhooks};
 use jiff::Timestamp;
+
+use output::listing;
 
 use crate::config::secret::Secret;
 use crate::config::{self, Config, DEFAULTS, Settings, Sources};
@@ -191,10 +193,28 @@ pub fn run() -> ExitCode {
     // The allocator asks for pages of 2 MiB, of which an idle server leaves many half empty: that
     // doubles its memory and makes it no faster. Systems without such pages return an error.
     let _unsupported = rustix::thread::disable_transparent_huge_pages(true);
-    let Err(error) = dispatch(Cli::parse()) else { return ExitCode::SUCCESS };
+    let ran = match Cli::try_parse() {
+        Ok(cli) => dispatch(cli),
+        // Help and the version are what the command prints.
+        Err(asked) if !asked.use_stderr() => help(&asked),
+        Err(wrong) => wrong.exit(),
+    };
+    let Err(error) = ran else { return ExitCode::SUCCESS };
     // Standard error may be closed.
     drop(writeln!(std::io::stderr(), "error: {error:#}"));
-    ExitCode::from(if error.is::<Usage>() || error.is::<config::Error>() { 2 } else { 1 })
+    let is_wrong_address = matches!(
+        error.downcast_ref::<db::Error>(),
+        Some(db::Error::Url(_) | db::Error::Certificates(_))
+    );
+    let is_wrong_setting = error.is::<config::Error>() || error.is::<config::Unusable>();
+    let is_wrong = error.is::<Usage>() || is_wrong_setting || is_wrong_address;
+    ExitCode::from(if is_wrong { 2 } else { 1 })
+}
+
+fn help(asked: &clap::Error) -> Result<()> {
+    drop(listing()?);
+    asked.print()?;
+    Ok(stdout().flush()?)
 }
 
 fn dispatch(cli: Cli) -> Result<()> {
@@ -219,16 +239,17 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Check => database::check(&settings()?)?,
         Command::Mail(command) => email::run(&settings()?, command)?,
         // The defaults are printed even if the configuration is wrong.
-        Command::Config { defaults: true } => write!(stdout(), "{DEFAULTS}")?,
+        Command::Config { defaults: true } => write!(listing()?, "{DEFAULTS}")?,
         Command::Config { defaults: false } => {
-            for (line, layer) in load()?.lines() {
-                writeln!(stdout(), "{line:<44} # {layer}")?;
+            let (config, mut out) = (load()?, listing()?);
+            for (line, layer) in config.lines() {
+                writeln!(out, "{line:<44} # {layer}")?;
             }
         }
         Command::Openapi { version } if version == "3.0" => {
-            write!(stdout(), "{}", *v1::DOCUMENT_30)?;
+            write!(listing()?, "{}", *v1::DOCUMENT_30)?;
         }
-        Command::Openapi { .. } => write!(stdout(), "{}", v1::document())?,
+        Command::Openapi { .. } => write!(listing()?, "{}", v1::document())?,
         Command::Completions(of) => manual::completions(&of)?,
         Command::Man(man) => manual::man(&man)?,
     }
@@ -297,10 +318,17 @@ impl Store {
         Ok(key)
     }
 
-    /// Makes and erases accounts as the server does: the names of erased ones are reserved.
+    /// Makes and erases accounts as the server does: the names of erased ones are reserved, under
+    /// the key of the database only.
     fn reserve_names(&mut self, settings: &Settings) -> Result<()> {
         if settings.name_reserved_days > 0 {
-            let key = self.key(settings)?;
+            let (key, warning) = wait(database_key(&self.db, settings))??;
+            ensure!(
+                warning.is_none(),
+                "this is not the secret key that the database was used with: reserved names would \
+                 be given away. Put the key of then back; if it is lost, run `postroom key \
+                 accept`, which frees these names, or add --set name_reserved_days=0"
+            );
             self.cx.names = name_reservation(settings, &key);
         }
         Ok(())

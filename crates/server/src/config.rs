@@ -28,6 +28,9 @@ pub const DEFAULTS: &str = include_str!("../config.default.toml");
 const DJANGO_NAMES: [(&str, &str); 2] =
     [("LOGGER_LEVEL", "log"), ("DJANGO_SECRET_KEY", "secret_key")];
 
+/// The variable that names the configuration file.
+const CONFIG: &str = "POSTROOM_CONFIG";
+
 /// Variables of the app beside the server, which may share its environment.
 const OF_THE_APP: [&str; 2] = ["POSTROOM_URL", "POSTROOM_WEBHOOK_SECRET"];
 
@@ -38,6 +41,11 @@ pub struct Error {
     layer: Layer,
     problem: String,
 }
+
+/// What settings name or leave out cannot be used, such as a file that is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub(crate) struct Unusable(pub(crate) anyhow::Error);
 
 /// Where the value of a setting comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,16 +125,20 @@ impl Config {
         let mut config = Self { settings, table, layers };
 
         let mut variables = sources.environment.iter();
-        let variable = variables.find(|(name, path)| name == "POSTROOM_CONFIG" && !path.is_empty());
+        let variable = variables.find(|(name, path)| name == CONFIG && !path.is_empty());
         let named = sources.file.clone().or_else(|| variable.map(|(_, path)| path.into()));
         let usual = sources.folder.join("postroom.toml");
-        if let Some(path) = named.or_else(|| usual.is_file().then_some(usual)) {
+        if let Some(path) = named.or_else(|| is_there(&usual).then_some(usual)) {
             config.read_toml(&path)?;
         }
         let path = sources.folder.join(".env");
-        if path.is_file() {
-            let layer = Layer::File(path.clone());
-            config.overlay_environment(&dotenv::read(&path)?, |_name| layer.clone())?;
+        if is_there(&path) {
+            let (layer, variables) = (Layer::File(path.clone()), dotenv::read(&path)?);
+            if variables.iter().any(|(name, path)| name == CONFIG && !path.is_empty()) {
+                let problem = "this has no effect here: set it in the environment, or use --config";
+                return Err(wrong(&layer, format!("{CONFIG}: {problem}")));
+            }
+            config.overlay_environment(&variables, |_name| layer.clone())?;
         }
         let layer = |name: &str| Layer::Environment(name.to_owned());
         config.overlay_environment(&sources.environment, layer)?;
@@ -160,7 +172,7 @@ impl Config {
         }
         for (variable, text) in variables {
             let Some(name) = variable.strip_prefix("POSTROOM_") else { continue };
-            if name != "CONFIG" && !OF_THE_APP.contains(&variable.as_str()) {
+            if variable != CONFIG && !OF_THE_APP.contains(&variable.as_str()) {
                 self.set_text(&name.to_ascii_lowercase(), text, &layer(variable))?;
             }
         }
@@ -207,6 +219,12 @@ impl Config {
         self.layers.insert(name.to_owned(), layer.clone());
         Ok(())
     }
+}
+
+/// Whether there is anything with this path, even if it cannot be read: that is an error then.
+fn is_there(path: &Path) -> bool {
+    let missing = |cause: std::io::Error| cause.kind() == std::io::ErrorKind::NotFound;
+    !path.symlink_metadata().is_err_and(missing)
 }
 
 /// The most bytes of a configuration file or a template.

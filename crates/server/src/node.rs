@@ -9,8 +9,8 @@ use db::Db;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Settings;
 use crate::config::secret::Secret;
+use crate::config::{Settings, Unusable};
 use crate::email::link::Links;
 use crate::realtime::streams::Streams;
 use crate::runtime::actings::Actings;
@@ -70,7 +70,9 @@ impl Node {
         routes: impl Iterator<Item = &'static str>,
     ) -> anyhow::Result<(Arc<Self>, Secret)> {
         let url = settings.database()?;
-        let jwts = Jwts::open(&settings)?;
+        let jwts = Jwts::open(&settings).map_err(Unusable)?;
+        let server_key = key::server_key(&settings)?;
+        key::confirm_there(&settings, &url)?;
         let migrated = Db::migrate(&url, domain::SCHEMA, clock.now().0)
             .with_context(|| format!("cannot prepare {url}"))?;
         if migrated.from != migrated.to {
@@ -82,7 +84,6 @@ impl Node {
         // Under the database's lock: two servers that start at once must not both make a key.
         let (key, warning) = key::database_key(&db, &settings).await?;
         clock.reserve_names(key::name_reservation(&settings, &key));
-        let server_key = key::server_key(&settings)?;
         if let Some(warning) = warning {
             tracing::warn!("{warning}");
         }

@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 
 use crate::background::reminders::{ReminderSettings, Reminders};
 use crate::background::{self, nodes, webhooks};
-use crate::config::Settings;
 use crate::config::origin::Origin;
+use crate::config::{Settings, Unusable};
 use crate::http::browser_token::BrowserTokens;
 use crate::http::cors::Cors;
 use crate::http::csrf::Csrf;
@@ -49,7 +49,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
     };
     let main = bind(settings.listen)?;
     let metrics = settings.metrics_listen.map(bind).transpose()?;
-    let reminders = ReminderSettings::read(&settings)?;
+    let reminders = ReminderSettings::read(&settings).map_err(Unusable)?;
     let _data_dir = DataDir::make(&settings)?;
     let (node, key) = Node::open(settings, clock, http::paths()).await?;
     let reminders = reminders.map(|settings| Reminders::new(settings, &node, &key));

@@ -64,7 +64,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore> {
         return Ok(store);
     };
     let unreadable =
-        |cause: &dyn std::fmt::Display| Error::File(format!("{}: {cause}", file.display()));
+        |cause: &dyn std::fmt::Display| Error::Certificates(format!("{}: {cause}", file.display()));
     let pem = read_bounded(file, CERTIFICATE_BYTES).map_err(|cause| unreadable(&cause))?;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|cause| unreadable(&cause))?;

@@ -5,19 +5,18 @@ use std::path::Path;
 
 use super::connection::{self, Role};
 use super::contents;
-use super::files::{Partial, sync};
+use super::files::{Partial, confirm_new_name, sync};
 use crate::{Error, Result};
 
 pub(crate) fn run(path: &Path, target: &Path) -> Result<()> {
+    confirm_new_name(target)?;
+    make(path, target)
+}
+
+/// The same under any name.
+pub(super) fn make(path: &Path, target: &Path) -> Result<()> {
     if target.exists() {
         return Err(Error::Exists(target.to_path_buf()));
-    }
-    let name = target.as_os_str().as_encoded_bytes();
-    if ["-wal", "-shm", "-journal"].iter().any(|end| name.ends_with(end.as_bytes())) {
-        let target = target.display();
-        return Err(Error::File(format!(
-            "{target} cannot be the name of a copy: SQLite keeps the log of a database under it"
-        )));
     }
     contents::confirm(path)?;
     let source = connection::open(path, Role::Tool)?;

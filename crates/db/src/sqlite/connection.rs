@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::files::has_log;
 use crate::{Error, Result};
 
 /// What a connection is for.
@@ -42,6 +43,10 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Connection> {
     // use: the statement cache clears the parameters, and a cleared parameter may change a plan.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(256);
+    // A command leaves the log to the next server. SQLite removes one that is empty.
+    if role == Role::Tool && has_log(path) {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    }
     // Negative sizes are KiB. More than 8 MB brings nothing: the system caches the file as well,
     // and each commit searches the whole cache of the writer.
     let cache = match role {

@@ -5,12 +5,14 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::connection::BUSY;
-use super::files::beside;
+use super::files::{beside, has_log};
 use crate::migrate::Applied;
 use crate::{Error, Result, Row};
 
@@ -60,10 +62,6 @@ fn not_ours(path: &Path, what: &'static str) -> Error {
     Error::NotOurs { database: path.display().to_string(), what }
 }
 
-fn has_log(path: &Path) -> bool {
-    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
-}
-
 /// The same of a file that must be a database of this program.
 ///
 /// # Errors
@@ -75,14 +73,31 @@ pub(super) fn confirm(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Opens a file so that SQLite changes nothing. Where there is a log, it has to be read as well,
-/// and then SQLite may make its index.
-fn open(path: &Path) -> Result<Connection> {
-    let how = if has_log(path) { "mode=ro" } else { "immutable=1" };
+/// Opens a file so that SQLite changes nothing. Where there is a log, it has to be read as well:
+/// alone, which needs no index in a file beside it, or with the index of those who use it.
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    if !has_log(path) {
+        return open_as(path, OpenFlags::SQLITE_OPEN_READ_ONLY, "immutable=1");
+    }
+    alone(path).or_else(|_in_use| open_as(path, OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro"))
+}
+
+/// Opens a file with a log that nobody else uses. Nothing is written: the log stays as it is.
+fn alone(path: &Path) -> Result<Connection> {
+    if beside(path, "-journal").exists() {
+        return Err(Error::Busy);
+    }
+    let connection = open_as(path, OpenFlags::SQLITE_OPEN_READ_WRITE, "mode=rw")?;
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA locking_mode = EXCLUSIVE")?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_row| Ok(()))?;
+    Ok(connection)
+}
+
+fn open_as(path: &Path, access: OpenFlags, how: &str) -> Result<Connection> {
     let name = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_URI;
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(format!("file:{name}?{how}"), flags)?;
     connection.busy_timeout(BUSY)?;
     Ok(connection)

@@ -35,9 +35,13 @@ impl File {
         Ok(Self { connection, building: None, _lock: lock })
     }
 
+    /// Refuses what cannot be a target.
+    pub(crate) fn confirm_target(path: &Path) -> Result<()> {
+        files::confirm_new_name(path)?;
+        absent(path)
+    }
+
     pub(crate) fn target(path: &Path, schema: &[Migration], now: i64) -> Result<Self> {
-        // Checked before the lock creates a file, and again with the lock.
-        absent(path)?;
         let lock = files::lock(path)?;
         absent(path)?;
         let partial = Partial::create(path)?;

@@ -71,6 +71,11 @@ pub(super) fn beside(path: &Path, rest: &str) -> PathBuf {
     name.into()
 }
 
+/// Whether something is in the log of a database.
+pub(super) fn has_log(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
 pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(|cause| Error::file("rename", from, &cause))
 }
@@ -82,6 +87,38 @@ pub(super) fn remove(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// The file that a path leads to: what belongs to a database is beside that, not beside a link.
+pub(crate) fn real(path: PathBuf) -> PathBuf {
+    if path.is_symlink() { fs::canonicalize(&path).unwrap_or(path) } else { path }
+}
+
+/// Refuses the name of a database that is used for what is beside one: it would be removed as such.
+pub(super) fn confirm_name(path: &Path) -> Result<()> {
+    let name = path.as_os_str().as_encoded_bytes();
+    let ends = [".lock", ".partial", "-wal", "-shm", "-journal"];
+    if !ends.iter().any(|end| name.ends_with(end.as_bytes())) {
+        return Ok(());
+    }
+    Err(Error::File(format!(
+        "{} cannot be the name of a copy: what belongs to a database beside it is kept under such \
+         a name. Use another one",
+        path.display()
+    )))
+}
+
+/// The same for a new file, which a migration would remove under the names of its copies.
+pub(super) fn confirm_new_name(path: &Path) -> Result<()> {
+    let end = path.extension().map(std::ffi::OsStr::as_encoded_bytes);
+    if end.is_some_and(|end| end.starts_with(b"before-")) {
+        let path = path.display();
+        return Err(Error::File(format!(
+            "{path} cannot be the name of a copy: migrations and restores keep the database of \
+             before under such a name. Use another one"
+        )));
+    }
+    confirm_name(path)
 }
 
 /// The lock that keeps a second server away from a database. Held until it is dropped, and its file

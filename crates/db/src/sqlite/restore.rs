@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::connection::{self, Role};
-use super::files::{Partial, beside, lock, private, remove, rename, sync, sync_folder};
+use super::files::{
+    Partial, beside, confirm_name, lock, private, real, remove, rename, sync, sync_folder,
+};
 use super::{backup, contents, migrate};
 use crate::{Error, Migration, Result, Tx, migrate::plan, tx::On};
 
@@ -23,6 +25,9 @@ pub(crate) fn run(
     (now, stamp): (i64, &str),
     prepare: impl FnOnce(&mut Tx<'_>, Option<&mut Tx<'_>>) -> Result<()>,
 ) -> Result<Restored> {
+    confirm_name(source)?;
+    let source = &real(source.to_path_buf());
+    confirm_name(source)?;
     let _alone = lock(path)?;
     if !source.is_file() {
         return Err(Error::File(format!("there is no file {}", source.display())));

@@ -115,6 +115,6 @@ async fn a_certificate_is_checked_as_sslmode_says() {
         let result =
             encrypted(&cluster, loopback, &format!("sslmode=verify-ca&{}", { trusting(nothing) }))
                 .await;
-        assert!(matches!(result, Err(Error::File(_))), "{nothing}: {result:?}");
+        assert!(matches!(result, Err(Error::Certificates(_))), "{nothing}: {result:?}");
     }
 }

@@ -1,12 +1,13 @@
 //! `postroom audit`
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use domain::audit::{self, Record};
 use domain::{ServerKeyId, UserId, UserRef, users};
 
+use super::output::listing;
 use super::{Store, shown, wait};
 use crate::config::Settings;
 
@@ -41,7 +42,7 @@ pub(super) fn run(settings: &Settings, Audit { key, user, limit }: &Audit) -> Re
         }
         None => None,
     };
-    let (mut out, limit) = (stdout().lock(), i64::from(*limit));
+    let (mut out, limit) = (listing()?, i64::from(*limit));
     for Record { happened_at, call, user } in
         wait(store.db.scan(move |tx| audit::list(tx, key, user, limit)))??
     {

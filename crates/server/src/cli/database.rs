@@ -136,12 +136,15 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
         let found = wait(db.scan(domain::check::run))??;
         problems.extend(found.iter().map(|problem| format!("{} ({})", problem.what, problem.rows)));
     }
+    // Closed or not: the status tells as well, and programs that ignore what is printed may open
+    // /dev/null as if it was closed.
+    let mut out = stdout().lock();
     if problems.is_empty() {
-        writeln!(stdout(), "{url}: whole and consistent")?;
+        writeln!(out, "{url}: whole and consistent")?;
         return Ok(());
     }
     for problem in &problems {
-        writeln!(stdout(), "{problem}")?;
+        writeln!(out, "{problem}")?;
     }
     bail!("{} problems in {url}", problems.len())
 }

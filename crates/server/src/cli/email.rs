@@ -10,7 +10,7 @@ use lettre::{Address, Message};
 
 use super::output::done;
 use super::{Usage, wait};
-use crate::config::Settings;
+use crate::config::{Settings, Unusable};
 use crate::email::address::with_ascii_domain;
 use crate::email::mailer::Mailer;
 use crate::runtime::clock::Clock;
@@ -31,7 +31,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
     let wrong = |error| Usage(format!("{address}: {error}"));
     let to = with_ascii_domain(&address.parse::<Address>().map_err(wrong)?);
     let unset = || Usage("smtp_url is not set".to_owned());
-    let mailer = Mailer::new(settings)?.ok_or_else(unset)?;
+    let mailer = Mailer::new(settings).map_err(Unusable)?.ok_or_else(unset)?;
     let cx = Clock::default().cx();
     let seconds = u64::try_from(cx.now.0 / Time::SECOND).unwrap_or_default();
     let random = u128::from_be_bytes(cx.random());

@@ -1,6 +1,6 @@
 //! `postroom key`
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
@@ -29,7 +29,7 @@ pub(super) enum Command {
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
         days: Option<u16>,
     },
-    /// List server keys: id, name, scopes, since when, until when, last used, state
+    /// List server keys: id, name, scopes, since when, when it ends, last used, state
     #[command(after_help = "Example:\n  postroom key list\n\n\
         The key of the setting server_key is not in the list.")]
     List,
@@ -108,12 +108,12 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
 }
 
 fn list(store: &Store) -> Result<()> {
-    let (mut out, now) = (stdout().lock(), store.cx.now);
+    let (mut out, now) = (output::listing()?, store.cx.now);
     for listed in store.read(server_keys::list)? {
         let KeyInfo { key, created_at, last_used_at, revoked_at, previous_until } = listed;
         let scopes = key.scopes.names().collect::<Vec<_>>().join(",");
         let (id, name, created) = (key.id.get(), key.name, shown(created_at));
-        let until = key.expires_at.map_or("revoked".to_owned(), shown);
+        let until = key.expires_at.map_or("never".to_owned(), shown);
         let last_used = last_used_at.map_or("never".to_owned(), shown);
         let both = previous_until.filter(|until| *until > now);
         let state = match (revoked_at, both) {

@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
 use super::Cli;
+use super::output::listing;
 
 #[derive(Args)]
 pub(super) struct Completions {
@@ -27,7 +28,7 @@ pub(super) fn completions(of: &Completions) -> Result<()> {
     // The library panics where it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(of.shell, &mut Cli::command(), "postroom", &mut script);
-    Ok(std::io::stdout().write_all(&script)?)
+    Ok(listing()?.write_all(&script)?)
 }
 
 /// Writes a page for each command.

@@ -4,15 +4,16 @@
 //! - What was done is said on standard output, and on standard error where that cannot be written;
 //!   the status is 0.
 //! - What a command only prints (a list, a setting, a secret that is there) is its work: where it
-//!   cannot be written, the status is 1.
+//!   cannot be written or is closed, the status is 1.
 //! - A new secret that could not be shown is taken back, and the status is 1.
 
 use std::fs::File;
-use std::io::{Write as _, stderr, stdout};
+use std::io::{StdoutLock, Write as _, stderr, stdout};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::fs::{OFlags, fcntl_getfl};
 
 /// Says what was done, in one or more lines.
 pub(super) fn done(lines: &str) {
@@ -27,16 +28,27 @@ pub(super) fn secret(lines: &str) -> Result<()> {
     print(lines).context("standard output cannot be written")
 }
 
+/// Standard output for what a command only prints, unless it is closed.
+pub(super) fn listing() -> Result<StdoutLock<'static>> {
+    // A shell opens /dev/null for writing only.
+    let is_closed =
+        is_null() && fcntl_getfl(stdout()).is_ok_and(|flags| flags.contains(OFlags::RDWR));
+    ensure!(!is_closed, "standard output is closed");
+    Ok(stdout().lock())
+}
+
 /// Refuses to make a secret that is shown only once where nobody could see it.
 pub(super) fn confirm_visible() -> Result<()> {
+    ensure!(!is_null(), "standard output is closed or /dev/null, and it is shown only once");
+    Ok(())
+}
+
+/// Whether standard output is /dev/null. What is closed is opened as this, for reading and writing,
+/// when a program starts.
+fn is_null() -> bool {
     let device = |file: std::io::Result<File>| Some(file.ok()?.metadata().ok()?.rdev());
     let ours = device(stdout().as_fd().try_clone_to_owned().map(File::from));
-    // What is closed is opened as this when a program starts.
-    ensure!(
-        ours.is_none() || ours != device(File::open("/dev/null")),
-        "standard output is closed or /dev/null, and it is shown only once"
-    );
-    Ok(())
+    ours.is_some() && ours == device(File::open("/dev/null"))
 }
 
 fn print(lines: &str) -> std::io::Result<()> {

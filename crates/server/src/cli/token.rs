@@ -1,6 +1,6 @@
 //! `postroom token`
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
@@ -32,7 +32,7 @@ pub(super) enum Command {
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
         days: Option<u16>,
     },
-    /// List the tokens of an account: id, name, scopes, since when, until when, last used
+    /// List the tokens of an account: id, name, scopes, since when, when it ends, last used
     #[command(after_help = "Example:\n  postroom token list ann")]
     List {
         /// The owner of the tokens
@@ -88,11 +88,11 @@ fn add(store: &Store, user: &str, new: NewToken) -> Result<()> {
 
 fn list(store: &Store, user: &str) -> Result<()> {
     let owner = find(store, user)?.id;
-    let mut out = stdout().lock();
+    let mut out = output::listing()?;
     for token in store.read(move |tx| tokens::list(tx, owner))? {
         let scopes = token.scopes.names().collect::<Vec<_>>().join(",");
         let (id, name, created) = (token.id, token.name, shown(token.created_at));
-        let until = token.expires_at.map_or("revoked".to_owned(), shown);
+        let until = token.expires_at.map_or("never".to_owned(), shown);
         let last_used = token.last_used_at.map_or("never".to_owned(), shown);
         writeln!(out, "{id}\t{name}\t{scopes}\t{created}\t{until}\t{last_used}")?;
     }

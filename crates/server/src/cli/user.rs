@@ -1,6 +1,6 @@
 //! `postroom user`
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _, stdout};
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
@@ -8,7 +8,7 @@ use domain::passwords::{self, Password};
 use domain::text::{Email, Username, fold};
 use domain::users::{self, User};
 
-use super::output::done;
+use super::output::{done, listing};
 use super::{Store, Usage, shown};
 use crate::config::Settings;
 
@@ -102,7 +102,7 @@ fn add(store: &Store, name: &str, email: &str) -> Result<()> {
 }
 
 fn list(store: &Store) -> Result<()> {
-    let mut out = stdout().lock();
+    let mut out = listing()?;
     let mut after = 0;
     loop {
         let page = store.read(move |tx| users::list(tx, after, PAGE))?;

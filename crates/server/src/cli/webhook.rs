@@ -1,6 +1,6 @@
 //! `postroom webhook`
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -13,7 +13,7 @@ use domain::webhooks::{
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::output::{self, done};
+use super::output::{self, confirm_visible, done};
 use super::{Store, Usage, shown, wait};
 use crate::background::webhooks::Sender;
 use crate::config::Settings;
@@ -139,7 +139,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
         }
         Command::Rotate(webhook) => rotate(&store, &sender()?, webhook.find(&store)?)?,
         Command::Secret(webhook) => {
-            writeln!(stdout(), "{}", sender()?.secrets.shown(&webhook.find(&store)?))?;
+            writeln!(output::listing()?, "{}", sender()?.secrets.shown(&webhook.find(&store)?))?;
         }
         Command::Test(webhook) => test(&store, &sender()?, &webhook.find(&store)?)?,
         Command::Log { id, failed, limit } => log(&store, id, failed, limit)?,
@@ -166,6 +166,7 @@ fn add(store: &Store, sender: &Sender, url: &str, events: &[String]) -> Result<(
     let wrong = |problem: &str| Usage(format!("{url}: {problem}"));
     let target = Target::parse(url).map_err(wrong)?;
     sender.guard.allows(&target).map_err(|problem| wrong(&problem))?;
+    confirm_visible().context("no webhook is made")?;
     let (cx, url) = (store.cx, url.to_owned());
     let added = store.write(move |tx| webhooks::add(tx, &cx, &url, kinds))?;
     let (id, kinds, secret) = (added.id, names(added.kinds), sender.secrets.shown(&added));
@@ -181,7 +182,7 @@ fn names(kinds: EventKinds) -> String {
 }
 
 fn list(store: &Store) -> Result<()> {
-    let mut out = stdout().lock();
+    let mut out = output::listing()?;
     for Endpoint { id, url, kinds, created_at, disabled, .. } in store.read(webhooks::list)? {
         let state = match disabled {
             None => "enabled".to_owned(),
@@ -194,6 +195,7 @@ fn list(store: &Store) -> Result<()> {
 }
 
 fn rotate(store: &Store, sender: &Sender, before: Endpoint) -> Result<()> {
+    confirm_visible().context("no secret is made")?;
     let (cx, id) = (store.cx, before.id);
     let rotated = store.write(move |tx| webhooks::rotate(tx, &cx, id))?;
     let rotated = rotated.with_context(|| format!("webhook {} was just removed", id.get()))?;
@@ -220,10 +222,17 @@ fn test(store: &Store, sender: &Sender, endpoint: &Endpoint) -> Result<()> {
 }
 
 fn log(store: &Store, id: Option<i64>, failed: bool, limit: u32) -> Result<()> {
-    let mut out = stdout().lock();
+    let mut out = output::listing()?;
     let webhook = |id| WebhookId::new(id).with_context(|| format!("there is no webhook {id}"));
     let (id, limit) = (id.map(webhook).transpose()?, i64::from(limit));
-    for delivery in wait(store.db.scan(move |tx| webhooks::log(tx, id, failed, limit)))?? {
+    let deliveries = wait(store.db.scan(move |tx| webhooks::log(tx, id, failed, limit)))??;
+    // What was sent to a webhook that was removed may still be there.
+    if let Some(id) = id
+        && deliveries.is_empty()
+    {
+        Webhook { id: id.get() }.find(store)?;
+    }
+    for delivery in deliveries {
         let Delivery { event, webhook, attempts, status, outcome } = delivery;
         let state = match status {
             DeliveryStatus::Delivered(at) => format!("delivered {}", shown(at)),

@@ -206,8 +206,7 @@ async fn by_token(app: &App, parts: &Parts, token: &[u8]) -> Result<Login, Error
         } else {
             "the token is wrong, revoked or expired"
         };
-        Error::new(Code::Unauthenticated, wrong)
-            .header(header::WWW_AUTHENTICATE, challenge)
+        Error::new(Code::Unauthenticated, wrong).header(header::WWW_AUTHENTICATE, challenge)
     };
     let key = Credential::parse_token(text).ok_or_else(invalid)?;
     let scopes = app.sessions.scopes(&app.db, &app.clock.cx(), &key).await?;

@@ -5,15 +5,15 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use db::Db;
+use db::{Db, Url};
 use domain::{NameReservation, Time, history};
 
 use super::clock;
 use crate::config::secret::{self, Secret};
-use crate::config::{Settings, server_key_problem};
+use crate::config::{Settings, Unusable, server_key_problem};
 
 /// The most bytes of a file that contains a secret.
 const BYTES: u64 = 4096;
@@ -23,11 +23,13 @@ const BYTES: u64 = 4096;
 pub(crate) fn check_settings(settings: &Settings) -> anyhow::Result<()> {
     let is_set = !settings.secret_key.expose().is_empty()
         || !settings.secret_key_file.as_os_str().is_empty();
-    ensure!(
-        is_set || settings.database()?.path().is_some(),
-        "nodes that share a database need the same key: set POSTROOM_SECRET_KEY_FILE or \
-         POSTROOM_SECRET_KEY (for example to the output of `openssl rand -hex 32`)"
-    );
+    if !is_set && settings.database()?.path().is_none() {
+        return Err(Unusable(anyhow!(
+            "nodes that share a database need the same key: set POSTROOM_SECRET_KEY_FILE or \
+             POSTROOM_SECRET_KEY (for example to the output of `openssl rand -hex 32`)"
+        ))
+        .into());
+    }
     match file(settings) {
         Some(path) if is_set || is_there(&path) => read_key(&path).map(drop),
         _ => Ok(()),
@@ -40,17 +42,34 @@ pub(crate) fn secret_key(settings: &Settings, known: Option<&[u8]>) -> anyhow::R
     check_settings(settings)?;
     let Some(path) = file(settings) else { return Ok(settings.secret_key.clone()) };
     if settings.secret_key_file.as_os_str().is_empty() && !is_there(&path) {
-        ensure!(
-            known.is_none(),
-            "there is no secret key in {}, and the database was used with one. Put that one there, \
-             or name it by secret_key_file. If it is lost, `postroom key accept` makes another: \
-             then every webhook gets another secret, the unsubscribe links in e-mails that were \
-             sent stop working, and the names of erased accounts are free again",
-            path.display()
-        );
+        confirm_unused(&path, known)?;
         make(&path)?;
     }
     read_key(&path)
+}
+
+/// Refuses to begin where the key of the database is missing, before its schema is changed.
+pub(crate) fn confirm_there(settings: &Settings, database: &Url) -> anyhow::Result<()> {
+    match file(settings) {
+        Some(path) if settings.secret_key_file.as_os_str().is_empty() && !is_there(&path) => {
+            let known = Db::look(database, history::key_fingerprint).flatten();
+            confirm_unused(&path, known.as_deref())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to make a key in the place of another one.
+fn confirm_unused(path: &Path, known: Option<&[u8]>) -> anyhow::Result<()> {
+    ensure!(
+        known.is_none(),
+        "there is no secret key in {}, and the database was used with one. Put that one there, or \
+         name it by secret_key_file. If it is lost, `postroom key accept` makes another: then \
+         every webhook gets another secret, the unsubscribe links in e-mails that were sent stop \
+         working, and the names of erased accounts are free again",
+        path.display()
+    );
+    Ok(())
 }
 
 /// The key to use a database with, and what is wrong if it is another one than before. Records its
@@ -75,11 +94,11 @@ pub(crate) fn is_there(path: &Path) -> bool {
 
 fn read_key(path: &Path) -> anyhow::Result<Secret> {
     let key = read_file(path, "the secret key")?;
-    ensure!(
-        key.len() >= 32,
-        "the secret key in {} must have at least 32 characters",
-        path.display()
-    );
+    if key.len() < 32 {
+        let path = path.display();
+        let short = anyhow!("the secret key in {path} must have at least 32 characters");
+        return Err(Unusable(short).into());
+    }
     Ok(Secret::new(key))
 }
 
@@ -97,8 +116,10 @@ pub(crate) fn server_key(settings: &Settings) -> anyhow::Result<Option<Secret>> 
     }
     let key = Secret::new(read_file(path, "the server key")?);
     let problem = server_key_problem(&key);
-    ensure!(problem.is_none(), "{}: {}", path.display(), problem.unwrap_or_default());
-    Ok(Some(key))
+    match problem {
+        Some(problem) => Err(Unusable(anyhow!("{}: {problem}", path.display())).into()),
+        None => Ok(Some(key)),
+    }
 }
 
 /// How the usernames of erased accounts are reserved, according to the settings.
@@ -126,11 +147,11 @@ pub(crate) fn fingerprint(key: &Secret) -> [u8; 16] {
 pub(crate) const OTHER_KEY: &str = "\
     this is not the secret key that the database was used with: every webhook is signed with \
     another secret than its receiver has, the unsubscribe links in e-mails that were sent do not \
-    work, the names and external ids of erased users are not known any more, and a repeated POST \
-    /v1/tokens gets a token that is not valid. Put the key of then back \
-    (its file is secret.key in the data folder, unless secret_key or secret_key_file is set) and \
-    start again. If it is lost, tell the receivers their new secrets (`postroom webhook secret \
-    ID`), and then run `postroom key accept`, which ends this warning";
+    work, the reserved names and external ids of erased users are not known any more and can be \
+    taken by others, and a repeated POST /v1/tokens gets a token that is not valid. Put the key \
+    of then back (its file is secret.key in the data folder, unless secret_key or \
+    secret_key_file is set) and start again. If it is lost, tell the receivers their new secrets \
+    (`postroom webhook secret ID`), and then run `postroom key accept`, which ends this warning";
 
 /// Reads a file that contains a secret, which is one line; `what` names it in the error.
 pub(crate) fn read_file(path: &Path, what: &str) -> anyhow::Result<String> {
@@ -140,7 +161,8 @@ pub(crate) fn read_file(path: &Path, what: &str) -> anyhow::Result<String> {
         ensure!(!text.contains(char::is_control), "it must be one line of text");
         anyhow::Ok(text)
     };
-    read().with_context(|| format!("cannot read {what} in {}", path.display()))
+    let read = read().with_context(|| format!("cannot read {what} in {}", path.display()));
+    read.map_err(|cause| Unusable(cause).into())
 }
 
 fn make(path: &Path) -> anyhow::Result<()> {

@@ -223,3 +223,48 @@ fn what_the_copy_does_not_show_is_neither_read_nor_thrown_away() {
     assert_eq!(ids(), [6, 5]);
     server.is_unharmed();
 }
+
+#[test]
+fn what_limits_a_call_is_never_dropped() {
+    let Some(browser) = Browser::start() else { return };
+    let place = place();
+    let server = place.serve();
+    let (mut ann, _bob) = with_letters(&server, 3);
+    let tab = copy(&browser, server.address, &By::Token(&token(&mut ann)), "inbox");
+    is_in_step(&tab);
+    for call in [
+        "mailbox.batch({ filter: { folder: 'trash' }, delete: true })",
+        "mailbox.batch({ filter: { folder: null }, delete: true })",
+        "mailbox.batch({ filter: null, delete: true })",
+        "mailbox.batch({ filter: undefined, delete: true })",
+        "mailbox.batch({ filter: 1, delete: true })",
+        "mailbox.batch({ filter: [], delete: true })",
+        "mailbox.batch({ filter: new Map([['with', 2]]), delete: true })",
+        "mailbox.batch({ filter: { with: undefined }, delete: true })",
+        "mailbox.batch({ with: 2, delete: true })",
+        "mailbox.batch({ upTo: undefined, delete: true })",
+        "mailbox.batch(1)",
+        "mailbox.deleteConversation(1, { up_to: 1 })",
+        "mailbox.deleteConversation(1, 1)",
+        "mailbox.markConversationRead(1, { up_to: 1 })",
+        "client.batch({ filter: { with: undefined }, delete: true })",
+        "client.batch({ filter: {}, up_to: 1, delete: true })",
+        "client.batch({ filter: {}, upTo: undefined, delete: true })",
+        "client.batch({ filter: new Map([['with', 2]]), delete: true })",
+        "client.batch(null)",
+        "client.deleteConversation(1, { upTo: undefined })",
+        "client.deleteConversation(1, { up_to: 1 })",
+        "client.deleteConversation(1, 1)",
+        "client.deleteConversation(1, null)",
+        "client.markConversationRead(1, { up_to: 1 })",
+        "client.markConversationRead(1, 1)",
+    ] {
+        let end = tab.run(&format!("return {call}.then(() => 'done', ({{ name }}) => name);"), &[]);
+        assert_eq!(end, "TypeError", "{call}");
+    }
+    let unread = ann.v1("GET", "/messages?unread=true", "", &Value::Null).json();
+    assert_eq!(unread["data"].as_array().map(Vec::len), Some(3), "nothing is changed");
+    let own = "return mailbox.batch({ filter: { folder: 'inbox' }, set: { read: true } });";
+    assert_eq!(tab.run(own, &[])["updated"], json!([1, 2, 3]));
+    server.is_unharmed();
+}

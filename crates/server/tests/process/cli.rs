@@ -199,7 +199,7 @@ fn a_token_is_made_listed_and_revoked() {
     let rows = place.run(&["token", "list", "ann"]).ok();
     let rows: Vec<Vec<_>> = rows.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!(rows.len(), 2, "{rows:?}");
-    assert_eq!((rows[0][2], rows[0][4]), ("messages:read,messages:write,account", "revoked"));
+    assert_eq!((rows[0][2], rows[0][4]), ("messages:read,messages:write,account", "never"));
     assert_eq!((rows[1][1], rows[1][2]), ("a robot", "messages:read,account"));
     assert!(rows[1][4] > rows[1][3] && rows[1][4].ends_with('Z'), "{rows:?}");
     assert!(!format!("{rows:?}").contains(&token[6..]), "the list has no secrets");
@@ -423,7 +423,7 @@ fn an_address_that_cannot_be_had_is_named() {
     assert!(error.contains(&format!("cannot listen on {taken}")), "{error}");
     fs::write(other.path("short.key"), "short").expect("it can be written");
     let key = format!("secret_key_file={}", other.path("short.key").display());
-    let error = other.run(&["--listen", "127.0.0.1:0", "--set", &key]).failed(1);
+    let error = other.run(&["--listen", "127.0.0.1:0", "--set", &key]).failed(2);
     assert!(error.contains("must have at least 32 characters"), "{error}");
     let both = ["--listen", "127.0.0.1:8999", "--set", "metrics_listen=127.0.0.1:8999"];
     assert!(other.run(&both).failed(2).contains("metrics_listen: it must be another address"));

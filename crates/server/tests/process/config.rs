@@ -1,6 +1,7 @@
 //! The configuration, from every place that it can come from.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use serde_json::Value;
 use testing::get;
@@ -134,16 +135,16 @@ fn a_value_that_cannot_be_used_is_refused_and_never_repeated_where_it_is_secret(
         assert!(error.starts_with(&format!("error: ./{file}: ")), "{error}");
         assert!(!error.contains("canary") && !error.contains("12345"), "{error}");
     }
-    for (url, problem) in [
-        ("mysql://ann:canary@db/mail", "it must begin with sqlite: or postgres://"),
-        ("postgres://ann:canary@db:port/mail", "it must be postgres://user:password@host:port/"),
-        ("postgres://ann:canary@127.0.0.1:1/mail", "the database is not available"),
+    for (url, problem, status) in [
+        ("mysql://ann:canary@db/mail", "it must begin with sqlite: or postgres://", 2),
+        ("postgres://ann:canary@db:port/mail", "it must be postgres://user:password@host:port/", 2),
+        ("postgres://ann:canary@127.0.0.1:1/mail", "the database is not available", 1),
     ] {
         let key = "a key that is long enough for the server";
         let place =
             Place::new().with("POSTROOM_DATABASE_URL", url).with("POSTROOM_SECRET_KEY", key);
         for command in [&[][..], &["check"], &["user", "list"]] {
-            let error = place.run(command).failed(1);
+            let error = place.run(command).failed(status);
             assert!(error.contains(problem) && !error.contains("canary"), "{error}");
         }
     }
@@ -152,12 +153,12 @@ fn a_value_that_cannot_be_used_is_refused_and_never_repeated_where_it_is_secret(
     for (file, text) in [("key", "too short"), ("no-such-key", "")] {
         let place = Place::new().with("POSTROOM_SECRET_KEY_FILE", file);
         fs::write(place.path("key"), text).unwrap();
-        let error = place.run(&[]).failed(1);
+        let error = place.run(&[]).failed(2);
         assert!(error.contains(&format!("the secret key in {file}")), "{error}");
         assert!(!error.contains("too short"), "{error}");
         let place = Place::new().with("POSTROOM_SERVER_KEY_FILE", file);
         fs::write(place.path("key"), text).unwrap();
-        let error = place.run(&[]).failed(1);
+        let error = place.run(&[]).failed(2);
         assert!(error.contains(file) && !error.contains("too short"), "{error}");
     }
 }
@@ -221,4 +222,61 @@ fn the_first_forwarded_request_says_whom_it_came_from() {
     let request = request_text("GET", "/healthz", &headers, "");
     RawConnection::open(server.address).exchange(request).unwrap().ok();
     assert!(!server.stop().contains("forwarded"));
+}
+
+#[test]
+fn a_configuration_that_is_there_and_cannot_be_read_is_an_error() {
+    for name in ["postroom.toml", ".env"] {
+        let place = Place::bare();
+        fs::create_dir(place.path(name)).unwrap();
+        let error = place.run(&["config"]).failed(2);
+        assert!(error.contains(&format!("{name}: it is not a regular file")), "{error}");
+        fs::remove_dir(place.path(name)).unwrap();
+        symlink("nowhere", place.path(name)).unwrap();
+        let error = place.run(&["config"]).failed(2);
+        assert!(error.contains(&format!("{name}: No such file")), "{error}");
+    }
+    let place = Place::bare();
+    fs::write(place.path(".env"), "POSTROOM_CONFIG=other.toml").unwrap();
+    let error = place.run(&["config"]).failed(2);
+    assert!(error.contains(".env: POSTROOM_CONFIG: this has no effect here"), "{error}");
+    fs::write(place.path(".env"), "POSTROOM_CONFIG=").unwrap();
+    place.run(&["config"]).ok();
+}
+
+#[test]
+fn a_wrong_configuration_gives_the_status_of_one_by_every_command() {
+    let place = Place::bare().with("POSTROOM_LISTEN", "127.0.0.1:0");
+    let key = format!("secret_key={}", "k".repeat(32));
+    let none = "database_url=postgres://127.0.0.1:1/none";
+    for (setting, why) in [
+        ("database_url=mysql://x", "it must begin with sqlite: or postgres://"),
+        (&format!("{none}?sslmode=foo"), "sslmode"),
+        (&format!("{none}?sslmode=require&sslrootcert=/nope"), "sslrootcert: /nope"),
+    ] {
+        for command in [
+            &["serve"][..],
+            &["migrate"],
+            &["user", "list"],
+            &["check"],
+            &["restored"],
+            &["copy", "--from", "config", "--to", "sqlite:copy.db"],
+        ] {
+            let error = place.run(&[command, &["--set", setting, "--set", &key]].concat());
+            let error = error.failed(2);
+            assert!(error.contains(why), "{setting} {command:?}: {error}");
+        }
+    }
+    let error = place.run(&["serve", "--set", none]).failed(2);
+    assert!(error.contains("nodes that share a database need the same key"), "{error}");
+    for setting in
+        ["secret_key_file=nope", "server_key_file=nope", "jwt_issuer=https://example.org"]
+    {
+        let extra = ["--set", "jwt_audience=a", "--set", "jwt_secret_file=nope"];
+        let extra = if setting.starts_with("jwt") { &extra[..] } else { &[] };
+        let error = place.run(&[&["serve", "--set", setting][..], extra].concat()).failed(2);
+        assert!(error.contains("nope"), "{setting}: {error}");
+    }
+    // What is right and does not work is a failure.
+    place.run(&["migrate", "--set", none, "--set", &key]).failed(1);
 }

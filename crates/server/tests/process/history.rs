@@ -285,6 +285,18 @@ fn another_secret_key_is_noticed_until_it_is_accepted() {
     let said = place.run(&["restored"]);
     assert!(said.status == 0 && said.err.starts_with(&format!("warning: {warning}")), "{said:?}");
 
+    // A name that is reserved under the key would be given away.
+    for command in [
+        &["user", "add", "bob", "--email", "bob@example.org"][..],
+        &["user", "erase", "bob", "--yes"],
+    ] {
+        let error = place.run_with(PASSWORD, command).failed(1);
+        assert!(error.contains(warning) && error.contains("name_reserved_days=0"), "{error}");
+    }
+    let free =
+        ["--set", "name_reserved_days=0", "user", "add", "eve", "--email", "eve@example.org"];
+    place.run_with(PASSWORD, &free).ok();
+
     // The right one is put back.
     fs::write(&file, &key).expect("it can be written");
     assert!(!warned(&place));

@@ -48,7 +48,7 @@ fn a_key_is_added_listed_rotated_and_revoked() {
     assert_eq!(listed.len(), 2, "{listed:?}");
     assert_eq!((&*listed[0][1], &*listed[0][2]), ("shop", "users,act"));
     assert!(listed[0][4] > listed[0][3] && listed[0][4].ends_with('Z'), "{listed:?}");
-    assert_eq!((&*listed[1][4], &*listed[1][6]), ("revoked", "valid"));
+    assert_eq!((&*listed[1][4], &*listed[1][6]), ("never", "valid"));
     assert!(!format!("{listed:?}").contains("prk_"), "the list has no secrets");
 
     let rotate = |overlap| place.run(&["key", "rotate", "1", "--overlap", overlap]);

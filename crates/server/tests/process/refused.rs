@@ -58,16 +58,23 @@ fn a_file_of_another_program_is_refused_by_every_command_and_not_changed() {
     if testing::is_about_sqlite("it is about files") {
         return;
     }
-    let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); \
-                  c.execute('CREATE TABLE notes (t)'); c.commit()";
-    for is_empty in [false, true] {
+    let script = "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); \
+                  c.execute('PRAGMA journal_mode = ' + sys.argv[2]); \
+                  c.execute('CREATE TABLE notes (t)'); c.commit(); os._exit(0)";
+    for kind in ["delete", "wal", "empty"] {
+        let is_empty = kind == "empty";
         let place = Place::new();
         fs::create_dir(place.path("data")).unwrap();
         if is_empty {
             fs::write(place.database(), "").unwrap();
         } else {
-            let made = Command::new("python3").args(["-c", script]).arg(place.database()).status();
+            let mut python = Command::new("python3");
+            let made = python.args(["-c", script]).arg(place.database()).arg(kind).status();
             assert!(made.expect("it starts").success());
+        }
+        if kind == "wal" {
+            // As after the crash of a machine, or in a copy of a folder.
+            fs::remove_file(place.path("data/postroom.db-shm")).expect("it was left");
         }
         let before = everything(&place.path(""));
         for command in COMMANDS {
@@ -155,7 +162,9 @@ fn what_does_not_start_leaves_no_folder() {
         let place = Place::new();
         fs::write(place.path("damaged.db"), "Dear diary").unwrap();
         let before = everything(&place.path(""));
-        let error = run(&place, arguments).failed(1);
+        // What the settings of e-mail name is not there.
+        let status = if arguments.contains(&mail[1]) { 2 } else { 1 };
+        let error = run(&place, arguments).failed(status);
         assert!(everything(&place.path("")) == before, "{arguments:?}: {error}");
     }
 }
@@ -168,7 +177,7 @@ fn a_key_that_is_a_link_to_nothing_is_noticed_before_anything_is_made() {
     let place = Place::new();
     fs::create_dir(place.path("data")).unwrap();
     symlink("/nowhere/secret.key", place.path("data/secret.key")).unwrap();
-    let error = place.run(&["serve"]).failed(1);
+    let error = place.run(&["serve"]).failed(2);
     assert!(error.contains("cannot read the secret key in data/secret.key"), "{error}");
     assert_eq!(place.files(), ["secret.key"]);
 }
@@ -199,7 +208,7 @@ fn a_file_without_an_end_or_of_another_kind_is_refused() {
     for (file, why) in secrets {
         for setting in ["secret_key_file", "smtp_url_file"] {
             let set = format!("{setting}={file}");
-            let error = place.run(&[&["serve", "--set", &set][..], &mail].concat()).failed(1);
+            let error = place.run(&[&["serve", "--set", &set][..], &mail].concat()).failed(2);
             assert!(error.contains(why) && error.contains(file), "{set}: {error}");
         }
         let file = place.path(file).display().to_string();
@@ -212,17 +221,17 @@ fn a_file_without_an_end_or_of_another_kind_is_refused() {
     }
     for file in ["/dev/zero", "fifo", "large"] {
         let set = format!("smtp_url=smtps://example.org?ca={file}");
-        let error = place.run(&[&["serve", "--set", &set][..], &mail].concat()).failed(1);
+        let error = place.run(&[&["serve", "--set", &set][..], &mail].concat()).failed(2);
         let why = if file == "large" { long } else { regular };
         assert!(error.contains(why) && error.contains(file), "{error}");
         let url =
             format!("database_url=postgres://127.0.0.1:1/x?sslmode=verify-full&sslrootcert={file}");
         let key = format!("secret_key={}", "k".repeat(32));
-        let error = place.run(&["serve", "--set", &url, "--set", &key]).failed(1);
+        let error = place.run(&["serve", "--set", &url, "--set", &key]).failed(2);
         assert!(error.contains(why) && error.contains(file), "{error}");
     }
     let set = ["--set", "smtp_url=smtp://localhost", "--set", "templates_dir=templates"];
-    let error = place.run(&[&["serve"][..], &set, &mail].concat()).failed(1);
+    let error = place.run(&[&["serve"][..], &set, &mail].concat()).failed(2);
     assert!(error.contains("reminder.txt") && error.contains(regular), "{error}");
     for key in [format!("{0}\n{0}", "k".repeat(40)), "k".repeat(5000)] {
         let error = place.run(&["config", "--set", &format!("secret_key={key}")]).failed(2);
@@ -245,4 +254,124 @@ fn a_password_without_an_end_is_refused() {
     let error = place.run_with(&long, &add).failed(1);
     assert!(error.contains("password: it must have 8 to 1024 bytes"), "{error}");
     assert_eq!(place.run(&["user", "list"]).ok(), "");
+}
+
+#[test]
+fn no_copy_gets_a_name_or_comes_from_one_that_is_used_beside_a_database() {
+    if testing::is_about_sqlite("it is about files") {
+        return;
+    }
+    let place = Place::new();
+    place.run(&["migrate"]).ok();
+    place.run(&["backup", "today.db"]).ok();
+    for end in [".lock", ".partial", "-wal", "-shm", "-journal"] {
+        let source = format!("data/postroom.db{end}");
+        fs::copy(place.path("today.db"), place.path(&source)).unwrap();
+        drop(fs::remove_file(place.path("link.db")));
+        symlink(&source, place.path("link.db")).unwrap();
+        let before = everything(&place.path(""));
+        for source in [&source, "link.db"] {
+            let error = place.run(&["restore", source]).failed(1);
+            assert!(error.contains("cannot be the name of a copy"), "{source}: {error}");
+            assert!(everything(&place.path("")) == before, "{source}");
+        }
+        fs::remove_file(place.path(&source)).unwrap();
+    }
+    let before = everything(&place.path(""));
+    for end in [".lock", ".partial", "-wal", "-shm", "-journal", ".before-15", ".before-restore-x"]
+    {
+        let (target, url) = (format!("data/new.db{end}"), format!("sqlite:new.db{end}"));
+        for arguments in [&["backup", &target][..], &["copy", "--from", "config", "--to", &url]] {
+            let error = place.run(arguments).failed(1);
+            assert!(error.contains("cannot be the name of a copy"), "{arguments:?}: {error}");
+            assert!(everything(&place.path("")) == before, "{arguments:?}");
+        }
+    }
+    // What a migration or a restore has kept can be put back.
+    fs::rename(place.path("today.db"), place.path("data/postroom.db.before-2")).unwrap();
+    assert_eq!(place.run(&["restore", "data/postroom.db.before-2"]).status, 0);
+    assert!(place.path("data/postroom.db.before-2").exists());
+}
+
+#[test]
+fn a_link_to_a_database_is_no_way_around_its_lock() {
+    if testing::is_about_sqlite("it is about files") {
+        return;
+    }
+    let place = Place::new();
+    let server = place.serve();
+    let _ann = server.user("ann");
+    symlink("data/postroom.db", place.path("link.db")).unwrap();
+    fs::create_dir(place.path("far")).unwrap();
+    symlink("../link.db", place.path("far/link.db")).unwrap();
+    for link in ["sqlite:../link.db", "sqlite:../far/link.db"] {
+        let set = format!("database_url={link}");
+        for arguments in [
+            &["serve", "--set", &set][..],
+            &["restored", "--set", &set],
+            &["restore", "far/none.db", "--set", &set],
+            &["copy", "--from", link, "--to", "sqlite:none.db"],
+        ] {
+            fs::write(place.path("far/none.db"), "Dear diary").unwrap();
+            let error = place.run(arguments).failed(1);
+            assert!(error.contains("another server is using"), "{arguments:?}: {error}");
+        }
+        // Beside the server its log is read as well.
+        let listed = place.run(&["user", "list", "--set", &set]).ok();
+        assert!(listed.contains("\tann\t"), "{listed}");
+    }
+    assert_eq!(fs::read_dir(place.path("far")).unwrap().count(), 2);
+    server.is_unharmed();
+}
+
+#[test]
+fn a_copy_leaves_its_source_as_it_is_after_a_crash() {
+    if testing::is_about_sqlite("it is about files") {
+        return;
+    }
+    let place = Place::new();
+    let server = place.serve();
+    let _ann = server.user("ann");
+    server.kill();
+    let source = || {
+        ["", "-wal"].map(|rest| fs::read(place.path(&format!("data/postroom.db{rest}"))).unwrap())
+    };
+    let before = source();
+    assert!(!before[1].is_empty(), "its log is left");
+    fs::write(place.path("data/there.db"), "Dear diary").unwrap();
+    let copy = |to: &str| place.run(&["copy", "--from", "config", "--to", to]);
+    copy("sqlite:there.db").failed(1);
+    copy("sqlite:none/copy.db").failed(1);
+    copy("postgres://127.0.0.1:1/none").failed(1);
+    assert!(source() == before, "after it was refused");
+    assert_eq!(copy("sqlite:copy.db").status, 0);
+    place.run(&["backup", "today.db"]).ok();
+    assert!(source() == before, "after it was done");
+    let copied = place.run(&["user", "list", "--set", "database_url=sqlite:copy.db"]).ok();
+    assert!(copied.contains("\tann\t"), "{copied}");
+}
+
+#[test]
+fn a_missing_key_is_noticed_before_the_schema_is_changed() {
+    if testing::is_about_sqlite("a server of PostgreSQL is given its key") {
+        return;
+    }
+    let place = Place::new();
+    fs::create_dir(place.path("data")).unwrap();
+    let (url, older) = (place.url(), &domain::SCHEMA[..domain::SCHEMA.len() - 1]);
+    db::Db::migrate(&url, older, 1).expect("it is new");
+    let known = db::Db::open(&url, older).expect("it is there");
+    let record = known.write(|tx| domain::history::set_key_fingerprint(tx, &[1; 16]));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(record).expect("it can be written");
+    known.close();
+    let before = everything(&place.path(""));
+    let error = place.run(&["serve"]).failed(1);
+    assert!(error.contains("there is no secret key in data/secret.key"), "{error}");
+    assert!(everything(&place.path("")) == before);
+    let key = place.path("short.key");
+    fs::write(&key, "short").unwrap();
+    let before = everything(&place.path(""));
+    place.run(&["serve", "--set", "server_key_file=short.key"]).failed(2);
+    assert!(everything(&place.path("")) == before);
 }

@@ -103,14 +103,71 @@ fn a_secret_that_nobody_has_seen_is_taken_back() {
         }
     }
     // What is closed is /dev/null to a program.
-    let binary = place.command(&[]).get_program().to_owned();
-    let mut closed = place.command(&[]);
+    for arguments in [
+        &["token", "add", "ann", "--name", "a"][..],
+        &["webhook", "add", "https://app.example.org/"],
+        &["webhook", "rotate", "1"],
+        &["key", "add", "shop", "--scopes", "users"],
+    ] {
+        assert!(closed(&place, arguments).failed(1).contains("it is shown only once"));
+        let null = place.command(arguments).stdout(Stdio::null()).output();
+        assert_eq!(null.expect("it runs").status.code(), Some(1), "{arguments:?}");
+        assert_eq!(state(&place), before, "{arguments:?}");
+    }
+}
+
+/// Runs a command whose standard output is closed.
+fn closed(place: &Place, arguments: &[&str]) -> Ran {
+    let command = place.command(&[]);
     let mut shell = Command::new("sh");
-    shell.args(["-c", "exec \"$0\" token add ann --name a >&-"]).arg(binary);
-    shell.current_dir(closed.get_current_dir().expect("it has one"));
-    shell.env_clear().envs(closed.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    assert!(finish(&mut shell, "").failed(1).contains("it is shown only once"));
-    let null = closed.args(["token", "add", "ann", "--name", "a"]).stdout(Stdio::null()).output();
-    assert_eq!(null.expect("it runs").status.code(), Some(1));
-    assert_eq!(state(&place), before);
+    shell.args(["-c", "exec \"$0\" \"$@\" >&-"]).arg(command.get_program()).args(arguments);
+    shell.current_dir(command.get_current_dir().expect("it has one"));
+    shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    finish(&mut shell, "")
+}
+
+#[test]
+fn what_a_command_only_prints_fails_where_it_cannot_be_written() {
+    let place = Place::new();
+    place.run(&["migrate"]).ok();
+    place.run_with(PASSWORD, &["user", "add", "ann", "--email", "ann@example.org"]).ok();
+    place.run(&["token", "add", "ann", "--name", "a"]).ok();
+    place.run(&["webhook", "add", "https://app.example.org/"]).ok();
+    place.run(&["key", "add", "shop", "--scopes", "users"]).ok();
+    for arguments in [
+        &["user", "list"][..],
+        &["token", "list", "ann"],
+        &["webhook", "list"],
+        &["webhook", "secret", "1"],
+        &["key", "list"],
+        &["check"],
+        &["config"],
+        &["config", "--defaults"],
+        &["openapi"],
+        &["openapi", "--version", "3.0"],
+        &["completions", "bash"],
+        &["help"],
+        &["help", "user"],
+        &["user", "--help"],
+        &["--version"],
+    ] {
+        for nobody in [Nobody::Full, Nobody::Gone] {
+            let ran = run(&place, nobody, arguments);
+            assert_eq!(ran.status, 1, "{arguments:?}: {ran:?}");
+            assert!(ran.err.starts_with("error: "), "{arguments:?}: {ran:?}");
+        }
+        // The status of a check tells as well.
+        if arguments == ["check"] {
+            assert_eq!(closed(&place, arguments).status, 0);
+            continue;
+        }
+        let error = closed(&place, arguments).failed(1);
+        assert!(error.contains("standard output is closed"), "{arguments:?}: {error}");
+        // Who says so does not want to read it.
+        let null = File::options().write(true).open("/dev/null").expect("it is there");
+        let null = place.command(arguments).stdout(null).output().expect("it runs");
+        assert_eq!(null.status.code(), Some(0), "{arguments:?}");
+    }
+    // What is done is done.
+    assert_eq!(closed(&place, &["user", "disable", "ann"]).status, 0);
 }

@@ -82,7 +82,7 @@ fn an_operator_adds_lists_disables_and_removes_webhooks() {
     assert_eq!(place.run(&["webhook", "secret", "1"]).ok().trim_end(), last_line(&rotated));
 
     assert_eq!(place.run(&["webhook", "remove", "1"]).ok(), "webhook 1 is removed\n");
-    for command in ["remove", "enable", "disable", "rotate", "secret", "test"] {
+    for command in ["remove", "enable", "disable", "rotate", "secret", "test", "log"] {
         for id in ["1", "9", "0"] {
             let error = place.run(&["webhook", command, id]).failed(1);
             assert_eq!(error, format!("error: there is no webhook {id}\n"));

@@ -57,7 +57,10 @@ async fn nobody_answers_a_sender_that_takes_no_replies() {
     for to in [json!(["shop"]), json!([shop.get()]), json!(["shop", "nobody"])] {
         let new = json!({ "to": to, "body": "a question" });
         let refused = ann.post("/v1/messages", &new).await.problem(403, "no_replies");
-        assert_eq!(refused["detail"].as_str().map(|detail| detail.contains("receiver")), Some(false));
+        assert_eq!(
+            refused["detail"].as_str().map(|detail| detail.contains("receiver")),
+            Some(false)
+        );
     }
     let draft = json!({ "receiver_id": shop.get(), "subject": "", "body": "a question" });
     let classic = ann.request("POST", "/messages/write_message").json(&draft).send().await;
