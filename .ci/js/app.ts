@@ -23,11 +23,16 @@ const arrived = new Promise<Item>((resolve) => {
         if (found) resolve(found);
     });
 });
+// The count comes with an event of its own, after the message.
+const counted = new Promise<void>((resolve) => {
+    mailbox.addEventListener("unread", ({ detail }) => detail.messages === 1 && resolve());
+});
 const statuses: Status[] = [];
 mailbox.addEventListener("status", ({ detail }) => statuses.push(detail));
 const { id, refused } = await client.send({ to: ["ext:ann"], subject: "Hello", body: "To myself." });
 const item = await arrived;
 if (item.id !== id || item.from.external_id !== "ann" || refused.length) throw new Error(item.subject);
+await counted;
 if (mailbox.unread.messages !== 1) throw new Error("there is one unread message");
 
 const problem: unknown = await client.getMessage(id + 1).catch((error: unknown) => error);
