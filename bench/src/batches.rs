@@ -39,6 +39,19 @@ impl Batch {
     }
 }
 
+/// New users, others in every round.
+pub(crate) async fn puts(process: &Process, rounds: usize) -> Result<Batch> {
+    let ids = |kind: &'static str, round| (0..MOST).map(move |at| format!("{kind}.{round}.{at}"));
+    let mut measured = Batch { name: Workload::Puts.name(), users: MOST, rounds: vec![] };
+    for round in 0..rounds {
+        let singles: Vec<_> = ids("one", round).map(|id| server::put(SERVER_KEY, &id)).collect();
+        let batch = server::put_all(SERVER_KEY, &ids("all", round).collect::<Vec<_>>());
+        let (one, _) = measure(process, Workload::Puts, &singles, &batch, 1).await?;
+        measured.rounds.extend(one.rounds);
+    }
+    Ok(measured)
+}
+
 /// The unread counts of all users.
 pub(crate) async fn unread(process: &Process, users: &[User], rounds: usize) -> Result<Batch> {
     let users = &users[..users.len().min(MOST)];

@@ -4,7 +4,7 @@ use crate::delivery::{Measured, Round};
 use crate::numbers::{median, real};
 use crate::process::System;
 use crate::report::Report;
-use crate::rounds::{SOAK, USUAL, W1_ALONE, W1_BESIDE, W3_ALONE, W3_BESIDE};
+use crate::rounds::{BY_TOKEN, SOAK, USUAL, W1_ALONE, W1_BESIDE, W3_ALONE, W3_BESIDE};
 use crate::settings::Workload;
 
 /// A measured figure beside what it must be.
@@ -129,8 +129,23 @@ pub(crate) fn goals(report: &Report) -> Vec<Goal> {
         add(format!("{streams} streams: p99"), p99, AtMost(100.0), "ms");
         add(format!("{streams} streams: memory of one"), *idle_kib, AtMost(20.0), "KiB");
     }
+    for (workload, least) in
+        [(Workload::V1key, 90.0), (Workload::V1browser, 97.0), (Workload::V1jwt, 97.0)]
+    {
+        let cases = (report.case(BY_TOKEN, USUAL), report.case(workload.name(), USUAL));
+        if let (Some(token), Some(other)) = cases {
+            let pairs = token.runs.iter().zip(&other.runs);
+            let share = median(pairs.map(|(token, other)| other.rate / token.rate * 100.0));
+            let what = format!("{}: share of reads by a token", workload.name());
+            add(what, share, AtLeast(least), "%");
+        }
+    }
     for batch in &report.batches {
-        let least = if batch.name == Workload::Unreads.name() { 20.0 } else { 8.0 };
+        let least = match batch.name {
+            "unreads" => 20.0,
+            "puts" => 10.0,
+            _ => 8.0,
+        };
         // The goals are set for a thousand.
         let bound = if batch.users < 900 { Aim(least) } else { AtLeast(least) };
         let what = format!("{} of {}: times faster than single calls", batch.name, batch.users);

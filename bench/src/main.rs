@@ -8,6 +8,7 @@
 mod acked;
 mod batches;
 mod binaries;
+mod credentials;
 mod database;
 mod delivery;
 mod fill;
@@ -98,6 +99,9 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
             let (process, _) = launch(System::Floor, &binaries.floor).start()?;
             let plans = Plans::floor(&process, settings).await?;
             rounds.in_turns(&server, &Subject { process, plans }).await?;
+        }
+        if settings.workloads.iter().any(|workload| workload.is_of_an_app()) {
+            rounds.of_an_app(&server).await?;
         }
         if settings.workloads.contains(&Workload::Signin) {
             rounds.sign_ins(&server).await?;

@@ -7,9 +7,10 @@ use bench::{Fill, INBOX, SIGNED_IN};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::credentials;
 use crate::load::Plan;
-use crate::process::Process;
-use crate::requests::{Request, User, floor, postroom, v1};
+use crate::process::{Process, SERVER_KEY};
+use crate::requests::{Request, User, floor, postroom, server, v1};
 use crate::settings::{Settings, Workload};
 use crate::wire::Connection;
 
@@ -22,7 +23,16 @@ pub(crate) struct Plans {
     w2: Plan,
     w3: Plan,
     v1: V1,
+    app: OfAnApp,
     signin: Plan,
+}
+
+/// Users of an app read messages; without lanes where that is not measured.
+#[derive(Default)]
+struct OfAnApp {
+    key: Plan,
+    browser: Plan,
+    jwt: Plan,
 }
 
 /// Without lanes where nothing of /v1 is measured.
@@ -73,7 +83,13 @@ impl Plans {
         } else {
             V1::default()
         };
+        let app = if settings.server_key() {
+            OfAnApp::postroom(&mut asking, &lists, users).await?
+        } else {
+            OfAnApp::default()
+        };
         Ok(Self {
+            app,
             w1: sends(settings.fill, send),
             w2: one_each(lists),
             w3,
@@ -103,21 +119,45 @@ impl Plans {
             w1,
             w2: one_each(lists),
             w3,
+            app: OfAnApp::default(),
             signin: Plan::default(),
         })
     }
 
     pub(crate) fn of(&self, workload: Workload) -> &Plan {
         match workload {
-            Workload::W1 | Workload::W1streams | Workload::Streams | Workload::System => &self.w1,
+            Workload::W1
+            | Workload::W1streams
+            | Workload::Streams
+            | Workload::System
+            | Workload::Puts => &self.w1,
             Workload::W2 => &self.w2,
             Workload::W3 => &self.w3,
             Workload::V1send => &self.v1.send,
             Workload::V1page => &self.v1.page,
             Workload::V1read => &self.v1.read,
             Workload::V1unread | Workload::Unreads => &self.v1.unread,
+            Workload::V1key => &self.app.key,
+            Workload::V1browser => &self.app.browser,
+            Workload::V1jwt => &self.app.jwt,
             Workload::Signin => &self.signin,
         }
+    }
+}
+
+impl OfAnApp {
+    async fn postroom(asking: &mut Asking<'_>, lists: &[Request], users: &[User]) -> Result<Self> {
+        let mut all = Vec::with_capacity(SIGNED_IN);
+        for user in &users[..SIGNED_IN] {
+            all.push(credentials::of(asking.process, user).await?);
+        }
+        let of = |lane: usize| &all[lane - 1];
+        let by_key = |lane: usize, id| server::read(SERVER_KEY, users[lane - 1].id, id);
+        Ok(Self {
+            key: asking.reads(lists, by_key).await?,
+            browser: asking.reads(lists, |lane, id| v1::read(&of(lane).browser_token, id)).await?,
+            jwt: asking.reads(lists, |lane, id| v1::read(&of(lane).jwt, id)).await?,
+        })
     }
 }
 

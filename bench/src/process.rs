@@ -20,6 +20,9 @@ const STOP_LIMIT: Duration = Duration::from_mins(1);
 const TICKS_PER_SECOND: u64 = 100;
 /// The key of the app's own server.
 pub(crate) const SERVER_KEY: &str = "prk_of-the-benchmark-which-nobody-else-uses";
+/// The secret that the app signs JWTs with, its issuer, and their audience.
+pub(crate) const JWT: [&str; 3] =
+    ["of the benchmark, and of nobody else", "https://app.example.org", "postroom"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -60,6 +63,9 @@ impl Launch {
     /// Starts it on a free port; also tells how long it took until the first answer.
     pub(crate) fn start(&self) -> Result<(Process, Duration)> {
         fs::create_dir_all(&self.data)?;
+        if self.server_key {
+            fs::write(self.jwt_secret(), JWT[0])?;
+        }
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let log = self.data.with_extension("log");
         let output = File::options().create(true).append(true).open(&log)?;
@@ -80,6 +86,10 @@ impl Launch {
             sleep(Duration::from_micros(200));
         }
         Ok((process, begun.elapsed()))
+    }
+
+    fn jwt_secret(&self) -> PathBuf {
+        self.data.join("jwt.secret")
     }
 
     fn command(&self, port: u16) -> Command {
@@ -107,6 +117,11 @@ impl Launch {
         ];
         if self.server_key {
             environment.push(("POSTROOM_SERVER_KEY", SERVER_KEY.to_owned()));
+            let [_secret, issuer, audience] = JWT.map(str::to_owned);
+            let secret = self.jwt_secret().display().to_string();
+            environment.push(("POSTROOM_JWT_SECRET_FILE", secret));
+            environment.push(("POSTROOM_JWT_ISSUER", issuer));
+            environment.push(("POSTROOM_JWT_AUDIENCE", audience));
         }
         if let Some((url, connections)) = &self.database {
             environment.push(("POSTROOM_DATABASE_URL", url.clone()));

@@ -125,6 +125,24 @@ pub(crate) mod v1 {
 pub(crate) mod server {
     use super::{BODY, Request, SUBJECT, bearer, json, request};
 
+    /// Reads a message of a user, for whom the key acts.
+    pub(crate) fn read(key: &str, user: u64, message: u64) -> Request {
+        let headers = format!("{}Postroom-User: {user}\r\n", bearer(key));
+        request("GET", &format!("/v1/messages/{message}"), &headers, "")
+    }
+
+    /// Makes a user of an id of the app's.
+    pub(crate) fn put(key: &str, id: &str) -> Request {
+        let body = json!({"display_name": "A user of the app"});
+        request("PUT", &format!("/v1/server/users/ext:{id}"), &bearer(key), &body.to_string())
+    }
+
+    pub(crate) fn put_all(key: &str, ids: &[String]) -> Request {
+        let user = |id| json!({"ref": format!("ext:{id}"), "display_name": "A user of the app"});
+        let body = json!({"users": ids.iter().map(user).collect::<Vec<_>>()});
+        request("POST", "/v1/server/users/batch", &bearer(key), &body.to_string())
+    }
+
     pub(crate) fn unread(key: &str, users: &[u64]) -> Request {
         request("POST", "/v1/server/unread", &bearer(key), &json!({"users": users}).to_string())
     }

@@ -26,6 +26,7 @@ const BETWEEN: Duration = Duration::from_millis(300);
 pub(crate) const USUAL: usize = 32;
 
 pub(crate) const SOAK: &str = "soak";
+pub(crate) const BY_TOKEN: &str = "v1read by a token";
 pub(crate) const W3_ALONE: &str = "w3 alone";
 pub(crate) const W1_ALONE: &str = "w1 alone";
 pub(crate) const W1_BESIDE: &str = "w1 beside streams";
@@ -85,6 +86,20 @@ impl<'a> Rounds<'a> {
         Ok(())
     }
 
+    /// Reads by the credentials of an app, beside those by a token of ours.
+    pub(crate) async fn of_an_app(&mut self, server: &Subject) -> Result<()> {
+        let wanted = |workload: &&Workload| workload.is_of_an_app();
+        let workloads: Vec<_> = self.settings.workloads.iter().filter(wanted).copied().collect();
+        for round in 0..self.settings.rounds {
+            self.run(BY_TOKEN, server, Workload::V1read, USUAL).await?;
+            for workload in &workloads {
+                self.run(workload.name(), server, *workload, USUAL).await?;
+            }
+            self.say_done(round);
+        }
+        Ok(())
+    }
+
     /// Sends to users who all have a stream open, and to the same without.
     pub(crate) async fn beside_streams(&mut self, server: &Subject, users: &[User]) -> Result<()> {
         let fill = self.settings.fill;
@@ -113,6 +128,9 @@ impl<'a> Rounds<'a> {
     pub(crate) async fn batches(&mut self, server: &Subject, users: &[User]) -> Result<Vec<Batch>> {
         let (process, rounds) = (&server.process, self.settings.rounds);
         let mut measured = Vec::new();
+        if self.settings.runs(Workload::Puts) {
+            measured.push(batches::puts(process, rounds).await?);
+        }
         if self.settings.runs(Workload::Unreads) {
             measured.push(batches::unread(process, users, rounds).await?);
         }

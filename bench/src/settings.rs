@@ -82,10 +82,18 @@ pub(crate) enum Workload {
     V1read,
     /// Count the unread through /v1
     V1unread,
+    /// Read one message through /v1 by a server key that acts for the user
+    V1key,
+    /// Read one message through /v1 by a browser token
+    V1browser,
+    /// Read one message through /v1 by a JWT of the app
+    V1jwt,
     /// Sign in with a password
     Signin,
     /// Send with an open stream for everyone who receives, and without, in turns
     W1streams,
+    /// 1,000 new users, in one call and in as many
+    Puts,
     /// The unread counts of up to 1,000 users, in one call and in as many
     Unreads,
     /// A message to each of up to 1,000 users, from a system user in one call and in as many sends
@@ -104,8 +112,12 @@ impl Workload {
             Self::V1page => "v1page",
             Self::V1read => "v1read",
             Self::V1unread => "v1unread",
+            Self::V1key => "v1key",
+            Self::V1browser => "v1browser",
+            Self::V1jwt => "v1jwt",
             Self::Signin => "signin",
             Self::W1streams => "w1streams",
+            Self::Puts => "puts",
             Self::Unreads => "unreads",
             Self::System => "system",
             Self::Streams => "streams",
@@ -116,13 +128,19 @@ impl Workload {
         matches!(self, Self::W1 | Self::V1send)
     }
 
-    /// Whether it is asked with a server key.
+    /// Whether it needs a server that has a server key.
     pub(crate) fn takes_server_key(self) -> bool {
-        matches!(self, Self::Unreads | Self::System)
+        self.is_of_an_app() || matches!(self, Self::Puts | Self::Unreads | Self::System)
+    }
+
+    /// Whether it is a call of a user of the app, who has no login of ours.
+    pub(crate) fn is_of_an_app(self) -> bool {
+        matches!(self, Self::V1key | Self::V1browser | Self::V1jwt)
     }
 
     fn is_v1(self) -> bool {
         matches!(self, Self::V1send | Self::V1page | Self::V1read | Self::V1unread)
+            || self.is_of_an_app()
     }
 }
 
