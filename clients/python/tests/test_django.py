@@ -189,6 +189,17 @@ def test_a_page_gets_a_token_of_its_user_until_the_logout(server: Postroom) -> N
         assert page.me().display_name == "Ann"
 
 
+def test_who_is_deactivated_gets_no_token(client: Client) -> None:
+    gone = User.objects.create(username=secrets.token_hex(4), is_active=False)
+    browser = Browser()
+    with override_settings(
+        AUTHENTICATION_BACKENDS=["django.contrib.auth.backends.AllowAllUsersModelBackend"]
+    ):
+        browser.force_login(gone)
+        answer = browser.get("/postroom/token")
+    assert (answer.status_code, answer.json()) == (401, {"code": "user_deactivated"})
+
+
 def test_unread_counts_are_one_call_and_cached(client: Client, server: Postroom) -> None:
     members = [join(f"member{at}") for at in range(5)]
     for at, member in enumerate(members):

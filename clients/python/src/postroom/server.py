@@ -14,19 +14,24 @@ from .models import AcceptFrom, Page, Person, Refused, Unread
 from .refs import Ref, path
 
 
-class UserFields(TypedDict, total=False):
-    """What the app says of a user. What is left out stays as it is; `None` makes it as it is at first."""
+class NewPerson(TypedDict, total=False):
+    """What to make a person of. What is left out or `None` is as it is at first."""
 
     username: str | None
     display_name: str | None
     email: str | None
-    active: bool
-    """`False` ends tokens and streams and closes the mailbox; only `True` opens it again."""
     accept_from: AcceptFrom | None
     reminders: bool | None
     findable: bool | None
     version: int | None
     """An older version than the stored one changes nothing, so updates may come in any order."""
+
+
+class UserFields(NewPerson, total=False):
+    """What the app says of a user. What is left out stays as it is; `None` makes it as it is at first."""
+
+    active: bool
+    """`False` ends tokens and streams and closes the mailbox; only `True` opens it again."""
     recreate: bool
     """Makes a user again who was erased."""
     kind: Literal["person", "system"]
@@ -201,7 +206,7 @@ class ServerCalls:
         expires_in: int | None = None,
         scopes: Iterable[str] | None = None,
         session: str | None = None,
-        create: UserFields | None = None,
+        create: NewPerson | None = None,
     ) -> Request[BrowserToken]:
         """A token for the pages of one user, for 900 seconds unless `expires_in` says otherwise.
 

@@ -9,6 +9,7 @@ use db::{Row, Tx, params};
 use sha2::{Digest as _, Sha256};
 
 use crate::accounts::tokens::Scopes;
+use crate::accounts::users;
 use crate::base::{Credential, Cx, Error, Result, Time, UserId};
 use crate::outbox::{notices, reminders};
 
@@ -22,6 +23,11 @@ pub const LONGEST: i64 = Time::DAY;
 pub struct AppSession(pub [u8; 16]);
 
 impl AppSession {
+    /// Whether a text can be the name of a session: it has 1 to 255 characters.
+    pub fn fits(name: &str) -> bool {
+        !name.is_empty() && name.chars().nth(255).is_none()
+    }
+
     /// The session of that name.
     pub fn named(name: &str) -> Self {
         let hash = Sha256::new().chain_update("app session:").chain_update(name).finalize();
@@ -83,13 +89,14 @@ struct Account {
     revoked_at: Option<Time>,
     is_disabled: bool,
     is_erased: bool,
+    is_system: bool,
 }
 
 macro_rules! select_account {
     ($columns:literal, $where:literal) => {
         concat!(
             "SELECT token_generation, coalesce((SELECT origin FROM history WHERE id = 1), 0),
-             tokens_revoked_at, disabled_at, erased_at",
+             tokens_revoked_at, disabled_at, erased_at, kind",
             $columns,
             " FROM users ",
             $where
@@ -103,7 +110,14 @@ fn account(row: &Row<'_>) -> db::Result<Account> {
         revoked_at: row.opt_int(2)?.map(Time),
         is_disabled: row.opt_int(3)?.is_some(),
         is_erased: row.opt_int(4)?.is_some(),
+        is_system: row.int(5)? != 0,
     })
+}
+
+/// When the history of an origin began: JWTs that were issued before may have ended since the
+/// backup. `None` where the clock did not make the origin, or is behind.
+pub(crate) fn began(cx: &Cx, origin: i64) -> Option<Time> {
+    Some(Time::FIRST.plus(origin)).filter(|at| *at <= cx.now)
 }
 
 impl Grant {
@@ -113,8 +127,13 @@ impl Grant {
         };
         let revoked = match self.issued {
             Issued::In(generation) => generation != account.generation,
-            Issued::At(time) => account.revoked_at.is_some_and(|revoked| time <= revoked),
+            Issued::At(time) => {
+                account.revoked_at.is_some_and(|revoked| time <= revoked)
+                    || began(cx, account.generation.origin).is_some_and(|at| time <= at)
+            }
         };
+        // Nobody signs in as a system user, whatever a token says.
+        let revoked = revoked || account.is_system;
         if self.expires_at <= cx.now {
             Standing::Expired
         } else if account.is_disabled {
@@ -137,7 +156,7 @@ pub fn standing(tx: &mut Tx<'_>, cx: &Cx, grant: &Grant) -> Result<Standing> {
             "WHERE id = ?1"
         ),
         &params![grant.credential.user, session],
-        |row| Ok((account(row)?, row.opt_int(5)?.is_some())),
+        |row| Ok((account(row)?, row.opt_int(6)?.is_some())),
     )?;
     let ended = found.as_ref().is_some_and(|(_, ended)| *ended);
     Ok(grant.standing(cx, found.as_ref().map(|(account, _)| account), ended))
@@ -155,7 +174,7 @@ pub fn standings(tx: &mut Tx<'_>, cx: &Cx, grants: &[Grant]) -> Result<Vec<Stand
     let accounts = tx.query(
         select_account!(", id", "WHERE id IN (SELECT value FROM json_each(?1))"),
         &params![owners],
-        |row| Ok((row.int(5)?, account(row)?)),
+        |row| Ok((row.int(6)?, account(row)?)),
     )?;
     let ended = tx.query(
         "SELECT user_id, session_hash FROM revoked_sessions
@@ -176,14 +195,25 @@ pub fn standings(tx: &mut Tx<'_>, cx: &Cx, grants: &[Grant]) -> Result<Vec<Stand
 /// The generation in which browser tokens of a user are issued now.
 ///
 /// # Errors
-/// [`Error::UnknownUser`] where there is no such user, [`Error::UserDeactivated`].
+/// [`Error::UnknownUser`] where there is no such user, [`Error::UserDeactivated`];
+/// [`Error::SystemUser`], as whom nobody signs in.
 pub fn generation(tx: &mut Tx<'_>, user: UserId) -> Result<Generation> {
     let found = tx.query_opt(select_account!("", "WHERE id = ?1"), &params![user], account)?;
     match found.filter(|account| !account.is_erased) {
         None => Err(Error::UnknownUser),
+        Some(account) if account.is_system => Err(Error::SystemUser),
         Some(account) if account.is_disabled => Err(Error::UserDeactivated),
         Some(account) => Ok(account.generation),
     }
+}
+
+/// The same, which stays so until the commit.
+///
+/// # Errors
+/// As [`generation`].
+pub fn locked_generation(tx: &mut Tx<'_>, user: UserId) -> Result<Generation> {
+    users::lock(tx, user)?;
+    generation(tx, user)
 }
 
 /// Ends the browser tokens and JWTs of a user that were issued until now, or those of one session

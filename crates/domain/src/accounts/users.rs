@@ -180,7 +180,7 @@ pub(crate) fn confirm_enabled(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
 
 /// Locks the account, so that what is allowed now is still allowed at the commit. A mailbox that
 /// is locked as well comes first.
-fn lock(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+pub(super) fn lock(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
     tx.lock("SELECT 1 FROM users WHERE id = ?1 FOR UPDATE", &params![user])?;
     Ok(())
 }

@@ -18,6 +18,8 @@ impl Time {
     pub const HOUR: i64 = 60 * Self::MINUTE;
     /// Microseconds in a day.
     pub const DAY: i64 = 24 * Self::HOUR;
+    /// 2025-01-01: before the first database. Origins of histories count from it.
+    pub(crate) const FIRST: Self = Self(1_735_689_600 * Self::SECOND);
 
     /// How far the order in which requests reach the database may differ from the order of their
     /// times. A request gets its time before it waits for the database, at most twice for 5

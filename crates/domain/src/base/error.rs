@@ -164,7 +164,9 @@ pub enum Error {
     #[error("there is no such user")]
     UnknownUser,
     /// The user was erased, and their external id creates nobody until that is asked for.
-    #[error("this user was erased: send recreate: true to create them again, as somebody new")]
+    #[error(
+        "this user was erased: PUT them with recreate: true to create them again, as somebody new"
+    )]
     UserErased,
     /// Another user has that external id.
     #[error("another user has this external id")]

@@ -10,11 +10,9 @@
 
 use db::{Tx, params};
 
-use crate::accounts::{server_keys, sessions};
-use crate::base::{Cx, Time};
+use crate::accounts::{browser_tokens, server_keys, sessions};
+use crate::base::{Cx, Result, Time};
 
-/// 2025-01-01: before the first database.
-const EPOCH: Time = Time(1_735_689_600 * Time::SECOND);
 /// An origin after this, in the year 2167, is that of a wrong clock.
 const LATEST: i64 = 1 << 52;
 /// How far an origin is above all that was given out where the clock does not say more: at least
@@ -44,7 +42,7 @@ pub fn seen(tx: &mut Tx<'_>) -> i64 {
 /// a random number; then it is only most likely that no other history shares it.
 pub fn begin(tx: &mut Tx<'_>, cx: &Cx, seen: i64) -> db::Result<i64> {
     let seen = seen.max(highest(tx)?);
-    let by_clock = cx.now.0 - EPOCH.0;
+    let by_clock = cx.now.0 - Time::FIRST.0;
     let origin = if (seen + 1..LATEST).contains(&by_clock) {
         by_clock
     } else {
@@ -63,6 +61,13 @@ pub fn begin(tx: &mut Tx<'_>, cx: &Cx, seen: i64) -> db::Result<i64> {
     tx.execute("UPDATE users SET tokens_revoked_at = ?1", &params![cx.now])?;
     server_keys::revoke_all(tx, cx)?;
     Ok(origin)
+}
+
+/// Whether a JWT was issued before the database was restored: it makes no account any more, as its
+/// user may have been erased since the backup.
+pub fn is_later(tx: &mut Tx<'_>, cx: &Cx, issued: Time) -> Result<bool> {
+    let began = browser_tokens::began(cx, origin(tx)?);
+    Ok(began.is_some_and(|began| issued <= began))
 }
 
 /// The number above which all ids of this history are.

@@ -1,5 +1,6 @@
 //! Browser tokens and JWTs, of which nothing is stored: what has happened since that ends them.
 
+use db::params;
 use domain::browser_tokens::{self, AppSession, Grant, Issued, Standing};
 use domain::credential::Credential;
 use domain::tokens::Scopes;
@@ -116,4 +117,21 @@ fn a_token_ends_with_its_time_its_user_and_its_history() {
     let refused = world.write(move |tx, _cx| browser_tokens::generation(tx, bob));
     assert_eq!(refused, Err(Error::UnknownUser));
     assert_eq!(world.revoke_tokens(bob, None), Err(Error::UnknownUser));
+}
+
+#[test]
+fn no_token_is_that_of_a_system_user() {
+    let world = World::new();
+    let clerk = world.user("clerk");
+    let (token, jwt) = (world.granted(clerk, None), world.jwt(clerk, world.now(), None));
+    world
+        .write(move |tx, _cx| {
+            tx.execute("UPDATE users SET kind = 1 WHERE id = ?1", &params![clerk])?;
+            Ok(())
+        })
+        .expect("it can be changed");
+    assert_eq!(world.standing(&token), Standing::Revoked);
+    assert_eq!(world.standing(&jwt), Standing::Revoked);
+    let refused = world.write(move |tx, _cx| browser_tokens::generation(tx, clerk));
+    assert_eq!(refused, Err(Error::SystemUser));
 }

@@ -9,7 +9,7 @@ use domain::credential::Credential;
 use domain::text::{DisplayName, Email};
 use domain::tokens::Scopes;
 use domain::users::{self, Put, UserChange};
-use domain::{Time, UserId, UserRef};
+use domain::{Time, UserId, UserRef, history};
 use sha2::{Digest as _, Sha256};
 
 use super::client::Device;
@@ -67,13 +67,14 @@ async fn verify(app: &App, device: &Device, hash: &Hash, token: &str) -> Result<
             refuse(Code::TokenInvalid, format!("the JWT is refused: {problem}"))
         }
     })?;
-    let user = user_of(app, device, &verified).await?;
-    let Verified { claims, issuer, key } = verified;
-    let leeway = i64::from(issuer.leeway_seconds) * Time::SECOND;
+    let leeway = i64::from(verified.issuer.leeway_seconds) * Time::SECOND;
+    let issued = verified.claims.issued_at.plus(-leeway);
+    let user = user_of(app, device, &verified, issued).await?;
+    let Verified { claims, key, .. } = verified;
     let grant = Grant {
         credential: Credential::of_browser(user, *hash),
         scopes: Scopes::of_messages(),
-        issued: Issued::At(claims.issued_at.plus(-leeway)),
+        issued: Issued::At(issued),
         session: claims.session.as_deref().map(AppSession::named),
         expires_at: claims.accepted_until,
     };
@@ -85,9 +86,7 @@ async fn confirm(app: &App, pass: Pass) -> Result<Pass, Error> {
     match app.sessions.standing(&app.db, &app.clock.cx(), &pass.grant).await? {
         Standing::Valid => Ok(pass),
         Standing::Expired => Err(expired()),
-        Standing::Revoked => {
-            Err(refuse(Code::TokenRevoked, "the token was revoked: log in to the app again"))
-        }
+        Standing::Revoked => Err(revoked()),
         Standing::Deactivated => Err(refuse(Code::HolderDeactivated, "the account is deactivated")),
         // An app that goes on sending JWTs of an erased user learns that it is for good.
         Standing::Erased if is_jwt => Err(domain::Error::UserErased.into()),
@@ -99,17 +98,32 @@ fn expired() -> Error {
     refuse(Code::TokenExpired, "the token has expired: ask the app for another")
 }
 
+fn revoked() -> Error {
+    refuse(Code::TokenRevoked, "the token was revoked: log in to the app again")
+}
+
 fn refuse(code: Code, detail: impl Into<Cow<'static, str>>) -> Error {
     let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
     Error::new(code, detail).header(header::WWW_AUTHENTICATE, challenge)
 }
 
 /// The account of a JWT, which is made where there is none and the issuer may have it so.
-async fn user_of(app: &App, device: &Device, verified: &Verified<'_>) -> Result<UserId, Error> {
+async fn user_of(
+    app: &App,
+    device: &Device,
+    verified: &Verified<'_>,
+    made_at: Time,
+) -> Result<UserId, Error> {
     let (claims, issuer) = (&verified.claims, verified.issuer);
     let user = UserRef::External(claims.subject.clone());
-    let of = user.clone();
-    match app.db.read(move |tx| users::standing(tx, &of)).await? {
+    let (of, cx) = (user.clone(), app.clock.cx());
+    let found = app.db.read(move |tx| {
+        let found = users::standing(tx, &of)?;
+        let is_late = found.is_none() && history::is_later(tx, &cx, made_at)?;
+        Ok::<_, domain::Error>((found, is_late))
+    });
+    let (found, is_late) = found.await?;
+    match found {
         Some((_, users::Standing::System)) => {
             return Err(Error::new(Code::SystemUser, "nobody signs in as a system user"));
         }
@@ -118,13 +132,22 @@ async fn user_of(app: &App, device: &Device, verified: &Verified<'_>) -> Result<
             let detail = "the user of the JWT has no account here: the app's server has to make it";
             return Err(Error::new(Code::SubjectUnknown, detail));
         }
+        None if is_late => return Err(revoked()),
         _ => {}
     }
-    let (cx, limit) = (app.clock.cx(), login::registrations(app, device));
+    let limit = login::registrations(app, device);
     let put = Put { user, change: profile(claims) };
     let done = app.db.write(move |tx| {
         let is_new = users::resolve(tx, &put.user)?.is_none();
-        let (user, _status) = users::put(tx, &cx, &put)?;
+        let done = match users::put(tx, &cx, &put) {
+            // The name must lock nobody out either.
+            Err(domain::Error::NameReserved(_)) => {
+                let change = UserChange { display_name: None, ..put.change.clone() };
+                users::put(tx, &cx, &Put { user: put.user.clone(), change })
+            }
+            done => done,
+        };
+        let (user, _status) = done?;
         // An erased user is refused before this, whose app would otherwise use up the limit.
         if is_new {
             limit.count(tx, &cx)?;
@@ -141,8 +164,7 @@ async fn user_of(app: &App, device: &Device, verified: &Verified<'_>) -> Result<
 /// What the claims say of a user. What cannot be a name or an address is left out: it must lock
 /// nobody out.
 fn profile(claims: &Claims) -> UserChange {
-    let name = claims.name.as_deref().map(|name| name.trim().chars().take(100).collect::<String>());
-    let name = name.and_then(|name| DisplayName::parse(name.trim_end()).ok());
+    let name = claims.name.as_deref().and_then(DisplayName::cut);
     let email = claims.email.as_deref().and_then(|email| Email::parse(email).ok());
     UserChange { display_name: name.map(Some), email: email.map(Some), ..UserChange::default() }
 }

@@ -37,12 +37,16 @@ def token(request: HttpRequest) -> JsonResponse:
     if not settings().url:
         return JsonResponse({"code": "unavailable"}, status=503)
     version, key = version_now(), request.session.session_key
+    record = record_of(user, version)
+    # A token makes nobody who is deactivated, and has no field for it.
+    if record.pop("active", True) is False:
+        return JsonResponse({"code": "user_deactivated"}, status=401)
     try:
         made = client().server.create_token(
             ref_of(user),
             expires_in=settings().token_seconds,
             session=session_name(key) if key else None,
-            create=record_of(user, version),
+            create=record,
         )
     except PostroomError as error:
         if isinstance(error, Problem) and error.code in ("user_deactivated", "user_erased"):

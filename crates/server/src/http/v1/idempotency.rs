@@ -282,7 +282,8 @@ impl<K, S> Show<K> for S where
 {
 }
 
-/// The response to the first request.
+/// The response to the first request. Where somebody has ended in between what it shows, nothing
+/// was done, and the request can be repeated.
 fn fresh<K>(
     tx: &mut Tx<'_>,
     cx: &Cx,
@@ -290,7 +291,7 @@ fn fresh<K>(
     secret: &[u8; 32],
     show: &mut impl Show<K>,
 ) -> domain::Result<Response> {
-    Ok(show(tx, cx, kept, secret)?.expect("what was just done is there"))
+    show(tx, cx, kept, secret)?.ok_or(domain::Error::Db(db::Error::Busy))
 }
 
 /// A request as the stored responses know it, and the signatures that its secret is derived from.

@@ -1,6 +1,7 @@
 //! What a JWT says, and whether it may say so.
 
 use domain::Time;
+use domain::browser_tokens::AppSession;
 use domain::text::ExternalId;
 use jsonwebtoken::{Header, Validation, dangerous, decode, decode_header};
 use serde::Deserialize;
@@ -94,10 +95,10 @@ pub(super) fn check(token: &str, key: &Key, issuer: &Issuer, now: Time) -> Resul
         return Err(Refused::NotYetValid);
     }
     let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
-    let is_verified = !matches!(claims.get("email_verified"), Some(Value::Bool(false)));
+    let is_verified = claims.get("email_verified").is_none_or(|is| *is == true || *is == "true");
     Ok(Claims {
         subject: subject(claims.get(&settings.subject), issuer)?,
-        session: text("sid").filter(|session| !session.is_empty()),
+        session: session(claims.get("sid"))?,
         issued_at,
         accepted_until,
         name: text(&settings.name),
@@ -127,6 +128,20 @@ fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Time>, Refused
     let wrong = Refused::Invalid("its exp, iat or nbf is not a time in seconds");
     #[expect(clippy::cast_possible_truncation, reason = "it is below 10^17")]
     seconds.map(|seconds| Some(Time((seconds * 1e6) as i64))).ok_or(wrong)
+}
+
+/// The name of the app's session. Where it cannot be one, nobody could ever end the session.
+fn session(claim: Option<&Value>) -> Result<Option<String>, Refused> {
+    let name = match claim {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(name)) if AppSession::fits(name) => name.clone(),
+        Some(Value::Number(number)) if number.is_u64() => number.to_string(),
+        Some(_) => {
+            let wrong = "its sid is neither text of 1 to 255 characters nor a whole number";
+            return Err(Refused::Invalid(wrong));
+        }
+    };
+    Ok(Some(name))
 }
 
 /// Whom it is about, under the prefix of the issuer.

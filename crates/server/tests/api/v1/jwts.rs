@@ -117,6 +117,10 @@ async fn a_jwt_is_refused_for_each_thing_that_is_wrong_with_it() {
         (json!({ "sub": "x".repeat(256) }), "token_invalid"),
         (json!({ "sub": "a\nb" }), "token_invalid"),
         (json!({ "sub": ["7"] }), "token_invalid"),
+        (json!({ "sid": "x".repeat(256) }), "token_invalid"),
+        (json!({ "sid": "" }), "token_invalid"),
+        (json!({ "sid": -7 }), "token_invalid"),
+        (json!({ "sid": ["web"] }), "token_invalid"),
         (json!({ "filler": "x".repeat(8192) }), "token_invalid"),
     ];
     for (changes, code) in claims {
@@ -330,6 +334,13 @@ async fn claims_make_the_profile_and_change_it_only_where_the_operator_wants_it_
     let unverified = json!({ "a": "ann@example.org", "v": false });
     assert_eq!(shown(&app, &long, unverified).await, both(&"é".repeat(100), ""));
     assert_eq!(shown(&app, "Bea", bea.clone()).await, both("Bea", "bea@example.org"));
+    for unsure in [json!("false"), json!(0), json!("no"), json!(1), json!("")] {
+        let other = json!({ "a": "eve@example.org", "v": unsure });
+        assert_eq!(shown(&app, "Bea", other).await, both("Bea", "bea@example.org"), "{unsure}");
+    }
+    let sure = json!({ "a": "bee@example.org", "v": "true" });
+    assert_eq!(shown(&app, "Bea", sure).await, both("Bea", "bee@example.org"));
+    assert_eq!(shown(&app, "B\u{7}e\u{202e}a\n", bea).await, both("Bea", "bea@example.org"));
     // What cannot be a name or an address is as good as none, and locks nobody out.
     assert_eq!(shown(&app, "\u{7}", json!({ "a": "?" })).await, both("Bea", "bea@example.org"));
 }
@@ -426,4 +437,100 @@ async fn a_jwt_brings_back_nobody_whom_the_app_has_deactivated_or_erased() {
     for token in [&token, &fresh()] {
         call(&app, token).await.problem(410, "user_erased");
     }
+}
+
+#[tokio::test]
+async fn a_jwt_of_who_was_erased_does_not_open_the_mailbox_of_who_comes_after() {
+    let key = SigningKey::ec("key");
+    let issuer = Issuer::with(&[&key]);
+    let app = start(&issuer, &[]).await;
+    let shop = app.server_key(&["users", "tokens"]).await;
+    let fresh = |claims: Value| key.sign(&with(&issuer.claims("7", app.clock().now()), &claims));
+    let batch = json!({ "users": [{ "ref": "ext:7", "recreate": true }] });
+    for (method, path, body) in [
+        ("PUT", "/v1/server/users/ext:7", json!({ "recreate": true })),
+        ("POST", "/v1/server/users/batch", batch),
+    ] {
+        let (used, unused) = (fresh(json!({})), fresh(json!({ "sid": "web" })));
+        call(&app, &used).await.expect(200);
+        app.advance(2 * Time::MINUTE);
+        shop.call("DELETE", "/v1/server/users/ext:7").await.expect(202);
+        assert_eq!(shop.request(method, path).json(&body).send().await.status / 100, 2, "{path}");
+        // The first is still known as that of the one before.
+        call(&app, &used).await.problem(410, "user_erased");
+        call(&app, &unused).await.problem(401, "token_revoked");
+        call(&app, &fresh(json!({}))).await.problem(401, "token_revoked");
+        app.advance(2 * Time::MINUTE);
+        call(&app, &fresh(json!({}))).await.expect(200);
+    }
+    // Where nobody was erased, nothing has ended.
+    let path = "/v1/server/users/ext:8";
+    shop.request("PUT", path).json(&json!({ "recreate": true })).send().await.expect(201);
+    call(&app, &fresh(json!({ "sub": "8" }))).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_jwt_from_before_a_restore_makes_no_account() {
+    let key = SigningKey::ec("key");
+    let issuer = Issuer::with(&[&key]);
+    let app = start(&issuer, &[]).await;
+    let shop = app.server_key(&["users"]).await;
+    let fresh = |subject: &str| key.sign(&issuer.claims(subject, app.clock().now()));
+    let (one, two) = (fresh("7"), fresh("8"));
+    app.advance(2 * Time::MINUTE);
+    let cx = app.clock().cx();
+    shop.request("PUT", "/v1/server/users/ext:9").json(&json!({})).send().await.expect(201);
+    app.write(move |tx| Ok(domain::history::begin(tx, &cx, 0)?)).await;
+    let before = app.dump().await;
+    for token in [&one, &two, &fresh("7")] {
+        call(&app, token).await.problem(401, "token_revoked");
+    }
+    assert_eq!(app.dump().await, before, "nobody was made");
+    app.advance(2 * Time::MINUTE);
+    call(&app, &fresh("7")).await.expect(200);
+    // An account that was made since does not bring them back.
+    call(&app, &one).await.problem(401, "token_revoked");
+}
+
+#[tokio::test]
+async fn who_is_called_like_a_system_user_gets_in_without_the_name() {
+    let key = SigningKey::ec("key");
+    let issuer = Issuer::with(&[&key]);
+    let app = start(&issuer, &[("jwt_update_profile", "true")]).await;
+    let shop = app.server_key(&["users", "system"]).await;
+    let clerk = json!({ "kind": "system", "username": "clerk", "display_name": "The Shop" });
+    let put = shop.request("PUT", "/v1/server/users/ext:clerk").json(&clerk).send();
+    put.await.expect(201);
+    let shown = async |subject: &str, name: &str| {
+        let claims = issuer.claims(subject, app.clock().now());
+        call(&app, &key.sign(&with(&claims, &json!({ "name": name })))).await.expect(200);
+        let path = format!("/v1/server/users/ext:{subject}");
+        text(&shop.call("GET", &path).await.expect(200)["display_name"])
+    };
+    for name in ["the shop", "CLERK"] {
+        assert!(shown("7", name).await.starts_with("user-"), "{name}");
+    }
+    assert_eq!(shown("7", "Ann").await, "Ann");
+    for name in ["The Shop", "clerk"] {
+        assert_eq!(shown("7", name).await, "Ann");
+    }
+}
+
+#[tokio::test]
+async fn the_session_of_a_jwt_can_be_a_number() {
+    let key = SigningKey::ec("key");
+    let issuer = Issuer::with(&[&key]);
+    let app = start(&issuer, &[]).await;
+    let shop = app.server_key(&["tokens"]).await;
+    let claims = issuer.claims("7", app.clock().now());
+    let of = |session: Value| key.sign(&with(&claims, &json!({ "sid": session })));
+    let (number, other, none) = (of(json!(12)), of(json!(13)), of(Value::Null));
+    for token in [&number, &other, &none] {
+        call(&app, token).await.expect(200);
+    }
+    let revoke = shop.request("POST", "/v1/server/users/ext:7/revoke");
+    revoke.json(&json!({ "session": "12" })).send().await.expect(204);
+    call(&app, &number).await.problem(401, "token_revoked");
+    call(&app, &other).await.expect(200);
+    call(&app, &none).await.expect(200);
 }

@@ -195,9 +195,17 @@ fn insert(tx: &mut Tx<'_>, cx: &Cx, new: &[(usize, New<'_>)]) -> Result<HashMap<
     let recreated = new.iter().map(|(_, new)| new);
     let recreated =
         recreated.filter(|new| new.put.change.recreate && ours.contains_key(new.external_id));
-    let recreated: Vec<_> = recreated.map(|new| params![&new.hashes.0]).collect();
+    let recreated: Vec<_> =
+        recreated.map(|new| params![&new.hashes.0, new.external_id, cx.now]).collect();
     if !recreated.is_empty() {
-        tx.batch("DELETE FROM erased_external_ids WHERE id_hash = ?1", &recreated)?;
+        // JWTs name the external id, and those of who had it before must not open the new mailbox.
+        tx.batch(
+            "UPDATE users SET tokens_revoked_at = ?3 WHERE external_id = ?2
+             AND EXISTS (SELECT 1 FROM erased_external_ids WHERE id_hash = ?1)",
+            &recreated,
+        )?;
+        let buried: Vec<_> = recreated.iter().map(|row| [row[0]]).collect();
+        tx.batch("DELETE FROM erased_external_ids WHERE id_hash = ?1", &buried)?;
     }
     Ok(ours)
 }

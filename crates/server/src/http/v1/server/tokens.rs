@@ -9,7 +9,7 @@ use domain::users::{self, Put, Standing};
 use domain::{Time, UserRef, audit};
 use serde_json::{Value, json};
 
-use super::user_fields::UserFields;
+use super::user_fields::NewPerson;
 use crate::http::browser_token::Said;
 use crate::http::server_key::{Tokens, check_scope};
 use crate::http::v1::document::Schemas;
@@ -47,9 +47,9 @@ fields! {
         optional scopes: PageScopes;
         /// The name of the app's own session, by which its tokens can be revoked.
         optional session: SessionName = "web-8f14";
-        /// What to make the user of, if there is none: only one of an external id. It takes the
-        /// scope `users` as well.
-        optional create: UserFields;
+        /// What to make the person of, if there is no user: only one of an external id. It takes
+        /// the scope `users` as well.
+        optional create: NewPerson;
     }
 }
 
@@ -98,7 +98,7 @@ async fn create(
     if create.is_some() {
         check_scope(&caller.key, KeyScope::Users)?;
     }
-    let create = create.map(|fields| fields.split().0);
+    let create = create.map(NewPerson::change);
     let now = app.clock.now();
     let scopes = scopes.map_or(Scopes::of_messages(), |PageScopes(scopes)| scopes).bits();
     let expires_at = now.plus(expires_in.unwrap_or_default().0 * Time::SECOND).0;
@@ -132,7 +132,8 @@ async fn create(
                 owner
             }
         };
-        Ok(keep(owner, browser_tokens::generation(tx, owner)?))
+        // What is shown is read again, and somebody may just be revoking.
+        Ok(keep(owner, browser_tokens::locked_generation(tx, owner)?))
     };
     let keys = App::clone(&app);
     let show = move |tx: &mut Tx<'_>, cx: &Cx, kept: &KeptBrowserToken, _: &[u8; 32]| {
@@ -243,9 +244,10 @@ impl FieldType for SessionName {
         let Value::String(name) = value else {
             return field.refuse("wrong_type", "it must be text");
         };
-        let fits = !name.is_empty() && name.chars().nth(255).is_none();
         let problem = "it must have 1 to 255 characters";
-        fits.then(|| Self(AppSession::named(&name))).or_else(|| field.refuse("invalid", problem))
+        AppSession::fits(&name)
+            .then(|| Self(AppSession::named(&name)))
+            .or_else(|| field.refuse("invalid", problem))
     }
 
     fn schema(_schemas: &mut Schemas) -> Value {

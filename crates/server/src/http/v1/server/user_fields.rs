@@ -12,27 +12,36 @@ use crate::http::server_key::check_scope;
 use crate::http::v1::document::Schemas;
 use crate::http::v1::field_types::whole;
 use crate::http::v1::prelude::*;
-use crate::http::v1::reader::{FieldContext, FieldType};
+use crate::http::v1::reader::{FieldContext, FieldReader, FieldSet, FieldSpec, FieldType};
 
 /// What an app says of a user, as it is read.
 pub(in crate::http::v1) struct UserFields {
+    person: NewPerson,
+    rest: Rest,
+}
+
+/// What an app says of a person who may be new.
+pub(in crate::http::v1) struct NewPerson {
     username: Option<Option<Username>>,
     display_name: Option<Option<CutName>>,
     email: Option<Option<Email>>,
-    active: Option<bool>,
     accept_from: Option<Option<AcceptFrom>>,
     reminders: Option<Option<bool>>,
     findable: Option<Option<bool>>,
     version: Option<Option<AppVersion>>,
+}
+
+/// What only those say who manage users.
+struct Rest {
+    active: Option<bool>,
     kind: Option<Kind>,
     replies: Option<bool>,
     recreate: bool,
 }
 
 fields! {
-    /// What the app says of a user. Fields that are left out stay as they are; null makes them as
-    /// for a new user.
-    for UserFields as "UserChange" {
+    /// What to make a person of.
+    for NewPerson as "NewPerson" {
         /// Letters, digits and `@ . + - _`; a user without one gets `user-` and the id.
         clearable username: Username = "dana";
         /// Any text. What cannot be in a display name is removed, and the rest cut to 100
@@ -40,9 +49,6 @@ fields! {
         clearable display_name: CutName = "Dana Deer";
         /// The address for reminders. Nobody is found or matched by it.
         clearable email: Email = "dana@example.org";
-        /// `false` ends sessions, tokens and streams and closes the mailbox, whose texts stay;
-        /// `true` opens it again.
-        change active: bool;
         clearable accept_from: AcceptFrom;
         /// Whether to send e-mails about unread messages; `true` at first.
         clearable reminders: bool;
@@ -51,6 +57,14 @@ fields! {
         /// A number of the app's own that rises with each change. If it is lower than the one that
         /// was last taken, nothing changes: so changes may arrive in any order.
         clearable version: AppVersion = 17;
+    }
+}
+
+fields! {
+    for Rest as "" {
+        /// `false` ends sessions, tokens and streams and closes the mailbox, whose texts stay;
+        /// `true` opens it again.
+        change active: bool;
         /// Set when the user is created, and never changed; a person where it is left out. A system
         /// user needs a key with the scope `system`.
         change kind: Kind = "person";
@@ -61,10 +75,27 @@ fields! {
     }
 }
 
+impl FieldSet for UserFields {
+    const NAME: &'static str = "UserChange";
+    const ABOUT: &'static [&'static str] = &[
+        "What the app says of a user. Fields that are left out stay as they are; null makes them",
+        "as for a new user.",
+    ];
+
+    fn read(reader: &mut FieldReader<'_>) -> Option<Self> {
+        let (person, rest) = FieldSet::read(reader)?;
+        Some(Self { person, rest })
+    }
+
+    fn specs() -> Vec<&'static FieldSpec> {
+        <(NewPerson, Rest)>::specs()
+    }
+}
+
 impl UserFields {
     /// Makes sure that the key may say this.
     pub(in crate::http::v1) fn confirm_scope(&self, key: &ServerKey) -> Result<(), Error> {
-        if self.kind == Some(Kind::System) || self.replies.is_some() {
+        if self.rest.kind == Some(Kind::System) || self.rest.replies.is_some() {
             check_scope(key, KeyScope::System)?;
         }
         Ok(())
@@ -72,22 +103,27 @@ impl UserFields {
 
     /// The change, and the fields that it has in another form than they were sent in.
     pub(in crate::http::v1) fn split(self) -> (UserChange, Vec<&'static str>) {
-        let was_cut =
-            self.display_name.as_ref().and_then(Option::as_ref).is_some_and(|name| name.1);
-        let change = UserChange {
+        let name = self.person.display_name.as_ref().and_then(Option::as_ref);
+        let changed = if name.is_some_and(|name| name.1) { vec!["display_name"] } else { vec![] };
+        let Rest { active, kind, replies, recreate } = self.rest;
+        let said = self.person.change();
+        (UserChange { active, kind, replies, recreate, ..said }, changed)
+    }
+}
+
+impl NewPerson {
+    /// The change that makes or keeps a person, and brings back nobody who was erased.
+    pub(in crate::http::v1) fn change(self) -> UserChange {
+        UserChange {
             username: self.username,
             display_name: self.display_name.map(|name| name.and_then(|CutName(name, _)| name)),
             email: self.email,
-            active: self.active,
             accept_from: self.accept_from,
             reminders: self.reminders,
             findable: self.findable,
             version: self.version.map(|version| version.map(|AppVersion(version)| version)),
-            kind: self.kind,
-            replies: self.replies,
-            recreate: self.recreate,
-        };
-        (change, if was_cut { vec!["display_name"] } else { vec![] })
+            ..UserChange::default()
+        }
     }
 }
 

@@ -287,8 +287,18 @@ async fn the_first_token_makes_its_user_in_the_same_transaction() {
     assert_eq!(shop.token(wrong).await.invalid(), ["#/expires_in invalid"]);
     let nobody = json!({ "user": "nobody", "create": {} });
     shop.token(nobody).await.problem(404, "not_found");
-    let closed = json!({ "user": "ext:43", "create": { "active": false } });
-    shop.token(closed).await.problem(403, "user_deactivated");
+    // Nobody comes back, is closed or is no person by a token.
+    for (field, value) in [
+        ("kind", json!("system")),
+        ("kind", json!("person")),
+        ("replies", json!(true)),
+        ("recreate", json!(true)),
+        ("active", json!(false)),
+    ] {
+        let wrong = json!({ "user": "ext:43", "create": { field: value } });
+        let reported = [format!("#/create/{field} unknown_field")];
+        assert_eq!(shop.token(wrong).await.invalid(), reported);
+    }
     let minter = app.server_key(&["tokens"]).await;
     minter.token(named("Ann")).await.problem(403, "missing_scope");
     assert_eq!(users().await, 1, "a token that is refused makes nobody");
@@ -360,4 +370,36 @@ async fn every_call_of_a_user_takes_browser_tokens_that_hold_and_no_others() {
         }
     }
     assert!(called > 25, "{called}");
+}
+
+#[tokio::test]
+async fn a_token_that_is_made_while_others_are_revoked_is_one_or_the_other() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let shop = app.server_key(&["tokens"]).await;
+    let mint = async || {
+        for _many in 0..200 {
+            shop.mint(&ann, None).await;
+        }
+    };
+    let revoke = async || {
+        for _many in 0..200 {
+            shop.revoke(&ann, json!({})).await;
+        }
+    };
+    tokio::join!(mint(), mint(), revoke());
+    // What the token says stays so until the commit.
+    let id = ann.id;
+    let making = app.write(move |tx| {
+        let made = domain::browser_tokens::locked_generation(tx, id)?;
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        Ok((made, domain::browser_tokens::generation(tx, id)?))
+    });
+    let revoking = async {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        shop.revoke(&ann, json!({})).await;
+    };
+    let ((made, shown), ()) = tokio::join!(making, revoking);
+    assert_eq!(made, shown);
+    call(&app, &shop.mint(&ann, None).await).await.expect(200);
 }
