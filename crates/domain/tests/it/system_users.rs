@@ -5,7 +5,7 @@ use domain::sending::RefusedRecipient::{FromParent, Named};
 use domain::sending::{Draft, Refusal};
 use domain::text::{DisplayName, Email, TokenName, Username};
 use domain::tokens::{self, NewToken, Scopes};
-use domain::users::{self, AcceptFrom, Kind, ProfileChange};
+use domain::users::{self, AcceptFrom, Kind, ProfileChange, PutStatus, UserChange};
 use domain::{Error, Result, UserId, UserRef, blocks, conversations};
 
 use crate::support::{World, answer, draft, nobody, refusal, refused};
@@ -125,6 +125,17 @@ fn a_person_cannot_take_the_name_of_a_system_user() {
     world.write(move |tx, cx| users::erase(tx, cx, support)).unwrap();
     world.rename(ann, "Help").unwrap();
     assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn the_empty_name_of_an_erased_system_user_is_nobodys() {
+    let world = World::new();
+    let (ann, shop) = (world.user("ann"), world.system("shop", "Our Shop", false));
+    world.rename(ann, "Ann").unwrap();
+    world.write(move |tx, cx| users::erase(tx, cx, shop)).unwrap();
+    let nameless = UserChange { display_name: Some(None), ..UserChange::default() };
+    let (user, status) = world.put(&UserRef::Id(ann), nameless).unwrap();
+    assert_eq!((user.person.display_name.as_str(), status), ("ann", PutStatus::Updated));
 }
 
 #[test]

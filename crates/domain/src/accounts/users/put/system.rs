@@ -51,8 +51,10 @@ pub(super) fn stored(kind: Kind, accept_from: AcceptFrom) -> i64 {
     }
 }
 
-/// Those of some folded names that system users have, in one statement.
+/// Those of some folded names that system users have, in one statement. An empty name is nobody's:
+/// system users without a display name, and erased ones, have it.
 pub(super) fn reserved(tx: &mut Tx<'_>, names: &[String]) -> Result<HashSet<String>> {
+    let names: Vec<_> = names.iter().filter(|name| !name.is_empty()).cloned().collect();
     if names.is_empty() {
         return Ok(HashSet::new());
     }
@@ -61,7 +63,7 @@ pub(super) fn reserved(tx: &mut Tx<'_>, names: &[String]) -> Result<HashSet<Stri
          WHERE display_folded IN (SELECT value FROM json_each(?1)) AND kind = 1
          UNION ALL SELECT name_folded, kind FROM users
          WHERE name_folded IN (SELECT value FROM json_each(?1))",
-        &params![names],
+        &params![&*names],
         |row| Ok((row.text(0)?.to_owned(), Kind::stored(1, row.int(1)?)?)),
     )?;
     let theirs = found.into_iter().filter(|(_, kind)| *kind == Kind::System);
