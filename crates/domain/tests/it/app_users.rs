@@ -371,6 +371,14 @@ fn of_many_users_each_gets_a_result_in_order_and_one_bad_one_fails_alone() {
         (external("3"), UserChange::default()),
         (external("gone"), UserChange::default()),
         (external("old"), version(4, shown("Older"))),
+    assert_eq!(world.link(bob, "2", false), Ok(false), "it keeps its logins again");
+    world.token(bob);
+    assert_eq!(world.link(bob, "2", true), Ok(true), "it has the id, and logins to end");
+    assert!(world.credentials("bob").is_none());
+    assert_eq!(world.number("SELECT count(*) FROM sessions"), 0);
+    assert_eq!(world.number("SELECT count(*) FROM tokens"), 0);
+    assert_eq!(world.link(bob, "2", true), Ok(false));
+    world.log_in("cid");
         (external("4"), named("me")),
         (UserRef::Id(nobody()), active(true)),
         (UserRef::Id(bob), shown("Bob B.")),

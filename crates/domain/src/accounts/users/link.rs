@@ -3,6 +3,7 @@
 use db::{Tx, params};
 
 use super::access::end_credentials;
+use super::profile::touch;
 use super::reserved;
 use crate::accounts::modseq;
 use crate::base::text::ExternalId;
@@ -10,8 +11,7 @@ use crate::base::{Cx, Error, Result, UserId};
 use crate::outbox::notices;
 
 /// Gives an account its external id, and where `end_logins` is set takes its password away and ends
-/// its sessions and tokens. Returns whether that changed anything: with the id that it has,
-/// nothing is.
+/// its sessions and tokens, also where it has that id already. Returns whether anything changed.
 ///
 /// # Errors
 /// [`Error::AlreadyLinked`] where it has another external id; [`Error::ExternalIdTaken`],
@@ -32,7 +32,14 @@ pub fn link(
         |row| Ok(row.opt_text(0)?.map(str::to_owned)),
     )?;
     match linked.ok_or(Error::UnknownUser)? {
-        Some(linked) if linked == external_id.as_str() => return Ok(false),
+        Some(linked) if linked == external_id.as_str() => {
+            let ends = end_logins && has_logins(tx, user)?;
+            if ends {
+                end_all_logins(tx, user)?;
+                touch(tx, cx, user)?;
+            }
+            return Ok(ends);
+        }
         Some(_other) => return Err(Error::AlreadyLinked),
         None => {}
     }
@@ -52,9 +59,25 @@ pub fn link(
         return Err(Error::UserErased);
     }
     if end_logins {
-        tx.execute("UPDATE users SET password_hash = '' WHERE id = ?1", &params![user])?;
-        end_credentials(tx, user, None)?;
+        end_all_logins(tx, user)?;
     }
     notices::send(tx, notices::ACCESS, user);
     Ok(true)
+}
+
+/// Whether a user has a password, a session or a token.
+fn has_logins(tx: &mut Tx<'_>, user: UserId) -> Result<bool> {
+    let found = tx.query_opt(
+        "SELECT 1 FROM users WHERE id = ?1
+         AND (password_hash <> '' OR EXISTS (SELECT 1 FROM sessions WHERE user_id = ?1)
+              OR EXISTS (SELECT 1 FROM tokens WHERE user_id = ?1))",
+        &params![user],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
+}
+
+fn end_all_logins(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+    tx.execute("UPDATE users SET password_hash = '' WHERE id = ?1", &params![user])?;
+    end_credentials(tx, user, None)
 }
