@@ -21,6 +21,39 @@ pub fn fold(name: &str) -> String {
     folded.nfkc().map(|c| if c == '\0' { '\u{1}' } else { c }).collect()
 }
 
+/// The form in which a name is compared with those of system users: as [`fold`], without characters
+/// that show nothing, and with white space of any kind and length as one space.
+///
+/// Letters of other scripts that look alike, as in `Ѕupport`, still differ.
+pub fn fold_look(name: &str) -> String {
+    let folded = fold(&name.replace(shows_nothing, ""));
+    folded.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a character is one that Unicode calls default ignorable.
+fn shows_nothing(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
 /// A username: letters, digits and `@ . + - _`, 1 to 150 characters after NFKC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Username {
@@ -127,7 +160,7 @@ impl DisplayName {
     /// Parses a name of 1 to 100 characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         label("display_name", text)?;
-        Ok(Self { shown: text.to_owned(), folded: fold(text) })
+        Ok(Self { shown: text.to_owned(), folded: fold_look(text) })
     }
 
     /// Makes a name of any text, as apps have any: without what cannot be in one, and without
@@ -137,7 +170,7 @@ impl DisplayName {
         let trimmed = allowed.trim();
         let end = trimmed.char_indices().nth(LABEL_CHARS).map_or(trimmed.len(), |(end, _)| end);
         let shown = trimmed[..end].trim_end();
-        (!shown.is_empty()).then(|| Self { shown: shown.to_owned(), folded: fold(shown) })
+        (!shown.is_empty()).then(|| Self { shown: shown.to_owned(), folded: fold_look(shown) })
     }
 
     /// The name as its owner wrote it.
@@ -145,7 +178,7 @@ impl DisplayName {
         &self.shown
     }
 
-    /// The name as look-ups compare it.
+    /// The name as it is compared with those of system users; empty where it shows nothing.
     pub fn folded(&self) -> &str {
         &self.folded
     }

@@ -8,6 +8,7 @@ use domain::tokens::{self, NewToken, Scopes};
 use domain::users::{self, AcceptFrom, Kind, ProfileChange, PutStatus, UserChange};
 use domain::{Error, Result, UserId, UserRef, blocks, conversations};
 
+use crate::app_users::external;
 use crate::support::{World, answer, draft, nobody, refusal, refused};
 
 impl World {
@@ -136,6 +137,41 @@ fn the_empty_name_of_an_erased_system_user_is_nobodys() {
     let nameless = UserChange { display_name: Some(None), ..UserChange::default() };
     let (user, status) = world.put(&UserRef::Id(ann), nameless).unwrap();
     assert_eq!((user.person.display_name.as_str(), status), ("ann", PutStatus::Updated));
+}
+
+#[test]
+fn nor_one_that_only_looks_like_it() {
+    let world = World::new();
+    let ann = world.user("ann");
+    world.system("helpdesk", "Our Shop", false);
+    world.system("news", "The\u{a0} N\u{ad}ews", false);
+    let invisible =
+        "\u{200b}\u{ad}\u{2060}\u{fe0f}\u{2063}\u{34f}\u{3164}\u{115f}\u{180e}\u{ffa0}\u{e0020}";
+    let looks = invisible.chars().flat_map(|c| {
+        [format!("Our{c} Shop"), format!("{c} Our Shop {c}"), format!("help{c}Desk")]
+    });
+    let looks = looks
+        .chain(["Our  Shop", "Our\u{a0}Shop", "our \u{2003} shop", "the news"].map(str::to_owned));
+    for (number, name) in looks.enumerate() {
+        let reserved = Error::NameReserved("display_name");
+        assert_eq!(refused(world.rename(ann, &name)), reserved, "{name:?}");
+        let shown = DisplayName::parse(&name).expect("it is a name");
+        let email = Email::parse("a@example.org").expect("it is an address");
+        let (new, theirs) = (Username::parse("cid").expect("it is a name"), shown.clone());
+        let made =
+            world.write(move |tx, cx| users::create(tx, cx, &new, Some(&theirs), &email, ""));
+        assert_eq!(refused(made), reserved, "{name:?}");
+        let change = UserChange { display_name: Some(Some(shown)), ..UserChange::default() };
+        for user in [UserRef::Id(ann), external(&number.to_string())] {
+            assert_eq!(refused(world.put(&user, change.clone())), reserved, "{name:?}");
+        }
+    }
+    // What shows nothing is nobody's name.
+    world.rename(ann, "\u{3164}").unwrap();
+    // What is not called so keeps every character.
+    let name = "Our\u{200b}  Shopper";
+    world.rename(ann, name).unwrap();
+    assert_eq!(world.person(ann).unwrap().display_name, name);
 }
 
 #[test]

@@ -132,7 +132,7 @@ codes! {
     UnknownRecipient, "unknown_recipient", UNPROCESSABLE_ENTITY / NOT_FOUND, "Unknown recipient",
         "There is no such recipient.";
     NameReserved, "name_reserved", UNPROCESSABLE_ENTITY / BAD_REQUEST, "Name reserved",
-        "A system user is called that, and nobody else may take the name.";
+        "A system user is called that, or something that looks the same, and nobody else may be.";
     KeyReused, "idempotency_key_reused", UNPROCESSABLE_ENTITY / UNPROCESSABLE_ENTITY,
         "Idempotency-Key reused",
         "The Idempotency-Key was already used with a different body.";

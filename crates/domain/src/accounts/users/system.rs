@@ -4,7 +4,7 @@
 use db::{Tx, params};
 
 use super::people::Kind;
-use crate::base::text::fold;
+use crate::base::text::fold_look;
 use crate::base::{Error, Result, UserId};
 
 /// The kind of a user; `None` where there is none, or they were erased.
@@ -50,7 +50,8 @@ pub fn takes_replies(tx: &mut Tx<'_>, user: UserId) -> Result<bool> {
 }
 
 /// Makes sure that a user, or one who is being created, may be called by a name: no system user but
-/// themselves is called that, whatever the case. Who is called that already keeps the name.
+/// themselves is called that, or looks so ([`fold_look`]). Who is called that already keeps the
+/// name. An empty one, such as an erased system user has, is nobody's.
 ///
 /// # Errors
 /// [`Error::NameReserved`] with the name of the field.
@@ -60,7 +61,10 @@ pub fn confirm_not_reserved(
     field: &'static str,
     name: &str,
 ) -> Result<()> {
-    let (folded, user) = (fold(name), user.map_or(0, UserId::get));
+    let (folded, user) = (fold_look(name), user.map_or(0, UserId::get));
+    if folded.is_empty() {
+        return Ok(());
+    }
     let called_so = tx.query(
         "SELECT id, kind FROM users WHERE display_folded = ?1 AND kind = 1
          UNION ALL SELECT id, kind FROM users WHERE name_folded = ?1",
