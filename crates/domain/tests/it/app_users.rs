@@ -333,6 +333,26 @@ fn an_erased_external_id_creates_nobody_until_that_is_asked_for() {
 }
 
 #[test]
+fn who_is_put_while_they_are_erased_is_created_anew_or_was_erased() {
+    let world = World::new();
+    for recreate in [true, false] {
+        let old = world.put(&external("1"), UserChange::default()).unwrap().0.person.id;
+        let change = UserChange { recreate, ..shown("Ann") };
+        let put = world.meanwhile(
+            move |tx, cx| users::erase(tx, cx, old),
+            || world.put(&external("1"), change),
+        );
+        match put {
+            Ok((user, status)) => {
+                assert!(recreate && user.person.id != old);
+                assert_eq!(status, PutStatus::Created);
+            }
+            Err(error) => assert_eq!((error, recreate), (Error::UserErased, false)),
+        }
+    }
+}
+
+#[test]
 fn a_link_gives_an_account_to_the_app_and_ends_its_logins() {
     let world = World::new();
     let (ann, bob, cid) = (world.user("ann"), world.user("bob"), world.user("cid"));
@@ -351,6 +371,14 @@ fn a_link_gives_an_account_to_the_app_and_ends_its_logins() {
     assert!(world.credentials("bob").is_some());
     assert_eq!(world.number("SELECT count(*) FROM sessions"), 1);
     assert_eq!(refused(world.link(bob, "3", true)), Error::AlreadyLinked);
+    assert_eq!(world.link(bob, "2", false), Ok(false), "it keeps its logins again");
+    world.token(bob);
+    assert_eq!(world.link(bob, "2", true), Ok(true), "it has the id, and logins to end");
+    assert!(world.credentials("bob").is_none());
+    assert_eq!(world.number("SELECT count(*) FROM sessions"), 0);
+    assert_eq!(world.number("SELECT count(*) FROM tokens"), 0);
+    assert_eq!(world.link(bob, "2", true), Ok(false));
+    world.log_in("cid");
     assert_eq!(refused(world.link(cid, "1", true)), Error::ExternalIdTaken);
     assert_eq!(refused(world.link(nobody(), "4", true)), Error::UnknownUser);
     world.write(move |tx, cx| users::erase(tx, cx, ann)).unwrap();
@@ -371,14 +399,6 @@ fn of_many_users_each_gets_a_result_in_order_and_one_bad_one_fails_alone() {
         (external("3"), UserChange::default()),
         (external("gone"), UserChange::default()),
         (external("old"), version(4, shown("Older"))),
-    assert_eq!(world.link(bob, "2", false), Ok(false), "it keeps its logins again");
-    world.token(bob);
-    assert_eq!(world.link(bob, "2", true), Ok(true), "it has the id, and logins to end");
-    assert!(world.credentials("bob").is_none());
-    assert_eq!(world.number("SELECT count(*) FROM sessions"), 0);
-    assert_eq!(world.number("SELECT count(*) FROM tokens"), 0);
-    assert_eq!(world.link(bob, "2", true), Ok(false));
-    world.log_in("cid");
         (external("4"), named("me")),
         (UserRef::Id(nobody()), active(true)),
         (UserRef::Id(bob), shown("Bob B.")),

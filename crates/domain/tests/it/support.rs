@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -139,6 +139,39 @@ impl World {
     ) -> Result<R> {
         let cx = self.cx();
         wait_for(self.db.write(move |tx| operation(tx, &cx)))
+    }
+
+    /// Runs an operation that takes a moment to commit, and meanwhile `other`.
+    pub(crate) fn meanwhile<R>(
+        &self,
+        mut operation: impl FnMut(&mut Tx<'_>, &Cx) -> Result<()> + Send + 'static,
+        other: impl FnOnce() -> R,
+    ) -> R {
+        let (cx, db) = (self.cx(), self.second());
+        let (done, is_done) = mpsc::channel();
+        thread::scope(|scope| {
+            let slow = scope.spawn(move || {
+                wait_for(db.write(move |tx| {
+                    operation(tx, &cx)?;
+                    done.send(()).expect("somebody waits for it");
+                    thread::sleep(Duration::from_millis(300));
+                    Ok::<_, Error>(())
+                }))
+            });
+            is_done.recv().expect("the operation runs");
+            let result = other();
+            slow.join().expect("it does not panic").expect("it is committed");
+            result
+        })
+    }
+
+    /// Another handle to the database, with connections of its own.
+    fn second(&self) -> Db {
+        match &self.place {
+            Place::Folder(_) => self.db.clone(),
+            Place::Server(database) => Db::open(&parse(&database.url(), Path::new("")), SCHEMA)
+                .expect("the database can be opened"),
+        }
     }
 
     /// Runs reads in one snapshot; it is the test's error where they fail.

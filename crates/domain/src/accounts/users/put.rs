@@ -121,7 +121,7 @@ impl Round<'_> {
         Ok(count)
     }
 
-    /// Changes users. Returns those that have to wait for another.
+    /// Changes users. Returns those that have to be looked for again.
     fn merge(&mut self, tx: &mut Tx<'_>, cx: &Cx, known: &[(usize, UserId)]) -> Result<Vec<usize>> {
         let puts: Vec<_> = known.iter().map(|(at, user)| (*user, &self.puts[*at])).collect();
         let mut waiting = Vec::new();

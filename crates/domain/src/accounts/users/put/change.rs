@@ -45,6 +45,13 @@ pub struct Put {
     pub change: UserChange,
 }
 
+impl Put {
+    /// Whether it creates a user where that of its external id was erased.
+    pub(super) fn creates_anew(&self) -> bool {
+        self.change.recreate && matches!(self.user, UserRef::External(_))
+    }
+}
+
 /// What a [`Put`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutStatus {

@@ -34,7 +34,7 @@ struct Merged<'p> {
 }
 
 /// Merges what is said into each of these users, who are different ones. `None` is one that has to
-/// wait for another of them, who has the wanted name.
+/// be looked for again: another of them has the wanted name, or they were erased meanwhile.
 pub(super) fn merge_all(
     tx: &mut Tx<'_>,
     cx: &Cx,
@@ -49,7 +49,10 @@ pub(super) fn merge_all(
     for (at, (user, put)) in puts.iter().enumerate() {
         let change = &put.change;
         let Some(old) = stored.remove(user) else {
-            results[at] = Some(Err(missing(tx, cx, put)?));
+            // Erased since they were found. Who is to be created anew is looked for once more.
+            if !put.creates_anew() {
+                results[at] = Some(Err(missing(tx, cx, put)?));
+            }
             continue;
         };
         if change.version.flatten().is_some_and(|new| old.user.version.is_some_and(|old| new < old))
