@@ -65,6 +65,12 @@ impl FieldError {
         Self { pointer, parameter: None, to: None, detail: detail.into(), code }
     }
 
+    /// What is not an object, and should be.
+    pub(super) fn no_object() -> Self {
+        let (pointer, detail) = (Some("#".to_owned()), "it must be an object".into());
+        Self { pointer, parameter: None, to: None, detail, code: "wrong_type" }
+    }
+
     fn of_recipient((whom, refusal): &(RefusedRecipient, Refusal)) -> Self {
         let (field, to) = match whom {
             RefusedRecipient::Named(at) => (format!("to/{at}"), None),

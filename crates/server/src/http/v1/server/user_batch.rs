@@ -82,7 +82,8 @@ impl FieldType for Item {
     fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
         let named = value.get("ref").cloned().unwrap_or_default();
         let Value::Object(values) = value else {
-            return field.refuse("wrong_type", "it must be an object");
+            let read = Err(Error::invalid(vec![FieldError::no_object()]));
+            return Some(Self { named, read });
         };
         let shared = &field.shared;
         let read = reader::read(Source::Body, shared.lengths, &shared.bytes, values);
