@@ -135,8 +135,9 @@ enum Command {
     /// Show what server keys have changed, and whose messages were read by one, newest first
     #[command(after_help = "Examples:\n  postroom audit\n  postroom audit --user ext:42\n  \
         postroom audit --key 1 --limit 1000\n\n\
-        Columns: time, id and name of the key, call, id of the user, id of the request. It is kept \
-        for the days of the setting audit_days.")]
+        Columns: time, id and name of the key, call, id of the user, id of the request. Readings \
+        and tokens are written a second or more after their time, so ask again for the last \
+        seconds. It is kept for the days of the setting audit_days.")]
     Audit(audit::Audit),
     /// Copy everything into an empty database of either kind
     #[command(after_help = "Examples:\n  \

@@ -1,5 +1,6 @@
 //! The audit log: what server keys have changed, and whose letters were read by one.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use db::{Tx, params};
@@ -92,7 +93,8 @@ fn values(at: Time, call: &Call, user: Option<UserId>) -> [db::Value<'_>; 6] {
     ]
 }
 
-/// Up to `limit` records, newest first, of one key or of all, about one user or about all.
+/// Up to `limit` records, newest first, of one key or of all, about one user or about all: those
+/// that were written last, by when they happened.
 pub fn list(
     tx: &mut Tx<'_>,
     key: Option<ServerKeyId>,
@@ -101,7 +103,7 @@ pub fn list(
 ) -> Result<Vec<Record>> {
     // No id is negative.
     let (key, user) = (key.map_or(-1, ServerKeyId::get), user.map_or(-1, UserId::get));
-    Ok(tx.query(
+    let mut records = tx.query(
         "SELECT happened_at, key_id, key_name, call, request_id, user_id FROM audit
          WHERE (?1 = -1 OR key_id = ?1) AND (?2 = -1 OR user_id = ?2)
          ORDER BY id DESC LIMIT ?3",
@@ -118,7 +120,9 @@ pub fn list(
                 user: row.opt_int(5)?.map(UserId::stored),
             })
         },
-    )?)
+    )?;
+    records.sort_by_key(|record| Reverse(record.happened_at));
+    Ok(records)
 }
 
 /// Removes up to `limit` of the oldest records that are older than `kept` microseconds. Returns how

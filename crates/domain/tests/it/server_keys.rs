@@ -215,6 +215,10 @@ fn the_audit_log_says_which_key_did_what_for_whom() {
     assert_eq!(listed(None, None, 9), [gathered]);
 }
 
+    let late = [Gathered { at: first.plus(-1), call: Arc::new(one.clone()), user: None }];
+    world.write(move |tx, _cx| audit::record_gathered(tx, &late)).expect("it never fails");
+    assert_eq!(listed(None, None, 9)[..5], all, "what was written late is not the newest");
+    world.sql("DELETE FROM audit WHERE user_id IS NULL AND key_id = 0");
 #[test]
 fn what_was_gathered_is_recorded_in_its_order_however_much_it_is() {
     let world = World::new();
