@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use db::{Notice, Row, Tx, params};
 use sha2::{Digest as _, Sha256};
 
-use crate::base::text::TokenName;
+use crate::base::text::{TokenName, fold_look};
 use crate::base::{Cx, Invalid, Result, ServerKeyId, Time};
 use crate::outbox::notices;
 
@@ -152,8 +152,14 @@ pub struct KeyInfo {
     pub previous_until: Option<Time>,
 }
 
+/// The name of the key of the configuration, which no other has.
+pub const CONFIGURED_NAME: &str = "configuration";
+
 /// Creates a key that expires at a time, or never. Returns its id, and the key, which is stored
 /// nowhere.
+///
+/// # Errors
+/// [`Error::Invalid`](crate::Error::Invalid) where the name looks like [`CONFIGURED_NAME`].
 pub fn create(
     tx: &mut Tx<'_>,
     cx: &Cx,
@@ -161,6 +167,9 @@ pub fn create(
     scopes: KeyScopes,
     expires_at: Option<Time>,
 ) -> Result<(ServerKeyId, String)> {
+    if fold_look(name.as_str()) == CONFIGURED_NAME {
+        return Err(Invalid::new("name", "the key of the configuration is called so").into());
+    }
     let (key, hash) = make(cx);
     let id = tx.insert(
         "INSERT INTO server_keys (name, scopes, key_hash, created_at, expires_at)

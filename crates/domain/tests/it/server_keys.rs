@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::audit::{self, Call, Gathered, Record};
 use domain::server_keys::{self, KeyHash, KeyInfo, KeyScope, KeyScopes, ValidKey};
 use domain::text::{ExternalId, TokenName};
-use domain::{Result, ServerKeyId, Time, UserId, UserRef, history, users};
+use domain::{Error, Result, ServerKeyId, Time, UserId, UserRef, history, users};
 
 use crate::support::World;
 
@@ -174,6 +174,17 @@ fn call(key: i64, route: &str) -> Call {
 }
 
 #[test]
+fn no_key_is_called_as_that_of_the_configuration() {
+    let world = World::new();
+    for name in ["configuration", "Configuration", "config\u{200b}uration"] {
+        let name = TokenName::parse(name).expect("it is a name");
+        let scopes = KeyScopes::parse(["users"]).expect("they are scopes");
+        let made = world.write(move |tx, cx| server_keys::create(tx, cx, &name, scopes, None));
+        assert!(matches!(made, Err(Error::Invalid(_))), "{made:?}");
+    }
+}
+
+#[test]
 fn the_audit_log_says_which_key_did_what_for_whom() {
     let world = World::new();
     let (ann, bob) = (world.user("ann"), world.user("bob"));
@@ -204,6 +215,10 @@ fn the_audit_log_says_which_key_did_what_for_whom() {
     ];
     assert_eq!(listed(None, None, 9), all);
     assert_eq!(listed(None, None, 2), all[..2]);
+    let late = [Gathered { at: first.plus(-1), call: Arc::new(one), user: None }];
+    world.write(move |tx, _cx| audit::record_gathered(tx, &late)).expect("it never fails");
+    assert_eq!(listed(None, None, 9)[..5], all, "what was written late is not the newest");
+    world.sql("DELETE FROM audit WHERE user_id IS NULL AND key_id = 0");
     assert_eq!(listed(Some(0), None, 9), [all[0].clone(), all[4].clone()]);
     assert_eq!(listed(None, Some(ann), 9), all[3..]);
     assert_eq!(listed(Some(3), Some(bob), 9), all[2..3]);
@@ -215,10 +230,6 @@ fn the_audit_log_says_which_key_did_what_for_whom() {
     assert_eq!(listed(None, None, 9), [gathered]);
 }
 
-    let late = [Gathered { at: first.plus(-1), call: Arc::new(one.clone()), user: None }];
-    world.write(move |tx, _cx| audit::record_gathered(tx, &late)).expect("it never fails");
-    assert_eq!(listed(None, None, 9)[..5], all, "what was written late is not the newest");
-    world.sql("DELETE FROM audit WHERE user_id IS NULL AND key_id = 0");
 #[test]
 fn what_was_gathered_is_recorded_in_its_order_however_much_it_is() {
     let world = World::new();

@@ -101,6 +101,7 @@ pub(super) fn restored(settings: &Settings) -> Result<()> {
 fn new_history(origin: i64) -> String {
     format!(
         "All sessions and tokens have ended: all users must log in again.\n\
+         All server keys are revoked: `postroom key add` makes new ones.\n\
          New ids are above {origin}, so none is given again; clients load their mailboxes again."
     )
 }

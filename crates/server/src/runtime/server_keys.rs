@@ -35,7 +35,7 @@ impl ServerKeys {
         let configured = configured.map(|secret| {
             let key = ServerKey {
                 id: ServerKeyId::CONFIGURED,
-                name: "configuration".to_owned(),
+                name: server_keys::CONFIGURED_NAME.to_owned(),
                 scopes: KeyScopes::of_an_app(),
                 expires_at: None,
             };

@@ -64,6 +64,7 @@ fn a_backup_under_load_holds_everything_that_was_acknowledged_before_it() {
     let restored = finish(other.command(&["--data-dir", "data", "restore"]).arg(&today), "");
     assert_eq!(restored.status, 0, "{}", restored.err);
     assert!(restored.out.contains("All sessions and tokens have ended"), "{}", restored.out);
+    assert!(restored.out.contains("All server keys are revoked"), "{}", restored.out);
     assert!(!restored.out.contains("is kept"), "{}", restored.out);
     assert!(restored.err.starts_with("warning: there is no secret key in data/secret.key. Put "));
     other.is_whole();
