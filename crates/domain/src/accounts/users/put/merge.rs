@@ -49,7 +49,7 @@ pub(super) fn merge_all(
     for (at, (user, put)) in puts.iter().enumerate() {
         let change = &put.change;
         let Some(old) = stored.remove(user) else {
-            // Erased since they were found. Who is to be created anew is looked for once more.
+            // Erased since they were found. With `recreate` they are looked for once more.
             if !put.creates_anew() {
                 results[at] = Some(Err(missing(tx, cx, put)?));
             }
