@@ -105,9 +105,9 @@ export class Problem extends Error {
  * @param {unknown} given @param {string[]} [known] @param {string} [what]
  */
 function checkNames(given, known, what = "the argument") {
-    if (!given || Object.prototype.toString.call(given) !== "[object Object]") {
-        throw new TypeError(`${what} must be an object.`);
-    }
+    // Members that are inherited would not be sent.
+    const plain = given && [Object.prototype, null].includes(Object.getPrototypeOf(given));
+    if (!plain) throw new TypeError(`${what} must be a plain object.`);
     for (const [name, value] of Object.entries(given)) {
         if (known && !known.includes(name)) {
             throw new TypeError(`${name} is unknown here. Known are: ${known.join(", ")}.`);

@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
 use super::Cli;
-use super::output::listing;
+use super::output::{done, listing};
 
 #[derive(Args)]
 pub(super) struct Completions {
@@ -37,5 +37,7 @@ pub(super) fn man(Man { dir }: &Man) -> Result<()> {
         fs::create_dir_all(dir)?;
         clap_mangen::generate_to(Cli::command(), dir)
     };
-    written(dir).with_context(|| format!("cannot write to {}", dir.display()))
+    written(dir).with_context(|| format!("cannot write to {}", dir.display()))?;
+    done(&format!("the manual is in {}", dir.display()));
+    Ok(())
 }

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
-    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, EXPECT, HeaderName, HeaderValue,
+    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{Request, StatusCode};
+use axum::http::{Request, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use db::panic_text;
 use futures_util::FutureExt as _;
@@ -55,12 +55,16 @@ where
     let client = is_logged.then(|| peer.client(request.headers(), &app.settings.trusted_proxies));
 
     let has_cors = app.cors.is_on() && paths::has_cors(request.uri().path());
+    let asked = request.headers().contains_key(EXPECT) && request.version() <= Version::HTTP_11;
     let origin = if has_cors { app.cors.origin(request.headers()) } else { None };
     let preflight = origin.as_ref().and_then(|_| cors::preflight(&request));
     let result = match preflight {
         Some(response) => Ok(Ok(response)),
         None => AssertUnwindSafe(router.call(request)).catch_unwind().await,
     };
+    // A client that waits to be told to go on is not: what it might send now would be taken for
+    // its next request.
+    let ends = asked && matches!(&result, Ok(Ok(response)) if !response.status().is_success());
     let mut response = match result {
         Ok(Ok(response)) => response,
         Err(panic) => {
@@ -76,6 +80,9 @@ where
     }
     if let Some(origin) = origin {
         cors::allow(headers, origin);
+    }
+    if ends {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     headers.insert(REQUEST_ID, HeaderValue::try_from(&id).expect("ids are hexadecimal"));
     for (name, value) in HEADERS {

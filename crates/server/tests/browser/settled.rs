@@ -248,6 +248,7 @@ fn what_limits_a_call_is_never_dropped() {
         "mailbox.deleteConversation(1, 1)",
         "mailbox.markConversationRead(1, { up_to: 1 })",
         "client.batch({ filter: { with: undefined }, delete: true })",
+        "client.batch({ filter: Object.create({ conversation: 1 }), delete: true })",
         "client.batch({ filter: {}, up_to: 1, delete: true })",
         "client.batch({ filter: {}, upTo: undefined, delete: true })",
         "client.batch({ filter: new Map([['with', 2]]), delete: true })",
