@@ -133,9 +133,12 @@ impl Place {
             .unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
 
-    /// The names of the files in the data folder.
+    /// The names of the files in the data folder; nodes that share a database leave none.
     pub(crate) fn files(&self) -> Vec<String> {
-        let files = fs::read_dir(self.path("data")).expect("there is a data folder");
+        if !self.path("data").exists() {
+            return Vec::new();
+        }
+        let files = fs::read_dir(self.path("data")).expect("the data folder can be listed");
         let name = |file: std::io::Result<fs::DirEntry>| {
             file.expect("it can be listed").file_name().into_string().expect("it is a name")
         };
@@ -148,9 +151,7 @@ impl Place {
     /// database is not one of them.
     pub(crate) fn stored_bytes(&self) -> Vec<u8> {
         let mut stored = self.database.as_ref().map(Database::stored_bytes).unwrap_or_default();
-        // Nodes that share a database leave no folder.
-        let files = if self.path("data").exists() { self.files() } else { Vec::new() };
-        for name in files {
+        for name in self.files() {
             stored.extend(fs::read(self.path("data").join(name)).expect("it can be read"));
         }
         stored
