@@ -333,7 +333,7 @@ fn an_erased_external_id_creates_nobody_until_that_is_asked_for() {
 }
 
 #[test]
-fn who_is_put_while_they_are_erased_is_created_anew_or_was_erased() {
+fn who_is_put_while_they_are_erased_is_recreated_or_was_erased() {
     let world = World::new();
     for recreate in [true, false] {
         let old = world.put(&external("1"), UserChange::default()).unwrap().0.person.id;

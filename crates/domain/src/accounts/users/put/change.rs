@@ -47,7 +47,7 @@ pub struct Put {
 
 impl Put {
     /// Whether it creates a user where that of its external id was erased.
-    pub(super) fn creates_anew(&self) -> bool {
+    pub(super) fn recreates(&self) -> bool {
         self.change.recreate && matches!(self.user, UserRef::External(_))
     }
 }

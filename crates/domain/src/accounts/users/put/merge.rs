@@ -50,7 +50,7 @@ pub(super) fn merge_all(
         let change = &put.change;
         let Some(old) = stored.remove(user) else {
             // Erased since they were found. With `recreate` they are looked for once more.
-            if !put.creates_anew() {
+            if !put.recreates() {
                 results[at] = Some(Err(missing(tx, cx, put)?));
             }
             continue;
