@@ -98,7 +98,7 @@ fn a_message_is_a_conversation_and_goes_on_with_its_answers() {
 }
 
 #[test]
-fn whoever_joins_later_sees_the_conversation_from_there_on() {
+fn a_user_who_joins_later_sees_the_conversation_from_there_on() {
     let world = World::new();
     let [ann, bob, cid] = ["ann", "bob", "cid"].map(|name| world.user(name));
     let first = world.send(ann, bob, "hello");

@@ -194,7 +194,7 @@ fn what_its_sender_deletes_is_gone_for_both_even_if_it_was_read() {
 }
 
 #[test]
-fn whoever_has_deleted_a_message_cannot_delete_it_again() {
+fn a_user_who_has_deleted_a_message_cannot_delete_it_again() {
     let world = World::new();
     let (ann, bob) = (world.user("ann"), world.user("bob"));
 

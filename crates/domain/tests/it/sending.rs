@@ -45,7 +45,7 @@ impl World {
 }
 
 #[test]
-fn whoever_cannot_be_written_to_is_told_by_position_while_the_others_get_it() {
+fn a_user_who_cannot_be_written_to_is_told_by_position_while_the_others_get_it() {
     let world = World::new();
     let [ann, bob, cid, dot] = ["ann", "bob", "cid", "dot"].map(|name| world.user(name));
     world.disable(cid);
@@ -166,7 +166,7 @@ fn an_answer_goes_on_with_the_conversation_the_people_and_the_subject() {
 }
 
 #[test]
-fn whoever_does_not_get_an_answer_to_all_is_told_by_id() {
+fn a_user_who_does_not_get_an_answer_to_all_is_told_by_id() {
     let world = World::new();
     let [ann, bob, cid, dot] = ["ann", "bob", "cid", "dot"].map(|name| world.user(name));
     let first = world.send_to(ann, &[dot, cid, bob], "hello");

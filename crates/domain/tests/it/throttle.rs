@@ -380,7 +380,7 @@ fn an_attempt_that_came_earlier_and_is_counted_later_is_one_more() {
 }
 
 #[test]
-fn a_window_that_begins_in_the_future_is_begun_anew() {
+fn a_window_that_begins_in_the_future_is_begun_again() {
     let world = World::new();
     let ann = SignInAttempt::new("ann", None);
     world.wait(365 * Time::DAY);

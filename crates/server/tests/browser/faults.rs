@@ -74,7 +74,7 @@ const FORGET: &str = r#"
 "#;
 
 #[test]
-fn a_copy_whose_state_the_server_does_not_know_is_loaded_anew() {
+fn a_copy_whose_state_the_server_does_not_know_is_loaded_again() {
     let Some(browser) = Browser::start() else { return };
     let place = place();
     let server = place.serve();
@@ -97,7 +97,7 @@ fn a_copy_whose_state_the_server_does_not_know_is_loaded_anew() {
 }
 
 #[test]
-fn a_connection_that_says_nothing_is_made_anew() {
+fn a_connection_that_says_nothing_is_made_again() {
     let Some(browser) = Browser::start() else { return };
     let place = place();
     let server = place.serve();

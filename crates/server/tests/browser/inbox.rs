@@ -33,7 +33,7 @@ fn counts(tab: &Tab<'_>, unread: usize, messages: usize) {
 }
 
 #[test]
-fn a_message_appears_in_all_tabs_with_nothing_loaded_anew_and_so_does_all_that_is_done_to_it() {
+fn a_message_appears_in_all_tabs_with_nothing_loaded_again_and_so_does_all_that_is_done_to_it() {
     let Some(browser) = Browser::start() else { return };
     let place = place();
     let server = place.serve();

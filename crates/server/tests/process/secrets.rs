@@ -213,7 +213,7 @@ fn is_stored(place: &Place, bytes: &str) -> bool {
 }
 
 #[test]
-fn whoever_reads_the_database_cannot_log_in_with_it() {
+fn somebody_who_reads_the_database_cannot_log_in_with_it() {
     let place = Place::new();
     let server = place.serve();
     let mut ann = User::visitor(server.address, "ann");
