@@ -21,6 +21,7 @@ mod docs;
 mod edge;
 mod error;
 mod health;
+mod json;
 mod login;
 mod messages;
 mod origin;

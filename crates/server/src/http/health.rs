@@ -1,6 +1,6 @@
 //! `/healthz`, `/readyz` and `/metrics`, for the operator's machines, and the OpenAPI documents.
 
-use axum::Json;
+use crate::http::json::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};

@@ -1,6 +1,6 @@
 //! `/users` of the classic API: the CSRF token, registration, login and logout.
 
-use axum::Json;
+use crate::http::json::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::SET_COOKIE;

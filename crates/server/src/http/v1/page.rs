@@ -1,6 +1,6 @@
 //! Lists, a page at a time.
 
-use axum::Json;
+use crate::http::json::Json;
 use axum::response::{IntoResponse as _, Response};
 use domain::MessageId;
 use serde::Serialize;

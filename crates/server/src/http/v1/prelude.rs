@@ -1,6 +1,5 @@
 //! What the files of the operations have in common.
 
-pub(super) use axum::Json;
 pub(super) use axum::extract::State;
 pub(super) use axum::http::StatusCode;
 pub(super) use axum::response::{IntoResponse, Response};
@@ -23,6 +22,7 @@ pub(super) use crate::http::auth::{
 pub(super) use crate::http::by::By;
 pub(super) use crate::http::client::Device;
 pub(super) use crate::http::code::Code;
+pub(super) use crate::http::json::Json;
 pub(super) use crate::http::server_key::ServerCaller;
 pub(super) use crate::http::{App, Error};
 pub(super) use crate::runtime::clock;
