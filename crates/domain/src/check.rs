@@ -130,6 +130,16 @@ const RULES: &[(&str, &str)] = &[
         ),
     ),
     (
+        "mailboxes whose oldest unread message was sent at another time",
+        concat!(
+            "SELECT count(*) FROM mailboxes WHERE unread > 0 AND oldest_unread_at <>
+         (SELECT sent_at FROM messages WHERE id = (SELECT min(message_id) FROM entries
+            WHERE entries.owner_id = mailboxes.owner_id AND place IN (",
+            places!(inbox_unread inbox_unread_row),
+            ")))"
+        ),
+    ),
+    (
         "entries whose time in the trash is not the one in the table trash",
         "SELECT count(*) FROM entries LEFT JOIN trash
          ON trash.owner_id = entries.owner_id AND trash.message_id = entries.message_id

@@ -19,6 +19,8 @@ pub const SCHEMA: &[Migration] = &[
     step(13, 7, "users", include_str!("../schema/0013_users.sql")),
     step(14, 7, "tokens", include_str!("../schema/0014_tokens.sql")),
     step(15, 7, "system", include_str!("../schema/0015_system.sql")),
+    // An older program would change what is unread and leave the time of the oldest.
+    step(16, 16, "oldest_unread", include_str!("../schema/0016_oldest_unread.sql")),
 ];
 
 /// A step, and the oldest version of the schema whose programs can run beside it.

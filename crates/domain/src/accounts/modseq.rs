@@ -26,6 +26,12 @@ pub(crate) fn notify(tx: &mut Tx<'_>, owner: UserId, advanced: u64) -> bool {
     advanced == 1
 }
 
+/// The modseq of a mailbox that exists.
+pub(crate) fn of(tx: &mut Tx<'_>, owner: UserId) -> Result<i64> {
+    let sql = "SELECT modseq FROM mailboxes WHERE owner_id = ?1";
+    Ok(tx.query_one(sql, &params![owner], |row| row.int(0))?)
+}
+
 /// Locks a mailbox whose modseq may not have to advance, before anything in it is read.
 pub(crate) fn lock(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
     tx.lock("SELECT 1 FROM mailboxes WHERE owner_id = ?1 FOR UPDATE", &params![owner])?;

@@ -9,10 +9,24 @@ use db::{Tx, params};
 use crate::accounts::modseq;
 use crate::accounts::users::{self, AcceptFrom};
 use crate::base::id::split_ids;
-use crate::base::{Cx, Error, MessageId, Refusal, Result, UserId};
+use crate::base::{Cx, Error, MessageId, Refusal, Result, Time, UserId};
 use crate::mailbox::conversation_rows::has_row;
 use crate::mailbox::envelopes::{self, BodyPart, Envelope};
 use crate::mailbox::place::places;
+
+/// Advances a mailbox where the condition holds, for a message that is sent now. The first one that
+/// is unread is the oldest.
+macro_rules! receive {
+    ($condition:literal) => {
+        concat!(
+            "UPDATE mailboxes SET modseq = modseq + 1, unread = unread + ?2,
+             unread_conversations = unread_conversations + ?2,
+             oldest_unread_at = CASE WHEN unread = 0 THEN ?3 ELSE oldest_unread_at END
+             WHERE owner_id = ?1 AND ",
+            $condition
+        )
+    };
+}
 
 /// Advances the sender's own mailbox, adding `unread` to its unread counts. Returns those of the
 /// recipients whom the sender blocks.
@@ -23,19 +37,15 @@ pub(crate) fn admit_sender(
     tx: &mut Tx<'_>,
     sender: UserId,
     recipients: &[(usize, UserId)],
-    unread: i64,
+    (unread, now): (i64, Time),
 ) -> Result<Vec<(usize, UserId)>> {
     // Most people block nobody: for them the condition is part of the one statement.
-    let advanced = tx.execute(
-        "UPDATE mailboxes SET modseq = modseq + 1, unread = unread + ?2,
-         unread_conversations = unread_conversations + ?2
-         WHERE owner_id = ?1 AND closed_at IS NULL AND blocks = 0",
-        &params![sender, unread],
-    )?;
+    let advanced =
+        tx.execute(receive!("closed_at IS NULL AND blocks = 0"), &params![sender, unread, now])?;
     if modseq::notify(tx, sender, advanced) {
         return Ok(Vec::new());
     }
-    if !advance_open(tx, sender, unread)? {
+    if !advance_open(tx, sender, (unread, now))? {
         return Err(Error::NotLoggedIn);
     }
     let ids: Vec<i64> = recipients.iter().map(|(_, user)| user.get()).collect();
@@ -50,13 +60,8 @@ pub(crate) fn admit_sender(
 
 /// Advances the modseq of a mailbox that is open, adding `unread` to its unread counts. Returns
 /// whether it is open.
-fn advance_open(tx: &mut Tx<'_>, owner: UserId, unread: i64) -> Result<bool> {
-    let advanced = tx.execute(
-        "UPDATE mailboxes SET modseq = modseq + 1, unread = unread + ?2,
-         unread_conversations = unread_conversations + ?2
-         WHERE owner_id = ?1 AND closed_at IS NULL",
-        &params![owner, unread],
-    )?;
+fn advance_open(tx: &mut Tx<'_>, owner: UserId, (unread, now): (i64, Time)) -> Result<bool> {
+    let advanced = tx.execute(receive!("closed_at IS NULL"), &params![owner, unread, now])?;
     Ok(modseq::notify(tx, owner, advanced))
 }
 
@@ -78,14 +83,12 @@ pub(crate) fn admit(
     owner: UserId,
     sender: UserId,
     parent: Option<&Envelope>,
-    unread: i64,
+    (unread, now): (i64, Time),
 ) -> Result<Option<Refusal>> {
     // Most mailboxes take everything: for them the conditions are part of the one statement.
     let advanced = tx.execute(
-        "UPDATE mailboxes SET modseq = modseq + 1, unread = unread + ?2,
-         unread_conversations = unread_conversations + ?2
-         WHERE owner_id = ?1 AND closed_at IS NULL AND accept_from = 0 AND blocks = 0",
-        &params![owner, unread],
+        receive!("closed_at IS NULL AND accept_from = 0 AND blocks = 0"),
+        &params![owner, unread, now],
     )?;
     if modseq::notify(tx, owner, advanced) {
         return Ok(None);
@@ -114,7 +117,7 @@ pub(crate) fn admit(
             has_written(tx, owner, sender)? && has_written_in(tx, owner, parent)?
         }
     };
-    if accepted && advance_open(tx, owner, unread)? {
+    if accepted && advance_open(tx, owner, (unread, now))? {
         return Ok(None);
     }
     Ok(Some(Refusal::Unavailable))

@@ -32,9 +32,12 @@ pub(crate) fn views(tx: &mut Tx<'_>, entries: &[Entry], part: BodyPart) -> Resul
         return Ok(Vec::new());
     }
     let found = envelopes::load(tx, entries.iter().map(|entry| entry.message), part)?;
+    let mut found: Vec<_> =
+        found.into_iter().map(|envelope| (envelope.id, Some(envelope))).collect();
+    // A mailbox has one entry for a message.
     let view = |entry: &Entry| {
-        let at = found.binary_search_by_key(&entry.message, |envelope| envelope.id);
-        Some(Message { entry: *entry, envelope: found[at.ok()?].clone() })
+        let at = found.binary_search_by_key(&entry.message, |(id, _)| *id).ok()?;
+        Some(Message { entry: *entry, envelope: found[at].1.take()? })
     };
     Ok(entries.iter().filter_map(view).collect())
 }

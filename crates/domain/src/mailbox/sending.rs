@@ -2,8 +2,9 @@
 
 use db::{Tx, params};
 
+use crate::accounts::modseq;
 use crate::accounts::quotas::{self, SendLimits};
-use crate::accounts::users;
+use crate::accounts::users::{self, Person};
 use crate::base::id::join_ids;
 use crate::base::text::{Body, Subject};
 use crate::base::{Cx, Error, EventKind, Invalid, MessageId, Result, UserId, UserRef};
@@ -11,7 +12,8 @@ pub use crate::base::{Refusal, RefusedRecipient};
 use crate::mailbox::admission;
 use crate::mailbox::entries::{self, Entry};
 use crate::mailbox::envelopes::Envelope;
-use crate::mailbox::{conversation_rows, conversations, messages};
+use crate::mailbox::messages::{self, Message};
+use crate::mailbox::{conversation_rows, conversations};
 use crate::outbox::webhooks::{self, Occurrence};
 use crate::outbox::{reminders, unread_changes};
 
@@ -103,6 +105,27 @@ pub struct Sent {
     pub refused: Vec<(RefusedRecipient, Refusal)>,
     /// What is left of the sender's quotas, where they have any.
     pub quotas: Vec<quotas::Remaining>,
+    /// What the sender's mailbox holds, as far as it is known without a look.
+    envelope: Envelope,
+    entry: Entry,
+}
+
+impl Sent {
+    /// The message in the sender's mailbox and the people that it names, in the transaction that
+    /// sent it: the same as [`messages::read_with_people`], in two statements.
+    pub fn message(&self, tx: &mut Tx<'_>, draft: &Draft) -> Result<(Message, Vec<Person>)> {
+        let envelope = Envelope {
+            body: draft.body.as_str().to_owned(),
+            client_id: draft.client_id.as_ref().map(|id| id.0.clone()),
+            metadata: draft.metadata.as_ref().map(|metadata| metadata.0.clone()),
+            via: draft.via.clone(),
+            ..self.envelope.clone()
+        };
+        let modseq = modseq::of(tx, envelope.from)?;
+        let entry = Entry { created_modseq: modseq, changed_modseq: modseq, ..self.entry };
+        let people = messages::people(tx, envelope.people().into_iter())?;
+        Ok((Message { entry, envelope }, people))
+    }
 }
 
 /// Sends a message to all recipients who can be written to.
@@ -124,7 +147,7 @@ pub fn send(
     };
     let mut refused = Vec::new();
     let wanted = recipients(tx, sender, draft, parent.as_ref(), &mut refused)?;
-    let accepted = advance(tx, sender, &wanted, parent.as_ref(), &mut refused)?;
+    let accepted = advance(tx, cx, sender, &wanted, parent.as_ref(), &mut refused)?;
     refused.sort_by_key(|(at, _)| *at);
     let whom = |at: usize| {
         if draft.to.is_empty() {
@@ -161,7 +184,7 @@ pub fn send(
         metadata: None,
         via: None,
     };
-    deliver(tx, cx, &envelope, parent.is_some(), wanted.len() > 1)?;
+    let entry = deliver(tx, cx, &envelope, parent.is_some(), wanted.len() > 1)?;
     let client_id = draft.client_id.as_ref().map(|id| id.0.as_str());
     let event = Occurrence {
         user: None,
@@ -173,7 +196,7 @@ pub fn send(
     };
     webhooks::emit(tx, cx, EventKind::MessageCreated, &event)?;
     reminders::start(tx, cx, id, sender, &envelope.to)?;
-    Ok(Sent { id, refused, quotas })
+    Ok(Sent { id, refused, quotas, envelope, entry })
 }
 
 fn parent(tx: &mut Tx<'_>, sender: UserId, id: MessageId) -> Result<Envelope> {
@@ -232,6 +255,7 @@ fn recipients(
 /// order of owner. Returns these recipients, in the order of the draft.
 fn advance(
     tx: &mut Tx<'_>,
+    cx: &Cx,
     sender: UserId,
     wanted: &[(usize, UserId)],
     parent: Option<&Envelope>,
@@ -251,7 +275,7 @@ fn advance(
     for (user, at) in ascending {
         if user == sender {
             let own_unread = if to_self { unread } else { 0 };
-            blocked = admission::admit_sender(tx, user, wanted, own_unread)?;
+            blocked = admission::admit_sender(tx, user, wanted, (own_unread, cx.now))?;
             accepted.extend(at.map(|at| (at, user)));
             // Those with lower ids have come before it was known whom the sender blocks.
             for (at, user) in &blocked {
@@ -268,7 +292,7 @@ fn advance(
         if blocked.contains(&(at, user)) {
             continue;
         }
-        match admission::admit(tx, user, sender, parent, unread)? {
+        match admission::admit(tx, user, sender, parent, (unread, cx.now))? {
             None => accepted.push((at, user)),
             Some(refusal) => refused.push((at, refusal)),
         }
@@ -331,6 +355,7 @@ fn store(
 }
 
 /// Adds a message to the mailboxes of its sender and recipients, whose modseqs were advanced.
+/// Returns the sender's entry, without its modseqs.
 ///
 /// `to_group` says whether it was written to more than one user, even if only one accepted it: then
 /// it begins a conversation that has a row.
@@ -340,14 +365,12 @@ fn deliver(
     envelope: &Envelope,
     is_reply: bool,
     to_group: bool,
-) -> Result<()> {
-    let mut owners = vec![envelope.from];
-    owners.extend(envelope.to.iter().filter(|to| **to != envelope.from));
+) -> Result<Entry> {
     let has_one_recipient = envelope.to.len() == 1;
-    for owner in owners {
+    let entry = |owner: UserId| {
         let sent = owner == envelope.from;
         let other = if sent { envelope.to[0] } else { envelope.from };
-        let entry = Entry {
+        Entry {
             message: envelope.id,
             conversation: envelope.conversation,
             received: !sent || envelope.to.contains(&owner),
@@ -361,7 +384,12 @@ fn deliver(
             created_modseq: 0,
             changed_modseq: 0,
             has_conversation_row: is_reply || to_group,
-        };
+        }
+    };
+    let own = entry(envelope.from);
+    let others = envelope.to.iter().filter(|to| **to != envelope.from);
+    let entries = others.map(|owner| (*owner, entry(*owner)));
+    for (owner, entry) in std::iter::once((envelope.from, own)).chain(entries) {
         if is_reply {
             conversations::add_reply(tx, owner, envelope)?;
             entries::insert(tx, owner, &entry)?;
@@ -383,5 +411,5 @@ fn deliver(
         // Those of a reply were counted one by one.
         unread_changes::note(tx, cx, &envelope.to)?;
     }
-    Ok(())
+    Ok(own)
 }

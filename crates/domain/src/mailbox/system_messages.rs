@@ -186,9 +186,10 @@ fn deliver(
     let owners: Vec<i64> = open.iter().map(|mailbox| mailbox.owner.get()).collect();
     tx.execute(
         "UPDATE mailboxes SET modseq = modseq + 1, unread = unread + ?2,
-         unread_conversations = unread_conversations + ?2
+         unread_conversations = unread_conversations + ?2,
+         oldest_unread_at = CASE WHEN unread = 0 THEN ?3 ELSE oldest_unread_at END
          WHERE owner_id IN (SELECT value FROM json_each(?1))",
-        &params![&*owners, !draft.silent],
+        &params![&*owners, !draft.silent, cx.now],
     )?;
     tx.execute(
         "UPDATE mailboxes SET modseq = modseq + ?2 WHERE owner_id = ?1",

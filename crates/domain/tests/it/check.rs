@@ -273,6 +273,11 @@ const DAMAGES: &[Damage] = &[
         sql: &["UPDATE mailboxes SET unread_conversations = 0 WHERE owner_id = 1"],
     },
     Damage {
+        rule: "mailboxes whose oldest unread message was sent at another time",
+        rows: 1,
+        sql: &["UPDATE mailboxes SET oldest_unread_at = 1 WHERE owner_id = 1"],
+    },
+    Damage {
         rule: "mailboxes whose number of blocks is wrong",
         rows: 1,
         sql: &["UPDATE mailboxes SET blocks = 0 WHERE owner_id = 1"],

@@ -45,6 +45,34 @@ impl World {
 }
 
 #[test]
+fn what_a_send_shows_is_what_a_read_finds_in_two_statements() {
+    let world = World::new();
+    let [ann, bob, cid] = ["ann", "bob", "cid"].map(|name| world.user(name));
+    let asked = world.send(bob, ann, "a question");
+    let id = UserRef::Id;
+    let full = Draft {
+        client_id: Some(ClientId::parse("outbox-1").unwrap()),
+        metadata: Some(Metadata::parse("{\"order\": 7}".to_owned()).unwrap()),
+        via: Some("shop".to_owned()),
+        ..to([id(bob)])
+    };
+    let in_group = to([id(cid), id(ann), id(nobody()), id(bob)]);
+    for draft in [full, to([id(ann)]), in_group, answer(asked, "an answer")] {
+        world.wait(Time::SECOND);
+        let (shown, read, statements) = world
+            .write(move |tx, cx| {
+                let sent = sending::send(tx, cx, ann, &draft, None)?;
+                let before = tx.statements();
+                let shown = sent.message(tx, &draft)?;
+                let statements = tx.statements() - before;
+                Ok((shown, messages::read_with_people(tx, ann, sent.id)?, statements))
+            })
+            .unwrap();
+        assert_eq!((Some(shown), statements), (read, 2));
+    }
+}
+
+#[test]
 fn a_user_who_cannot_be_written_to_is_told_by_position_while_the_others_get_it() {
     let world = World::new();
     let [ann, bob, cid, dot] = ["ann", "bob", "cid", "dot"].map(|name| world.user(name));

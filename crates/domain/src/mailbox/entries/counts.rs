@@ -31,8 +31,10 @@ pub(super) fn recount(
     if messages != 0 || conversations != 0 {
         tx.execute(
             "UPDATE mailboxes SET unread = unread + ?2,
-             unread_conversations = unread_conversations + ?3 WHERE owner_id = ?1",
-            &params![owner, messages, conversations],
+             unread_conversations = unread_conversations + ?3,
+             oldest_unread_at = CASE WHEN ?4 = 1 THEN oldest_unread_at END WHERE owner_id = ?1",
+            // A new message is not the oldest, unless its mailbox was advanced as such.
+            &params![owner, messages, conversations, old.is_none()],
         )?;
         if let Some(cx) = cx {
             unread_changes::note(tx, cx, &[owner])?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use db::{Row, Tx, params};
 
+use crate::accounts::users::{Person, person_columns};
 use crate::base::event::UnreadCounts;
 use crate::base::{Cx, EventKind, MessageId, Result, Time, UserId};
 use crate::mailbox::envelopes;
@@ -12,10 +13,10 @@ use crate::outbox::unread_changes;
 use crate::outbox::webhooks::{self, Occurrence};
 
 /// What one of many users has not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
     /// Whose it is.
-    pub user: UserId,
+    pub user: Person,
     /// Unread messages in the inbox.
     pub messages: i64,
     /// Conversations with such a message.
@@ -24,60 +25,75 @@ pub struct Unread {
     pub oldest_at: Option<Time>,
 }
 
-/// The columns of [`found`]. The oldest message is the first of a range of the key.
-macro_rules! select_counts {
-    ($($rest:expr),+) => {
+macro_rules! select_unread {
+    ($condition:literal) => {
         concat!(
-            "SELECT owner_id, unread, unread_conversations, closed_at,
-             CASE WHEN unread > 0 THEN (SELECT min(message_id) FROM entries
-                 WHERE entries.owner_id = mailboxes.owner_id AND place = ",
-            place!(inbox_unread),
-            ") END, CASE WHEN unread > 0 THEN (SELECT min(message_id) FROM entries
-                 WHERE entries.owner_id = mailboxes.owner_id AND place = ",
-            place!(inbox_unread_row),
-            ") END FROM mailboxes WHERE ",
-            $($rest),+
+            "SELECT ",
+            person_columns!(),
+            ", unread, unread_conversations, oldest_unread_at
+             FROM users JOIN mailboxes ON mailboxes.owner_id = users.id WHERE ",
+            $condition
         )
     };
 }
 
-/// A mailbox with something unread, and its oldest unread message.
-struct Found {
-    unread: Unread,
-    oldest: Option<i64>,
-    closed: bool,
+fn unread(row: &Row<'_>) -> db::Result<Unread> {
+    let (messages, conversations) = (row.int(5)?, row.int(6)?);
+    let oldest_at = row.opt_int(7)?.filter(|_| messages > 0).map(Time);
+    Ok(Unread { user: Person::read(row)?, messages, conversations, oldest_at })
 }
 
-fn found(row: &Row<'_>) -> db::Result<Found> {
-    let (alone, in_row) = (row.opt_int(4)?, row.opt_int(5)?);
-    let unread = Unread {
-        user: UserId::stored(row.int(0)?),
-        messages: row.int(1)?,
-        conversations: row.int(2)?,
-        oldest_at: None,
-    };
-    let closed = row.opt_int(3)?.is_some();
-    Ok(Found { unread, oldest: alone.into_iter().chain(in_row).min(), closed })
-}
-
-/// The counts of some hundreds of users, ascending by id, in two statements; users that do not
-/// exist are left out.
+/// The counts of up to some thousand users, each once, ascending by id, in at most three
+/// statements. Users that do not exist or are erased are left out.
 pub fn counts_of(tx: &mut Tx<'_>, users: &[UserId]) -> Result<Vec<Unread>> {
     let ids: Vec<i64> = users.iter().map(|user| user.get()).collect();
-    let sql = select_counts!("owner_id IN (SELECT value FROM json_each(?1)) ORDER BY owner_id");
-    let found = tx.query(sql, &params![&*ids], found)?;
-    dated(tx, found)
+    let mut found = tx.query(
+        select_unread!(
+            "users.id IN (SELECT value FROM json_each(?1)) AND erased_at IS NULL ORDER BY users.id"
+        ),
+        &params![&*ids],
+        unread,
+    )?;
+    look_up_oldest(tx, &mut found)?;
+    Ok(found)
 }
 
-/// Adds the times of the oldest messages.
-fn dated(tx: &mut Tx<'_>, found: Vec<Found>) -> Result<Vec<Unread>> {
-    let oldest = found.iter().filter_map(|found| found.oldest).map(MessageId::stored);
-    let times: HashMap<_, _> = envelopes::times(tx, oldest)?.into_iter().collect();
-    let dated = |Found { unread, oldest, .. }| {
-        let oldest_at = oldest.and_then(|oldest| times.get(&oldest).copied());
-        Unread { oldest_at, ..unread }
-    };
-    Ok(found.into_iter().map(dated).collect())
+/// Looks up the time of the oldest message where the mailbox does not say it.
+fn look_up_oldest(tx: &mut Tx<'_>, found: &mut [Unread]) -> Result<()> {
+    let is_unknown = |unread: &Unread| unread.messages > 0 && unread.oldest_at.is_none();
+    let unknown = found.iter().filter(|unread| is_unknown(unread));
+    let unknown: Vec<i64> = unknown.map(|unread| unread.user.id.get()).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    // The oldest message is the first of one of two ranges of the key.
+    let oldest: HashMap<_, _> = tx
+        .query(
+            concat!(
+                "SELECT owner_id, (SELECT min(message_id) FROM entries
+                     WHERE entries.owner_id = mailboxes.owner_id AND place = ",
+                place!(inbox_unread),
+                "), (SELECT min(message_id) FROM entries
+                     WHERE entries.owner_id = mailboxes.owner_id AND place = ",
+                place!(inbox_unread_row),
+                ") FROM mailboxes WHERE owner_id IN (SELECT value FROM json_each(?1))"
+            ),
+            &params![&*unknown],
+            |row| {
+                let oldest = row.opt_int(1)?.into_iter().chain(row.opt_int(2)?).min();
+                Ok((UserId::stored(row.int(0)?), oldest))
+            },
+        )?
+        .into_iter()
+        .filter_map(|(owner, oldest)| Some((owner, oldest?)))
+        .collect();
+    let times = envelopes::times(tx, oldest.values().copied().map(MessageId::stored))?;
+    let times: HashMap<_, _> = times.into_iter().collect();
+    for unread in found.iter_mut().filter(|unread| is_unknown(unread)) {
+        let oldest = oldest.get(&unread.user.id);
+        unread.oldest_at = oldest.and_then(|oldest| times.get(oldest).copied());
+    }
+    Ok(())
 }
 
 /// Whom a page of users with something unread shows.
@@ -89,28 +105,40 @@ pub struct UnreadFilter {
     pub oldest_before: Option<Time>,
 }
 
-/// The open mailboxes that the filter shows among the next `limit` that have something unread,
-/// ascending by owner, with ids above `after`; and after whom to continue. A page has fewer than
-/// `limit` where the filter leaves some out.
+/// The mailboxes that a page looks at, at most. An index of those with something unread would save
+/// that look, and cost every send a page to write.
+pub const LOOKED_AT: i64 = 10_000;
+
+/// Up to `limit` of the users whom the filter shows, active and ascending by id above `after`; and
+/// after whom to continue. A page has fewer than `limit` where few of the users that it looks at
+/// have something unread, or the oldest message leaves some out.
 pub fn page(
     tx: &mut Tx<'_>,
     filter: UnreadFilter,
     after: Option<UserId>,
     limit: i64,
 ) -> Result<(Vec<Unread>, Option<UserId>)> {
+    let after = after.map_or(0, UserId::get);
+    let last = tx.query_opt(
+        "SELECT owner_id FROM mailboxes WHERE owner_id > ?1 ORDER BY owner_id LIMIT 1 OFFSET ?2",
+        &params![after, LOOKED_AT - 1],
+        |row| Ok(UserId::stored(row.int(0)?)),
+    )?;
     let mut found = tx.query(
-        select_counts!("unread > 0 AND owner_id > ?1 ORDER BY owner_id LIMIT ?2"),
-        &params![after.map_or(0, UserId::get), limit],
-        found,
+        select_unread!(
+            "owner_id > ?1 AND owner_id <= ?2 AND unread >= ?3 AND closed_at IS NULL
+             ORDER BY owner_id LIMIT ?4"
+        ),
+        &params![after, last.map_or(i64::MAX, UserId::get), filter.least, limit],
+        unread,
     )?;
     let full = i64::try_from(found.len()).is_ok_and(|length| length == limit);
-    let next = found.last().filter(|_| full).map(|last| last.unread.user);
-    found.retain(|found| !found.closed && found.unread.messages >= filter.least);
-    let mut shown = dated(tx, found)?;
+    let next = if full { found.last().map(|unread| unread.user.id) } else { last };
+    look_up_oldest(tx, &mut found)?;
     if let Some(before) = filter.oldest_before {
-        shown.retain(|unread| unread.oldest_at.is_some_and(|oldest_at| oldest_at < before));
+        found.retain(|unread| unread.oldest_at.is_some_and(|oldest_at| oldest_at < before));
     }
-    Ok((shown, next))
+    Ok((found, next))
 }
 
 /// Whether [`tell_changes`] has something to do. Costs one look at an index.

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use axum::http::header::{ETAG, HeaderName, LOCATION};
 use axum::response::AppendHeaders;
 use domain::lists::{self, Filter, FolderFilter};
-use domain::messages::{self, Marks};
+use domain::messages::{self, Marks, Message};
 use domain::search::Query;
 use domain::sending::{self, ClientId, Draft, MAX_RECIPIENTS, Metadata, RefusedRecipient};
 use domain::text::{Body, Subject};
+use domain::users::Person;
 use domain::{ConversationId, MessageId, Time, UserRef, quotas};
 
 use super::field_types::{List, Recipient};
@@ -97,7 +98,9 @@ async fn send(
             };
             (whom, Code::from(*refusal).facts().slug.to_owned())
         });
-        Ok(KeptSend { id: sent.id.get(), refused: refused.collect(), quotas: sent.quotas })
+        let (id, refused) = (sent.id.get(), refused.collect());
+        let shown = Some(sent.message(tx, &draft)?);
+        Ok(KeptSend { id, refused, quotas: sent.quotas, shown })
     };
     let show = move |tx: &mut Tx<'_>, _cx: &Cx, kept: &KeptSend, _secret: &[u8; 32]| {
         let refused = kept.refused.iter().map(|(whom, code)| Refused {
@@ -108,19 +111,21 @@ async fn send(
             code,
         });
         let refused = refused.collect();
-        let found = match MessageId::new(kept.id) {
-            Some(id) => messages::read_with_people(tx, user, id)?,
-            None => None,
+        let found = match (&kept.shown, MessageId::new(kept.id)) {
+            (Some(shown), _) => Some(Cow::Borrowed(shown)),
+            (None, Some(id)) => messages::read_with_people(tx, user, id)?.map(Cow::Owned),
+            (None, None) => None,
         };
         let location = [(LOCATION, format!("/v1/messages/{}", kept.id))];
         let headers = (location, AppendHeaders(rate_limits(&kept.quotas)));
-        let Some((message, people)) = found else {
+        let Some(found) = found else {
             let shown = Json(SentId { id: kept.id, refused });
             return Ok(Some((StatusCode::CREATED, headers, shown).into_response()));
         };
-        let tag = [(ETAG, quoted(&message.tag(&people)))];
-        let people = People::new(people);
-        let mut shown = SentMessage::of(&message, &people);
+        let (message, people) = &*found;
+        let tag = [(ETAG, quoted(&message.tag(people)))];
+        let people = People::new(people.clone());
+        let mut shown = SentMessage::of(message, &people);
         shown.refused = refused;
         Ok(Some((StatusCode::CREATED, headers, tag, Json(shown)).into_response()))
     };
@@ -136,6 +141,9 @@ struct KeptSend {
     /// What was left then is not what is left now.
     #[serde(skip)]
     quotas: Vec<quotas::Remaining>,
+    /// A replay reads it again: it may have changed, or be gone.
+    #[serde(skip)]
+    shown: Option<(Message, Vec<Person>)>,
 }
 
 /// A recipient, without their name.

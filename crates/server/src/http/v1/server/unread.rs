@@ -1,9 +1,7 @@
 //! `/v1/server/unread`: the unread counts of many users, for badges and digests.
 
-use std::collections::HashMap;
-
 use domain::unread::many::{self, UnreadFilter};
-use domain::{Time, UserRef, users};
+use domain::{Time, UserId, UserRef, users};
 use serde_json::{Value, json};
 
 use crate::http::server_key::Unread;
@@ -53,10 +51,15 @@ struct UserUnread {
     oldest_at: Option<String>,
 }
 
-impl UserUnread {
-    fn of(user: PersonView, unread: &many::Unread) -> Self {
-        let many::Unread { messages, conversations, oldest_at, .. } = *unread;
-        Self { user, messages, conversations, oldest_at: oldest_at.map(clock::rfc3339) }
+impl From<many::Unread> for UserUnread {
+    fn from(unread: many::Unread) -> Self {
+        let many::Unread { user, messages, conversations, oldest_at } = unread;
+        Self {
+            user: user.into(),
+            messages,
+            conversations,
+            oldest_at: oldest_at.map(clock::rfc3339),
+        }
     }
 }
 
@@ -96,23 +99,19 @@ async fn of_users(
         let mut ids: Vec<_> = named.iter().flatten().copied().collect();
         ids.sort();
         ids.dedup();
-        let counts = many::counts_of(tx, &ids)?;
-        Ok::<_, domain::Error>((named, counts, users::people(tx, &ids)?))
+        Ok::<_, domain::Error>((many::counts_of(tx, &ids)?, named))
     });
-    let (named, counts, people) = read.await?;
-    let counts = counts.into_iter().map(|unread| (unread.user, unread));
-    let mut counts: HashMap<_, _> = counts.collect();
-    let people = people.into_iter().filter(|person| person.username != users::ERASED);
-    let mut people: HashMap<_, _> = people.map(|person| (person.id, Some(person))).collect();
+    let (counts, named) = read.await?;
+    let mut counts: Vec<_> =
+        counts.into_iter().map(|unread| (unread.user.id, Some(unread))).collect();
     let mut answer = UnreadOfUsers { data: Vec::with_capacity(counts.len()), not_found: vec![] };
     for (user, written) in named.into_iter().zip(&written) {
-        let Some(person) = user.and_then(|user| people.get_mut(&user)) else {
-            answer.not_found.push(written);
-            continue;
-        };
-        // Who is named twice is there once.
-        let shown = person.take().and_then(|person| Some((counts.remove(&person.id)?, person)));
-        answer.data.extend(shown.map(|(unread, person)| UserUnread::of(person.into(), &unread)));
+        let at = user.and_then(|user| counts.binary_search_by_key(&user, |(id, _)| *id).ok());
+        match at {
+            // Who is named twice is there once.
+            Some(at) => answer.data.extend(counts[at].1.take().map(UserUnread::from)),
+            None => answer.not_found.push(written),
+        }
     }
     Ok(Json(answer).into_response())
 }
@@ -124,7 +123,7 @@ fields! {
         or_default min: Least = 1;
         /// Only users whose oldest unread message was sent before.
         optional oldest_before: Time = "2026-11-21T00:00:00Z";
-        /// How many users a page looks at; more than 1,000 are 1,000.
+        /// How many users a page shows at most; more than 1,000 are 1,000.
         or_default limit: Limit<1000, 1000> = 1000;
         /// The `next_cursor` of the page before, with all other parameters unchanged.
         optional cursor: Cursor = "AAAAAAAAAAc";
@@ -160,14 +159,8 @@ async fn list(
     let UnreadPaging { min: Least(least), oldest_before, limit: Limit(limit), cursor } = paging;
     let after = cursor.as_ref().and_then(Cursor::id);
     let filter = UnreadFilter { least, oldest_before };
-    let read = app.db.scan(move |tx| {
-        let (found, next) = many::page(tx, filter, after, i64::from(limit))?;
-        let ids: Vec<_> = found.iter().map(|unread| unread.user).collect();
-        Ok::<_, domain::Error>((found, next, users::people(tx, &ids)?))
-    });
-    let (found, next, people) = read.await?;
-    // Both ascend, and users are never removed from the table, so there is one for each mailbox.
-    let shown = found.iter().zip(people);
-    let shown = shown.map(|(unread, person)| UserUnread::of(person.into(), unread)).collect();
+    let read = app.db.scan(move |tx| many::page(tx, filter, after, i64::from(limit)));
+    let (found, next) = read.await?;
+    let shown = found.into_iter().map(UserUnread::from).collect();
     Ok(ListPage::new(shown, next.map(UserId::get)))
 }
