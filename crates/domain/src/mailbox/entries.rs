@@ -249,21 +249,19 @@ pub(crate) fn remove(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, old: &Entry) -> Re
     )?;
     emit(tx, cx, EventKind::MessageDestroyed, owner, old)?;
     remove_row(tx, Some(cx), owner, old)?;
-    // A client may never have known the message, and must learn which conversation has changed.
-    if old.has_conversation_row && old.is_outside_trash() {
+    if old.has_conversation_row {
         report_conversation(tx, owner, old)?;
     }
     Ok(())
 }
 
-/// Counts the newest message of a conversation as changed where the conversation shows something
-/// else without a message that was removed.
+/// Counts the newest message of a conversation as changed after one of them was removed.
+///
+/// A client may never have known that message, or may not know that it was read or moved to the
+/// trash before: the tombstone hides that, and names no conversation.
 fn report_conversation(tx: &mut Tx<'_>, owner: UserId, removed: &Entry) -> Result<()> {
     let row = conversation_rows::find(tx, owner, removed.conversation)?;
     let Some(newest) = row.and_then(|row| row.last) else { return Ok(()) };
-    if removed.message < newest && removed.unread_count() == 0 {
-        return Ok(());
-    }
     modseq::advance(tx, owner)?;
     tx.execute(
         concat!(

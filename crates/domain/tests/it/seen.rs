@@ -135,12 +135,20 @@ fn a_message_that_goes_has_its_conversation_told_by_the_one_that_is_the_newest_t
     }
     let before = state();
     world.destroy(bob, all[2]).unwrap();
-    assert_eq!(told(before), [(all[2], ChangeKind::Destroyed)], "nothing else shows it");
-    world.mark(bob, all[0], TRASHED);
+    let both = [(all[2], ChangeKind::Destroyed), (all[3], ChangeKind::Updated)];
+    assert_eq!(told(before), both, "when it was read is not told any more");
     let before = state();
+    world.mark(bob, all[0], TRASHED);
     world.destroy(bob, all[0]).unwrap();
+    let both = [(all[0], ChangeKind::Destroyed), (all[3], ChangeKind::Updated)];
+    assert_eq!(told(before), both, "nor that it was in the trash");
+    let before = state();
+    let passing = world.reply(ann, all[1], "never mind");
+    world.mark(bob, passing, TRASHED);
+    world.unsend(ann, passing).unwrap();
+    assert_eq!(told(before), [(all[3], ChangeKind::Updated)], "it came, was put away and went");
+    let before = state();
     world.destroy(bob, all[3]).unwrap();
-    let gone = [(all[0], ChangeKind::Destroyed), (all[3], ChangeKind::Destroyed)];
-    assert_eq!(told(before), gone, "there is no other");
+    assert_eq!(told(before), [(all[3], ChangeKind::Destroyed)], "there is no other");
     assert_eq!(world.problems(), []);
 }

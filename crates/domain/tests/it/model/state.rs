@@ -328,7 +328,7 @@ impl Model {
     }
 
     /// Takes a message out of a mailbox; a conversation goes with its last one, but for its mute.
-    /// Where it was the newest one, or unread, the one that is the newest now counts as changed.
+    /// The one that is the newest then counts as changed.
     pub(super) fn remove(&mut self, owner: UserId, id: MessageId) {
         let Some(removed) = self.of(owner).held.remove(&id) else { return };
         let conversation = self.sent[&id].conversation;
@@ -343,10 +343,7 @@ impl Model {
         let mailbox = &self.mailboxes[&owner];
         let is_listed = |id: &MessageId| mailbox.held[id].marked.trashed.is_none();
         let newest = others.into_iter().rev().find(is_listed);
-        let counted = removed.is_unread() && removed.marked.archived.is_none();
-        let is_shown = removed.marked.trashed.is_none();
-        let told = newest.filter(|newest| is_shown && (counted || *newest < id));
-        self.of(owner).changes.extend(told);
+        self.of(owner).changes.extend(newest);
     }
 
     /// Who holds a message, ascending.

@@ -77,7 +77,7 @@ async fn conversations_that_move_while_pages_are_turned_are_all_there_in_the_end
     let app = TestApp::with(&[("rate_limits", "off")]).await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let mut long = Vec::new();
-    for _ in 0..12 {
+    for _ in 0..15 {
         let first = ann.write_to(&[&bob], "first").await;
         ann.reply(first, "second").await;
         ann.reply(first, "third").await;
@@ -85,7 +85,7 @@ async fn conversations_that_move_while_pages_are_turned_are_all_there_in_the_end
     }
     // Three on a page, the newest first.
     long.reverse();
-    let mut passing = 0;
+    let (mut passing, mut thrown_away) = (0, 0);
     let mut copy = Copy::load(&bob, "/v1/conversations?limit=3", async |turned| match turned {
         1 => {
             ann.reply(long[5], "moves it from the second page above the first").await;
@@ -96,6 +96,7 @@ async fn conversations_that_move_while_pages_are_turned_are_all_there_in_the_end
         }
         2 => {
             ann.unsend(passing).await.ok();
+            thrown_away = ann.reply(long[9], "comes, and is thrown away").await;
             ann.unsend(long[2] + 1).await.ok();
             ann.write_to(&[&bob], "a new one").await;
             let path = format!("/v1/conversations/{}", long[3]);
@@ -108,13 +109,18 @@ async fn conversations_that_move_while_pages_are_turned_are_all_there_in_the_end
             bob.mark(old, json!({ "read": true })).await;
         }
         _ => {
+            bob.mark(thrown_away, json!({ "trashed": true })).await;
+            bob.destroy(thrown_away).await;
+            // One that was counted is read and goes, and it is not the newest.
+            bob.mark(long[7], json!({ "read": true })).await;
+            bob.destroy(long[7]).await;
             for message in [long[6], long[6] + 1, long[6] + 2] {
                 bob.destroy(message).await;
             }
         }
     })
     .await;
-    for missing in [long[4], long[5], long[11]] {
+    for missing in [long[4], long[5], long[9], long[11]] {
         assert!(!copy.shown.contains_key(&missing), "it moved: {missing}");
     }
 
