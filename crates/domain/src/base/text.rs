@@ -21,16 +21,16 @@ pub fn fold(name: &str) -> String {
     folded.nfkc().map(|c| if c == '\0' { '\u{1}' } else { c }).collect()
 }
 
-/// The form in which a name is compared with those of system users: as [`fold`], without characters
-/// that show nothing, and with white space of any kind and length as one space.
+/// The form in which a name is compared with those of system users: as [`fold`], without white
+/// space and characters that show nothing.
 ///
 /// Letters of other scripts that look alike, as in `Ѕupport`, still differ.
 pub fn fold_look(name: &str) -> String {
-    let folded = fold(&name.replace(shows_nothing, ""));
-    folded.split_whitespace().collect::<Vec<_>>().join(" ")
+    fold(&name.replace(shows_nothing, "")).replace(char::is_whitespace, "")
 }
 
-/// Whether a character is one that Unicode calls default ignorable.
+/// Whether a character is one that Unicode calls default ignorable, or is drawn as a blank: the
+/// Braille pattern without dots.
 fn shows_nothing(c: char) -> bool {
     matches!(
         c,
@@ -43,6 +43,7 @@ fn shows_nothing(c: char) -> bool {
             | '\u{200b}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
+            | '\u{2800}'
             | '\u{3164}'
             | '\u{fe00}'..='\u{fe0f}'
             | '\u{feff}'

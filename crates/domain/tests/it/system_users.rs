@@ -145,13 +145,14 @@ fn nor_one_that_only_looks_like_it() {
     let ann = world.user("ann");
     world.system("helpdesk", "Our Shop", false);
     world.system("news", "The\u{a0} N\u{ad}ews", false);
-    let invisible =
-        "\u{200b}\u{ad}\u{2060}\u{fe0f}\u{2063}\u{34f}\u{3164}\u{115f}\u{180e}\u{ffa0}\u{e0020}";
+    let invisible = "\u{200b}\u{ad}\u{2060}\u{fe0f}\u{2063}\u{34f}\u{3164}\u{115f}\u{180e}\u{ffa0}\
+        \u{e0020}\u{2800}";
     let looks = invisible.chars().flat_map(|c| {
         [format!("Our{c} Shop"), format!("{c} Our Shop {c}"), format!("help{c}Desk")]
     });
-    let looks = looks
-        .chain(["Our  Shop", "Our\u{a0}Shop", "our \u{2003} shop", "the news"].map(str::to_owned));
+    let spaced =
+        ["Our  Shop", "Our\u{a0}Shop", "our \u{2003} shop", "the news", "OurShop", "O u r Shop"];
+    let looks = looks.chain(spaced.map(str::to_owned));
     for (number, name) in looks.enumerate() {
         let reserved = Error::NameReserved("display_name");
         assert_eq!(refused(world.rename(ann, &name)), reserved, "{name:?}");

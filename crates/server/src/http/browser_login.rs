@@ -46,7 +46,11 @@ pub(super) async fn pass(app: &App, parts: &Parts, token: &str) -> Result<Option
     }
     let hash: Hash = Sha256::digest(token).into();
     if let Some(pass) = app.jwts.remembered(&hash) {
-        return confirm(app, pass).await.map(Some);
+        match standing(app, &pass).await? {
+            // Under the same external id there may be somebody again, for whom it was not issued.
+            Standing::Erased => {}
+            standing => return judge(pass, standing).map(Some),
+        }
     }
     // In a box of its own: it is done once for each JWT, and takes much memory.
     let pass = Box::pin(verify(app, &Device::of(parts, app), &hash, token)).await?;
@@ -82,8 +86,17 @@ async fn verify(app: &App, device: &Device, hash: &Hash, token: &str) -> Result<
 }
 
 async fn confirm(app: &App, pass: Pass) -> Result<Pass, Error> {
+    let standing = standing(app, &pass).await?;
+    judge(pass, standing)
+}
+
+async fn standing(app: &App, pass: &Pass) -> Result<Standing, Error> {
+    Ok(app.sessions.standing(&app.db, &app.clock.cx(), &pass.grant).await?)
+}
+
+fn judge(pass: Pass, standing: Standing) -> Result<Pass, Error> {
     let is_jwt = pass.key.is_some();
-    match app.sessions.standing(&app.db, &app.clock.cx(), &pass.grant).await? {
+    match standing {
         Standing::Valid => Ok(pass),
         Standing::Expired => Err(expired()),
         Standing::Revoked => Err(revoked()),

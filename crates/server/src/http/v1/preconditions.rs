@@ -56,14 +56,10 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {
 }
 
 impl Preconditions {
-    /// Whether a resource with this tag may be changed. Weak tags never match. Names of others that
-    /// have changed do not matter, only the state in front of them.
+    /// Whether a resource with this tag may be changed. Names of others that have changed do not
+    /// matter, only the state in front of them.
     pub(super) fn allows(&self, tag: &str) -> bool {
-        let same = |known: &String| {
-            let known_tag = known.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-            known == "*" || known_tag.is_some_and(|known| state(known) == state(tag))
-        };
-        self.if_match.as_ref().is_none_or(|known| known.iter().any(same))
+        self.allows_state(state(tag))
     }
 
     /// Whether a change depends on what the caller has seen.
@@ -75,14 +71,14 @@ impl Preconditions {
     /// part in front of the last `-`.
     pub(super) fn allows_state(&self, state: &str) -> bool {
         let same = |known: &String| {
-            let tag = known.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-            known == "*" || tag.and_then(|tag| tag.rsplit_once('-')).is_some_and(|t| t.0 == state)
+            let tag = given(known).and_then(|tag| tag.rsplit_once('-'));
+            known == "*" || tag.is_some_and(|(known, _names)| known == state)
         };
         self.if_match.as_ref().is_none_or(|known| known.iter().any(same))
     }
 
     fn knows(&self, tag: &str) -> bool {
-        let same = |known: &String| known == "*" || known.trim_start_matches("W/") == quoted(tag);
+        let same = |known: &String| known == "*" || given(known) == Some(tag);
         self.if_none_match.as_ref().is_some_and(|known| known.iter().any(same))
     }
 
@@ -95,6 +91,16 @@ impl Preconditions {
             (tag_header, show).into_response()
         }
     }
+}
+
+/// The tag that a client was given, as it was before a proxy compressed the response: some make it
+/// weak then (nginx, `HAProxy`), others add the coding to it (Apache, Caddy). By RFC 9110 a weak
+/// tag matches no `If-Match`, but ours says what the resource holds, however that is written.
+fn given(known: &str) -> Option<&str> {
+    let quoted = known.strip_prefix("W/").unwrap_or(known);
+    let tag = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    let coding = |coding: &&str| tag.strip_suffix(*coding);
+    Some(["-gzip", "-br", "-zstd", "-deflate"].iter().find_map(coding).unwrap_or(tag))
 }
 
 /// The part of a tag before the hash of the names, see [`domain::users::names_tag`].

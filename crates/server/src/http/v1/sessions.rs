@@ -9,6 +9,7 @@ use domain::{Time, sessions};
 use super::field_types::{EnteredPassword, SessionId};
 use super::prelude::*;
 use crate::http::cookies;
+use crate::http::login::login_name;
 
 pub(super) fn api(api: Api) -> Api {
     api.tag("Sessions", "Logins of browsers, with a cookie.")
@@ -67,7 +68,7 @@ async fn start(
         let expires_at = cx.now.plus(sessions::IDLE).0;
         Ok(KeptSession { user: credentials.user.get(), expires_at })
     };
-    let (keys, secure) = (App::clone(&app), device.secure);
+    let (keys, secure, named) = (App::clone(&app), device.secure, login_name(&username));
     let show = move |tx: &mut Tx<'_>, cx: &Cx, kept: &KeptSession, secret: &[u8; 32]| {
         let Some(user) = UserId::new(kept.user) else { return Ok(None) };
         let token = credential::token(user, CredentialKind::Session, secret);
@@ -78,6 +79,10 @@ async fn start(
         let (Some(_valid), Some(person)) = (valid, users::person(tx, user)?) else {
             return Ok(None);
         };
+        // The name may have gone to somebody else since.
+        if login_name(&person.username) != named {
+            return Ok(None);
+        }
         let csrf_token = keys.csrf.of_session(secret);
         let cookies = [cookies::session(&token, secure), cookies::csrf(&csrf_token, secure)];
         let expires_at = clock::rfc3339(Time(kept.expires_at));

@@ -5,11 +5,12 @@ use domain::Time;
 use domain::credential::{self, Credential, CredentialKind};
 use domain::text::TokenName;
 use domain::tokens::{self, Scope, Scopes, TokenInfo};
-use domain::users::StoredPassword;
+use domain::users::{self, StoredPassword};
 
 use super::field_types::{EnteredPassword, TokenId, view_schema};
 use super::idempotency::{Created, created};
 use super::prelude::*;
+use crate::http::login::login_name;
 
 pub(super) fn api(api: Api) -> Api {
     api.tag("Tokens", "Logins of programs, with a bearer token.")
@@ -105,6 +106,15 @@ async fn create(
         let create = move |tx: &mut Tx<'_>, cx: &Cx, login: &StoredPassword, secret: &[u8; 32]| {
             tokens::create_by_password(tx, cx, login, secret, &new)?;
             Ok(KeptToken { user: login.user.get() })
+        };
+        let named = login_name(&username);
+        let show = move |tx: &mut Tx<'_>, cx: &Cx, kept: &KeptToken, secret: &[u8; 32]| {
+            let owner = UserId::new(kept.user).map(|owner| users::person(tx, owner)).transpose()?;
+            // The name may have gone to somebody else since.
+            match owner.flatten().filter(|owner| login_name(&owner.username) == named) {
+                Some(_owner) => show(tx, cx, kept, secret),
+                None => Ok(None),
+            }
         };
         let response = request.run_with_password(&app, &device, login, create, show).await?;
         log_created(&response, &device);

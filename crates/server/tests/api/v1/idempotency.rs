@@ -200,6 +200,34 @@ async fn what_has_ended_is_not_given_again() {
 }
 
 #[tokio::test]
+async fn a_login_that_is_repeated_lets_in_who_has_the_name_now() {
+    let app = TestApp::start().await;
+    let server = app.server_key(&["users"]).await;
+    let mut before = app.user("karl").await.id.get();
+    let bodies = [
+        ("/v1/sessions", "/user/id", json!({ "username": "karl", "password": PASSWORD })),
+        (
+            "/v1/tokens",
+            "/user_id",
+            json!({ "name": "a", "username": "karl", "password": PASSWORD }),
+        ),
+    ];
+    for (path, id, login) in bodies {
+        let first = post(&app.client(), path, "key", &login).await.expect(201);
+        assert_eq!(first.pointer(id), Some(&json!(before)));
+        let renamed = json!({ "username": format!("karl{before}") });
+        let path_of = format!("/v1/server/users/{before}");
+        server.request("PUT", &path_of).json(&renamed).send().await.ok();
+        // With the same password.
+        let after = app.user("karl").await.id.get();
+        let again = post(&app.client(), path, "key", &login).await;
+        assert!(!replayed(&again));
+        assert_eq!(again.expect(201).pointer(id), Some(&json!(after)));
+        before = after;
+    }
+}
+
+#[tokio::test]
 async fn an_erased_account_does_not_come_back_with_a_retry() {
     let app = TestApp::start().await;
     let client = app.client();

@@ -192,7 +192,13 @@ async fn a_conversation_that_has_changed_since_is_left_alone() {
     let before = app.dump().await;
 
     let both = json!({ "muted": true, "read": true });
-    for known in [seen.clone(), format!("W/{seen}"), "\"\"".into(), "\"x\", \"y\"".into()] {
+    for known in [
+        seen.clone(),
+        format!("W/{seen}"),
+        seen.replacen('"', "\"0", 1),
+        "\"\"".into(),
+        "\"x\", \"y\"".into(),
+    ] {
         for body in [json!({}), read(true), read(false), json!({ "muted": true }), both.clone()] {
             let answer = if_match(&bob, "PATCH", first, &known, Some(body)).await;
             answer.problem(412, "precondition_failed");
