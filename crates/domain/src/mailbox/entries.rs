@@ -157,21 +157,21 @@ fn emit(tx: &mut Tx<'_>, cx: &Cx, kind: EventKind, owner: UserId, entry: &Entry)
     webhooks::emit(tx, cx, kind, &event)
 }
 
-/// Adds a message to a mailbox whose modseq was advanced. The caller that advanced it has counted
-/// the message too, unless it is a reply: [`count`] counts that.
-pub(crate) fn insert(tx: &mut Tx<'_>, owner: UserId, new: &Entry) -> Result<()> {
-    tx.execute(
+/// Adds a message to mailboxes whose modseqs were advanced. The caller that advanced them has
+/// counted the message too, unless it is a reply: [`count`] counts that.
+pub(crate) fn insert(tx: &mut Tx<'_>, new: &[(UserId, Entry)]) -> Result<()> {
+    let rows: Vec<_> = new
+        .iter()
+        .map(|(owner, new)| {
+            let conversation = new.has_conversation_row.then_some(new.conversation);
+            params![*owner, new.place(), new.message, conversation, new.role(), new.peer]
+        })
+        .collect();
+    tx.batch(
         "INSERT INTO entries (owner_id, place, message_id, conversation_id, role, peer_id,
          created_modseq)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT modseq FROM mailboxes WHERE owner_id = ?1))",
-        &params![
-            owner,
-            new.place(),
-            new.message,
-            new.has_conversation_row.then_some(new.conversation),
-            new.role(),
-            new.peer
-        ],
+        &rows,
     )?;
     Ok(())
 }

@@ -314,27 +314,27 @@ fn deliver(
     };
     let own = entry(envelope.from);
     let others = envelope.to.iter().filter(|to| **to != envelope.from);
-    let entries = others.map(|owner| (*owner, entry(*owner)));
-    for (owner, entry) in std::iter::once((envelope.from, own)).chain(entries) {
+    let mut new = vec![(envelope.from, own)];
+    new.extend(others.map(|owner| (*owner, entry(*owner))));
+    for (owner, entry) in &new {
         if is_reply {
-            conversations::add_reply(tx, owner, envelope)?;
-            entries::insert(tx, owner, &entry)?;
-            entries::count(tx, cx, owner, &entry)?;
-        } else {
-            if to_group {
-                conversation_rows::insert(
-                    tx,
-                    owner,
-                    envelope.conversation,
-                    (Some(envelope.id), entry.unread_count()),
-                    (&envelope.subject, &envelope.people()),
-                )?;
-            }
-            entries::insert(tx, owner, &entry)?;
+            conversations::add_reply(tx, *owner, envelope)?;
+        } else if to_group {
+            conversation_rows::insert(
+                tx,
+                *owner,
+                envelope.conversation,
+                (Some(envelope.id), entry.unread_count()),
+                (&envelope.subject, &envelope.people()),
+            )?;
         }
     }
-    if !is_reply {
-        // Those of a reply were counted one by one.
+    entries::insert(tx, &new)?;
+    if is_reply {
+        for (owner, entry) in &new {
+            entries::count(tx, cx, *owner, entry)?;
+        }
+    } else {
         unread_changes::note(tx, cx, &envelope.to)?;
     }
     Ok(own)
