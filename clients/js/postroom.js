@@ -112,11 +112,11 @@ function checkNames(given, known, what = "the argument") {
         if (known && !known.includes(name)) {
             throw new TypeError(`${name} is unknown here. Known are: ${known.join(", ")}.`);
         }
-        // A loop has no cursor at first.
-        if (JSON.stringify(value) === undefined && name !== "cursor") {
+        // JSON leaves out what is undefined, and makes null of numbers that are none.
+        if ([undefined, "null"].includes(JSON.stringify(value))) {
             throw new TypeError(`${name} has no value. Leave it out if it is to have none.`);
         }
-        if (name === "filter") checkNames(value, undefined, "filter");
+        if (["filter", "set"].includes(name)) checkNames(value, undefined, name);
     }
 }
 
@@ -137,6 +137,48 @@ function withoutResponse(cause, signal) {
     return signal.reason?.name === "TimeoutError" ? failure("timeout", cause) : cause;
 }
 
+/** The id of a message or conversation for a path: anything else could name another resource. */
+function pathId(id) {
+    if (["number", "string"].includes(typeof id) && /^\d+$/.test(String(id))) return String(id);
+    throw new TypeError("An id must be a whole number, or its digits.");
+}
+
+/** The JSON of a response, which is an object; null of one without content. */
+async function contentOf(response, signal) {
+    if (response.status === 204) return null;
+    const content = await response.json().catch((cause) => {
+        throw withoutResponse(cause, signal);
+    });
+    if (kindOf(content) !== "object") throw failure("unexpected_response");
+    return content;
+}
+
+function kindOf(value) {
+    if (value === null) return "null";
+    return Array.isArray(value) ? "array" : typeof value;
+}
+
+/**
+ * Waits for an answer and confirms that it has the members that are used here, or that there is
+ * none: a proxy, or another program at this address, may answer with any JSON.
+ * @param {Promise<any>} answer
+ * @param {Record<string, string> | null} kinds Of what kinds each member may be; null: no answer.
+ * @returns {Promise<any>}
+ */
+async function expect(answer, kinds) {
+    const given = await answer;
+    const members = Object.entries(kinds || {});
+    const fits = members.every(([name, allowed]) =>
+        allowed.split(" ").includes(kindOf(given?.[name])),
+    );
+    if (!fits || !kinds !== !given) throw failure("unexpected_response");
+    return given;
+}
+
+/** What is used of a page of a list, and of what has an id. */
+const LIST = { data: "array", next_cursor: "string null" };
+const WITH_ID = { id: "number" };
+
 /** A client for one user of one server: by tokens of the app, by cookie, or by one token. */
 export class Postroom {
     #url;
@@ -156,7 +198,7 @@ export class Postroom {
      */
     constructor({ url = "", getToken, token } = {}) {
         this.#url = new URL(`${url}/`, globalThis.location?.href).href.replace(/\/+$/, "");
-        this.#token = token && checked(token);
+        if (token !== undefined) this.#token = checked(token);
         const owner = (given) => this.#exchange("GET", "/v1/users/me", undefined, { token: given });
         if (getToken) this.#tokens = new Tokens(getToken, owner, `postroom ${this.#url} app`);
     }
@@ -172,10 +214,7 @@ export class Postroom {
         const signals = [AbortSignal.timeout(REQUEST_TIMEOUT), signal].filter(Boolean);
         const either = AbortSignal.any(signals);
         const response = await this.fetch(method, path, body, { headers, signal: either });
-        if (response.status === 204) return null;
-        return response.json().catch((cause) => {
-            throw withoutResponse(cause, either);
-        });
+        return contentOf(response, either);
     }
 
     /**
@@ -225,10 +264,11 @@ export class Postroom {
         });
         if (response.ok) return response;
         const { status } = response;
-        const problem = await response.json().catch(nothing);
-        const { code = "unexpected_response", errors } = problem || {};
         const retryAfter = milliseconds(response.headers.get("retry-after"));
-        const message = problem?.detail || problem?.title || `The server answered ${status}.`;
+        const problem = await response.json().catch(nothing);
+        const isOurs = typeof problem?.code === "string";
+        const { code, errors, detail, title } = isOurs ? problem : { code: "unexpected_response" };
+        const message = detail || title || `The server answered ${status}.`;
         throw new Problem(message, { status, code, errors, retryAfter });
     }
 
@@ -237,7 +277,8 @@ export class Postroom {
     }
 
     async #fetchCsrf(signal) {
-        return (await this.request("GET", "/v1/csrf", undefined, { signal })).csrf_token;
+        const asked = this.request("GET", "/v1/csrf", undefined, { signal });
+        return (await expect(asked, { csrf_token: "string" })).csrf_token;
     }
 
     /**
@@ -245,7 +286,7 @@ export class Postroom {
      * @param {{ username: string, email: string, password: string, display_name?: string }} account
      */
     register(account) {
-        return this.request("POST", "/v1/users", account);
+        return expect(this.request("POST", "/v1/users", account), WITH_ID);
     }
 
     /**
@@ -253,10 +294,13 @@ export class Postroom {
      * @param {string} username @param {string} password @returns {Promise<Person>} The user.
      */
     async login(username, password) {
-        const session = await this.request("POST", "/v1/sessions", { username, password });
-        this.#csrf = session.csrf_token;
-        this.#user = session.user.id;
-        return session.user;
+        const asked = this.request("POST", "/v1/sessions", { username, password });
+        const { csrf_token: csrf, user } = await expect(asked, {
+            csrf_token: "string",
+            user: "object",
+        });
+        [this.#csrf, this.#user] = [csrf, user.id];
+        return user;
     }
 
     /**
@@ -265,19 +309,20 @@ export class Postroom {
      */
     async logout() {
         if (this.#tokens) return void this.#tokens.signOut();
-        await this.request("DELETE", "/v1/sessions/current");
+        await expect(this.request("DELETE", "/v1/sessions/current"), null);
         this.#user = undefined;
         this.#feed?.then((feed) => feed.end("signed_out"), nothing);
     }
 
     /** The user's own account. @returns {Promise<Person & Record<string, any>>} */
     me() {
-        return this.request("GET", "/v1/users/me");
+        return expect(this.request("GET", "/v1/users/me"), WITH_ID);
     }
 
     /** @returns {Promise<{ messages: number, conversations: number, state: string }>} */
     getUnread() {
-        return this.request("GET", "/v1/unread");
+        const kinds = { messages: "number", conversations: "number", state: "string" };
+        return expect(this.request("GET", "/v1/unread"), kinds);
     }
 
     /**
@@ -286,28 +331,31 @@ export class Postroom {
      * @returns {Promise<{ data: Item[], next_cursor: string | null, state?: string }>}
      */
     listMessages(filter = {}) {
-        return this.request("GET", `/v1/messages?${new URLSearchParams(filter)}`);
+        const query = new URLSearchParams(filter);
+        return expect(this.request("GET", `/v1/messages?${query}`), LIST);
     }
 
     /**
      * The whole message. This does not mark it as read.
      * @param {number} id @returns {Promise<Message>}
      */
-    getMessage(id) {
-        return this.request("GET", `/v1/messages/${id}`);
+    async getMessage(id) {
+        const asked = this.request("GET", `/v1/messages/${pathId(id)}`);
+        return expect(asked, { ...WITH_ID, body: "string" });
     }
 
     /**
      * Sets or removes marks of a message.
      * @param {number} id @param {Marks} marks @returns {Promise<Message>} The message as it is now.
      */
-    mark(id, marks) {
-        return this.request("PATCH", `/v1/messages/${id}`, marks);
+    async mark(id, marks) {
+        checkNames(marks);
+        return expect(this.request("PATCH", `/v1/messages/${pathId(id)}`, marks), WITH_ID);
     }
 
     /** Deletes a message from the user's own mailbox, for good. @param {number} id */
-    delete(id) {
-        return this.request("DELETE", `/v1/messages/${id}`);
+    async delete(id) {
+        return expect(this.request("DELETE", `/v1/messages/${pathId(id)}`), null);
     }
 
     /**
@@ -321,7 +369,9 @@ export class Postroom {
     async batch(batch) {
         checkNames(batch, ["ids", "filter", "upTo", "cursor", "set", "delete"]);
         const { upTo, ...rest } = batch;
-        return this.request("POST", "/v1/messages/batch", { ...rest, up_to: upTo });
+        const asked = this.request("POST", "/v1/messages/batch", { ...rest, up_to: upTo });
+        const kinds = { updated: "array", destroyed: "array", next_cursor: "string null" };
+        return expect(asked, kinds);
     }
 
     /**
@@ -331,12 +381,12 @@ export class Postroom {
      */
     listConversations(page = {}) {
         const query = new URLSearchParams(/** @type {any} */ (page));
-        return this.request("GET", `/v1/conversations?${query}`);
+        return expect(this.request("GET", `/v1/conversations?${query}`), LIST);
     }
 
     /** @param {number} id @returns {Promise<Conversation>} */
-    getConversation(id) {
-        return this.request("GET", `/v1/conversations/${id}`);
+    async getConversation(id) {
+        return expect(this.request("GET", `/v1/conversations/${pathId(id)}`), WITH_ID);
     }
 
     /**
@@ -346,7 +396,7 @@ export class Postroom {
     async markConversationRead(id, options = {}) {
         checkNames(options, ["upTo"]);
         const body = { read: true, up_to: options.upTo };
-        return this.request("PATCH", `/v1/conversations/${id}`, body);
+        return expect(this.request("PATCH", `/v1/conversations/${pathId(id)}`, body), WITH_ID);
     }
 
     /**
@@ -355,16 +405,17 @@ export class Postroom {
      */
     async deleteConversation(id, options = {}) {
         checkNames(options, ["upTo"]);
-        const query = "upTo" in options ? `?up_to=${options.upTo}` : "";
-        return this.request("DELETE", `/v1/conversations/${id}${query}`);
+        const query = "upTo" in options ? `?up_to=${pathId(options.upTo)}` : "";
+        return expect(this.request("DELETE", `/v1/conversations/${pathId(id)}${query}`), null);
     }
 
     /**
      * Mutes a conversation: the app should not notify about it.
      * @param {number} id @param {boolean} [muted] @returns {Promise<Conversation>}
      */
-    muteConversation(id, muted = true) {
-        return this.request("PATCH", `/v1/conversations/${id}`, { muted });
+    async muteConversation(id, muted = true) {
+        const asked = this.request("PATCH", `/v1/conversations/${pathId(id)}`, { muted });
+        return expect(asked, WITH_ID);
     }
 
     /**
@@ -375,6 +426,8 @@ export class Postroom {
      * @returns {Promise<Message & { refused: { to: number | string, code: string }[] }>}
      */
     async send(message) {
+        // A reply without recipients goes to everybody whom the message before names.
+        if ("to" in message) checkNames({ to: message.to });
         const headers = { "Idempotency-Key": hex(crypto.getRandomValues(new Uint8Array(16))) };
         let sender;
         for (let retries = 0; ; retries += 1) {
@@ -385,7 +438,8 @@ export class Postroom {
                     const user = known || (await this.me()).id;
                     if ((sender ??= user) !== user) throw ended("another_user");
                 }
-                return await this.request("POST", "/v1/messages", message, { headers });
+                const asked = this.request("POST", "/v1/messages", message, { headers });
+                return await expect(asked, WITH_ID);
             } catch (error) {
                 const unknown = [undefined, 502, 503, 504].includes(error.status);
                 const canRetry =
@@ -528,9 +582,7 @@ class Tokens {
             if (error.status === 401 && !isLast) return this.#ask(true);
             throw isFinal(error) ? this.end(error.code, ended(error.code, error)) : error;
         }
-        const { id } = await response.json().catch((cause) => {
-            throw withoutResponse(cause);
-        });
+        const { id } = await expect(contentOf(response), WITH_ID);
         if (this.over) throw this.over;
         if (this.user !== undefined && this.user !== id) throw this.end("another_user");
         if (this.user === undefined) this.#announce(id);
@@ -552,14 +604,10 @@ class Tokens {
         }
         if (given === null) throw this.signOut();
         given = typeof given === "string" ? { token: given } : given;
-        if (typeof given?.token !== "string" || !given.token) {
-            const expected = "getToken must return a token, {token, expires_at}, or null";
-            throw failure("no_token", new TypeError(expected));
-        }
         try {
-            return { ...given, token: checked(given.token) };
+            return { ...given, token: checked(given?.token) };
         } catch (error) {
-            throw this.end(error.code, error);
+            throw isFinal(error) ? this.end(error.code, error) : error;
         }
     }
 
@@ -717,7 +765,7 @@ export class Mailbox extends EventTarget {
         this.#confirmUser();
         const { state } = this;
         const message = toItem(await this.#client.mark(id, marks));
-        this.receive({ kind: "own", state, event: { id, message } });
+        this.receive({ kind: "own", state, event: { id: message.id, message } });
     }
 
     /** Deletes a message for good, and shows it at once. @param {number} id */
@@ -725,7 +773,7 @@ export class Mailbox extends EventTarget {
         this.#confirmUser();
         const { state } = this;
         await this.#client.delete(id);
-        this.receive({ kind: "own", state, event: { id } });
+        this.receive({ kind: "own", state, event: { id: Number(id) } });
     }
 
     /**
@@ -766,12 +814,12 @@ export class Mailbox extends EventTarget {
         const upTo = this.messages[0]?.id;
         for (let cursor; upTo && cursor !== null; ) {
             this.#confirmUser();
-            const limits = { filter: { ...filter, folder: this.#folder }, upTo, cursor };
-            const sent = await this.#client.batch({ ...limits, ...change });
-            const { updated, destroyed, next_cursor: next } = sent;
-            done.updated.push(...updated);
-            done.destroyed.push(...destroyed);
-            cursor = next;
+            const limits = { filter: { ...filter, folder: this.#folder }, upTo };
+            const next = cursor && { cursor };
+            const sent = await this.#client.batch({ ...limits, ...next, ...change });
+            done.updated.push(...sent.updated);
+            done.destroyed.push(...sent.destroyed);
+            cursor = sent.next_cursor;
         }
         return done;
     }
@@ -1152,7 +1200,9 @@ class Feed {
     /** The changes since a state as an update; `reload` if they are too many or no longer known. */
     async changesSince(since) {
         const path = `/v1/changes?since=${since}&limit=${MAX_CHANGES}`;
-        const found = await this.#client.request("GET", path).catch((error) => {
+        const kinds = { created: "array", updated: "array", destroyed: "array" };
+        const asked = expect(this.#client.request("GET", path), { ...kinds, new_state: "string" });
+        const found = await asked.catch((error) => {
             if (error.status !== 410) throw error;
         });
         if (!found || found.has_more) return { kind: "reload" };
@@ -1247,7 +1297,10 @@ class Feed {
             const headers = { Accept: "text/event-stream" };
             const path = `/v1/events?since=${this.#state}`;
             const options = { headers, signal: aborter.signal };
-            const { body } = await this.#client.fetch("GET", path, undefined, options);
+            const response = await this.#client.fetch("GET", path, undefined, options);
+            const { body } = response;
+            const kind = response.headers.get("content-type");
+            if (!kind?.startsWith("text/event-stream")) throw failure("unexpected_response");
             this.#isStreaming = true;
             this.#setStatus("live");
             let events = [];
@@ -1402,8 +1455,12 @@ function canShare() {
     return globalThis.navigator?.locks && globalThis.BroadcastChannel;
 }
 
-/** A token that may be in a browser. */
+/** A token that may be in a browser, and that a header can carry. */
 function checked(token) {
+    if (typeof token !== "string" || !/^[!-~]+$/.test(token)) {
+        const expected = "a token is visible ASCII; getToken returns one, {token, …} or null";
+        throw failure("no_token", new TypeError(expected));
+    }
     if (token.startsWith("prk_")) throw failure("server_key_in_browser");
     return token;
 }

@@ -5,6 +5,8 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, Unpack
 
+from msgspec import UNSET, UnsetType
+
 from .calls import Request, call, pages
 from .models import (
     Account,
@@ -27,12 +29,20 @@ from .models import (
     Unread,
     Withdrawn,
 )
-from .refs import Ref, path, written
+from .refs import Ref, number, path, written
 
 
 def given(**fields: Any) -> dict[str, Any]:
     """What is not `None`."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def limits(**fields: Any) -> dict[str, Any]:
+    """What limits a call, if it is not left out. `None` would lift a limit that somebody meant."""
+    for name, value in fields.items():
+        if value is None:
+            raise TypeError(f"{name} is None, and more would be done than was meant; leave it out")
+    return {name: value for name, value in fields.items() if value is not UNSET}
 
 
 def refs(to: Iterable[Ref] | Ref) -> list[Ref]:
@@ -46,7 +56,7 @@ class MailboxCalls:
     @call
     def send(
         self,
-        to: Iterable[Ref] | Ref | None = None,
+        to: Iterable[Ref] | Ref | UnsetType = UNSET,
         *,
         body: str,
         subject: str | None = None,
@@ -61,14 +71,15 @@ class MailboxCalls:
         that it answers names. Look at `refused`: those whom it did not reach. Retries send nothing
         twice; for a retry of your own (a task that is run again) name it by `idempotency_key`.
         """
-        message = given(
-            to=None if to is None else refs(to),
+        message = limits(to=to) | given(
             body=body,
             subject=subject,
             in_reply_to=in_reply_to,
             client_id=client_id,
             metadata=metadata,
         )
+        if not isinstance(to, UnsetType):
+            message["to"] = refs(to)
         return Request("POST", "/v1/messages", Sent, body=message, idempotency_key=idempotency_key)
 
     @pages
@@ -106,49 +117,46 @@ class MailboxCalls:
     @call
     def get_message(self, message: int) -> Request[Message]:
         """The whole message. Reading it marks nothing: see `mark`."""
-        return Request("GET", path("/v1/messages/{}", message), Message)
+        return Request("GET", f"/v1/messages/{number(message)}", Message)
 
     @call
     def mark(self, message: int, **marks: Unpack[Marks]) -> Request[Marked]:
         """Marks a message: `mark(7, read=True, starred=False)`."""
-        return Request("PATCH", path("/v1/messages/{}", message), Marked, body=marks)
+        return Request("PATCH", f"/v1/messages/{number(message)}", Marked, body=marks)
 
     @call
     def delete(self, message: int) -> Request[None]:
         """Deletes a message from the user's own mailbox, for good."""
-        return Request("DELETE", path("/v1/messages/{}", message), NoneType)
+        return Request("DELETE", f"/v1/messages/{number(message)}", NoneType)
 
     @call
     def unsend(self, message: int) -> Request[Withdrawn]:
         """Takes a message back from every recipient who has never read it."""
-        return Request("POST", path("/v1/messages/{}/unsend", message), Withdrawn)
+        return Request("POST", f"/v1/messages/{number(message)}/unsend", Withdrawn)
 
     @call
     def batch(
         self,
         *,
-        ids: Iterable[int] | None = None,
-        filter: Filter | None = None,
-        up_to: int | None = None,
-        cursor: str | None = None,
+        ids: Iterable[int] | UnsetType = UNSET,
+        filter: Filter | UnsetType = UNSET,
+        up_to: int | UnsetType = UNSET,
+        cursor: str | UnsetType = UNSET,
         marks: Marks | None = None,
         delete: bool = False,
     ) -> Request[Batch]:
         """Marks or deletes up to 1,000 messages: by `ids`, or by `filter`.
 
         `up_to` is the newest message that the user has seen; nothing newer is touched. A batch by
-        filter is continued with its `next_cursor` and the same `up_to`, until that is `None`.
+        filter is continued with its `next_cursor` and the same `up_to`, until that is `None`. What
+        is left out limits nothing; `None` is an error, so that no limit is lost.
         """
-        batch = given(
-            ids=None if ids is None else list(ids),
-            filter=filter,
-            up_to=up_to,
-            cursor=cursor,
-            set=marks,
-            delete=delete or None,
-        )
+        batch = limits(ids=ids, filter=filter, up_to=up_to, cursor=cursor)
+        batch |= given(set=marks, delete=delete or None)
+        if not isinstance(ids, UnsetType):
+            batch["ids"] = list(ids)
         # Without `up_to` a second try could take what came after the first.
-        repeatable = filter is None or up_to is not None
+        repeatable = filter is UNSET or up_to is not UNSET
         return Request("POST", "/v1/messages/batch", Batch, body=batch, repeatable=repeatable)
 
     @call
@@ -170,7 +178,7 @@ class MailboxCalls:
     @call
     def get_conversation(self, conversation: int) -> Request[Conversation]:
         """A conversation, by the id of its first message."""
-        return Request("GET", path("/v1/conversations/{}", conversation), Conversation)
+        return Request("GET", f"/v1/conversations/{number(conversation)}", Conversation)
 
     @call
     def change_conversation(
@@ -179,18 +187,20 @@ class MailboxCalls:
         *,
         read: bool | None = None,
         muted: bool | None = None,
-        up_to: int | None = None,
+        up_to: int | UnsetType = UNSET,
     ) -> Request[Conversation]:
         """Marks a conversation as read up to the message that the user has seen, or mutes it."""
-        change = given(read=read, muted=muted, up_to=up_to)
-        where = path("/v1/conversations/{}", conversation)
+        change = given(read=read, muted=muted) | limits(up_to=up_to)
+        where = f"/v1/conversations/{number(conversation)}"
         return Request("PATCH", where, Conversation, body=change)
 
     @call
-    def trash_conversation(self, conversation: int, *, up_to: int | None = None) -> Request[None]:
+    def trash_conversation(
+        self, conversation: int, *, up_to: int | UnsetType = UNSET
+    ) -> Request[None]:
         """Moves the user's copies to the trash, up to the message that the user has seen."""
-        query = given(up_to=up_to)
-        return Request("DELETE", path("/v1/conversations/{}", conversation), NoneType, query)
+        query = limits(up_to=up_to)
+        return Request("DELETE", f"/v1/conversations/{number(conversation)}", NoneType, query)
 
     @pages
     def blocks(self, *, limit: int = 100) -> Request[Page[Block]]:
@@ -250,17 +260,15 @@ class MailboxCalls:
         *,
         username: str | None = None,
         password: str | None = None,
-        scopes: Iterable[str] | None = None,
+        scopes: Iterable[str] | UnsetType = UNSET,
         expires_at: datetime | None = None,
     ) -> Request[CreatedToken]:
         """Creates an API token, for the caller or for a username and its password."""
-        token = given(
-            name=name,
-            username=username,
-            password=password,
-            scopes=None if scopes is None else list(scopes),
-            expires_at=expires_at,
+        token = limits(scopes=scopes) | given(
+            name=name, username=username, password=password, expires_at=expires_at
         )
+        if not isinstance(scopes, UnsetType):
+            token["scopes"] = list(scopes)
         return Request("POST", "/v1/tokens", CreatedToken, body=token)
 
     @call
@@ -271,4 +279,4 @@ class MailboxCalls:
     @call
     def revoke_token(self, token: int) -> Request[None]:
         """Ends an API token."""
-        return Request("DELETE", path("/v1/tokens/{}", token), NoneType)
+        return Request("DELETE", f"/v1/tokens/{number(token)}", NoneType)

@@ -207,8 +207,8 @@ class Withdrawn(Struct, frozen=True, kw_only=True):
 class Unread(Struct, frozen=True, kw_only=True):
     """The unread counts of the inbox."""
 
-    messages: int = 0
-    conversations: int = 0
+    messages: int
+    conversations: int
     state: str | None = None
 
 

@@ -5,11 +5,11 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, Literal, Required, TypedDict, Unpack
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from .calls import Request, call, pages
 from .errors import FieldError
-from .mailbox import given, refs
+from .mailbox import given, limits, refs
 from .models import AcceptFrom, Page, Person, Refused, Unread
 from .refs import Ref, path
 
@@ -204,7 +204,7 @@ class ServerCalls:
         user: Ref,
         *,
         expires_in: int | None = None,
-        scopes: Iterable[str] | None = None,
+        scopes: Iterable[str] | UnsetType = UNSET,
         session: str | None = None,
         create: NewPerson | None = None,
     ) -> Request[BrowserToken]:
@@ -213,20 +213,18 @@ class ServerCalls:
         `session` names the app's own session, so that `revoke` can end its tokens alone. `create`
         makes the user if there is none yet.
         """
-        token = given(
-            user=user,
-            expires_in=expires_in,
-            scopes=None if scopes is None else list(scopes),
-            session=session,
-            create=create,
+        token = limits(scopes=scopes) | given(
+            user=user, expires_in=expires_in, session=session, create=create
         )
+        if not isinstance(scopes, UnsetType):
+            token["scopes"] = list(scopes)
         return Request("POST", "/v1/server/tokens", BrowserToken, body=token)
 
     @call
-    def revoke(self, user: Ref, *, session: str | None = None) -> Request[None]:
+    def revoke(self, user: Ref, *, session: str | UnsetType = UNSET) -> Request[None]:
         """Ends all browser tokens of a user, or those of one of the app's sessions."""
         where = path("/v1/server/users/{}/revoke", user)
-        return Request("POST", where, NoneType, body=given(session=session))
+        return Request("POST", where, NoneType, body=limits(session=session))
 
     @call
     def unread(self, users: Iterable[Ref]) -> Request[UnreadOfMany]:

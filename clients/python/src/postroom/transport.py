@@ -26,8 +26,16 @@ def headers(key: str | None, token: str | None) -> dict[str, str]:
     """How the client says who it is."""
     if key and token:
         raise ValueError("give a server key or a token of a user, not both")
-    secret = key or token
-    return {"Authorization": f"Bearer {secret}"} if secret else {}
+    if not (secret := key or token):
+        return {}
+    return {"Authorization": f"Bearer {in_a_header('the key or token', secret)}"}
+
+
+def in_a_header(what: str, text: str) -> str:
+    """The text, which a header can carry and the server takes."""
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError(f"{what} holds characters that are not visible ASCII")
+    return text
 
 
 def outgoing(
@@ -40,7 +48,8 @@ def outgoing(
         lines["Content-Type"] = "application/json"
         content = msgspec.json.encode(request.body)
     if request.method == "POST" and request.repeatable:
-        lines["Idempotency-Key"] = request.idempotency_key or str(uuid.uuid4())
+        key = request.idempotency_key or str(uuid.uuid4())
+        lines["Idempotency-Key"] = in_a_header("the idempotency key", key)
     query = {name: _text(value) for name, value in request.query.items() if value is not None}
     return http.build_request(
         request.method, request.path, params=query, content=content, headers=lines
@@ -55,7 +64,10 @@ def _text(value: Any) -> str:
 
 def answer(response: httpx.Response, request: Request[T]) -> T:
     """What the server answered."""
-    content = b"null" if request.result is NoneType else response.content
+    content = response.content
+    if request.result is NoneType:
+        is_done = response.status_code in (202, 204) and not content
+        content = b"null" if is_done else b""
     try:
         return msgspec.json.decode(content, type=request.result)
     except msgspec.MsgspecError as error:

@@ -12,6 +12,7 @@ mod ends;
 mod faults;
 mod inbox;
 mod origins;
+mod others;
 mod own_users;
 mod parser;
 mod random;

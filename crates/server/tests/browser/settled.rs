@@ -251,6 +251,18 @@ fn what_limits_a_call_is_never_dropped() {
         "client.batch({ filter: Object.create({ conversation: 1 }), delete: true })",
         "client.batch({ filter: {}, up_to: 1, delete: true })",
         "client.batch({ filter: {}, upTo: undefined, delete: true })",
+        "client.batch({ filter: {}, upTo: null, delete: true })",
+        "client.batch({ filter: {}, upTo: NaN, delete: true })",
+        "client.batch({ filter: {}, cursor: undefined, delete: true })",
+        "client.batch({ filter: {}, cursor: null, delete: true })",
+        "client.batch({ filter: {}, ids: undefined, delete: true })",
+        "client.batch({ filter: { with: null }, delete: true })",
+        "client.batch({ filter: {}, set: { read: true, trashed: undefined } })",
+        "client.batch({ filter: {}, set: undefined, delete: true })",
+        "client.mark(1, { read: undefined, trashed: true })",
+        "client.mark(1)",
+        "client.send({ to: undefined, in_reply_to: 1, body: 'to all' })",
+        "client.send({ to: null, in_reply_to: 1, body: 'to all' })",
         "client.batch({ filter: new Map([['with', 2]]), delete: true })",
         "client.batch(null)",
         "client.deleteConversation(1, { upTo: undefined })",
@@ -259,6 +271,7 @@ fn what_limits_a_call_is_never_dropped() {
         "client.deleteConversation(1, null)",
         "client.markConversationRead(1, { up_to: 1 })",
         "client.markConversationRead(1, 1)",
+        "client.markConversationRead(1, { upTo: null })",
     ] {
         let end = tab.run(&format!("return {call}.then(() => 'done', ({{ name }}) => name);"), &[]);
         assert_eq!(end, "TypeError", "{call}");

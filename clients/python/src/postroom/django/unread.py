@@ -14,7 +14,7 @@ from .conf import settings
 
 logger = logging.getLogger("postroom")
 
-NOTHING = Unread()
+NOTHING = Unread(messages=0, conversations=0)
 # Users whom one call can name.
 MOST = 1000
 # Seconds for which the server is not asked again after it failed.
