@@ -44,7 +44,7 @@ fields! {
         /// Seconds until it expires; by default 900.
         optional expires_in: Lifetime = 900;
         /// By default both.
-        optional scopes: PageScopes;
+        change scopes: PageScopes;
         /// The name of the app's own session, by which its tokens can be revoked.
         optional session: SessionName = "web-8f14";
         /// What to make the person of, if there is no user: only one of an external id. It takes
@@ -57,7 +57,7 @@ fields! {
     /// What to end.
     struct Revocation {
         /// The name of the app's own session; by default, everything ends.
-        optional session: SessionName = "web-8f14";
+        change session: SessionName = "web-8f14";
     }
 }
 

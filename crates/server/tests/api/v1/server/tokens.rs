@@ -157,6 +157,20 @@ async fn a_revocation_ends_what_was_issued_and_nothing_that_follows() {
 }
 
 #[tokio::test]
+async fn what_limits_a_token_or_a_revocation_cannot_be_null() {
+    let app = TestApp::start().await;
+    let (ann, _bob) = app.pair("ann", "bob").await;
+    let shop = app.server_key(&["tokens"]).await;
+    let token = shop.mint(&ann, Some("web")).await;
+    let all = shop.token(json!({ "user": "ann", "scopes": null })).await;
+    all.problem(422, "invalid");
+    let path = format!("/v1/server/users/{}/revoke", ann.id.get());
+    let body = json!({ "session": null });
+    shop.request("POST", &path).json(&body).send().await.problem(422, "invalid");
+    call(&app, &token).await.ok();
+}
+
+#[tokio::test]
 async fn a_session_of_the_app_that_was_ended_stays_ended_for_a_day() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
