@@ -57,6 +57,18 @@ fn say_nullable(members: &mut Map<String, Value>) {
         let mut others: Vec<_> = choices.iter().filter(|one| !is_null(one)).cloned().collect();
         assert_eq!(others.len(), 1, "there is one type besides null");
         match others.remove(0) {
+            // `nullable` counts only beside the type, and the type is elsewhere: null is a choice.
+            Value::Object(mut other) if !other.contains_key("type") => {
+                let about = other.remove("description");
+                members.extend(about.map(|about| ("description".to_owned(), about)));
+                let named = match other.remove("allOf") {
+                    Some(Value::Array(mut only)) => only.remove(0),
+                    _ => Value::Object(other),
+                };
+                let nothing = json!({ "type": "object", "nullable": true, "enum": [null] });
+                members[name] = json!([named, nothing]);
+                continue;
+            }
             Value::Object(other) => {
                 members.remove(name);
                 members.extend(other);
