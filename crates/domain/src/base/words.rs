@@ -37,6 +37,42 @@ pub(crate) fn words(text: &str) -> Vec<String> {
     words.all
 }
 
+/// The words of a text to search. Here the decimal digits of all scripts are the same as well, and
+/// the `l·l` of Catalan is `ll`; words of names are stored, and stay as [`words`] makes them.
+pub(crate) fn searched(text: &str) -> Vec<String> {
+    if text.is_ascii() {
+        return words(text);
+    }
+    let mut text: String = text.chars().map(digit).collect();
+    if text.contains(['·', 'ŀ', 'Ŀ']) {
+        text = text.replace('ŀ', "l·").replace('Ŀ', "L·");
+        text = text.replace("l·l", "ll").replace("L·L", "LL");
+    }
+    words(&text)
+}
+
+/// The zeros of Unicode's decimal digits that it does not decompose; one to nine follow each.
+#[rustfmt::skip]
+const ZEROS: [u32; 68] = [
+    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6,
+    0xe50, 0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50,
+    0x1bb0, 0x1c40, 0x1c50, 0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0x104a0,
+    0x10d30, 0x10d40, 0x11066, 0x110f0, 0x11136, 0x111d0, 0x112f0, 0x11450, 0x114d0, 0x11650,
+    0x116c0, 0x116d0, 0x116da, 0x11730, 0x118e0, 0x11950, 0x11bf0, 0x11c50, 0x11d50, 0x11da0,
+    0x11de0, 0x11f50, 0x16130, 0x16a60, 0x16ac0, 0x16b50, 0x16d70, 0x1e140, 0x1e2f0, 0x1e4f0,
+    0x1e5f1, 0x1e950,
+];
+
+/// A decimal digit of any script as that of ASCII with its value; other characters as they are.
+fn digit(c: char) -> char {
+    if c.is_ascii() || !c.is_numeric() {
+        return c;
+    }
+    let code = u32::from(c);
+    let zeros = &ZEROS[..ZEROS.partition_point(|zero| *zero <= code)];
+    zeros.last().and_then(|zero| char::from_digit(code - zero, 10)).unwrap_or(c)
+}
+
 /// Whether the last letter of a word is of Hangul, where particles are written onto words.
 pub(crate) fn ends_in_hangul(word: &str) -> bool {
     word.chars().next_back().is_some_and(|c| Script::of(c) == Script::Hangul)
@@ -169,5 +205,27 @@ fn is_accent(c: char) -> bool {
         // What is above and below letters, but for the vowel signs of Buginese and Tai Viet.
         200.. => !matches!(c, '\u{1a17}' | '\u{1a18}' | '\u{aab0}'..='\u{aabe}'),
         _ => !c.is_alphabetic(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ZEROS, digit};
+
+    #[test]
+    fn the_digits_of_all_scripts_have_the_values_of_those_of_ascii() {
+        assert!(ZEROS.is_sorted());
+        for zero in ZEROS {
+            for value in 0..10 {
+                let c = char::from_u32(zero + value).expect("it is a character");
+                assert!(
+                    c.is_numeric() && digit(c) == char::from_digit(value, 10).unwrap(),
+                    "{c:?}"
+                );
+            }
+        }
+        for other in ['a', '7', '½', '〇', '௰', '๛', '\u{66a}'] {
+            assert_eq!(digit(other), other);
+        }
     }
 }

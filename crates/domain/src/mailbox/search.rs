@@ -1,11 +1,11 @@
 //! Search: words, "phrases" and prefix* in the texts of a mailbox.
 //!
-//! Case and accents do not count; anything but letters and digits separates words (`base::words`
-//! has the rules). In scripts without spaces, each character counts as a word; a word of Hangul
-//! also matches as the beginning of a longer one. A text matches when it has all words of a query.
-//! A query is never an error; one without a word finds nothing.
+//! Case, accents and the scripts of digits do not count; anything but letters and digits separates
+//! words (`base::words` has the rules). In scripts without spaces, each character counts as a word;
+//! a word of Hangul also matches as the beginning of a longer one. A text matches when it has all
+//! words of a query. A query is never an error; one without a word finds nothing.
 
-use crate::base::words::{ends_in_hangul, words};
+use crate::base::words::{ends_in_hangul, searched};
 
 /// A parsed query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,14 +45,14 @@ impl Query {
         if self.phrases.is_empty() {
             return false;
         }
-        let texts: Vec<Vec<String>> = texts.iter().map(|text| words(text)).collect();
+        let texts: Vec<Vec<String>> = texts.iter().map(|text| searched(text)).collect();
         self.phrases.iter().all(|phrase| texts.iter().any(|text| is_in(phrase, text)))
     }
 }
 
 /// Adds the words of a part of a query, which have to follow each other; `prefix` is of the last.
 fn push(phrases: &mut Vec<Vec<Word>>, left: &mut usize, text: &str, prefix: bool) {
-    let mut texts = words(text);
+    let mut texts = searched(text);
     texts.truncate(*left);
     *left -= texts.len();
     let word = |text: String| Word { prefix: ends_in_hangul(&text), text };

@@ -130,6 +130,34 @@ const SCRIPTS: &[Script] = &[
         &[("x2", "x 2"), ("joined", "join ed")],
     ),
     (
+        "Latin: Catalan",
+        &[
+            ("parallel", "línies paral·leles i paral·lel"),
+            ("PARALLEL", "PARAL·LEL"),
+            ("paral·lel", "parallel"),
+            ("paraŀlel", "paral·lel"),
+            ("ESTRAĿLA", "estral·la"),
+            ("intelligen*", "intel·ligència"),
+            ("coffee", "tea·coffee"),
+        ],
+        &[("paral", "paral·lel"), ("lel", "paral·lel"), ("al", "al·l")],
+    ),
+    (
+        "Digits",
+        &[
+            ("123", "الغرفة ١٢٣"),
+            ("١٢٣", "room 123"),
+            ("۱۲۳", "١٢٣"),
+            ("१२३", "123"),
+            ("123", "ห้อง๑๒๓"),
+            ("๑๒*", "123"),
+            ("၁၂", "12"),
+            ("b𞥐", "B0"),
+            ("१", "①"),
+        ],
+        &[("12", "١٢٣"), ("124", "١٢٣"), ("1", "一"), ("23", "ห้อง๑๒๓")],
+    ),
+    (
         "Greek",
         &[
             ("αθηνα", "Αθήνα"),
