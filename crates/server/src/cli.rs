@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use output::listing;
 
 use crate::config::secret::Secret;
-use crate::config::{self, Config, DEFAULTS, Settings, Sources};
+use crate::config::{self, Config, DEFAULTS, LogFormat, Settings, Sources};
 use crate::http::v1;
 use crate::runtime::clock::Clock;
 use crate::runtime::key::{database_key, name_reservation};
@@ -194,15 +194,21 @@ pub fn run() -> ExitCode {
     // The allocator asks for pages of 2 MiB, of which an idle server leaves many half empty: that
     // doubles its memory and makes it no faster. Systems without such pages return an error.
     let _unsupported = rustix::thread::disable_transparent_huge_pages(true);
+    // Only the server has a log.
+    let mut format = LogFormat::Text;
     let ran = match Cli::try_parse() {
-        Ok(cli) => dispatch(cli),
+        Ok(cli) => dispatch(cli, &mut format),
         // Help and the version are what the command prints.
         Err(asked) if !asked.use_stderr() => help(&asked),
         Err(wrong) => wrong.exit(),
     };
     let Err(error) = ran else { return ExitCode::SUCCESS };
+    let said = match format {
+        LogFormat::Json => serve::failure(&error),
+        LogFormat::Text => format!("error: {error:#}"),
+    };
     // Standard error may be closed.
-    drop(writeln!(std::io::stderr(), "error: {error:#}"));
+    drop(writeln!(std::io::stderr(), "{said}"));
     let is_wrong_address = matches!(
         error.downcast_ref::<db::Error>(),
         Some(db::Error::Url(_) | db::Error::Certificates(_))
@@ -218,7 +224,8 @@ fn help(asked: &clap::Error) -> Result<()> {
     Ok(stdout().flush()?)
 }
 
-fn dispatch(cli: Cli) -> Result<()> {
+/// Runs a command. `format` is set to that of the log, where it serves.
+fn dispatch(cli: Cli, format: &mut LogFormat) -> Result<()> {
     let Common { config, data_dir, listen, mut set } = cli.common;
     set.extend(data_dir.map(|dir| ("data_dir".to_owned(), dir)));
     set.extend(listen.map(|address| ("listen".to_owned(), address)));
@@ -226,7 +233,14 @@ fn dispatch(cli: Cli) -> Result<()> {
     let load = || Config::load(&sources);
     let settings = || load().map(|config| config.settings);
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(settings()?)?,
+        Command::Serve => {
+            let loaded = load();
+            *format = match &loaded {
+                Ok(config) => config.settings.log_format,
+                Err(error) => error.log_format,
+            };
+            serve::run(loaded?.settings)?;
+        }
         Command::Migrate => database::migrate(&settings()?)?,
         Command::User(command) => user::run(&settings()?, command)?,
         Command::Token(command) => token::run(&settings()?, command)?,

@@ -40,6 +40,8 @@ const OF_THE_APP: [&str; 2] = ["POSTROOM_URL", "POSTROOM_WEBHOOK_SECRET"];
 pub struct Error {
     layer: Layer,
     problem: String,
+    /// The format of the log, as far as it can be read.
+    pub(crate) log_format: LogFormat,
 }
 
 /// What settings name or leave out cannot be used, such as a file that is not there.
@@ -123,60 +125,67 @@ impl Config {
         let layers = table.keys().map(|name| (name.clone(), Layer::Default)).collect();
         let settings = table.clone().try_into().expect("the defaults are valid settings");
         let mut config = Self { settings, table, layers };
+        // All is read although some is wrong, because any layer may set the format of the log.
+        let mut errors = Vec::new();
+        config.read(sources, &mut errors);
+        let broken = config.settings.problem();
+        let broken =
+            broken.map(|(name, problem)| wrong(&config.layers[name], format!("{name}: {problem}")));
+        match errors.into_iter().next().or(broken) {
+            Some(first) => Err(Error { log_format: config.settings.log_format, ..first }),
+            None => Ok(config),
+        }
+    }
 
+    fn read(&mut self, sources: &Sources, errors: &mut Vec<Error>) {
         let mut variables = sources.environment.iter();
         let variable = variables.find(|(name, path)| name == CONFIG && !path.is_empty());
         let named = sources.file.clone().or_else(|| variable.map(|(_, path)| path.into()));
         let usual = sources.folder.join("postroom.toml");
         if let Some(path) = named.or_else(|| is_there(&usual).then_some(usual)) {
-            config.read_toml(&path)?;
+            let layer = Layer::File(path.clone());
+            let table = read_toml(&path, &layer).map_err(|error| errors.push(error));
+            for (name, value) in table.unwrap_or_default() {
+                errors.extend(self.set(&name, value, &layer).err());
+            }
         }
         let path = sources.folder.join(".env");
         if is_there(&path) {
-            let (layer, variables) = (Layer::File(path.clone()), dotenv::read(&path)?);
+            let layer = Layer::File(path.clone());
+            let variables = dotenv::read(&path).map_err(|error| errors.push(error));
+            let variables = variables.unwrap_or_default();
             if variables.iter().any(|(name, path)| name == CONFIG && !path.is_empty()) {
                 let problem = "this has no effect here: set it in the environment, or use --config";
-                return Err(wrong(&layer, format!("{CONFIG}: {problem}")));
+                errors.push(wrong(&layer, format!("{CONFIG}: {problem}")));
             }
-            config.overlay_environment(&variables, |_name| layer.clone())?;
+            self.overlay_environment(&variables, |_name| layer.clone(), errors);
         }
         let layer = |name: &str| Layer::Environment(name.to_owned());
-        config.overlay_environment(&sources.environment, layer)?;
+        self.overlay_environment(&sources.environment, layer, errors);
         for (name, text) in &sources.flags {
-            config.set_text(name, text, &Layer::Flag)?;
+            errors.extend(self.set_text(name, text, &Layer::Flag).err());
         }
-        match config.settings.problem() {
-            Some((name, problem)) => Err(wrong(&config.layers[name], format!("{name}: {problem}"))),
-            None => Ok(config),
-        }
-    }
-
-    fn read_toml(&mut self, path: &Path) -> Result<(), Error> {
-        let layer = Layer::File(path.to_path_buf());
-        let text = read_text(path).map_err(|problem| wrong(&layer, problem))?;
-        // The parser's full message quotes the line, which may contain a secret.
-        let table = text.parse::<Table>().map_err(|cause| wrong(&layer, cause.message()))?;
-        table.into_iter().try_for_each(|(name, value)| self.set(&name, value, &layer))
     }
 
     fn overlay_environment(
         &mut self,
         variables: &[(String, String)],
         layer: impl Fn(&str) -> Layer,
-    ) -> Result<(), Error> {
+        errors: &mut Vec<Error>,
+    ) {
         for (django, name) in DJANGO_NAMES {
             if let Some((_, text)) = variables.iter().find(|(key, _)| key == django) {
                 let text = if name == "log" { dotenv::level(text) } else { text };
-                self.set_text(name, text, &layer(django))?;
+                errors.extend(self.set_text(name, text, &layer(django)).err());
             }
         }
         for (variable, text) in variables {
             let Some(name) = variable.strip_prefix("POSTROOM_") else { continue };
             if variable != CONFIG && !OF_THE_APP.contains(&variable.as_str()) {
-                self.set_text(&name.to_ascii_lowercase(), text, &layer(variable))?;
+                let name = name.to_ascii_lowercase();
+                errors.extend(self.set_text(&name, text, &layer(variable)).err());
             }
         }
-        Ok(())
     }
 
     /// Sets a value that is given as text, which is read as the type of the default.
@@ -210,15 +219,26 @@ impl Config {
         let Some(slot) = self.table.get_mut(name) else {
             return Err(wrong(layer, format!("{name}: there is no such setting")));
         };
-        *slot = value;
-        self.settings = self.table.clone().try_into().map_err(|cause: toml::de::Error| {
-            // The message may quote the value, which may be a secret.
-            let problem = if show::is_secret(name) { "it must be text" } else { cause.message() };
-            wrong(layer, format!("{name}: {problem}"))
-        })?;
+        let before = std::mem::replace(slot, value);
+        match self.table.clone().try_into() {
+            Ok(settings) => self.settings = settings,
+            Err(cause) => {
+                self.table.insert(name.to_owned(), before);
+                // The message may quote the value, which may be a secret.
+                let secret = show::is_secret(name);
+                let problem = if secret { "it must be text" } else { cause.message() };
+                return Err(wrong(layer, format!("{name}: {problem}")));
+            }
+        }
         self.layers.insert(name.to_owned(), layer.clone());
         Ok(())
     }
+}
+
+fn read_toml(path: &Path, layer: &Layer) -> Result<Table, Error> {
+    let text = read_text(path).map_err(|problem| wrong(layer, problem))?;
+    // The parser's full message quotes the line, which may contain a secret.
+    text.parse::<Table>().map_err(|cause| wrong(layer, cause.message()))
 }
 
 /// Whether there is anything with this path, even if it cannot be read: that is an error then.
@@ -249,5 +269,5 @@ fn list(text: &str) -> Vec<Value> {
 }
 
 fn wrong(layer: &Layer, problem: impl Into<String>) -> Error {
-    Error { layer: layer.clone(), problem: problem.into() }
+    Error { layer: layer.clone(), problem: problem.into(), log_format: LogFormat::Text }
 }

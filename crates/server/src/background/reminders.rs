@@ -78,16 +78,17 @@ pub(crate) struct ReminderSettings {
 }
 
 impl ReminderSettings {
-    /// Reads the settings and templates; `None` where reminders are off.
+    /// Reads the settings and templates, which have to be there whatever else is set; `None` where
+    /// reminders are off.
     ///
     /// # Errors
     /// Where the settings of the mail server or the templates are invalid.
     pub(crate) fn read(settings: &Settings) -> anyhow::Result<Option<Self>> {
-        let minutes = i64::from(settings.reminder_after_minutes);
-        let Some(after) = NonZeroI64::new(minutes * Time::MINUTE) else { return Ok(None) };
-        let Some(mailer) = Mailer::new(settings)? else { return Ok(None) };
         let templates = Templates::load(&settings.templates_dir)?;
-        Ok(Some(Self { after, mailer, templates }))
+        let mailer = Mailer::new(settings)?;
+        let minutes = i64::from(settings.reminder_after_minutes);
+        let after = NonZeroI64::new(minutes * Time::MINUTE);
+        Ok(after.zip(mailer).map(|(after, mailer)| Self { after, mailer, templates }))
     }
 }
 

@@ -45,6 +45,12 @@ async fn serve(settings: Settings) -> Result<()> {
     Ok(())
 }
 
+/// Why the server did not start, or how it failed, as a line of JSON like those of the log.
+pub(super) fn failure(error: &anyhow::Error) -> String {
+    let timestamp = rfc3339(Clock::default().now());
+    json!({ "timestamp": timestamp, "level": "ERROR", "message": format!("{error:#}") }).to_string()
+}
+
 /// What is printed at the start: for people, or as one line of JSON like those of the log.
 fn greeting(format: LogFormat, address: SocketAddr, data: &str, warning: Option<&str>) -> String {
     const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -6,9 +6,12 @@ mod claims;
 mod issuer;
 mod key_set;
 
+use std::path::Path;
+
 use anyhow::{Context as _, ensure};
 use domain::Time;
 use domain::browser_tokens::Grant;
+use jsonwebtoken::Algorithm;
 use quick_cache::sync::Cache;
 use tokio::sync::Notify;
 
@@ -71,6 +74,13 @@ impl Jwts {
     /// # Errors
     /// Why their keys can never be read.
     pub(crate) fn open(settings: &Settings) -> anyhow::Result<Self> {
+        // What is named has to be there, whether or not there is an issuer.
+        if !settings.jwt_secret_file.as_os_str().is_empty() {
+            read_secret(&settings.jwt_secret_file)?;
+        }
+        if let KeySource::File(path) = &settings.jwt_keys {
+            read_keys(path, &settings.jwt_algorithms)?;
+        }
         let guard = Guard::new(settings.jwt_allow_hosts.clone(), "jwt_allow_hosts");
         let all = settings.jwt_issuers();
         let open = |one: &JwtIssuer| {
@@ -193,23 +203,33 @@ impl Jwts {
     }
 }
 
+/// Reads the secret that an app signs with.
+fn read_secret(path: &Path) -> anyhow::Result<String> {
+    let secret = key::read_file(path, "the secret of jwt_secret_file")?;
+    let has_length = secret.len() >= SECRET_BYTES;
+    ensure!(has_length, "the secret must have at least {SECRET_BYTES} bytes");
+    Ok(secret)
+}
+
+/// Confirms that a file has keys that can be used.
+fn read_keys(path: &Path, algorithms: &[Algorithm]) -> anyhow::Result<()> {
+    let json = issuer::read(path).map_err(anyhow::Error::msg)?;
+    let keys = KeySet::parse(&json, algorithms).map(drop);
+    keys.map_err(anyhow::Error::msg).context("the keys of jwt_keys")
+}
+
 fn open(one: &JwtIssuer, all: &[JwtIssuer], guard: &Guard) -> anyhow::Result<Issuer> {
     let prefix = one.external_id_prefix.as_str();
     let others = all.iter().map(|other| other.external_id_prefix.clone());
     let others = others.filter(|other| other.len() > prefix.len() && other.starts_with(prefix));
     let others = others.collect();
     if !one.secret_file.as_os_str().is_empty() {
-        let secret = key::read_file(&one.secret_file, "the secret of jwt_secret_file")?;
-        let has_length = secret.len() >= SECRET_BYTES;
-        ensure!(has_length, "the secret must have at least {SECRET_BYTES} bytes");
+        let secret = read_secret(&one.secret_file)?;
         return Ok(Issuer::new(one.clone(), others, Some(&secret)));
     }
     let address = match &one.keys {
         KeySource::File(path) => {
-            let json = std::fs::read(path);
-            let json = json.with_context(|| format!("cannot read {}", path.display()))?;
-            let keys = KeySet::parse(&json, &one.algorithms).map(drop);
-            keys.map_err(anyhow::Error::msg).context("the keys of jwt_keys")?;
+            read_keys(path, &one.algorithms)?;
             return Ok(Issuer::new(one.clone(), others, None));
         }
         KeySource::Address(address) => address,

@@ -1,6 +1,7 @@
 //! The configuration, from every place that it can come from.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 
 use serde_json::Value;
@@ -160,6 +161,58 @@ fn a_value_that_cannot_be_used_is_refused_and_never_repeated_where_it_is_secret(
         fs::write(place.path("key"), text).unwrap();
         let error = place.run(&[]).failed(2);
         assert!(error.contains(file) && !error.contains("too short"), "{error}");
+    }
+}
+
+#[test]
+fn a_start_that_fails_says_so_in_the_format_of_the_log() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let json = || Place::new().with("POSTROOM_LOG_FORMAT", "json");
+    let in_file = Place::new();
+    let file = "listn = 1\nlog_format = \"json\"\nworkers = \"many\"";
+    fs::write(in_file.path("postroom.toml"), file).unwrap();
+    let no_key = "there is no setting with a line\nbreak";
+    for (place, arguments, status, problem) in [
+        (json().with("POSTROOM_WORKERS", "many"), &[][..], 2, "workers: it must be a whole"),
+        (json().with("POSTROOM_LISTEN", &taken), &["serve"], 1, "cannot listen on"),
+        (json().with("POSTROOM_TEMPLATES_DIR", no_key), &[], 2, no_key),
+        (json(), &["--config", "none.toml"], 2, "none.toml: "),
+        (in_file, &[], 2, "./postroom.toml: listn: there is no such setting"),
+        (Place::new(), &["--set", "listn=1", "--set", "log_format=json"], 2, "listn: "),
+    ] {
+        let said = place.run(arguments).failed(status);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        let said: Value = serde_json::from_str(&said).unwrap();
+        let message = said["message"].as_str().unwrap();
+        assert!(message.contains(problem) && said["level"] == "ERROR", "{said}");
+        assert!(said["timestamp"].as_str().unwrap().ends_with('Z'), "{said}");
+    }
+    // Other commands have no log, and a format that there is not is none.
+    let said = json().run(&["mail", "test", "ann@example.org"]).failed(2);
+    assert_eq!(said, "error: smtp_url is not set\n");
+    let said = Place::new().with("POSTROOM_LOG_FORMAT", "xml").run(&[]).failed(2);
+    assert!(said.starts_with("error: POSTROOM_LOG_FORMAT: log_format: "), "{said}");
+}
+
+#[test]
+fn what_a_setting_names_has_to_be_there_whatever_else_is_set() {
+    let mail =
+        [("POSTROOM_MAIL_FROM", "ann@example.org"), ("POSTROOM_REMINDER_AFTER_MINUTES", "0")];
+    for (name, value) in [
+        ("POSTROOM_TEMPLATES_DIR", "no-such-thing"),
+        ("POSTROOM_SMTP_URL_FILE", "no-such-thing"),
+        ("POSTROOM_SMTP_URL", "smtp://127.0.0.1:1?tls=required&ca=no-such-thing"),
+        ("POSTROOM_JWT_SECRET_FILE", "no-such-thing"),
+        ("POSTROOM_JWT_KEYS", "file:no-such-thing"),
+    ] {
+        let mut place = Place::new().with(name, value);
+        if name.contains("SMTP") {
+            place = mail.iter().fold(place, |place, (name, value)| place.with(name, value));
+        }
+        let said = place.run(&[]).failed(2);
+        assert!(said.contains("no-such-thing"), "{name}: {said}");
+        assert!(!place.path("data").exists(), "{name}");
     }
 }
 

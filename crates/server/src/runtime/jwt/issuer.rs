@@ -212,12 +212,10 @@ impl Issuer {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let size = std::fs::metadata(path).map_err(|cause| format!("the file: {cause}"))?.len();
-    if size > MOST_BYTES as u64 {
-        return Err(format!("the file has more than {MOST_BYTES} bytes"));
-    }
-    std::fs::read(path).map_err(|cause| format!("the file: {cause}"))
+/// Reads a file with keys.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let read = db::read_bounded(path, MOST_BYTES as u64);
+    read.map_err(|cause| format!("cannot read {}: {cause}", path.display()))
 }
 
 /// How long a response may be used, in microseconds.
