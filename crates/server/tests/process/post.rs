@@ -66,6 +66,10 @@ fn an_operator_can_see_whether_mail_can_be_sent() {
         let refused = place.run(&["mail", "test", "ann@example.org"]).failed(1);
         assert!(refused.contains(named) && !refused.contains("canary"), "{refused}");
     }
+    // The library does not read a code without a text.
+    smtp.plan(&[Turn::Answer(".", "250")]);
+    let unknown = place.run(&["mail", "test", "ann@example.org"]).failed(1);
+    assert!(unknown.contains("the text: the response cannot be parsed"), "{unknown}");
     let shown = place.run(&["config"]).ok();
     assert!(shown.contains("smtp://postroom:(hidden)@") && !shown.contains("canary"), "{shown}");
 }
