@@ -97,7 +97,7 @@ try:
     ann, bea = token_of("ann"), token_of("bea")
     send(20)
     for name, command in CLIENTS.items():
-        environment = {**os.environ, "URL": f"{URL}/events", "TOKEN": bea}
+        environment = {**os.environ, "URL": f"{URL}/events?fields=metadata", "TOKEN": bea}
         with open(FOLDER / name, "w") as out, open(FOLDER / f"{name}.errors", "w") as errors:
             clients.append(subprocess.Popen(command, env=environment, stdout=out, stderr=errors))
     wait_for_all()

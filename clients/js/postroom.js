@@ -20,6 +20,8 @@ const MAX_CHANGES = 20;
 const PAGE = 100;
 /** The most updates that a mailbox queues, and the most messages that it loads again. */
 const MAX_KEPT = 1_000;
+/** How many recipients of a message a list names. */
+const NAMED = 5;
 const SEND_RETRIES = 5;
 /** The app is asked for the next token so long before the end of a token. */
 const RENEWAL = 30_000;
@@ -38,12 +40,17 @@ const LONGEST_TIMER = 2 ** 31 - 1;
  * @typedef {{ id: number, username: string, display_name: string, external_id: string | null,
  *     kind: "person" | "system" }} Person
  * @typedef {{ id: number, conversation_id: number, in_reply_to: number | null, from: Person,
- *     to: Person[], subject: string, snippet: string, sent_at: string, read_at: string | null,
+ *     to: Person[], subject: string, sent_at: string, read_at: string | null,
  *     starred_at: string | null, archived_at: string | null, trashed_at: string | null,
- *     client_id: string | null, metadata: object | null }} Item  A message in a list.
- * @typedef {Omit<Item, "snippet"> & { body: string, via?: string }} Message  A whole message.
- * @typedef {{ id: number, subject: string, participants: Person[], last_message: Item | null,
- *     unread: number, muted: boolean }} Conversation
+ *     client_id: string | null, via?: string }} Envelope
+ * @typedef {Envelope & { to_count: number, snippet: string, body?: string,
+ *     metadata?: object | null }} Item  A message in a list: of `to_count` recipients `to` are the
+ *     first five, the user among them if they are one. `metadata` and `body` are there if the
+ *     list was asked for them by `fields`.
+ * @typedef {Envelope & { body: string, metadata: object | null }} Message  A whole message.
+ * @typedef {{ id: number, subject: string, participants: Person[], participants_count: number,
+ *     last_message: Item | null, unread: number, muted: boolean }} Conversation  In a list,
+ *     `participants` are the first five.
  * @typedef {{ read?: boolean, starred?: boolean, archived?: boolean, trashed?: boolean }} Marks
  * @typedef {"inbox" | "sent" | "archive" | "trash" | "all"} Folder
  * @typedef {"connecting" | "live" | "offline" | "displaced" | "ended"} Status
@@ -327,7 +334,8 @@ export class Postroom {
 
     /**
      * One page of messages.
-     * @param {Record<string, any>} [filter] The parameters of `GET /v1/messages`: `folder`, `q`, ….
+     * @param {Record<string, any>} [filter] The parameters of `GET /v1/messages`: `folder`, `q`,
+     *     `fields`, ….
      * @returns {Promise<{ data: Item[], next_cursor: string | null, state?: string }>}
      */
     listMessages(filter = {}) {
@@ -376,7 +384,7 @@ export class Postroom {
 
     /**
      * One page of conversations.
-     * @param {{ cursor?: string, limit?: number }} [page]
+     * @param {{ cursor?: string, limit?: number, fields?: "metadata" }} [page]
      * @returns {Promise<{ data: Conversation[], next_cursor: string | null, state?: string }>}
      */
     listConversations(page = {}) {
@@ -764,7 +772,7 @@ export class Mailbox extends EventTarget {
     async mark(id, marks) {
         this.#confirmUser();
         const { state } = this;
-        const message = toItem(await this.#client.mark(id, marks));
+        const message = toItem(await this.#client.mark(id, marks), this.#feed.user);
         this.receive({ kind: "own", state, event: { id: message.id, message } });
     }
 
@@ -1214,7 +1222,8 @@ class Feed {
                 // It was destroyed meanwhile, which will be reported.
                 if (error.status !== 404) throw error;
             });
-            if (message) events.push({ id, message: toItem(message), isNew: !updated.has(id) });
+            if (message)
+                events.push({ id, message: toItem(message, this.user), isNew: !updated.has(id) });
         }
         const counts = await this.#client.getUnread();
         const state = Number(found.new_state);
@@ -1486,9 +1495,12 @@ function unlessAborted(value, signal) {
     });
 }
 
-/** A message as lists show it. @param {Message} message @returns {Item} */
-function toItem({ body, ...message }) {
-    return { ...message, snippet: [...body.slice(0, 280)].slice(0, 140).join("") };
+/** A message as lists show it. @param {Message} message @param {number} user @returns {Item} */
+function toItem({ body, metadata: _, to, ...message }, user) {
+    const own = to.slice(NAMED).find(({ id }) => id === user);
+    const named = own ? [...to.slice(0, NAMED - 1), own] : to.slice(0, NAMED);
+    const snippet = [...body.slice(0, 280)].slice(0, 140).join("");
+    return { ...message, to: named, to_count: to.length, snippet };
 }
 
 /** Whether a folder of the user with this id shows the message. */

@@ -64,6 +64,8 @@ pub struct EventStream {
     _connection: Connection,
     /// What has been read and is not a whole event yet.
     text: String,
+    /// What has been read of a character.
+    bytes: Vec<u8>,
     timeout: Duration,
 }
 
@@ -76,6 +78,7 @@ impl EventStream {
             body,
             _connection: connection,
             text: String::new(),
+            bytes: Vec::new(),
             timeout: Duration::from_mins(1),
         }
     }
@@ -107,7 +110,15 @@ impl EventStream {
             };
             let data = frame.map_err(|_cause| Failure::Truncated)?.into_data();
             let data = data.expect("there are no trailers");
-            self.text.push_str(std::str::from_utf8(&data).expect("events are text"));
+            self.bytes.extend_from_slice(&data);
+            // A frame may end within a character.
+            let (end, is_text) = match std::str::from_utf8(&self.bytes) {
+                Ok(text) => (text.len(), true),
+                Err(cut) => (cut.valid_up_to(), cut.error_len().is_none()),
+            };
+            assert!(is_text, "events are text");
+            let whole = self.bytes.drain(..end).collect();
+            self.text.push_str(&String::from_utf8(whole).expect("it is the valid part"));
         }
     }
 

@@ -150,7 +150,12 @@ async def test_users_write_to_each_other(server: Postroom, kind: Any) -> None:
     fitting = bea.messages(
         folder="all", unread=True, with_user=ann_ref, since=since, q="how are", conversation=sent.id
     )
-    assert [item.snippet for item in await listed(fitting)] == ["How are you?"]
+    [item] = await listed(fitting)
+    assert (item.snippet, item.to_count, item.metadata) == ("How are you?", 1, None)
+    [item] = await listed(bea.messages(q="how are", fields="metadata"))
+    assert (item.metadata, item.body) == ({"a": [1]}, None)
+    [item] = await listed(bea.messages(q="how are", fields="full"))
+    assert (item.metadata, item.body) == ({"a": [1]}, "How are you?")
     assert (await wait(bea.unread())).messages == 5
 
     assert (await wait(bea.mark(sent.id, read=True, starred=True))).starred_at is not None
@@ -172,7 +177,8 @@ async def test_users_write_to_each_other(server: Postroom, kind: Any) -> None:
     assert not changes[-1].has_more
 
     await wait(ann.send(in_reply_to=sent.id, body="Good."))
-    conversation = (await listed(bea.conversations(limit=1)))[0]
+    conversation = (await listed(bea.conversations(limit=1, fields="metadata")))[0]
+    assert (conversation.participants_count, conversation.last_message.metadata) == (2, None)
     assert (conversation.id, conversation.last_message.snippet) == (sent.id, "Good.")
     changed = await wait(bea.change_conversation(sent.id, read=True, muted=True))
     assert (changed.unread, changed.muted) == (0, True)

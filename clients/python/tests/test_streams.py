@@ -22,10 +22,13 @@ def test_a_stream_misses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
     received_by_asyncio: list[int] = []
 
     def follow(url: str, token: str, state: str) -> None:
-        with Client(url, token=token) as client, closing(client.events(since=state)) as events:
+        client = Client(url, token=token)
+        events = client.events(since=state, fields="metadata")
+        with client, closing(events):
             for event in events:
                 if event.message is not None:
-                    received.append(int(event.message.snippet))
+                    assert event.message.metadata is not None
+                    received.append(event.message.metadata["number"])
                     if event.message.subject == "end":
                         return
 
@@ -34,6 +37,7 @@ def test_a_stream_misses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
         async with client, aclosing(client.events(since=state)) as events:
             async for event in events:
                 if event.message is not None:
+                    assert event.message.metadata is None
                     received_by_asyncio.append(int(event.message.snippet))
                     if event.message.subject == "end":
                         return
@@ -53,11 +57,11 @@ def test_a_stream_misses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
         sent = 0
         for how in (signal.SIGTERM, signal.SIGKILL):
             for _ in range(10):
-                ann.send(ext(1), body=str(sent))
+                ann.send(ext(1), body=str(sent), metadata={"number": sent})
                 sent += 1
             server.stop(how)
             server.start()
-        ann.send(ext(1), body=str(sent), subject="end")
+        ann.send(ext(1), body=str(sent), subject="end", metadata={"number": sent})
         for thread in threads:
             thread.join(60)
     assert received == list(range(sent + 1))

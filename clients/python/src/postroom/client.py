@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from copy import copy
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 from urllib.parse import quote
 
 import anyio
@@ -120,19 +120,23 @@ class Client(_Sync, MailboxCalls):
             yield page
             since, more = page.new_state, page.has_more
 
-    def events(self, since: str | None = None) -> Generator[Event, None, None]:
+    def events(
+        self, since: str | None = None, *, fields: Literal["metadata"] | None = None
+    ) -> Generator[Event, None, None]:
         """What happens in the mailbox, for ever, through restarts of the server.
 
         It starts now, or at a state. To go on in another process, keep the `state` of the last
         event that was dealt with. It ends with a `Problem` where the token has ended, and with
-        `Displaced` where a newer stream displaced it. A server key cannot open streams.
+        `Displaced` where a newer stream displaced it. A server key cannot open streams. With
+        `fields="metadata"` each message has its metadata.
         """
-        stream = Stream(since)
+        stream = Stream(since, fields)
         while True:
             try:
                 with self._http.stream(
                     "GET",
                     "/v1/events",
+                    params=stream.query,
                     headers={**self._sent, **stream.headers()},
                     timeout=SILENCE,
                 ) as response:
@@ -188,14 +192,17 @@ class AsyncClient(_Async, MailboxCalls):
             yield page
             since, more = page.new_state, page.has_more
 
-    async def events(self, since: str | None = None) -> AsyncGenerator[Event, None]:
+    async def events(
+        self, since: str | None = None, *, fields: Literal["metadata"] | None = None
+    ) -> AsyncGenerator[Event, None]:
         """See `Client.events`."""
-        stream = Stream(since)
+        stream = Stream(since, fields)
         while True:
             try:
                 async with self._http.stream(
                     "GET",
                     "/v1/events",
+                    params=stream.query,
                     headers={**self._sent, **stream.headers()},
                     timeout=SILENCE,
                 ) as response:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import NoneType
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from msgspec import UNSET, UnsetType
 
@@ -94,11 +94,13 @@ class MailboxCalls:
         since: datetime | None = None,
         until: datetime | None = None,
         q: str | None = None,
+        fields: Literal["metadata", "full"] | None = None,
         limit: int = 100,
     ) -> Request[Page[MessageItem]]:
         """The messages that fit, the newest first; of the inbox where no folder is named.
 
-        `limit` is the size of a page, at most 100.
+        `limit` is the size of a page, at most 100. With `fields="metadata"` each has its metadata,
+        with `"full"` also the whole text and all recipients, up to 1 MB a page.
         """
         query = given(
             folder=folder,
@@ -108,6 +110,7 @@ class MailboxCalls:
             since=since,
             until=until,
             q=q,
+            fields=fields,
             limit=limit,
         )
         if with_user is not None:
@@ -171,9 +174,15 @@ class MailboxCalls:
         return Request("GET", "/v1/changes", Changes, query)
 
     @pages
-    def conversations(self, *, limit: int = 100) -> Request[Page[Conversation]]:
-        """The conversations; the one with the newest message first."""
-        return Request("GET", "/v1/conversations", Page[Conversation], {"limit": limit})
+    def conversations(
+        self, *, fields: Literal["metadata"] | None = None, limit: int = 100
+    ) -> Request[Page[Conversation]]:
+        """The conversations; the one with the newest message first.
+
+        With `fields="metadata"` the `last_message` of each has its metadata.
+        """
+        query = given(fields=fields, limit=limit)
+        return Request("GET", "/v1/conversations", Page[Conversation], query)
 
     @call
     def get_conversation(self, conversation: int) -> Request[Conversation]:

@@ -86,7 +86,11 @@ class CreatedToken(Struct, frozen=True, kw_only=True):
 
 
 class MessageItem(Struct, frozen=True, kw_only=True):
-    """A message in a list. The times `…_at` are the caller's own marks."""
+    """A message in a list. The times `…_at` are the caller's own marks.
+
+    `to` are the first five recipients, the caller among them if they are one; all of them with
+    `fields="full"`.
+    """
 
     id: int
     conversation_id: int
@@ -94,10 +98,12 @@ class MessageItem(Struct, frozen=True, kw_only=True):
     sender: Person = field(name="from")
     to: list[Person]
     to_count: int | None = None
-    """How many recipients there are, where `to` does not name all of them."""
+    """How many recipients there are; `None` from an older server, which names all of them."""
     subject: str
     snippet: str
     """The first 140 characters of the text."""
+    body: str | None = None
+    """The whole text, where it was asked for by `fields="full"`."""
     sent_at: datetime
     read_at: datetime | None = None
     starred_at: datetime | None = None
@@ -105,6 +111,7 @@ class MessageItem(Struct, frozen=True, kw_only=True):
     trashed_at: datetime | None = None
     client_id: str | None = None
     metadata: dict[str, Any] | None = None
+    """Only where it was asked for by `fields`: `"metadata"` or `"full"`."""
     via: str | None = None
     """The server key that sent it for the user."""
 
@@ -213,13 +220,13 @@ class Unread(Struct, frozen=True, kw_only=True):
 
 
 class Conversation(Struct, frozen=True, kw_only=True):
-    """A conversation as the caller sees it."""
+    """A conversation as the caller sees it; in a list with the first five participants."""
 
     id: int
     subject: str
     participants: list[Person]
     participants_count: int | None = None
-    """How many there are, where `participants` does not name all of them."""
+    """How many there are; `None` from an older server, which names all of them."""
     last_message: MessageItem | None = None
     unread: int = 0
     muted: bool = False

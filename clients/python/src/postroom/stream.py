@@ -1,6 +1,7 @@
 """What both clients know of an event stream that they resume."""
 
 import random
+from typing import Literal
 
 import httpx
 import msgspec
@@ -25,8 +26,9 @@ class _Data(msgspec.Struct):
 class Stream:
     """Where a stream is, and when to open it again."""
 
-    def __init__(self, since: str | None) -> None:
+    def __init__(self, since: str | None, fields: Literal["metadata"] | None) -> None:
         self._last = since
+        self.query = {} if fields is None else {"fields": fields}
         self._again = PAUSE
         self._backoff = Backoff()
         self._failed = False

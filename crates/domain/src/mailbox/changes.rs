@@ -126,7 +126,7 @@ pub fn since(tx: &mut Tx<'_>, owner: UserId, since: i64, limit: usize) -> Result
     Ok(Changes { changes: Vec::new(), until: from, now })
 }
 
-/// The same with the messages, as lists show them.
+/// The same with the messages, as lists show them: `part` is no more than a snippet and metadata.
 ///
 /// # Errors
 /// As [`since`].
@@ -135,12 +135,13 @@ pub fn with_messages(
     owner: UserId,
     since: i64,
     limit: usize,
+    part: BodyPart,
 ) -> Result<ChangesWithMessages> {
     let changes = self::since(tx, owner, since, limit)?;
     let entries: Vec<_> = changes.changes.iter().filter_map(|change| change.entry).collect();
-    let messages = messages::views(tx, &entries, BodyPart::Snippet)?;
-    let named = messages.iter().flat_map(|message| message.envelope.people());
-    let people = messages::people(tx, named)?;
+    let mut messages = messages::views(tx, &entries, part)?;
+    messages.iter_mut().for_each(|message| message.envelope.shorten(owner));
+    let people = messages::people_of(tx, &messages)?;
     Ok(ChangesWithMessages { changes, messages, people })
 }
 

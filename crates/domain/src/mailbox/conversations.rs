@@ -10,7 +10,7 @@ use crate::accounts::users::{self, Person};
 use crate::base::{ConversationId, Cx, Error, MessageId, Missing, Result, UserId};
 use crate::mailbox::conversation_rows::{self, ConversationRow, has_row, select_conversations};
 use crate::mailbox::entries::{self, Entry, select_entries};
-use crate::mailbox::envelopes::{self, BodyPart, Envelope};
+use crate::mailbox::envelopes::{self, BodyPart, Envelope, NAMED};
 use crate::mailbox::lists::{self, Page};
 use crate::mailbox::messages::{self, Marks, Message};
 use crate::mailbox::place::places;
@@ -22,8 +22,10 @@ pub struct Conversation {
     pub id: ConversationId,
     /// The subject of its first message, as far as the owner has it.
     pub subject: String,
-    /// The people whom its messages name, ascending by id; at most 200.
+    /// The people whom its messages name, ascending by id; at most 200, in lists the first five.
     pub participants: Vec<UserId>,
+    /// How many they are.
+    pub participants_count: usize,
     /// The newest message that is not in the trash, if there is one, with a snippet.
     pub last: Option<Message>,
     /// Unread messages in the inbox.
@@ -48,12 +50,13 @@ impl Conversation {
 }
 
 /// Conversations that have a message outside the trash, by their newest message, newest first: up
-/// to `limit` of those whose newest message is below `before`.
+/// to `limit` of those whose newest message is below `before`. Of these messages, `part` is no more
+/// than a snippet and metadata.
 pub fn list(
     tx: &mut Tx<'_>,
     owner: UserId,
-    before: Option<MessageId>,
-    limit: usize,
+    part: BodyPart,
+    (before, limit): (Option<MessageId>, usize),
 ) -> Result<Page<Conversation>> {
     let modseq = lists::state(tx, owner, before)?;
     let below = before.unwrap_or(MessageId::ABOVE_ALL);
@@ -78,10 +81,12 @@ pub fn list(
     let wanted = |entry: &&Entry| heads.iter().any(|(last, _)| *last == entry.message);
     let mut lasts: Vec<Entry> = singles.iter().filter(wanted).copied().collect();
     lasts.extend(last_entries(tx, owner, heads.iter().filter(|(_, row)| row.is_some()))?);
-    let mut lasts = messages::views(tx, &lasts, BodyPart::Snippet)?;
+    let mut lasts = messages::views(tx, &lasts, part)?;
     let items = heads.into_iter().filter_map(|(id, row)| {
         let at = lasts.iter().position(|last| last.entry.message == id)?;
-        Some(conversation(row, lasts.swap_remove(at)))
+        let mut item = conversation(owner, row, lasts.swap_remove(at));
+        item.participants.truncate(NAMED);
+        Some(item)
     });
     let items: Vec<_> = items.collect();
     let people = people_of(tx, &items)?;
@@ -106,24 +111,35 @@ fn last_entries<'a>(
     )?)
 }
 
-fn conversation(row: Option<ConversationRow>, last: Message) -> Conversation {
-    match row {
-        Some(row) => Conversation {
-            id: row.conversation,
-            subject: row.subject,
-            participants: row.participants,
-            unread: row.unread,
-            muted: row.muted,
-            last: Some(last),
-        },
+fn conversation(owner: UserId, row: Option<ConversationRow>, mut last: Message) -> Conversation {
+    let mut item = match row {
+        Some(row) => row.into(),
         None => Conversation {
             id: last.entry.conversation,
             subject: last.envelope.subject.clone(),
+            participants_count: last.envelope.people().len(),
             participants: last.envelope.people(),
             unread: last.entry.unread_count(),
             muted: false,
-            last: Some(last),
+            last: None,
         },
+    };
+    last.envelope.shorten(owner);
+    item.last = Some(last);
+    item
+}
+
+impl From<ConversationRow> for Conversation {
+    fn from(row: ConversationRow) -> Self {
+        Self {
+            id: row.conversation,
+            subject: row.subject,
+            participants_count: row.participants.len(),
+            participants: row.participants,
+            last: None,
+            unread: row.unread,
+            muted: row.muted,
+        }
     }
 }
 
@@ -154,18 +170,11 @@ pub fn read(
         (None, None) => return Ok(None),
         (row, Some(last)) => {
             let listed = last.entry.trashed_at.is_none();
-            let mut item = conversation(row, last);
+            let mut item = conversation(owner, row, last);
             item.last = item.last.filter(|_| listed);
             item
         }
-        (Some(row), None) => Conversation {
-            id,
-            subject: row.subject,
-            participants: row.participants,
-            last: None,
-            unread: row.unread,
-            muted: row.muted,
-        },
+        (Some(row), None) => row.into(),
     };
     let people = people_of(tx, std::slice::from_ref(&item))?;
     Ok(Some((item, people)))

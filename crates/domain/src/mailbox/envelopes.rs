@@ -1,5 +1,7 @@
 //! Envelopes: messages as they are stored, once, however many mailboxes hold them.
 
+use std::collections::BTreeMap;
+
 use db::{Row, Tx, params};
 
 use crate::base::id::split_ids;
@@ -12,8 +14,10 @@ pub struct Envelope {
     pub id: MessageId,
     /// Who wrote it.
     pub from: UserId,
-    /// The recipients who accepted it.
+    /// The recipients who accepted it; in lists, no more than [`NAMED`] of them.
     pub to: Vec<UserId>,
+    /// How many recipients accepted it.
+    pub to_count: usize,
     /// The conversation that it belongs to.
     pub conversation: ConversationId,
     /// The message that it answers.
@@ -41,19 +45,40 @@ impl Envelope {
         people.dedup();
         people
     }
+
+    /// The first [`SNIPPET`] characters of the body.
+    pub fn snippet(&self) -> &str {
+        let end = self.body.char_indices().nth(SNIPPET);
+        end.map_or(&self.body, |(end, _)| &self.body[..end])
+    }
+
+    /// Leaves the first [`NAMED`] recipients; the owner of the mailbox stays if they are one.
+    pub(crate) fn shorten(&mut self, owner: UserId) {
+        if self.to.len() > NAMED {
+            if let Some(own) = self.to.iter().skip(NAMED).position(|to| *to == owner) {
+                self.to.swap(NAMED - 1, NAMED + own);
+            }
+            self.to.truncate(NAMED);
+        }
+    }
 }
 
-/// How much of a body to load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much of a message to load.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BodyPart {
-    /// The first [`SNIPPET`] characters.
+    /// The first [`SNIPPET`] characters of the body, and no metadata.
+    #[default]
     Snippet,
+    /// The same with the metadata.
+    SnippetAndMetadata,
     /// All of it.
     Whole,
 }
 
 /// Characters of a snippet.
 pub const SNIPPET: usize = 140;
+/// How many recipients of a message, and participants of a conversation, a list names.
+pub const NAMED: usize = 5;
 /// The body as far as a snippet shows it, in SQL.
 macro_rules! snippet {
     () => {
@@ -63,12 +88,14 @@ macro_rules! snippet {
 
 /// A statement that reads whole messages, for [`envelope`].
 macro_rules! select_messages {
-    ($body:expr, $condition:literal) => {
+    ($body:expr, $metadata:literal, $condition:literal) => {
         concat!(
             "SELECT id, sender_id, recipient_id, other_recipients, conversation_id, in_reply_to, \
              subject, ",
             $body,
-            ", sent_at, client_id, metadata, via FROM messages WHERE ",
+            ", sent_at, client_id, ",
+            $metadata,
+            ", via FROM messages WHERE ",
             $condition
         )
     };
@@ -83,14 +110,18 @@ pub(crate) fn load(
     let ids: Vec<i64> = ids.into_iter().map(MessageId::get).collect();
     // A list costs SQLite a temporary table, and most often one new message is loaded.
     if let ([id], BodyPart::Snippet) = (&*ids, part) {
-        return Ok(tx.query(select_messages!(snippet!(), "id = ?1"), &params![*id], envelope)?);
+        let sql = select_messages!(snippet!(), "NULL", "id = ?1");
+        return Ok(tx.query(sql, &params![*id], envelope)?);
     }
     let sql = match part {
         BodyPart::Snippet => {
-            select_messages!(snippet!(), "id IN (SELECT value FROM json_each(?1))")
+            select_messages!(snippet!(), "NULL", "id IN (SELECT value FROM json_each(?1))")
+        }
+        BodyPart::SnippetAndMetadata => {
+            select_messages!(snippet!(), "metadata", "id IN (SELECT value FROM json_each(?1))")
         }
         BodyPart::Whole => {
-            select_messages!("body", "id IN (SELECT value FROM json_each(?1))")
+            select_messages!("body", "metadata", "id IN (SELECT value FROM json_each(?1))")
         }
     };
     let mut found = tx.query(sql, &params![&*ids], envelope)?;
@@ -100,15 +131,32 @@ pub(crate) fn load(
 
 /// The message with this id, which some mailbox holds.
 pub(crate) fn load_one(tx: &mut Tx<'_>, id: MessageId) -> Result<Envelope> {
-    Ok(tx.query_one(select_messages!("body", "id = ?1"), &params![id], envelope)?)
+    Ok(tx.query_one(select_messages!("body", "metadata", "id = ?1"), &params![id], envelope)?)
+}
+
+/// The bytes of body and metadata of these messages, in one statement that reads neither.
+pub(crate) fn sizes(
+    tx: &mut Tx<'_>,
+    ids: impl IntoIterator<Item = MessageId>,
+) -> Result<BTreeMap<MessageId, usize>> {
+    let ids: Vec<i64> = ids.into_iter().map(MessageId::get).collect();
+    let sizes = tx.query(
+        "SELECT id, CAST(octet_length(body) + COALESCE(octet_length(metadata), 0) AS BIGINT)
+         FROM messages WHERE id IN (SELECT value FROM json_each(?1))",
+        &params![&*ids],
+        |row| Ok((MessageId::stored(row.int(0)?), usize::try_from(row.int(1)?).unwrap_or(0))),
+    )?;
+    Ok(sizes.into_iter().collect())
 }
 
 fn envelope(row: &Row<'_>) -> db::Result<Envelope> {
     let id = MessageId::stored(row.int(0)?);
+    let to = recipients(row.int(2)?, row.opt_text(3)?);
     Ok(Envelope {
         id,
         from: UserId::stored(row.int(1)?),
-        to: recipients(row.int(2)?, row.opt_text(3)?),
+        to_count: to.len(),
+        to,
         conversation: row.opt_int(4)?.map_or(id.begins(), ConversationId::stored),
         in_reply_to: row.opt_int(5)?.map(MessageId::stored),
         subject: row.text(6)?.to_owned(),

@@ -11,7 +11,7 @@ use crate::accounts::users::{self, Person};
 use crate::base::{ConversationId, MessageId, Result, Time, UserId, UserRef};
 use crate::mailbox::conversation_rows::has_row;
 use crate::mailbox::entries::{self, Entry, Folder, select_entries};
-use crate::mailbox::envelopes::{self, BodyPart, Envelope, SNIPPET};
+use crate::mailbox::envelopes::{self, BodyPart, Envelope};
 use crate::mailbox::messages::{self, Message};
 use crate::mailbox::place::Place;
 use crate::mailbox::search::Query;
@@ -263,17 +263,17 @@ pub(crate) fn singles(
 
 /// Up to `limit` messages that fit a filter, newest first, below `before`.
 ///
-/// Where [`Filter::is_selective`], it may take long, and a page may hold fewer while there are
-/// more.
+/// Where [`Filter::is_selective`], it may take long. Such a page, and one of whole messages, may
+/// hold fewer while there are more.
 pub fn page(
     tx: &mut Tx<'_>,
     owner: UserId,
     filter: &Filter,
-    before: Option<MessageId>,
-    limit: usize,
+    part: BodyPart,
+    (before, limit): (Option<MessageId>, usize),
 ) -> Result<Page<Message>> {
     let modseq = state(tx, owner, before)?;
-    let (items, next) = if filter.is_selective() {
+    let (found, mut next) = if filter.is_selective() {
         select(tx, owner, filter, before, limit)?
     } else {
         let below = before.unwrap_or(MessageId::ABOVE_ALL);
@@ -283,8 +283,11 @@ pub fn page(
         let next = entries.last().filter(|_| more).map(|last| last.message);
         (messages::views(tx, &entries, BodyPart::Snippet)?, next)
     };
-    let named = items.iter().flat_map(|item| item.envelope.people());
-    let people = messages::people(tx, named)?;
+    let count = found.len();
+    let (items, people) = messages::listed(tx, owner, found, part)?;
+    if items.len() < count {
+        next = items.last().map(|last| last.entry.message);
+    }
     Ok(Page { items, next, people, modseq })
 }
 
@@ -375,11 +378,8 @@ fn find(
         oldest.is_some_and(|oldest| oldest < since.plus(-SKEW))
     });
     messages.retain(|message| filter.fits_envelope(owner, with, &message.envelope));
-    for message in &mut messages {
-        let body = &mut message.envelope.body;
-        if let Some((end, _)) = body.char_indices().nth(SNIPPET) {
-            body.truncate(end);
-        }
+    for Message { envelope, .. } in &mut messages {
+        envelope.body.truncate(envelope.snippet().len());
     }
     Ok(Matches { messages, read, too_old })
 }

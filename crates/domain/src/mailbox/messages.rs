@@ -42,6 +42,50 @@ pub(crate) fn views(tx: &mut Tx<'_>, entries: &[Entry], part: BodyPart) -> Resul
     Ok(entries.iter().filter_map(view).collect())
 }
 
+/// Bytes of a page, unless its only item has more.
+pub const PAGE_BYTES: usize = 1_000_000;
+/// Bytes that a recipient takes in a page: more than most do, and less than a few.
+const RECIPIENT_BYTES: usize = 256;
+
+/// Messages that were found with their snippets as a list shows them, and the people whom it names.
+/// Of whole messages it has no more than about fit into [`PAGE_BYTES`], and at least one.
+pub(crate) fn listed(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    mut messages: Vec<Message>,
+    part: BodyPart,
+) -> Result<(Vec<Message>, Vec<Person>)> {
+    if part == BodyPart::Whole {
+        let kept = fitting(tx, &messages)?;
+        messages.truncate(kept);
+    }
+    if part != BodyPart::Snippet {
+        let entries: Vec<_> = messages.iter().map(|message| message.entry).collect();
+        messages = views(tx, &entries, part)?;
+    }
+    if part != BodyPart::Whole {
+        messages.iter_mut().for_each(|message| message.envelope.shorten(owner));
+    }
+    let people = people_of(tx, &messages)?;
+    Ok((messages, people))
+}
+
+/// How many of the messages about fit into a page as a whole.
+fn fitting(tx: &mut Tx<'_>, messages: &[Message]) -> Result<usize> {
+    let sizes = envelopes::sizes(tx, messages.iter().map(|message| message.envelope.id))?;
+    let mut bytes = 0;
+    let fits = messages.iter().take_while(|Message { envelope, .. }| {
+        bytes += sizes.get(&envelope.id).unwrap_or(&0) + RECIPIENT_BYTES * envelope.to_count;
+        bytes <= PAGE_BYTES
+    });
+    Ok(fits.count().max(1))
+}
+
+/// The people whom these messages name, each once, ascending, in one statement.
+pub(crate) fn people_of(tx: &mut Tx<'_>, messages: &[Message]) -> Result<Vec<Person>> {
+    people(tx, messages.iter().flat_map(|message| message.envelope.people()))
+}
+
 /// The users with these ids, each once, ascending, in one statement.
 pub(crate) fn people(tx: &mut Tx<'_>, named: impl Iterator<Item = UserId>) -> Result<Vec<Person>> {
     let mut ids: Vec<_> = named.collect();

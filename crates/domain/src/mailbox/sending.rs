@@ -100,6 +100,7 @@ pub fn send(
     let envelope = Envelope {
         id,
         from: sender,
+        to_count: accepted.len(),
         to: accepted,
         conversation: parent.as_ref().map_or(id.begins(), |parent| parent.conversation),
         in_reply_to: draft.in_reply_to,

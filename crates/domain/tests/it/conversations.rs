@@ -2,6 +2,7 @@
 
 use domain::conversations::{self, Conversation, ConversationAction};
 use domain::entries::Folder;
+use domain::envelopes::BodyPart;
 use domain::lists::{Filter, FolderFilter};
 use domain::messages::{self, Action, Batch, Marks, Unsent};
 use domain::sending::Draft;
@@ -23,7 +24,8 @@ impl World {
 
     /// The conversations of a mailbox and how much of each is unread.
     pub(super) fn conversations(&self, owner: UserId) -> Vec<(ConversationId, i64)> {
-        let page = self.read(move |tx, _cx| conversations::list(tx, owner, None, 100));
+        let page = self
+            .read(move |tx, _cx| conversations::list(tx, owner, BodyPart::Snippet, (None, 100)));
         page.items.into_iter().map(|item| (item.id, item.unread)).collect()
     }
 

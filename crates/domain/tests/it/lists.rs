@@ -1,9 +1,11 @@
 //! Lists page by page: complete, without repeats, and bounded in what a page looks at.
 
-use domain::lists::{Filter, FolderFilter};
-use domain::messages::Marks;
+use db::Tx;
+use domain::envelopes::BodyPart;
+use domain::lists::{Filter, FolderFilter, Page};
+use domain::messages::{Marks, Message};
 use domain::search::Query;
-use domain::{MessageId, Time, UserId, conversations, lists, sending};
+use domain::{MessageId, Result, Time, UserId, conversations, lists, sending};
 
 use crate::support::{World, draft, ids};
 
@@ -13,6 +15,10 @@ const NO_MARKS: Marks = Marks { read: None, starred: None, archived: None, trash
 /// A filter that asks for words.
 fn search(words: &str) -> Filter {
     Filter { words: Some(Query::parse(words)), ..Filter::default() }
+}
+
+fn first_page(tx: &mut Tx<'_>, owner: UserId, filter: &Filter) -> Result<Page<Message>> {
+    lists::page(tx, owner, filter, BodyPart::Snippet, (None, 50))
 }
 
 #[test]
@@ -95,7 +101,8 @@ fn a_conversation_that_goes_on_while_pages_are_turned_is_shown_once_at_most() {
     let firsts: Vec<_> = (0..20).map(|_| world.send(bob, ann, "hello")).collect();
     let (mut shown, mut moved, mut next) = (Vec::new(), Vec::new(), None);
     loop {
-        let page = world.read(move |tx, _cx| conversations::list(tx, ann, next, 3));
+        let page =
+            world.read(move |tx, _cx| conversations::list(tx, ann, BodyPart::Snippet, (next, 3)));
         shown.extend(page.items.iter().map(|item| item.id.first()));
         next = page.next;
         if next.is_none() {
@@ -307,7 +314,7 @@ fn a_page_looks_at_ten_thousand_entries_and_the_next_one_goes_on() {
     assert!(!Filter::default().is_selective(), "what looks only at what it shows");
 
     let (_, statements) =
-        world.read(move |tx, _cx| Ok((lists::page(tx, ann, &of_bob, None, 50)?, tx.statements())));
+        world.read(move |tx, _cx| Ok((first_page(tx, ann, &of_bob)?, tx.statements())));
     assert!(statements <= 120, "a page that looks as far as it may needs {statements}");
 }
 
@@ -335,9 +342,8 @@ fn a_span_of_time_far_back_is_found_without_looking_at_what_came_later() {
     let nothing = Filter { since: between, until: Some(second), ..Filter::default() };
     for (filter, expected) in [(until, &stack.old), (since, &stack.new), (nothing, &vec![])] {
         let (ann, what) = (stack.ann, format!("{filter:?}"));
-        let (page, statements) = stack
-            .world
-            .read(move |tx, _cx| Ok((lists::page(tx, ann, &filter, None, 50)?, tx.statements())));
+        let (page, statements) =
+            stack.world.read(move |tx, _cx| Ok((first_page(tx, ann, &filter)?, tx.statements())));
         assert_eq!((ids(&page.items), page.next), (reversed(expected), None), "{what}");
         assert!(statements <= 100, "{statements} for {what}");
     }

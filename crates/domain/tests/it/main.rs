@@ -27,6 +27,7 @@ mod seen;
 mod sending;
 mod server_keys;
 mod sessions;
+mod shapes;
 mod statements;
 mod support;
 mod system_messages;

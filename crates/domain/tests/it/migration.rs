@@ -3,6 +3,7 @@
 use db::{Db, Url, params};
 use domain::SCHEMA;
 use domain::entries::Folder;
+use domain::envelopes::BodyPart;
 use domain::lists::{Filter, FolderFilter};
 use domain::messages::Marks;
 use domain::sending::Refusal;
@@ -147,7 +148,9 @@ fn the_counts_are_those_of_the_lists_and_the_counters_go_on() {
 fn each_message_is_a_conversation_that_goes_on() {
     let Some(world) = migrated() else { return };
     let list = || {
-        let page = world.read(move |tx, _cx| conversations::list(tx, user(ANN), None, 100));
+        let page = world.read(move |tx, _cx| {
+            conversations::list(tx, user(ANN), BodyPart::Snippet, (None, 100))
+        });
         page.items.iter().map(|item| (item.id.get(), item.unread)).collect::<Vec<_>>()
     };
     assert_eq!(list(), [(8, 0), (7, 0), (5, 0), (3, 1), (2, 1), (1, 0)]);

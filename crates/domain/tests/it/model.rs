@@ -216,6 +216,7 @@ impl History {
         let envelope = Envelope {
             id: sent.id,
             from,
+            to_count: to.len(),
             to,
             conversation: parent.map_or(sent.id.begins(), |parent| parent.conversation),
             in_reply_to,

@@ -2,6 +2,7 @@
 //! across a network is asked as many times.
 
 use db::Tx;
+use domain::envelopes::BodyPart;
 use domain::lists::{self, Filter, FolderFilter};
 use domain::messages::{self, Marks};
 use domain::text::{Email, Username};
@@ -74,7 +75,7 @@ impl Mail {
 }
 
 fn list(tx: &mut Tx<'_>, owner: UserId, filter: &Filter) -> Result<usize> {
-    Ok(lists::page(tx, owner, filter, None, 100)?.items.len())
+    Ok(lists::page(tx, owner, filter, BodyPart::Snippet, (None, 100))?.items.len())
 }
 
 /// Asserts the number for one item, and that it is the same for a hundred.
@@ -111,7 +112,9 @@ fn a_page_of_everything_needs_thirteen() {
 fn a_further_page_needs_one_less() {
     let further = |tx: &mut Tx<'_>, mail: &Mail| {
         let before = Some(mail.newest());
-        Ok(lists::page(tx, mail.ann, &Filter::default(), before, 100)?.items.len())
+        Ok(lists::page(tx, mail.ann, &Filter::default(), BodyPart::Snippet, (before, 100))?
+            .items
+            .len())
     };
     assert_eq!(Crowd::of(2).count(1, further), 6);
     assert_eq!(Crowd::of(100).count(99, further), 6);
@@ -120,7 +123,9 @@ fn a_further_page_needs_one_less() {
 #[test]
 fn a_page_of_conversations_needs_ten() {
     // Five ranges of the key, the rows, their last entries, the texts, the names.
-    needs(10, |tx, mail| Ok(conversations::list(tx, mail.ann, None, 100)?.items.len()));
+    needs(10, |tx, mail| {
+        Ok(conversations::list(tx, mail.ann, BodyPart::Snippet, (None, 100))?.items.len())
+    });
 }
 
 #[test]

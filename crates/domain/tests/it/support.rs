@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use db::{Db, Options, Row, Tx, Url};
 use domain::entries::{self, Entry};
+use domain::envelopes::BodyPart;
 use domain::lists::{self, Filter, Page};
 use domain::messages::{self, Marks, Message};
 use domain::sending::{self, Draft, Refusal, Sent};
@@ -329,7 +330,9 @@ impl World {
         limit: usize,
     ) -> Page<Message> {
         let filter = filter.clone();
-        self.read(move |tx, _cx| lists::page(tx, owner, &filter, before, limit))
+        self.read(move |tx, _cx| {
+            lists::page(tx, owner, &filter, BodyPart::Snippet, (before, limit))
+        })
     }
 
     /// All pages of a list.

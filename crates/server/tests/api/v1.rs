@@ -24,6 +24,7 @@ mod seen;
 mod sending;
 mod server;
 mod sessions;
+mod shapes;
 mod tokens;
 mod unread;
 mod users;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use db::Tx;
 use domain::conversations::{self, Conversation};
 use domain::entries::Folder;
+use domain::envelopes::BodyPart;
 use domain::lists::{self, Filter, FolderFilter, Page};
 use domain::messages::Message;
 use domain::search::Query;
@@ -362,7 +363,8 @@ fn walk(
     let mut all = Vec::new();
     let mut next = None;
     loop {
-        let page = lists::page(tx, owner, filter, next, limit).map_err(failed)?;
+        let page =
+            lists::page(tx, owner, filter, BodyPart::Snippet, (next, limit)).map_err(failed)?;
         let state = unread::counts(tx, owner).map_err(failed)?.modseq;
         prop_assert_eq!(page.modseq, next.is_none().then_some(state));
         let people = page.items.iter().flat_map(|message| message.envelope.people());
@@ -382,7 +384,8 @@ fn walk_conversations(
     let mut all = Vec::new();
     let mut next = None;
     loop {
-        let page = conversations::list(tx, owner, next, limit).map_err(failed)?;
+        let page =
+            conversations::list(tx, owner, BodyPart::Snippet, (next, limit)).map_err(failed)?;
         let people = page.items.iter().flat_map(|item| {
             let last = item.last.iter().flat_map(|last| last.envelope.people());
             item.participants.iter().copied().chain(last)

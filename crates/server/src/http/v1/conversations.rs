@@ -2,6 +2,7 @@
 
 use axum::http::header::ETAG;
 use domain::conversations::{self, Conversation, ConversationAction};
+use domain::envelopes::BodyPart;
 use domain::users::Person;
 use domain::{ConversationId, MessageId};
 
@@ -35,9 +36,12 @@ struct ConversationView<'a> {
     id: i64,
     #[schema(example = "Hello")]
     subject: &'a str,
-    /// The senders and recipients of its messages, up to 200.
+    /// The senders and recipients of its messages, up to 200; in a list the first five.
     #[schema(value_type = Vec<PersonView>)]
     participants: Vec<&'a PersonView>,
+    /// How many participants it has, up to 200.
+    #[schema(value_type = i64, minimum = 1, example = 2)]
+    participants_count: usize,
     /// The newest message that is not in the trash.
     #[schema(required)]
     last_message: Option<MessageItem<'a>>,
@@ -49,12 +53,13 @@ struct ConversationView<'a> {
 }
 
 impl<'a> ConversationView<'a> {
-    fn of(item: &'a Conversation, people: &'a People) -> Self {
+    fn of(item: &'a Conversation, people: &'a People, part: BodyPart) -> Self {
         Self {
             id: item.id.get(),
             subject: &item.subject,
             participants: people.all(&item.participants),
-            last_message: item.last.as_ref().map(|last| MessageItem::of(last, people)),
+            participants_count: item.participants_count,
+            last_message: item.last.as_ref().map(|last| MessageItem::with(last, people, part)),
             unread: item.unread,
             muted: item.muted,
         }
@@ -64,15 +69,18 @@ impl<'a> ConversationView<'a> {
 async fn list(
     State(app): State<App>,
     caller: Caller<Read>,
-    QueryParams(paging): QueryParams<Paging>,
+    QueryParams((with, paging)): QueryParams<(WithMetadata, Paging)>,
     preconditions: Preconditions,
 ) -> Result<Response, Error> {
-    let (before, limit) = (paging.before(), paging.limit.0.into());
-    let page = app.db.read(move |tx| conversations::list(tx, caller.user, before, limit)).await?;
+    let (user, Fields(part)) = (caller.user, with.fields);
+    let paging = (paging.before(), paging.limit.0.into());
+    let page = app.db.read(move |tx| conversations::list(tx, user, part, paging)).await?;
     let tag = (page.modseq, page.tag());
     let people = People::new(page.people);
-    let data = page.items.iter().map(|item| ConversationView::of(item, &people)).collect();
-    Ok(ListPage::of_mailbox(&preconditions, data, page.next, tag))
+    let data = page.items.iter().filter_map(|item| {
+        Some((item.last.as_ref()?.entry.message, ConversationView::of(item, &people, part)))
+    });
+    Ok(MailboxPage::answer(&preconditions, data, page.next, tag))
 }
 
 async fn one(
@@ -84,7 +92,8 @@ async fn one(
     let (conversation, people) = read(&app, caller.user, id).await?;
     let tag = conversation.tag(&people);
     let people = People::new(people);
-    Ok(preconditions.answer(&tag, Json(ConversationView::of(&conversation, &people))))
+    let shown = ConversationView::of(&conversation, &people, BodyPart::Snippet);
+    Ok(preconditions.answer(&tag, Json(shown)))
 }
 
 async fn read(
@@ -131,7 +140,8 @@ async fn change(
     let (conversation, people) = self::read(&app, user, id).await?;
     let tag = [(ETAG, quoted(&conversation.tag(&people)))];
     let people = People::new(people);
-    Ok((tag, Json(ConversationView::of(&conversation, &people))).into_response())
+    let shown = ConversationView::of(&conversation, &people, BodyPart::Snippet);
+    Ok((tag, Json(shown)).into_response())
 }
 
 fields! {

@@ -15,6 +15,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderName};
 use bytes::Bytes;
 use domain::browser_tokens::Standing;
 use domain::changes::{self, ChangesWithMessages};
+use domain::envelopes::BodyPart;
 use domain::unread;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -28,7 +29,7 @@ use frames::Frames;
 const PING: Duration = Duration::from_secs(15);
 /// How long a stream waits after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
-/// The changes of one piece: with the longest snippets, a few hundred kilobytes.
+/// The changes of one piece at most; with the longest names [`frames::PIECE_BYTES`] are fewer.
 const PIECE: usize = 50;
 
 /// With the charset, which the standard says anyway: without it some clients assume Latin-1.
@@ -50,6 +51,8 @@ fields! {
     struct StreamFrom {
         /// The state from which to go on; by default, the current one.
         optional since: MailboxState = "17";
+        /// `metadata`: each message has its metadata.
+        or_default fields: Fields<false> = "metadata";
     }
 }
 
@@ -57,7 +60,7 @@ async fn events(
     State(app): State<App>,
     caller: Caller<Listen>,
     headers: HeaderMap,
-    QueryParams(StreamFrom { since }): QueryParams<StreamFrom>,
+    QueryParams(StreamFrom { since, fields }): QueryParams<StreamFrom>,
 ) -> Result<Response, Error> {
     // A browser that reconnects has a newer state than the address that its page opened.
     let last = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty());
@@ -81,6 +84,7 @@ async fn events(
         app,
         stream,
         from,
+        part: fields.0,
         unread: None,
         behind: true,
         rests_until: started,
@@ -108,6 +112,8 @@ struct Events {
     app: App,
     stream: Stream,
     from: Since,
+    /// What is shown of each message.
+    part: BodyPart,
     /// The counts that were sent last.
     unread: Option<(i64, i64)>,
     /// Whether there may be something to send.
@@ -180,7 +186,7 @@ impl Events {
 
     /// Reads what is new, as events.
     async fn read(&mut self) -> domain::Result<Bytes> {
-        let user = self.stream.key().user;
+        let (user, part) = (self.stream.key().user, self.part);
         let turn = self.app.streams.turns.acquire().await;
         let since = match self.from {
             Since::State(since) => Some(since),
@@ -188,7 +194,7 @@ impl Events {
         };
         let found = self.app.db.read(move |tx| {
             let changes = match since {
-                Some(since) => changes::with_messages(tx, user, since, PIECE),
+                Some(since) => changes::with_messages(tx, user, since, PIECE, part),
                 None => Err(domain::Error::ChangesForgotten),
             };
             match changes {
@@ -219,9 +225,9 @@ impl Events {
 
     fn send(&mut self, found: ChangesWithMessages) -> Bytes {
         let mut frames = Frames::default();
-        let (now, until) = (found.changes.now, found.changes.until);
-        self.behind = found.changes.has_more();
-        frames.changes(found);
+        let now = found.changes.now;
+        let until = frames.changes(found, self.part);
+        self.behind = until < now.modseq;
         let counts = Some((now.messages, now.conversations));
         if !self.behind && self.unread != counts {
             self.unread = counts;

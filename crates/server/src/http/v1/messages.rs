@@ -193,19 +193,21 @@ fields! {
 async fn list(
     State(app): State<App>,
     caller: Caller<Read>,
-    QueryParams((filter, paging)): QueryParams<(Filter, Paging)>,
+    QueryParams((filter, (with, paging))): QueryParams<(Filter, (WithFields, Paging))>,
     preconditions: Preconditions,
 ) -> Result<Response, Error> {
-    let (user, before, limit) = (caller.user, paging.before(), paging.limit.0.into());
+    let (user, Fields(part)) = (caller.user, with.fields);
+    let paging = (paging.before(), paging.limit.0.into());
     let page = if filter.is_selective() {
-        app.db.scan(move |tx| lists::page(tx, user, &filter, before, limit)).await?
+        app.db.scan(move |tx| lists::page(tx, user, &filter, part, paging)).await?
     } else {
-        app.db.read(move |tx| lists::page(tx, user, &filter, before, limit)).await?
+        app.db.read(move |tx| lists::page(tx, user, &filter, part, paging)).await?
     };
     let tag = (page.modseq, page.tag());
     let people = People::new(page.people);
-    let data = page.items.iter().map(|item| MessageItem::of(item, &people)).collect();
-    Ok(ListPage::of_mailbox(&preconditions, data, page.next, tag))
+    let data = page.items.iter();
+    let data = data.map(|item| (item.entry.message, MessageItem::with(item, &people, part)));
+    Ok(MailboxPage::answer(&preconditions, data, page.next, tag))
 }
 
 async fn one(

@@ -11,7 +11,7 @@ pub(super) use utoipa::ToSchema;
 pub(super) use super::declare::fields;
 pub(super) use super::extract::{JsonBody, KeyedBody, PathId, QueryParams};
 pub(super) use super::operation::Api;
-pub(super) use super::page::{ListPage, Paging};
+pub(super) use super::page::{Fields, ListPage, MailboxPage, Paging, WithFields, WithMetadata};
 pub(super) use super::preconditions::Preconditions;
 pub(super) use super::reader::Rule;
 pub(super) use super::refs::PathRef;

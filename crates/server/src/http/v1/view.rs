@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use domain::envelopes::Envelope;
+use domain::envelopes::{BodyPart, Envelope};
 use domain::messages::Message;
 use domain::{Time, users};
 use serde::Serialize;
@@ -89,6 +89,7 @@ macro_rules! message {
             in_reply_to: Option<i64>,
             #[schema(value_type = PersonView)]
             from: Option<&'a PersonView>,
+            /// The recipients; in a list the first five, the caller among them if they are one.
             #[schema(value_type = Vec<PersonView>, min_items = 1)]
             to: Vec<&'a PersonView>,
             #[schema(example = "Re: Hello")]
@@ -108,8 +109,6 @@ macro_rules! message {
             /// The sender's own name for the message, which only they see.
             #[schema(required, example = "outbox-17")]
             client_id: Option<&'a str>,
-            #[schema(required, schema_with = metadata)]
-            metadata: Option<&'a RawValue>,
             /// The server key by which the app sent it for its sender, who alone sees this.
             #[serde(skip_serializing_if = "Option::is_none")]
             #[schema(nullable = false, example = "shop")]
@@ -136,10 +135,6 @@ macro_rules! message {
                     archived_at: time(entry.archived_at),
                     trashed_at: time(entry.trashed_at),
                     client_id: envelope.client_id.as_deref().filter(|_| entry.sent),
-                    metadata: envelope
-                        .metadata
-                        .as_deref()
-                        .and_then(|json| serde_json::from_str(json).ok()),
                     via: envelope.via.as_deref().filter(|_| entry.sent),
                 }
             }
@@ -147,11 +142,24 @@ macro_rules! message {
     };
 }
 
+/// As the sender wrote it.
+fn metadata_of(envelope: &Envelope) -> Option<&RawValue> {
+    envelope.metadata.as_deref().and_then(|json| serde_json::from_str(json).ok())
+}
+
 /// Without its own words generators would know only an object without members.
 fn metadata() -> Schema {
+    metadata_schema("What the app stores with the message.")
+}
+
+fn listed_metadata() -> Schema {
+    metadata_schema("What the app stores with the message, with `fields=metadata` or `full`.")
+}
+
+fn metadata_schema(description: &str) -> Schema {
     let schema = json!({
         "type": ["object", "null"],
-        "description": "What the app stores with the message.",
+        "description": description,
         "additionalProperties": true,
     });
     serde_json::from_value(schema).expect("it is a schema")
@@ -177,6 +185,8 @@ message! {
     WholeMessage as Message {
         #[schema(example = "How are you?")]
         body: &'a str = |envelope| &envelope.body;
+        #[schema(required, schema_with = metadata)]
+        metadata: Option<&'a RawValue> = metadata_of;
     }
 }
 
@@ -185,6 +195,8 @@ message! {
     SentMessage as SentMessage {
         #[schema(example = "How are you?")]
         body: &'a str = |envelope| &envelope.body;
+        #[schema(required, schema_with = metadata)]
+        metadata: Option<&'a RawValue> = metadata_of;
         /// The recipients whom it did not reach.
         refused: Vec<Refused<'a>> = |_envelope| vec![];
     }
@@ -200,8 +212,30 @@ pub(super) struct SentId<'a> {
 message! {
     /// A message in a list.
     MessageItem as MessageItem {
+        /// How many recipients it has.
+        #[schema(value_type = i64, minimum = 1, example = 1)]
+        to_count: usize = |envelope| envelope.to_count;
         /// The first 140 characters of the text.
         #[schema(example = "How are")]
-        snippet: &'a str = |envelope| &envelope.body;
+        snippet: &'a str = Envelope::snippet;
+        /// The whole text, with `fields=full`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false, example = "How are you?")]
+        body: Option<&'a str> = |_envelope| None;
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(required = false, schema_with = listed_metadata)]
+        metadata: Option<Option<&'a RawValue>> = |_envelope| None;
+    }
+}
+
+impl<'a> MessageItem<'a> {
+    /// The item with what the caller has asked for by `fields`.
+    pub(super) fn with(message: &'a Message, people: &'a People, fields: BodyPart) -> Self {
+        let envelope = &message.envelope;
+        Self {
+            body: (fields == BodyPart::Whole).then_some(&*envelope.body),
+            metadata: (fields != BodyPart::Snippet).then(|| metadata_of(envelope)),
+            ..Self::of(message, people)
+        }
     }
 }

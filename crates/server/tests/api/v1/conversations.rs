@@ -42,6 +42,7 @@ async fn a_conversation_is_its_messages_as_one_thing() {
         "id": id,
         "subject": "Plans",
         "participants": [person(&ann), person(&bob)],
+        "participants_count": 2,
         "last_message": item,
         "unread": 1,
         "muted": false,
@@ -52,6 +53,7 @@ async fn a_conversation_is_its_messages_as_one_thing() {
     bob.write(&reply).await;
 
     expected["participants"] = json!([person(&ann), person(&bob), person(&cat)]);
+    expected["participants_count"] = json!(3);
     expected["last_message"] = bob.page("folder=sent").await["data"][0].take();
     assert_eq!(show(&bob, id).await, expected);
     let of_cat = show(&cat, id).await;

@@ -171,7 +171,8 @@ async fn where_nothing_can_be_replayed_it_says_so_and_goes_on_from_now() {
 async fn data_is_one_line_whatever_the_app_keeps_with_a_message() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;
-    let mut stream = bob.events().await;
+    let mut stream = bob.request("GET", "/v1/events?fields=metadata").events().await;
+    assert_eq!(stream.next().await.name, "unread");
     let body = format!(
         "{{\"to\": [{}], \"subject\": \"a\\nb\", \"body\": \"\\r\\n\\r\\ndata: x\",
           \"metadata\": {{\r\n\"a\":\r1,\n\n\"event: x\": \"\\n\\n\"}}}}",

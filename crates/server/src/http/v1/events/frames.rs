@@ -8,12 +8,16 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use domain::MessageId;
 use domain::changes::{ChangeKind, ChangesWithMessages};
+use domain::envelopes::BodyPart;
 use domain::unread;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::http::v1::changes::Unread;
 use crate::http::v1::view::{MessageItem, People};
+
+/// A piece ends with the change by which it has so many bytes. The largest one adds some 50 kB.
+pub(super) const PIECE_BYTES: usize = 256 * 1024;
 
 pub(super) const PING: Bytes = Bytes::from_static(b"event: ping\ndata: {}\n\n");
 
@@ -52,14 +56,15 @@ struct MessageEvent<'a> {
 }
 
 impl Frames {
-    /// The changes, in their order. The last event of a modseq has it as its id, and the very last
-    /// one the modseq up to which the changes are complete.
-    pub(super) fn changes(&mut self, found: ChangesWithMessages) {
+    /// The changes in their order, as many as fit into [`PIECE_BYTES`]; returns the modseq up to
+    /// which they are complete. The last event of a modseq has it as its id, and the very last one
+    /// that which is returned.
+    pub(super) fn changes(&mut self, found: ChangesWithMessages, part: BodyPart) -> i64 {
         let people = People::new(found.people);
         let changes = &found.changes.changes;
         let item = |id: MessageId| {
             let message = found.messages.iter().find(|message| message.entry.message == id)?;
-            Some(MessageItem::of(message, &people))
+            Some(MessageItem::with(message, &people, part))
         };
         for (at, change) in changes.iter().enumerate() {
             let id = match changes.get(at + 1) {
@@ -74,7 +79,11 @@ impl Frames {
             };
             let (message, item) = (change.message, item(change.message));
             self.event(name, id, &MessageEvent { id: message.get(), message: item });
+            if let Some(id) = id.filter(|_| self.text.len() >= PIECE_BYTES) {
+                return id;
+            }
         }
+        found.changes.until
     }
 
     /// The unread counts, with the state that they are of.
