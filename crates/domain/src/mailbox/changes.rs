@@ -140,7 +140,9 @@ pub fn with_messages(
     let changes = self::since(tx, owner, since, limit)?;
     let entries: Vec<_> = changes.changes.iter().filter_map(|change| change.entry).collect();
     let mut messages = messages::views(tx, &entries, part)?;
-    messages.iter_mut().for_each(|message| message.envelope.shorten(owner));
+    for message in &mut messages {
+        message.envelope.shorten(owner);
+    }
     let people = messages::people_of(tx, &messages)?;
     Ok(ChangesWithMessages { changes, messages, people })
 }

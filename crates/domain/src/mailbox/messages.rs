@@ -64,7 +64,9 @@ pub(crate) fn listed(
         messages = views(tx, &entries, part)?;
     }
     if part != BodyPart::Whole {
-        messages.iter_mut().for_each(|message| message.envelope.shorten(owner));
+        for message in &mut messages {
+            message.envelope.shorten(owner);
+        }
     }
     let people = people_of(tx, &messages)?;
     Ok((messages, people))

@@ -73,14 +73,14 @@ fn a_list_names_five_of_the_participants() {
     more.to = crowd[50..].iter().map(|user| UserRef::Id(*user)).collect();
     world.try_send(ann, more).expect("it can be sent");
 
-    let list =
+    let page =
         world.read(move |tx, _cx| conversations::list(tx, ann, BodyPart::Snippet, (None, 100)));
-    let [item] = &*list.items else { panic!("there is one") };
+    let [item] = &*page.items else { panic!("there is one") };
     let named = [&[ann], &crowd[..NAMED - 1]].concat();
     assert_eq!((&item.participants, item.participants_count), (&named, 151));
     let last = &item.last.as_ref().expect("it is there").envelope;
     assert_eq!((&*last.to, last.to_count), (&crowd[50..50 + NAMED], 100));
-    assert_eq!(list.people.len(), 2 * NAMED, "ann and those");
+    assert_eq!(page.people.len(), 2 * NAMED, "ann and those");
 
     let one = world.conversation(ann, first.begins()).expect("it is there");
     assert_eq!((one.participants.len(), one.participants_count), (151, 151));
