@@ -282,3 +282,23 @@ fn what_limits_a_call_is_never_dropped() {
     assert_eq!(tab.run(own, &[])["updated"], json!([1, 2, 3]));
     server.is_unharmed();
 }
+
+#[test]
+fn a_message_to_many_is_in_the_inbox_of_the_last_of_them() {
+    let Some(browser) = Browser::start() else { return };
+    let place = place();
+    let server = place.serve();
+    let (mut ann, mut bob) = with_letters(&server, 0);
+    let mut to: Vec<_> =
+        ["cat", "dot", "eve", "fay", "gus", "hal"].map(|name| server.user(name).id).to_vec();
+    to.push(ann.id);
+    let tab = copy(&browser, server.address, &By::Token(&token(&mut ann)), "inbox");
+    let draft = json!({ "to": to, "subject": "hi", "body": "you all", "metadata": { "a": 1 } });
+    let sent = bob.v1("POST", "/messages", "", &draft).json();
+    tab.shows("mailbox.messages.length === 1");
+    is_in_step(&tab);
+    tab.run("return mailbox.mark(args[0], { read: true });", &[sent["id"].clone()]);
+    assert_eq!(tab.run("return mailbox.messages[0].to_count;", &[]), 7);
+    is_in_step(&tab);
+    server.is_unharmed();
+}
