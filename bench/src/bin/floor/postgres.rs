@@ -54,7 +54,7 @@ const RANGE: &str = "SELECT place, message_id, conversation_id, role, peer_id, r
     WHERE owner_id = $1 AND place = $2 AND message_id < $3 ORDER BY message_id DESC LIMIT $4";
 const TEXTS: &str =
     "SELECT id, sender_id, recipient_id, other_recipients, conversation_id, in_reply_to,
-    subject, substr(body, 1, 140), sent_at, client_id, metadata FROM messages
+    subject, substr(body, 1, 140), sent_at, client_id FROM messages
     WHERE id = ANY ($1)";
 
 /// Where an entry stands in the key: read and unread in the inbox, and sent.

@@ -140,6 +140,9 @@ pub(crate) fn sizes(
     ids: impl IntoIterator<Item = MessageId>,
 ) -> Result<BTreeMap<MessageId, usize>> {
     let ids: Vec<i64> = ids.into_iter().map(MessageId::get).collect();
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let sizes = tx.query(
         "SELECT id, CAST(octet_length(body) + COALESCE(octet_length(metadata), 0) AS BIGINT)
          FROM messages WHERE id IN (SELECT value FROM json_each(?1))",

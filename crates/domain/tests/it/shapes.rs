@@ -151,6 +151,10 @@ fn a_page_of_whole_messages_ends_where_it_is_full_and_the_next_one_goes_on() {
 fn who_asks_for_more_needs_one_or_two_statements_more() {
     let world = World::new();
     let (ann, bob) = (world.user("ann"), world.user("bob"));
+    let none = PARTS.map(|part| {
+        world.read(move |tx, _cx| page(tx, bob, part, None).map(|_page| tx.statements()))
+    });
+    assert_eq!(none, [11; 3], "where there is nothing");
     for size in [1, 10] {
         for _ in 0..size {
             world.send(ann, bob, "hello");
