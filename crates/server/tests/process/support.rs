@@ -346,8 +346,9 @@ impl Drop for Server {
 }
 
 /// Makes all that has happened two hours older, as far as reminders know.
-pub(crate) const TWO_HOURS_GO_BY: [&str; 3] = [
+pub(crate) const TWO_HOURS_GO_BY: [&str; 4] = [
     "UPDATE messages SET sent_at = sent_at - 7200000000",
+    "UPDATE mailboxes SET oldest_unread_at = oldest_unread_at - 7200000000",
     "UPDATE sessions SET last_seen_at = last_seen_at - 7200000000",
     "UPDATE reminders SET waiting_since = waiting_since - 7200000000",
 ];
