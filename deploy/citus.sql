@@ -30,6 +30,7 @@ SELECT create_distributed_table('stored_responses', 'owner_id', colocate_with =>
 SELECT create_distributed_table('reminders', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('erasures', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('unread_changes', 'owner_id', colocate_with => 'mailboxes');
+SELECT create_distributed_table('familiar_addresses', 'user_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('sessions', 'user_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('tokens', 'user_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('revoked_sessions', 'user_id', colocate_with => 'mailboxes');

@@ -1,199 +1,282 @@
 //! Throttles: failed sign-ins and registrations, counted in the database, so a restart forgets
 //! nothing.
 //!
-//! An attempt is counted before the password is checked, and forgiven when it was right, so that
-//! many attempts at once cannot all pass the check.
+//! An attempt is counted before the password is checked, and given back when it was right, so that
+//! many attempts at once cannot all pass the check. Strangers share the count of an account. A
+//! familiar address and a session have counts of their own, so that strangers keep nobody out.
 
-use crate::base::{Cx, Error, Exceeded, Result, Time};
+mod failures;
+mod familiar;
+mod network;
+
 use std::net::IpAddr;
 
 use db::{Tx, params};
 use sha2::{Digest as _, Sha256};
 
-/// How many failures are free in a window, and how long further ones are delayed.
-struct Policy {
-    name: &'static str,
-    free: i64,
-    window: i64,
-    first_delay: i64,
-    longest_delay: i64,
+use self::failures::{ACCOUNT, ADDRESS, Failures, Policy};
+pub use self::familiar::purge as purge_familiar_addresses;
+pub use self::network::Network;
+use crate::base::{Credential, CredentialKind, Cx, Error, Exceeded, Result, Time, UserId};
+
+/// Whom a row counts. It is a hash, because people sometimes type the password into the field for
+/// the name.
+type Subject = [u8; 32];
+
+/// The subjects of an attempt at most: the account and three networks.
+const SUBJECTS: usize = 4;
+
+/// How many times as many registrations as may succeed may be tried.
+const TRIES: i64 = 5;
+
+/// An attempt at a password that was counted.
+#[derive(Debug, Clone)]
+pub struct Counted {
+    at: At,
+    /// Its address, as it is stored once it is familiar.
+    network: Option<[u8; 32]>,
 }
 
-/// 10 attempts, then one after 30 s, 1 min, 2 min … at most 15 min: about 100 guesses a day, from
-/// however many addresses, and never a permanent lock.
-const ACCOUNT: Policy = Policy {
-    name: "login-account",
-    free: 10,
-    window: Time::DAY,
-    first_delay: 30 * Time::SECOND,
-    longest_delay: 15 * Time::MINUTE,
-};
-
-/// 30 failures a minute.
-const ADDRESS: Policy = Policy {
-    name: "login-address",
-    free: 30,
-    window: Time::MINUTE,
-    first_delay: Time::MINUTE,
-    longest_delay: Time::MINUTE,
-};
-
-/// An attempt to sign in: the account and, where it is counted, the address.
-///
-/// Both are hashes, because people sometimes type the password into the field for the name.
-#[derive(Debug, Clone, Copy)]
-pub struct SignInAttempt {
-    account: [u8; 32],
-    address: Option<[u8; 32]>,
+/// Where an attempt was counted.
+#[derive(Debug, Clone)]
+enum At {
+    Subjects(Vec<Subject>),
+    FamiliarAddress(UserId),
 }
 
-impl SignInAttempt {
-    /// An attempt at the account of that folded name, from that address. An IPv6 address counts
-    /// as its /64, which one customer has alone.
-    pub fn new(folded: &str, address: Option<IpAddr>) -> Self {
-        let address = address.map(|address| match address.to_canonical() {
-            IpAddr::V4(v4) => subject(b"address", &v4.octets()),
-            IpAddr::V6(v6) => subject(b"network", &v6.octets()[..8]),
-        });
-        Self { account: subject(b"account", folded.as_bytes()), address }
-    }
-}
-
-fn subject(kind: &[u8], name: &[u8]) -> [u8; 32] {
+fn subject(kind: &[u8], name: &[u8]) -> Subject {
     Sha256::new().chain_update(kind).chain_update(b":").chain_update(name).finalize().into()
 }
 
-/// Counts an attempt.
+/// What is stored of an address once it is familiar.
+fn stored(cx: &Cx, address: Option<IpAddr>) -> Option<[u8; 32]> {
+    let smallest = address.and_then(|address| Network::all_of(address).next());
+    smallest.map(|network| familiar::hash(cx, &network))
+}
+
+/// Counts an attempt to sign in to the account of that folded name, whether there is one or not:
+/// from a familiar address there alone, from any other for all strangers together and for each of
+/// its networks.
 ///
 /// # Errors
 /// [`Error::Throttled`] where it comes too early; it is then not counted.
-pub fn count(tx: &mut Tx<'_>, cx: &Cx, attempt: &SignInAttempt) -> Result<()> {
-    count_one(tx, cx, &attempt.account, &ACCOUNT)?;
-    if let Some(address) = &attempt.address {
-        count_one(tx, cx, address, &ADDRESS)?;
+pub fn count(tx: &mut Tx<'_>, cx: &Cx, folded: &str, address: Option<IpAddr>) -> Result<Counted> {
+    let network = stored(cx, address);
+    if let Some(network) = &network
+        && let Some(user) = familiar::count(tx, cx, folded, network)?
+    {
+        return Ok(Counted { at: At::FamiliarAddress(user), network: Some(*network) });
     }
-    purge(tx, cx)
+    let mut counts = vec![(subject(b"account", folded.as_bytes()), ACCOUNT)];
+    counts.extend(address.into_iter().flat_map(Network::all_of).map(|network| {
+        let kind: &[u8] = if network.is_v4() { b"address" } else { b"network" };
+        (subject(kind, network.bytes()), ADDRESS.times(network.share()))
+    }));
+    count_at(tx, cx, &counts, network)
 }
 
-/// Each attempt removes two expired rows, so that the table cannot grow for ever.
-fn purge(tx: &mut Tx<'_>, cx: &Cx) -> Result<()> {
-    tx.execute(
-        "DELETE FROM throttles WHERE subject IN
-         (SELECT subject FROM throttles WHERE expires_at < ?1 ORDER BY expires_at LIMIT 2)",
-        &params![cx.now],
-    )?;
-    Ok(())
+/// Counts an attempt of somebody who is signed in to give their password: for a session alone. All
+/// tokens of a user have one count, because a token may make others.
+///
+/// # Errors
+/// [`Error::Throttled`] where it comes too early; it is then not counted.
+pub fn count_of_holder(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    holder: &Credential,
+    address: Option<IpAddr>,
+) -> Result<Counted> {
+    let subject = match holder.kind {
+        CredentialKind::Session => subject(b"session", holder.hash()),
+        _ => of_tokens(holder.user),
+    };
+    count_at(tx, cx, &[(subject, ACCOUNT)], stored(cx, address))
 }
 
-/// Counts a registration from an address; an IPv6 address counts as its /64. A window begins with
+fn of_tokens(user: UserId) -> Subject {
+    subject(b"tokens", &user.get().to_be_bytes())
+}
+
+fn count_at(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    counts: &[(Subject, Policy)],
+    network: Option<[u8; 32]>,
+) -> Result<Counted> {
+    let subjects: Vec<_> = counts.iter().map(|(subject, _)| *subject).collect();
+    lock(tx, &subjects)?;
+    let mut rows = Vec::new();
+    for ((subject, policy), failures) in counts.iter().zip(read(tx, &subjects)?) {
+        let failures = failures.one_more(policy, cx.now)?;
+        rows.push((*subject, failures, failures.expires_at(policy)));
+    }
+    note(tx, &rows)?;
+    purge(tx, cx)?;
+    Ok(Counted { at: At::Subjects(subjects), network })
+}
+
+/// Gives an attempt back, once: the password was right, or it was not looked at. Attempts of others
+/// stay counted.
+pub fn give_back(tx: &mut Tx<'_>, counted: &Counted) -> Result<()> {
+    match (&counted.at, &counted.network) {
+        (At::FamiliarAddress(user), Some(network)) => familiar::give_back(tx, *user, network),
+        (At::FamiliarAddress(_), None) => Ok(()),
+        (At::Subjects(subjects), _) => {
+            let mut sorted = subjects.clone();
+            sorted.sort_unstable();
+            let rows: Vec<_> = sorted.iter().map(|subject| params![subject]).collect();
+            tx.batch(
+                "UPDATE throttles SET failures = failures - 1, blocked_until = 0
+                 WHERE subject = ?1 AND failures > 0",
+                &rows,
+            )?;
+            Ok(())
+        }
+    }
+}
+
+/// Gives an attempt back whose password was right, and makes its address familiar to the user.
+pub fn let_in(tx: &mut Tx<'_>, cx: &Cx, user: UserId, counted: &Counted) -> Result<()> {
+    give_back(tx, counted)?;
+    counted.network.map_or(Ok(()), |network| familiar::add(tx, cx, user, &network))
+}
+
+/// Makes all addresses of a user strange again, as their password is another one now: somebody may
+/// have known the old one.
+pub(crate) fn forget_addresses(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+    familiar::forget(tx, user)
+}
+
+/// Counts a registration from an address; of IPv6 its networks are counted. A window begins with
 /// the first registration after the last window ended.
 ///
 /// # Errors
 /// [`Error::TooManyRegistrations`] where there were `per_hour` in the window; it is then not
 /// counted.
 pub fn count_registration(tx: &mut Tx<'_>, cx: &Cx, address: IpAddr, per_hour: i64) -> Result<()> {
-    let subject = match address.to_canonical() {
-        IpAddr::V4(v4) => subject(b"register", &v4.octets()),
-        IpAddr::V6(v6) => subject(b"register", &v6.octets()[..8]),
-    };
-    let now = cx.now;
-    let runs =
-        |known: &Counted| known.started.has_come(now) && now < known.started.plus(Time::HOUR);
-    let running = counted(tx, &subject)?.filter(runs);
-    let (before, started) = running.map_or((0, now), |known| (known.failures, known.started));
-    let expires_at = started.plus(Time::HOUR);
-    if before >= per_hour {
-        let retry_after = now.seconds_until(expires_at);
-        let window_seconds = Time::HOUR / Time::SECOND;
-        let exceeded = Exceeded { name: "register", limit: per_hour, window_seconds, retry_after };
-        return Err(Error::TooManyRegistrations(exceeded));
+    count_in_hour(tx, cx, b"register", address, per_hour)
+}
+
+/// Counts that somebody tries to register from an address, whatever comes of it. [`TRIES`] times
+/// as many may be tried as may succeed.
+///
+/// # Errors
+/// [`Error::TooManyRegistrations`] where there were so many tries, or where one more registration
+/// would be too many; it is then not counted.
+pub fn try_registration(tx: &mut Tx<'_>, cx: &Cx, address: IpAddr, per_hour: i64) -> Result<()> {
+    count_in_hour(tx, cx, b"try to register", address, TRIES * per_hour)?;
+    let subjects: Vec<_> = in_networks(b"register", address).map(|(subject, _)| subject).collect();
+    let registered = read(tx, &subjects)?;
+    for ((_, share), known) in in_networks(b"register", address).zip(registered) {
+        one_more_in_hour(cx, known, per_hour * share)?;
     }
-    let counted = Counted { failures: before + 1, started, blocked_until: Time(0) };
-    note(tx, &subject, &counted, expires_at)?;
+    Ok(())
+}
+
+fn in_networks(kind: &[u8], address: IpAddr) -> impl Iterator<Item = (Subject, i64)> {
+    Network::all_of(address).map(move |network| (subject(kind, network.bytes()), network.share()))
+}
+
+fn count_in_hour(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    kind: &[u8],
+    address: IpAddr,
+    per_hour: i64,
+) -> Result<()> {
+    let (subjects, shares): (Vec<_>, Vec<_>) = in_networks(kind, address).unzip();
+    lock(tx, &subjects)?;
+    let mut rows = Vec::new();
+    let known = read(tx, &subjects)?;
+    for ((subject, share), known) in subjects.iter().zip(shares).zip(known) {
+        let failures = one_more_in_hour(cx, known, per_hour * share)?;
+        rows.push((*subject, failures, failures.started.plus(Time::HOUR)));
+    }
+    note(tx, &rows)?;
     purge(tx, cx)
 }
 
-/// Forgives an attempt that was right, and all failures at the account.
-pub fn forgive(tx: &mut Tx<'_>, attempt: &SignInAttempt) -> Result<()> {
-    tx.execute("DELETE FROM throttles WHERE subject = ?1", &params![&attempt.account])?;
-    if let Some(address) = &attempt.address {
-        tx.execute(
-            "UPDATE throttles SET failures = failures - 1, blocked_until = 0
-             WHERE subject = ?1 AND failures > 0",
-            &params![address],
+fn one_more_in_hour(cx: &Cx, known: Failures, limit: i64) -> Result<Failures> {
+    let (before, started) = known.in_window(Time::HOUR, cx.now);
+    if before >= limit {
+        return Err(Error::TooManyRegistrations(Exceeded {
+            name: "register",
+            limit,
+            window_seconds: Time::HOUR / Time::SECOND,
+            retry_after: cx.now.seconds_until(started.plus(Time::HOUR)),
+        }));
+    }
+    Ok(Failures { number: before + 1, started, blocked_until: Time(0) })
+}
+
+/// Forgets the failures at an account that is gone, as a name could be guessed by its hash, and
+/// from where its owner has signed in.
+pub(crate) fn forget_account(tx: &mut Tx<'_>, owner: UserId, folded: &str) -> Result<()> {
+    tx.batch(
+        "DELETE FROM throttles WHERE subject = ?1",
+        &[params![&subject(b"account", folded.as_bytes())], params![&of_tokens(owner)]],
+    )?;
+    familiar::forget(tx, owner)
+}
+
+/// Each attempt removes as many expired rows as it may add, so that the table cannot grow for ever.
+fn purge(tx: &mut Tx<'_>, cx: &Cx) -> Result<()> {
+    tx.execute(
+        "DELETE FROM throttles WHERE subject IN
+         (SELECT subject FROM throttles WHERE expires_at < ?1 ORDER BY expires_at LIMIT 4)",
+        &params![cx.now],
+    )?;
+    Ok(())
+}
+
+/// Locks the rows of some subjects, in an order that is the same for everybody. Missing rows are
+/// created, so that there is something to lock; only those who wait see them.
+fn lock(tx: &mut Tx<'_>, subjects: &[Subject]) -> Result<()> {
+    let mut sorted = subjects.to_vec();
+    sorted.sort_unstable();
+    for subject in &sorted {
+        tx.lock(
+            "INSERT INTO throttles (subject, failures, window_started_at, expires_at, blocked_until)
+             VALUES (?1, 0, 0, 0, 0)
+             ON CONFLICT (subject) DO UPDATE SET failures = throttles.failures",
+            &params![subject],
         )?;
     }
     Ok(())
 }
 
-/// Forgets the failures at an account that is gone: a name could be guessed by its hash.
-pub(crate) fn forget_account(tx: &mut Tx<'_>, folded: &str) -> Result<()> {
-    let account = subject(b"account", folded.as_bytes());
-    tx.execute("DELETE FROM throttles WHERE subject = ?1", &params![&account])?;
-    Ok(())
-}
-
-struct Counted {
-    failures: i64,
-    started: Time,
-    blocked_until: Time,
-}
-
-fn counted(tx: &mut Tx<'_>, subject: &[u8; 32]) -> Result<Option<Counted>> {
-    // A missing row is created, so that there is something to lock; only those who wait see it.
-    tx.lock(
-        "INSERT INTO throttles (subject, failures, window_started_at, expires_at, blocked_until)
-         VALUES (?1, 0, 0, 0, 0)
-         ON CONFLICT (subject) DO UPDATE SET failures = throttles.failures",
-        &params![subject],
-    )?;
-    Ok(tx.query_opt(
-        "SELECT failures, window_started_at, blocked_until FROM throttles WHERE subject = ?1",
-        &params![subject],
+/// The failures of some subjects, in their order; at least one, and [`SUBJECTS`] at most.
+fn read(tx: &mut Tx<'_>, subjects: &[Subject]) -> Result<Vec<Failures>> {
+    let [first, second, third, fourth]: [&Subject; SUBJECTS] =
+        std::array::from_fn(|at| subjects.get(at).unwrap_or(&subjects[0]));
+    let found = tx.query(
+        "SELECT subject, failures, window_started_at, blocked_until FROM throttles
+         WHERE subject IN (?1, ?2, ?3, ?4)",
+        &params![first, second, third, fourth],
         |row| {
-            let (started, blocked_until) = (Time(row.int(1)?), Time(row.int(2)?));
-            Ok(Counted { failures: row.int(0)?, started, blocked_until })
+            let (started, blocked_until) = (Time(row.int(2)?), Time(row.int(3)?));
+            let failures = Failures { number: row.int(1)?, started, blocked_until };
+            Ok((row.blob(0)?.to_owned(), failures))
         },
-    )?)
+    )?;
+    let of = |subject: &Subject| found.iter().find(|(found, _)| found == subject);
+    Ok(subjects.iter().map(|subject| of(subject).map_or(Failures::NONE, |of| of.1)).collect())
 }
 
-fn count_one(tx: &mut Tx<'_>, cx: &Cx, subject: &[u8; 32], policy: &Policy) -> Result<()> {
-    let now = cx.now;
-    let known = counted(tx, subject)?;
-    // A delay that ends later than the longest one was written by a wrong clock.
-    let holds = |until: &Time| *until > now && until.plus(-policy.longest_delay).has_come(now);
-    if let Some(until) = known.as_ref().map(|known| known.blocked_until).filter(holds) {
-        return Err(Error::Throttled(Exceeded {
-            name: policy.name,
-            limit: policy.free,
-            window_seconds: policy.window / Time::SECOND,
-            retry_after: now.seconds_until(until),
-        }));
-    }
-    let runs =
-        |known: &Counted| known.started.has_come(now) && now < known.started.plus(policy.window);
-    let running = known.filter(runs);
-    let (before, started) = running.map_or((0, now), |known| (known.failures, known.started));
-    let failures = before + 1;
-    let blocked_until = if failures < policy.free {
-        Time(0)
-    } else {
-        let doublings = u32::try_from((failures - policy.free).min(20)).unwrap_or(20);
-        now.plus((policy.first_delay << doublings).min(policy.longest_delay))
-    };
-    // A delay that starts late outlasts its window: the row is needed until both have ended.
-    let expires_at = started.plus(policy.window).max(blocked_until);
-    note(tx, subject, &Counted { failures, started, blocked_until }, expires_at)
-}
-
-fn note(tx: &mut Tx<'_>, subject: &[u8; 32], counted: &Counted, expires_at: Time) -> Result<()> {
-    let Counted { failures, started, blocked_until } = *counted;
-    tx.execute(
+fn note(tx: &mut Tx<'_>, rows: &[(Subject, Failures, Time)]) -> Result<()> {
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(subject, failures, expires_at)| {
+            let Failures { number, started, blocked_until } = *failures;
+            params![subject, number, started, *expires_at, blocked_until]
+        })
+        .collect();
+    tx.batch(
         "INSERT INTO throttles (subject, failures, window_started_at, expires_at, blocked_until)
          VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (subject) DO UPDATE SET failures = ?2, window_started_at = ?3,
              expires_at = ?4, blocked_until = ?5",
-        &params![subject, failures, started, expires_at, blocked_until],
+        &rows,
     )?;
     Ok(())
 }

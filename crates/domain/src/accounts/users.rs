@@ -95,17 +95,42 @@ pub fn create(
         Err(error) => return Err(error.into()),
     };
     // After the insert, which waits for the one who has the name: they may just be erasing it.
-    if reserved::is_reserved(tx, cx, name.folded())? {
-        return Err(Error::NameTaken);
-    }
-    confirm_not_reserved(tx, None, "username", name.shown())?;
-    if let Some(name) = display_name {
-        confirm_not_reserved(tx, None, "display_name", name.shown())?;
-    }
+    confirm_nobody_had(tx, cx, name, display_name)?;
     tx.execute("INSERT INTO mailboxes (owner_id, modseq) VALUES (?1, 0)", &params![id])?;
     lookup::add_words(tx, &[(id, name.shown(), shown)])?;
     webhooks::emit(tx, cx, EventKind::UserCreated, &Occurrence::user(id))?;
     Ok(id)
+}
+
+/// Looks whether an account could be created now, so that nobody hashes a password in vain.
+///
+/// # Errors
+/// As [`create`].
+pub fn confirm_free(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    name: &Username,
+    display_name: Option<&DisplayName>,
+) -> Result<()> {
+    refuse_reserved(name)?;
+    if find(tx, name.folded())?.is_some() {
+        return Err(Error::NameTaken);
+    }
+    confirm_nobody_had(tx, cx, name, display_name)
+}
+
+/// Refuses the names of system users, and a username of somebody who erased their account.
+fn confirm_nobody_had(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    name: &Username,
+    display_name: Option<&DisplayName>,
+) -> Result<()> {
+    if reserved::is_reserved(tx, cx, name.folded())? {
+        return Err(Error::NameTaken);
+    }
+    confirm_not_reserved(tx, None, "username", name.shown())?;
+    display_name.map_or(Ok(()), |name| confirm_not_reserved(tx, None, "display_name", name.shown()))
 }
 
 /// Refuses a name that nobody can choose.

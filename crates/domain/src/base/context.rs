@@ -80,9 +80,18 @@ impl NameReservation {
 
     /// What is stored of a folded name: without the key, not even guesses can be compared with it.
     pub(crate) fn hash(&self, folded: &str) -> [u8; 32] {
+        self.hash_bytes(b"", folded.as_bytes())
+    }
+
+    /// What is stored of the network that a user has signed in from, whatever is kept of names.
+    pub(crate) fn hash_network(&self, network: &[u8]) -> [u8; 32] {
+        self.hash_bytes(b"network:", network)
+    }
+
+    fn hash_bytes(&self, kind: &[u8], bytes: &[u8]) -> [u8; 32] {
         let mac = Hmac::<Sha256>::new_from_slice(&self.key);
-        let mac = mac.expect("HMAC takes a key of any length").chain_update(folded);
-        mac.finalize().into_bytes().into()
+        let mac = mac.expect("HMAC takes a key of any length");
+        mac.chain_update(kind).chain_update(bytes).finalize().into_bytes().into()
     }
 }
 

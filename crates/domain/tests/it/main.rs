@@ -10,6 +10,8 @@ mod conversations;
 mod deploy;
 mod doors;
 mod erase;
+mod familiar;
+mod guessing;
 mod history;
 mod idempotency;
 mod lists;

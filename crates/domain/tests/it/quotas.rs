@@ -258,14 +258,53 @@ fn registrations_of_a_wrong_clock_are_forgotten() {
 fn registrations_are_no_failed_logins_and_are_swept_with_them() {
     let world = World::new();
     (0..3).for_each(|_| assert_eq!(register(&world, "192.0.2.1"), Ok(())));
-    let attempt = throttle::SignInAttempt::new("ann", "192.0.2.1".parse().ok());
+    let address = "192.0.2.1".parse().ok();
     for _ in 0..9 {
-        assert_eq!(world.write(move |tx, cx| throttle::count(tx, cx, &attempt)), Ok(()));
+        assert!(world.write(move |tx, cx| throttle::count(tx, cx, "ann", address)).is_ok());
     }
-    world.write(move |tx, _cx| throttle::forgive(tx, &attempt)).unwrap();
     assert!(register(&world, "192.0.2.1").is_err());
-    assert_eq!(world.number("SELECT count(*) FROM throttles"), 2);
+    assert_eq!(world.number("SELECT count(*) FROM throttles"), 3);
     world.wait(Time::HOUR + 1);
     assert_eq!(register(&world, "192.0.2.9"), Ok(()));
-    assert_eq!(world.number("SELECT count(*) FROM throttles"), 1);
+    assert_eq!(world.number("SELECT count(*) FROM throttles"), 2, "ann's, and the new one");
+}
+
+/// Tries to register from an address, where 3 in an hour may succeed.
+fn try_to_register(world: &World, address: &str) -> Result<()> {
+    let address = address.parse().expect("the address is valid");
+    world.write(move |tx, cx| throttle::try_registration(tx, cx, address, 3))
+}
+
+#[test]
+fn five_times_as_many_registrations_may_be_tried_as_may_succeed() {
+    let world = World::new();
+    for _ in 0..15 {
+        assert_eq!(try_to_register(&world, "192.0.2.1"), Ok(()));
+    }
+    let limits = |refused: Result<()>| match refused {
+        Err(Error::TooManyRegistrations(Exceeded { limit, .. })) => limit,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(limits(try_to_register(&world, "192.0.2.1")), 15);
+    assert_eq!(register(&world, "192.0.2.1"), Ok(()), "what was let through may be finished");
+    assert_eq!(try_to_register(&world, "192.0.2.2"), Ok(()));
+    (0..3).for_each(|_| assert_eq!(register(&world, "192.0.2.2"), Ok(())));
+    assert_eq!(limits(try_to_register(&world, "192.0.2.2")), 3, "nobody hashes in vain");
+    world.wait(Time::HOUR);
+    assert_eq!(try_to_register(&world, "192.0.2.1"), Ok(()));
+    assert_eq!(try_to_register(&world, "192.0.2.2"), Ok(()));
+}
+
+#[test]
+fn wider_networks_of_ipv6_register_twice_and_eight_times_as_many() {
+    let world = World::new();
+    for number in 0..6 {
+        assert_eq!(register(&world, &format!("2001:db8:0:{number:x}::1")), Ok(()));
+    }
+    assert!(register(&world, "2001:db8:0:ff::1").is_err(), "the same /56");
+    for number in 1..=18 {
+        assert_eq!(register(&world, &format!("2001:db8:0:{number:x}00::1")), Ok(()));
+    }
+    assert!(register(&world, "2001:db8:0:ff00::1").is_err(), "the same /48");
+    assert_eq!(register(&world, "2001:db8:1::1"), Ok(()));
 }

@@ -6,7 +6,9 @@ use domain::envelopes::BodyPart;
 use domain::lists::{self, Filter, FolderFilter};
 use domain::messages::{self, Marks};
 use domain::text::{Email, Username};
-use domain::{ConversationId, MessageId, Result, UserId, conversations, sending, unread, users};
+use domain::{
+    ConversationId, MessageId, Result, UserId, conversations, sending, throttle, unread, users,
+};
 
 use crate::support::{World, answer, draft};
 
@@ -199,6 +201,25 @@ fn a_send_needs_five_and_three_for_each_further_recipient() {
     assert_eq!(send(&[others[0]]), 5, "to somebody whom she has written to");
     // Of several, two more: the conversation has a row for the sender and for the first.
     assert_eq!(send(&others), 5 + 2 + 3 * 99);
+}
+
+#[test]
+fn a_sign_in_needs_six_from_a_familiar_address_and_ten_from_a_new_one() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let sign_in = |from: &'static str| {
+        written(&world, move |tx, cx| {
+            let counted = throttle::count(tx, cx, "ann", from.parse().ok())?;
+            throttle::let_in(tx, cx, ann, &counted)
+        })
+    };
+    // The lock and the look at the familiar address, the locks of the account and of each network,
+    // their failures, one more of each, what is purged; what is given back, the other addresses,
+    // and the new one. Before there were familiar addresses it was nine.
+    assert_eq!(sign_in("192.0.2.7"), 7 + 3);
+    assert_eq!(sign_in("2001:db8::1"), 9 + 3);
+    // The lock, the look, one more; what is given back, the others, and when it was.
+    assert_eq!(sign_in("192.0.2.7"), 3 + 3);
 }
 
 #[test]

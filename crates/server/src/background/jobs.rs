@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::Tx;
-use domain::{Cx, Time, audit, browser_tokens, idempotency, purge, unread, users, webhooks};
+use domain::{
+    Cx, Time, audit, browser_tokens, idempotency, purge, throttle, unread, users, webhooks,
+};
 
 use super::runner::{Lease, Task};
 use crate::config::Settings;
@@ -21,7 +23,7 @@ const PURGED: &str = "purged what was due";
 const INDEXED: &str = "made the words that users are found by";
 
 /// What a step is about, what the log says of it, and the step.
-const STEPS: [(&str, &str, Step); 10] = [
+const STEPS: [(&str, &str, Step); 11] = [
     ("names", INDEXED, |tx, _cx, _| users::index_names(tx, STEP)),
     ("trash", PURGED, |tx, cx, _| purge::trash(tx, cx, STEP)),
     ("tombstones", PURGED, |tx, cx, _| purge::tombstones(tx, cx, STEP)),
@@ -30,6 +32,7 @@ const STEPS: [(&str, &str, Step); 10] = [
     ("unread changes", PURGED, |tx, cx, _| unread::many::purge_changes(tx, cx, STEP)),
     ("reserved names", PURGED, |tx, cx, _| users::purge_reserved_names(tx, cx, STEP)),
     ("ended sessions of apps", PURGED, |tx, cx, _| browser_tokens::purge(tx, cx, STEP)),
+    ("familiar addresses", PURGED, |tx, cx, _| throttle::purge_familiar_addresses(tx, cx, STEP)),
     ("webhook events", PURGED, |tx, cx, settings| {
         let kept = i64::from(settings.webhook_log_days) * Time::DAY;
         webhooks::purge(tx, cx, kept, STEP)

@@ -100,6 +100,10 @@ impl Error {
         }))
     }
 
+    pub(super) fn code(&self) -> Code {
+        self.0.code
+    }
+
     /// Invalid input, with everything that is wrong with it.
     pub(super) fn invalid(fields: Vec<FieldError>) -> Self {
         let detail = match fields.as_slice() {

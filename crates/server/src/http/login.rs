@@ -1,10 +1,12 @@
 //! What both APIs share of signing in and registering: limits, passwords, log and metrics.
 
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use db::Tx;
+use domain::credential::Credential;
 use domain::passwords::Password;
-use domain::text::{self, Username};
+use domain::text::{self, DisplayName, Username};
 use domain::throttle;
 use domain::users::{self, StoredPassword};
 use domain::{Cx, UserId, passwords};
@@ -14,39 +16,93 @@ use super::client::Device;
 use super::code::Code;
 use crate::config::{Registration, Switch};
 use crate::http::App;
+use crate::runtime::passwords::{Place, Purpose};
 
-/// An attempt to sign in, counted before the password is checked.
+/// Who says that a password is theirs.
 #[derive(Clone)]
-pub(super) struct Attempt {
-    name: String,
-    address: IpAddr,
-    /// `None` if rate limits are off.
-    counted: Option<throttle::SignInAttempt>,
+pub(super) enum Claimant {
+    /// The user of this folded name.
+    Named(String),
+    /// The owner of this session or token.
+    Holder(Credential),
 }
 
+impl Claimant {
+    pub(super) fn named(name: &str) -> Self {
+        Self::Named(login_name(name))
+    }
+}
+
+/// An attempt to give a password.
+#[derive(Clone)]
+pub(super) struct Attempt {
+    address: IpAddr,
+    /// `None` if rate limits are off.
+    counted: Option<throttle::Counted>,
+    /// Whose password it was.
+    user: Arc<OnceLock<UserId>>,
+}
+
+/// An attempt that was counted, and whose password was not looked at yet.
+pub(super) struct Counted {
+    pub(super) attempt: Attempt,
+    claimant: Claimant,
+    place: Place,
+}
+
+/// Counts an attempt, for which a place among those who wait for a hash is free.
+///
 /// # Errors
-/// If there were too many failures.
+/// If there were too many failures, or too many wait for a hash.
 pub(super) async fn begin(
     app: &App,
     cx: &Cx,
-    name: &str,
+    claimant: Claimant,
     device: &Device,
-) -> Result<Attempt, Error> {
-    let (name, address) = (login_name(name), device.address);
+) -> Result<Counted, Error> {
+    let (cx, address, from) = (*cx, device.address, device.public_address());
+    let place = app.passwords.place(from, Purpose::SignIn)?;
+    let mut attempt = Attempt { address, counted: None, user: Arc::default() };
     if app.settings.rate_limits == Switch::Off {
-        return Ok(Attempt { name, address, counted: None });
+        return Ok(Counted { attempt, claimant, place });
     }
-    let (cx, attempt) = (*cx, throttle::SignInAttempt::new(&name, device.public_address()));
-    let attempted = name.clone();
-    let counted = app.db.write(move |tx| throttle::count(tx, &cx, &attempt)).await;
+    let attempted = claimant.clone();
+    let counted = app.db.write(move |tx| match &attempted {
+        Claimant::Named(name) => throttle::count(tx, &cx, name, from),
+        Claimant::Holder(credential) => throttle::count_of_holder(tx, &cx, credential, from),
+    });
+    let counted = counted.await;
     if let Err(domain::Error::Throttled(_)) = &counted {
         app.metrics.logins.throttled.inc();
-        let owner = app.db.read(move |tx| users::find(tx, &attempted)).await;
-        let user = owner.ok().flatten().map(|owner| owner.id.get());
+        let user = match claimant.clone() {
+            Claimant::Named(name) => {
+                let owner = app.db.read(move |tx| users::find(tx, &name)).await;
+                owner.ok().flatten().map(|owner| owner.id)
+            }
+            Claimant::Holder(credential) => Some(credential.user),
+        };
+        let user = user.map(UserId::get);
         tracing::info!(client = %address, user, "login throttled after too many failures");
     }
-    counted?;
-    Ok(Attempt { name, address, counted: Some(attempt) })
+    attempt.counted = Some(counted?);
+    Ok(Counted { attempt, claimant, place })
+}
+
+/// Counts an attempt and checks the password.
+///
+/// # Errors
+/// As [`begin`] and [`Counted::check`].
+pub(super) async fn check(
+    app: &App,
+    cx: &Cx,
+    claimant: Claimant,
+    device: &Device,
+    password: String,
+) -> Result<(StoredPassword, Attempt), Error> {
+    let counted = begin(app, cx, claimant, device).await?;
+    let attempt = counted.attempt.clone();
+    let checked = counted.check(app, password).await;
+    Ok((attempt.settle(app, checked).await?, attempt))
 }
 
 /// The name as it is compared. An invalid name counts as well, at bounded length.
@@ -55,41 +111,119 @@ pub(super) fn login_name(name: &str) -> String {
     Username::parse(&start).map_or_else(|_| text::fold(&start), |name| name.folded().to_owned())
 }
 
-impl Attempt {
+impl Counted {
     /// Checks the password. An unknown name costs as much work as a known one.
     ///
     /// # Errors
     /// If the name or the password is wrong.
-    pub(super) async fn check(&self, app: &App, password: String) -> Result<StoredPassword, Error> {
-        let name = self.name.clone();
-        let known = app.db.read(move |tx| users::password(tx, &name)).await?;
+    pub(super) async fn check(self, app: &App, password: String) -> Result<StoredPassword, Error> {
+        let Self { attempt, claimant, place } = self;
+        let known = app.db.read(move |tx| match &claimant {
+            Claimant::Named(name) => users::password(tx, name),
+            Claimant::Holder(credential) => users::password_of(tx, credential.user),
+        });
+        let known = known.await?;
         let hash = known.as_ref().map(|known| known.hash.clone());
         let verify = move || passwords::verify(password.as_bytes(), hash.as_deref());
-        let fits = app.passwords.run(verify).await?;
-        let user = known.as_ref().map(|known| known.user.get());
-        known.filter(|_| fits).ok_or_else(|| {
+        let fits = place.run(verify).await?;
+        let user = known.as_ref().map(|known| known.user);
+        let right = known.filter(|_| fits).ok_or_else(|| {
             app.metrics.logins.refused.inc();
-            tracing::info!(client = %self.address, user, "login refused");
-            domain::Error::AuthenticationFailed.into()
-        })
-    }
-
-    /// Uncounts a successful attempt, in the transaction of the sign-in.
-    pub(super) fn forgive(&self, tx: &mut Tx<'_>) -> domain::Result<()> {
-        self.counted.as_ref().map_or(Ok(()), |attempt| throttle::forgive(tx, attempt))
-    }
-
-    pub(super) fn succeeded(&self, app: &App, user: UserId) {
-        app.metrics.logins.accepted.inc();
-        tracing::info!(client = %self.address, user = user.get(), "logged in");
+            let user = user.map(UserId::get);
+            tracing::info!(client = %attempt.address, user, "login refused");
+            Error::from(domain::Error::AuthenticationFailed)
+        })?;
+        attempt.user.get_or_init(|| right.user);
+        Ok(right)
     }
 }
 
+impl Attempt {
+    /// Gives the attempt back where a request failed for another reason than a wrong password.
+    pub(super) async fn settle<T>(&self, app: &App, done: Result<T, Error>) -> Result<T, Error> {
+        // That a key was used for another request may tell that the password was another one.
+        let stays = [Code::AuthenticationFailed, Code::KeyReused];
+        let is_settled = done.as_ref().map_or_else(|error| stays.contains(&error.code()), |_| true);
+        if let Some(counted) = self.counted.clone().filter(|_| !is_settled) {
+            let given_back = app.db.write(move |tx| throttle::give_back(tx, &counted)).await;
+            if let Err(error) = given_back {
+                tracing::debug!(%error, "an attempt stays counted");
+            }
+        }
+        done
+    }
+
+    /// Gives a right attempt back, in the transaction of what it was for, and makes its address
+    /// familiar to the user.
+    pub(super) fn let_in(&self, tx: &mut Tx<'_>, cx: &Cx) -> domain::Result<()> {
+        match (&self.counted, self.user.get()) {
+            (Some(counted), Some(user)) => throttle::let_in(tx, cx, *user, counted),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn succeeded(&self, app: &App) {
+        app.metrics.logins.accepted.inc();
+        let user = self.user.get().map(|user| user.get());
+        tracing::info!(client = %self.address, user, "logged in");
+    }
+}
+
+/// Hashes the new password of somebody who is signed in.
+///
 /// # Errors
-/// If too many requests wait for a hash.
-pub(super) async fn hash(app: &App, cx: &Cx, password: Password) -> Result<String, Error> {
+/// If too many wait for a hash.
+pub(super) async fn hash(
+    app: &App,
+    cx: &Cx,
+    device: &Device,
+    password: Password,
+) -> Result<String, Error> {
+    let place = app.passwords.place(device.public_address(), Purpose::SignIn)?;
     let salt = cx.random();
-    Ok(app.passwords.run(move || passwords::hash(&password, salt)).await?)
+    Ok(place.run(move || passwords::hash(&password, salt)).await?)
+}
+
+/// Hashes the password of somebody who registers, after their try was counted and the names were
+/// looked at.
+///
+/// # Errors
+/// If there were too many registrations from the address, the names cannot be had, or too many wait
+/// for a hash.
+pub(super) async fn hash_to_register(
+    app: &App,
+    cx: &Cx,
+    device: &Device,
+    (name, display_name): (Username, Option<DisplayName>),
+    password: Password,
+) -> Result<String, Error> {
+    let place = app.passwords.place(device.public_address(), Purpose::Registration)?;
+    let (limit, cx) = (registrations(app, device), *cx);
+    let looked = app.db.write(move |tx| {
+        limit.count_try(tx, &cx)?;
+        match users::confirm_free(tx, &cx, &name, display_name.as_ref()) {
+            Err(domain::Error::Db(error)) => Err(domain::Error::Db(error)),
+            // It is counted, whatever was found.
+            looked => Ok(looked),
+        }
+    });
+    looked.await??;
+    let salt = cx.random();
+    Ok(place.run(move || passwords::hash(&password, salt)).await?)
+}
+
+/// Counts a registration that is refused as invalid.
+///
+/// # Errors
+/// The refusal; or that there were too many from the address.
+pub(super) async fn refuse_registration<T>(
+    app: &App,
+    device: &Device,
+    refusal: Error,
+) -> Result<T, Error> {
+    let (limit, cx) = (registrations(app, device), app.clock.cx());
+    app.db.write(move |tx| limit.count_try(tx, &cx)).await?;
+    Err(refusal)
 }
 
 /// # Errors
@@ -121,6 +255,13 @@ pub(super) fn registrations(app: &App, device: &Device) -> Registrations {
 }
 
 impl Registrations {
+    fn count_try(self, tx: &mut Tx<'_>, cx: &Cx) -> domain::Result<()> {
+        match self.address {
+            Some(address) => throttle::try_registration(tx, cx, address, self.per_hour),
+            None => Ok(()),
+        }
+    }
+
     /// Counts a registration, in the transaction that creates the account.
     ///
     /// # Errors

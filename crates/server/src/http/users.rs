@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::auth::{self, InSession, Visitor};
 use super::classic_body::Input;
 use super::client::Device;
-use super::{Error, cookies, login};
+use super::login::{self, Claimant};
+use super::{Error, cookies};
 use crate::http::App;
 
 /// `GET /users/token`
@@ -39,13 +40,13 @@ pub(super) async fn register(
     input: Input,
 ) -> Result<impl IntoResponse, Error> {
     login::registration_is_open(&app)?;
-    let fields = input.fields()?;
-    let name = Username::parse(&fields.username.text("username")?)?;
-    let email = Email::parse(&fields.email.text("email")?)?;
-    let password = Password::parse(&fields.password.text("password")?, &name, email.as_str())?;
-
     let cx = app.clock.cx();
-    let hash = login::hash(&app, &cx, password).await?;
+    let (name, email, password) = match new_account(&input) {
+        Ok(account) => account,
+        Err(refusal) => return login::refuse_registration(&app, &device, refusal).await,
+    };
+    let names = (name.clone(), None);
+    let hash = login::hash_to_register(&app, &cx, &device, names, password).await?;
     let limit = login::registrations(&app, &device);
     let made = app.db.write(move |tx| {
         limit.count(tx, &cx)?;
@@ -54,6 +55,14 @@ pub(super) async fn register(
     let id = made.await?;
     tracing::info!(client = %device.address, user = id.get(), "registered");
     Ok(success(id))
+}
+
+fn new_account(input: &Input) -> Result<(Username, Email, Password), Error> {
+    let fields = input.fields()?;
+    let name = Username::parse(&fields.username.text("username")?)?;
+    let email = Email::parse(&fields.email.text("email")?)?;
+    let password = Password::parse(&fields.password.text("password")?, &name, email.as_str())?;
+    Ok((name, email, password))
 }
 
 /// `POST /users/login`
@@ -67,21 +76,22 @@ pub(super) async fn login(
     let name = fields.username.text("username")?;
     let password = fields.password.text("password")?;
     let cx = app.clock.cx();
-    let attempt = login::begin(&app, &cx, &name, &device).await?;
-    let credentials = attempt.check(&app, password).await?;
+    let claimant = Claimant::named(&name);
+    let (credentials, attempt) = login::check(&app, &cx, claimant, &device, password).await?;
 
     let (user, replaced, secret) = (credentials.user, visitor.session, cx.random());
-    let (client, forgiven) = (device.client(), attempt.clone());
+    let (client, right) = (device.client(), attempt.clone());
     let started = app.db.write(move |tx| {
         let token = sessions::start(tx, &cx, &credentials, &secret, &client, replaced.as_ref())?;
-        forgiven.forgive(tx)?;
+        right.let_in(tx, &cx)?;
         Ok::<_, domain::Error>(token)
     });
-    let token = started.await?;
+    let started = started.await.map_err(Error::from);
+    let token = attempt.settle(&app, started).await?;
     if let Some(replaced) = replaced {
         app.sessions.forget(&replaced);
     }
-    attempt.succeeded(&app, user);
+    attempt.succeeded(&app);
     let cookie = cookies::session(&token, device.secure);
     Ok(([(SET_COOKIE, cookie)], success(user)))
 }

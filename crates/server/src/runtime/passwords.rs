@@ -1,67 +1,326 @@
 //! The threads that hash passwords, so that sign-ins do not delay other requests.
+//!
+//! Who needs a hash takes a place first. An address has few places, registrations have few, and a
+//! thread that is free serves another address than those that are being served, sign-ins first. So
+//! neither an address with many connections nor a wave of registrations keeps others waiting.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use domain::throttle::Network;
 use tokio::sync::oneshot;
 
-/// Sign-ins that may wait for a thread: at 25 ms each, the last one waits 1.6 s.
-const QUEUE: usize = 64;
+/// Places in all: at 25 ms each, the last one waits 1.6 s.
+const PLACES: usize = 64;
+/// Places of registrations.
+const REGISTRATIONS: usize = 16;
+/// Places of one address; a network of IPv6 has more, and none has more than half of all.
+const SHARE: i64 = 8;
 /// The lowest priority: other threads go first.
 const NICE: i32 = 19;
 
-type Job = Box<dyn FnOnce() + Send>;
+/// What a password is hashed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    SignIn,
+    Registration,
+}
 
-/// A pool of threads, which its clones share.
-#[derive(Clone)]
+/// A pool of threads, which end when it is dropped.
 pub(crate) struct Pool {
-    sender: SyncSender<Job>,
+    queue: Arc<Queue>,
+}
+
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    sign_ins: VecDeque<Job>,
+    registrations: VecDeque<Job>,
+    /// The places that are taken: all, those of registrations, those of each network.
+    taken: usize,
+    registering: usize,
+    by_network: HashMap<Network, usize>,
+    /// The widest networks of those who are being served.
+    served: Vec<Network>,
+    is_closed: bool,
+}
+
+struct Job {
+    /// The widest network of who waits for it; `None` where that says nothing.
+    network: Option<Network>,
+    work: Box<dyn FnOnce() + Send>,
+}
+
+/// A place in the queue, which is free again when this is dropped, or when what it was used for is
+/// done.
+pub(crate) struct Place {
+    queue: Arc<Queue>,
+    purpose: Purpose,
+    networks: Vec<Network>,
 }
 
 impl Pool {
-    /// Starts the threads, which end when the last clone of the pool is dropped.
+    /// Starts the threads.
     pub(crate) fn start(threads: usize) -> std::io::Result<Self> {
-        let (sender, jobs) = sync_channel::<Job>(QUEUE);
-        let jobs = Arc::new(Mutex::new(jobs));
+        let queue = Arc::new(Queue { state: Mutex::default(), changed: Condvar::new() });
+        let pool = Self { queue: Arc::clone(&queue) };
         for number in 0..threads {
-            let jobs = Arc::clone(&jobs);
+            let queue = Arc::clone(&queue);
             let name = format!("password-{number}");
-            std::thread::Builder::new().name(name).spawn(move || work(&jobs))?;
+            std::thread::Builder::new().name(name).spawn(move || work(&queue))?;
         }
-        Ok(Self { sender })
+        Ok(pool)
     }
 
+    /// Takes a place for a client at that address; `None` where many clients may have it.
+    ///
+    /// # Errors
+    /// [`db::Error::Busy`] if no place is free that the client may take.
+    pub(crate) fn place(
+        &self,
+        address: Option<IpAddr>,
+        purpose: Purpose,
+    ) -> Result<Place, db::Error> {
+        let networks: Vec<_> = address.into_iter().flat_map(Network::all_of).collect();
+        let mut state = self.queue.state();
+        let has_share = |network: &Network| {
+            let share = usize::try_from(SHARE * network.share()).unwrap_or(PLACES);
+            state.by_network.get(network).is_none_or(|taken| *taken < share.min(PLACES / 2))
+        };
+        let registers = purpose == Purpose::Registration;
+        if state.taken >= PLACES
+            || registers && state.registering >= REGISTRATIONS
+            || !networks.iter().all(has_share)
+        {
+            return Err(db::Error::Busy);
+        }
+        state.taken += 1;
+        state.registering += usize::from(registers);
+        for network in &networks {
+            *state.by_network.entry(*network).or_default() += 1;
+        }
+        drop(state);
+        Ok(Place { queue: Arc::clone(&self.queue), purpose, networks })
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut state = self.queue.state();
+        state.is_closed = true;
+        // They hold places, which hold the queue.
+        let left = (std::mem::take(&mut state.sign_ins), std::mem::take(&mut state.registrations));
+        drop(state);
+        drop(left);
+        self.queue.changed.notify_all();
+    }
+}
+
+impl Place {
     /// Runs `work` on the pool.
     ///
     /// # Errors
-    /// [`db::Error::Busy`] if the queue is full.
+    /// [`db::Error::Closed`] if the pool has ended.
     pub(crate) async fn run<T: Send + 'static>(
-        &self,
+        self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, db::Error> {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(move || {
+        let (queue, purpose) = (Arc::clone(&self.queue), self.purpose);
+        let network = self.networks.last().copied();
+        let work = Box::new(move || {
             // The client may be gone.
             if !reply.is_closed() {
                 drop(reply.send(work()));
             }
+            drop(self);
         });
-        self.sender.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(_) => db::Error::Busy,
-            TrySendError::Disconnected(_) => db::Error::Closed,
-        })?;
+        queue.push(purpose, Job { network, work });
         answer.await.map_err(|_gone| db::Error::Closed)
     }
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>) {
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.queue.state();
+        state.taken -= 1;
+        state.registering -= usize::from(self.purpose == Purpose::Registration);
+        for network in &self.networks {
+            if let Some(taken) = state.by_network.get_mut(network) {
+                *taken -= 1;
+                if *taken == 0 {
+                    state.by_network.remove(network);
+                }
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, purpose: Purpose, job: Job) {
+        let mut state = self.state();
+        if state.is_closed {
+            // Its place needs the lock.
+            drop(state);
+            return drop(job);
+        }
+        match purpose {
+            Purpose::SignIn => state.sign_ins.push_back(job),
+            Purpose::Registration => state.registrations.push_back(job),
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Waits for a job, of another client than the last one if there is one; `None` if the pool has
+    /// ended.
+    fn next(&self, mut last: Option<Network>) -> Option<Job> {
+        let mut state = self.state();
+        loop {
+            let next = state.next();
+            if let Some(at) = state.served.iter().position(|served| Some(*served) == last) {
+                state.served.swap_remove(at);
+                last = None;
+            }
+            if let Some(job) = next {
+                state.served.extend(job.network);
+                return Some(job);
+            }
+            if state.is_closed {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl State {
+    fn next(&mut self) -> Option<Job> {
+        let Self { sign_ins, registrations, served, .. } = self;
+        [sign_ins, registrations].into_iter().find_map(|waiting| {
+            let is_served = |job: &Job| job.network.is_some_and(|of| served.contains(&of));
+            let other = waiting.iter().position(|job| !is_served(job));
+            waiting.remove(other.unwrap_or(0))
+        })
+    }
+}
+
+fn work(queue: &Queue) {
     // On Linux this sets the priority of the calling thread only.
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::debug!(%error, "cannot lower the priority of a password thread");
     }
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
-        job();
+    let mut last = None;
+    while let Some(Job { network, work }) = queue.next(last) {
+        last = network;
+        work();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use std::sync::mpsc;
+    use std::task::Poll;
+
+    use super::*;
+
+    fn at(address: &str) -> Option<IpAddr> {
+        address.parse().ok()
+    }
+
+    /// Asks a future once, and says whether it is not done.
+    async fn waits(mut future: Pin<&mut impl Future>) -> bool {
+        poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
+    }
+
+    /// The places that a client gets at once.
+    fn places(pool: &Pool, address: Option<IpAddr>, purpose: Purpose) -> Vec<Place> {
+        std::iter::from_fn(|| pool.place(address, purpose).ok()).take(2 * PLACES).collect()
+    }
+
+    #[test]
+    fn an_address_has_few_places_and_a_network_at_most_half_of_all() {
+        let pool = Pool::start(0).unwrap();
+        let one = places(&pool, at("192.0.2.1"), Purpose::SignIn);
+        assert_eq!(one.len(), 8);
+        let network = (0..100).flat_map(|number| {
+            places(&pool, at(&format!("2001:db8:1:{number:x}00::1")), Purpose::SignIn)
+        });
+        let network: Vec<_> = network.collect();
+        assert_eq!(network.len(), PLACES / 2);
+        let mut small = (0..9).flat_map(|number| {
+            places(&pool, at(&format!("2001:db8:2:{number:x}::1")), Purpose::SignIn)
+        });
+        assert_eq!(small.by_ref().take(20).collect::<Vec<_>>().len(), 16, "a /56 is one customer");
+        drop((one, network));
+        assert_eq!(places(&pool, None, Purpose::SignIn).len(), PLACES, "and all are given back");
+        assert!(pool.queue.state().by_network.is_empty());
+    }
+
+    #[test]
+    fn registrations_leave_most_places_to_sign_ins() {
+        let pool = Pool::start(0).unwrap();
+        let registrations = places(&pool, None, Purpose::Registration);
+        let sign_ins = places(&pool, None, Purpose::SignIn);
+        assert_eq!((registrations.len(), sign_ins.len()), (REGISTRATIONS, PLACES - REGISTRATIONS));
+        drop(registrations);
+        assert_eq!(places(&pool, None, Purpose::Registration).len(), REGISTRATIONS);
+    }
+
+    #[tokio::test]
+    async fn sign_ins_come_first_and_other_clients_than_the_last_before_that_one() {
+        let pool = Pool::start(1).unwrap();
+        let (served, order) = mpsc::channel();
+        let (go, begin) = mpsc::channel::<()>();
+        let first = pool.place(at("192.0.2.1"), Purpose::SignIn).unwrap();
+        let first = tokio::spawn(first.run(move || begin.recv().is_ok()));
+        while !pool.queue.state().sign_ins.is_empty() || pool.queue.state().served.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let mut waiting = vec![];
+        for (address, purpose) in [
+            ("192.0.2.9", Purpose::Registration),
+            ("192.0.2.1", Purpose::SignIn),
+            ("192.0.2.1", Purpose::SignIn),
+            ("192.0.2.2", Purpose::SignIn),
+            ("192.0.2.3", Purpose::SignIn),
+        ] {
+            let (place, served) = (pool.place(at(address), purpose).unwrap(), served.clone());
+            let mut run = Box::pin(place.run(move || served.send(address).is_ok()));
+            // It waits from the first time that it is asked.
+            assert!(waits(run.as_mut()).await);
+            waiting.push(run);
+        }
+        go.send(()).unwrap();
+        for run in waiting {
+            assert_eq!(run.await, Ok(true));
+        }
+        assert_eq!(first.await.unwrap(), Ok(true));
+        let order: Vec<_> = order.try_iter().collect();
+        let expected = ["192.0.2.2", "192.0.2.1", "192.0.2.3", "192.0.2.1", "192.0.2.9"];
+        assert_eq!(order, expected);
+    }
+
+    #[tokio::test]
+    async fn who_waits_when_the_pool_ends_is_told_so() {
+        let pool = Pool::start(0).unwrap();
+        let place = pool.place(None, Purpose::SignIn).unwrap();
+        let mut run = Box::pin(place.run(|| ()));
+        assert!(waits(run.as_mut()).await);
+        let late = pool.place(None, Purpose::SignIn).unwrap();
+        drop(pool);
+        assert_eq!(run.await, Err(db::Error::Closed));
+        assert_eq!(late.run(|| ()).await, Err(db::Error::Closed));
     }
 }

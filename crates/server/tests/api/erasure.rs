@@ -15,7 +15,8 @@ use crate::harness::TestApp;
 use crate::user::{User, number};
 
 /// Tables whose rows go with their owner, and the column that names the owner.
-const OWNED: [(&str, &str); 14] = [
+const OWNED: [(&str, &str); 15] = [
+    ("familiar_addresses", "user_id"),
     ("revoked_sessions", "user_id"),
     ("sessions", "user_id"),
     ("tokens", "user_id"),
@@ -71,7 +72,7 @@ const OF_NOBODY: [(&str, &str, &str); 20] = [
     ),
     ("audit", "id happened_at key_id key_name call user_id request_id", "ids, times and routes"),
     ("messages", "client_id", "gone with the sender's copy"),
-    ("throttles", "subject", "a hash of a name that was typed, or of an address"),
+    ("throttles", "subject", "a hash of a name that was typed, of an address, or of a session's"),
     ("throttles", "failures window_started_at expires_at blocked_until", "counts and times"),
     (
         "webhooks",
@@ -193,7 +194,7 @@ impl Person {
             Self { app, id: UserId::new(1).expect("it is an id"), client, traces: BTreeSet::new() };
         person.log_in().await;
         person.write_letters().await;
-        // Last, as a login that is right takes back those that were wrong.
+        // Not from the familiar address, so that it is counted under the name.
         person.app.visitor().await.try_login(NAME, "a wrong password").await.error(401);
         person.fill().await;
         let stored = person.everything().await;

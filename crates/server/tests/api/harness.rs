@@ -400,7 +400,7 @@ fn prepare(url: &str) {
 }
 
 /// Each table, a row as one text.
-const TABLES: [&str; 28] = [
+const TABLES: [&str; 29] = [
     "SELECT 'erased external id ' || quote(id_hash) FROM erased_external_ids ORDER BY id_hash",
     "SELECT 'server key ' || id || ' ' || quote(name) || ' ' || scopes || ' ' || quote(key_hash)
          || ' ' || quote(coalesce(previous_hash, '')) || ' ' || quote(revoked_at)
@@ -440,6 +440,9 @@ const TABLES: [&str; 28] = [
      FROM stored_responses ORDER BY owner_id, key_hash",
     "SELECT 'throttle ' || quote(subject) || ' ' || failures || ' ' || window_started_at || ' '
          || blocked_until FROM throttles ORDER BY subject",
+    "SELECT 'familiar ' || user_id || ' ' || quote(network_hash) || ' ' || signed_in_at || ' '
+         || failures || ' ' || window_started_at || ' ' || blocked_until
+     FROM familiar_addresses ORDER BY user_id, network_hash",
     "SELECT 'quota ' || owner_id || ' ' || kind || ' ' || used || ' ' || window_started_at
      FROM quotas ORDER BY owner_id, kind",
     "SELECT 'mailbox ' || owner_id || ' ' || modseq || ' ' || quote(closed_at) || ' ' || unread

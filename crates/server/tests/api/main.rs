@@ -16,6 +16,7 @@ mod monitoring;
 mod operations;
 mod reminders;
 mod sessions;
+mod sign_in;
 mod strangers;
 mod throttling;
 mod user;

@@ -226,3 +226,34 @@ fn limits_are_counted_over_all_nodes() {
     assert_eq!(tries, Some(10), "as many as at one node");
     nodes.are_well();
 }
+
+#[test]
+fn strangers_keep_nobody_out_at_any_node_nor_after_a_restart() {
+    let Some(cluster) = cluster() else { return };
+    let place = || {
+        place(&url(&[cluster.port()]))
+            .with("POSTROOM_RATE_LIMITS", "on")
+            .with("POSTROOM_TRUSTED_PROXIES", "127.0.0.1")
+    };
+    let nodes = Nodes::in_places((0..3).map(|_| place()).collect());
+    let from = |user: User, address: &str| {
+        let client = user.client.with_header("x-forwarded-for", address);
+        User { client, ..user }
+    };
+    let mut ann = from(nodes.user(A, "ann"), "192.0.2.7");
+    ann.login(PASSWORD);
+    for number in 0..10 {
+        let guess = User::visitor(nodes.address(number % nodes.number()), "ann");
+        let mut guess = from(guess, &format!("198.51.100.{number}"));
+        assert_eq!(guess.try_login("wrong").status, 401);
+    }
+    nodes.stop(B);
+    nodes.start_again(B);
+    let mut stranger = from(User::visitor(nodes.address(B), "ann"), "198.51.100.77");
+    assert_eq!(stranger.try_login(PASSWORD).status, 429);
+    for node in [A, B, C] {
+        ann.connect_to(nodes.address(node));
+        ann.login(PASSWORD);
+    }
+    nodes.are_well();
+}

@@ -3,14 +3,14 @@
 use db::{Tx, params};
 
 use super::{StoredPassword, confirm_person};
-use crate::accounts::modseq;
+use crate::accounts::{modseq, throttle};
 use crate::base::{Credential, CredentialKind, Cx, Error, Result, Time, UserId};
 use crate::outbox::notices;
 
 /// How long after it was issued for a password a credential may do what cannot be undone.
 const FRESH: i64 = 10 * Time::MINUTE;
 
-/// Sets a new password and ends all sessions and tokens.
+/// Sets a new password and ends all sessions and tokens. No address is familiar any more.
 ///
 /// # Errors
 /// [`Error::UnknownUser`] where there is no such user; [`Error::SystemUser`].
@@ -20,10 +20,12 @@ pub fn set_password(tx: &mut Tx<'_>, user: UserId, password_hash: &str) -> Resul
         "UPDATE users SET password_hash = ?2 WHERE id = ?1 AND erased_at IS NULL",
         &params![user, password_hash],
     )?;
+    throttle::forget_addresses(tx, user)?;
     end_access(tx, user, changed)
 }
 
-/// Replaces the password whose hash is `old`, and ends all sessions and tokens but `keep`.
+/// Replaces the password whose hash is `old`, and ends all sessions and tokens but `keep`. No
+/// address is familiar any more.
 ///
 /// # Errors
 /// [`Error::AuthenticationFailed`] where the password was changed or the account disabled since
@@ -42,6 +44,7 @@ pub fn change_password(
     if changed == 0 {
         return Err(Error::AuthenticationFailed);
     }
+    throttle::forget_addresses(tx, old.user)?;
     end_credentials(tx, old.user, keep)
 }
 

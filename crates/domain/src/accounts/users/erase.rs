@@ -84,7 +84,7 @@ fn erase_account(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, withdraws: bool) -> Re
     if let Some(external_id) = external_id {
         reserved::bury(tx, cx, &external_id)?;
     }
-    throttle::forget_account(tx, &folded)?;
+    throttle::forget_account(tx, owner, &folded)?;
     end_credentials(tx, owner, None)?;
     for statement in [
         "DELETE FROM name_words WHERE user_id = ?1",

@@ -38,7 +38,7 @@ const EXEMPT: [(&str, &str); 16] = [
 
 /// Columns that a search may begin with, besides the owner and an id. What belongs to a user is
 /// found by that user first, so none of them is in an index of entries or conversations.
-const KEYS: [(&str, &str); 22] = [
+const KEYS: [(&str, &str); 23] = [
     ("name_folded", "users are found by name"),
     ("external_id", "users are found by the app's own id"),
     ("key_hash", "server keys are found by their hash"),
@@ -50,6 +50,7 @@ const KEYS: [(&str, &str); 22] = [
     ("name", "leases"),
     ("expires_at", "a job removes what is over"),
     ("revoked_at", "a job removes what is over"),
+    ("signed_in_at", "a job forgets from where people signed in long ago"),
     ("trashed_at", "a job empties the trash of everybody"),
     ("destroyed_at", "a job removes old tombstones of everybody"),
     ("waiting_since", "a job looks for the reminders that are due"),

@@ -24,7 +24,8 @@ use super::canonical;
 use crate::http::by::{self, By};
 use crate::http::client::Device;
 use crate::http::code::Code;
-use crate::http::{App, Error, login};
+use crate::http::login::{self, Claimant};
+use crate::http::{App, Error};
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -150,26 +151,23 @@ impl KeyedRequest {
             + 'static,
         S: Show<K>,
     {
-        let attempt = login::begin(app, &app.clock.cx(), username, device).await?;
-        let mut user = None;
+        let claimant = Claimant::named(username);
+        let counted = login::begin(app, &app.clock.cx(), claimant, device).await?;
+        let (attempt, right) = (counted.attempt.clone(), counted.attempt.clone());
         let prepare = async {
-            let credentials = attempt.check(app, password).await?;
-            user = Some(credentials.user);
+            let credentials = counted.check(app, password).await?;
             Ok(move |tx: &mut Tx<'_>, cx: &Cx, secret: &[u8; 32]| f(tx, cx, &credentials, secret))
         };
-        let forgiven = attempt.clone();
         let show = move |tx: &mut Tx<'_>, cx: &Cx, kept: &K, secret: &[u8; 32]| {
             let shown = show(tx, cx, kept, secret)?;
             if shown.is_some() {
-                forgiven.forgive(tx)?;
+                right.let_in(tx, cx)?;
             }
             Ok(shown)
         };
-        let by = By::Name(username);
-        let response = self.process(app, by, Replay::Checked, prepare, show).await?;
-        if let Some(user) = user {
-            attempt.succeeded(app, user);
-        }
+        let done = self.process(app, By::Name(username), Replay::Checked, prepare, show).await;
+        let response = attempt.settle(app, done).await?;
+        attempt.succeeded(app);
         Ok(response)
     }
 

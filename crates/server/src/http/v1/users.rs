@@ -11,7 +11,8 @@ use super::field_types::{EnteredPassword, UsernamePrefix, view_schema};
 use super::idempotency::{Created, created, is_replay};
 use super::prelude::*;
 use crate::config::Lookup;
-use crate::http::{acting, cookies, login};
+use crate::http::login::{self, Claimant};
+use crate::http::{acting, cookies};
 
 pub(super) fn api(api: Api) -> Api {
     api.tag("Users", "Accounts, profiles, and finding users.")
@@ -97,7 +98,11 @@ async fn register(
     body: Result<KeyedBody<NewUser>, Error>,
 ) -> Result<Response, Error> {
     login::registration_is_open(&app)?;
-    let KeyedBody(NewUser { username, email, password, display_name }, request) = body?;
+    let KeyedBody(new, request) = match body {
+        Ok(body) => body,
+        Err(refusal) => return login::refuse_registration(&app, &device, refusal).await,
+    };
+    let NewUser { username, email, password, display_name } = new;
     let by = username.clone();
     let (name, shown) = (username.shown().to_owned(), display_name.as_ref());
     let shown = shown.map_or(username.shown(), DisplayName::shown).to_owned();
@@ -124,7 +129,8 @@ async fn register(
         Ok(Some((StatusCode::CREATED, location, created, account).into_response()))
     };
     let prepare = async {
-        let hash = login::hash(&app, &app.clock.cx(), password).await?;
+        let (cx, names) = (app.clock.cx(), (username.clone(), display_name.clone()));
+        let hash = login::hash_to_register(&app, &cx, &device, names, password).await?;
         let limit = login::registrations(&app, &device);
         Ok(move |tx: &mut Tx<'_>, cx: &Cx, _secret: &[u8; 32]| {
             limit.count(tx, cx)?;
@@ -228,21 +234,17 @@ async fn erase(
     let (cx, user) = (app.clock.cx(), caller.user);
     let (attempt, proof) = match password {
         Some(password) => {
-            let known = app.db.read(move |tx| users::profile(tx, user)).await?;
-            let username = known.ok_or(domain::Error::NotLoggedIn)?.person.username;
-            let attempt = login::begin(&app, &cx, &username, &device).await?;
-            let checked = attempt.check(&app, password.0).await?;
-            (Some(attempt), Proof::Password(checked))
+            let claimant = Claimant::Holder(caller.key);
+            let checked = login::check(&app, &cx, claimant, &device, password.0).await?;
+            (Some(checked.1), Proof::Password(checked.0))
         }
         None => (None, Proof::Credential(caller.key)),
     };
-    let erased = app.db.write(move |tx| {
-        if let Some(attempt) = &attempt {
-            attempt.forgive(tx)?;
-        }
-        users::erase_own(tx, &cx, &proof)
-    });
-    let erased = erased.await;
+    let erased = app.db.write(move |tx| users::erase_own(tx, &cx, &proof)).await;
+    if let (Err(error), Some(attempt)) = (&erased, attempt) {
+        let error = Err::<(), _>(error.clone().into());
+        drop(attempt.settle(&app, error).await);
+    }
     app.sessions.forget_all(user);
     match erased {
         // Erased by another request in the meantime: the caller is no longer logged in.
@@ -277,20 +279,27 @@ async fn password(
     if let Err(own) = new_password.is_not_own(name.as_ref(), &email) {
         return Err(Invalid::new("new_password", own.problem).into());
     }
+    let mut attempt = None;
     let prepare = async {
         let cx = app.clock.cx();
-        let attempt = login::begin(&app, &cx, &person.username, &device).await?;
-        let old = attempt.check(&app, current_password.0).await?;
-        let hash = login::hash(&app, &cx, new_password).await?;
-        Ok(move |tx: &mut Tx<'_>, _cx: &Cx, _secret: &[u8; 32]| {
-            attempt.forgive(tx)?;
-            users::change_password(tx, &old, &hash, Some(&caller.key))
+        let claimant = Claimant::Holder(caller.key);
+        let current = current_password.0;
+        let (old, right) = login::check(&app, &cx, claimant, &device, current).await?;
+        attempt = Some(right.clone());
+        let hash = login::hash(&app, &cx, &device, new_password).await?;
+        Ok(move |tx: &mut Tx<'_>, cx: &Cx, _secret: &[u8; 32]| {
+            users::change_password(tx, &old, &hash, Some(&caller.key))?;
+            right.let_in(tx, cx)
         })
     };
     let show = |_tx: &mut Tx<'_>, _cx: &Cx, (): &(), _secret: &[u8; 32]| {
         Ok(Some(StatusCode::NO_CONTENT.into_response()))
     };
-    let response = request.run_after(&app, caller.by(), prepare, show).await?;
+    let done = request.run_after(&app, caller.by(), prepare, show).await;
+    let response = match attempt {
+        Some(attempt) => attempt.settle(&app, done).await?,
+        None => done?,
+    };
     app.sessions.forget_all(user);
     if !is_replay(&response) {
         tracing::info!(client = %device.address, user = user.get(), "changed the password");
