@@ -38,7 +38,7 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
  * @typedef {{ id: number, username: string, display_name: string, external_id: string | null,
- *     kind: "person" | "system" }} Person
+ *     kind: "person" | "system", mixed_scripts?: true }} Person
  * @typedef {{ id: number, conversation_id: number, in_reply_to: number | null, from: Person,
  *     to: Person[], subject: string, sent_at: string, read_at: string | null,
  *     starred_at: string | null, archived_at: string | null, trashed_at: string | null,

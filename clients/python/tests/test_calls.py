@@ -223,6 +223,26 @@ async def test_accounts_of_postroom_itself_use_tokens(server: Postroom, kind: An
 
 
 @pytest.mark.anyio
+async def test_a_token_that_only_writes_is_told_ids(server: Postroom, kind: Any) -> None:
+    name = f"wil-{secrets.token_hex(4)}"
+    stranger = kind(server.url)
+    await wait(stranger.register(name, email="wil@example.org", password=PASSWORD))
+    made = await wait(
+        stranger.create_token("sender", username=name, password=PASSWORD, scopes=["messages:write"])
+    )
+    wil = kind(server.url, token=made.token)
+    sent = await wait(wil.send([name], body="to myself"))
+    assert (sent.refused, sent.body) == ([], None)
+    assert (await wait(wil.mark(sent.id, starred=True))).starred_at is None
+    assert (await wait(wil.change_conversation(sent.id, muted=True))).muted is None
+    assert (await wait(wil.unsend(sent.id))).read_by is None
+    searched = await refused(lambda: wil.batch(filter={"q": "myself"}, marks={"read": True}))
+    assert (searched.status, searched.code) == (403, "missing_scope")
+    for one in (wil, stranger):
+        await wait(one.close())
+
+
+@pytest.mark.anyio
 async def test_mistakes_are_named(server: Postroom, kind: Any) -> None:
     stranger = kind(server.url)
     problem = await refused(lambda: stranger.register("a b", email="a@b.de", password="short"))

@@ -6,6 +6,7 @@ pub mod credential;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod looks;
 pub mod reference;
 pub mod text;
 pub(crate) mod words;

@@ -26,6 +26,7 @@ use crate::http::{self, App, Limits, Parts, v1};
 use crate::node::Node;
 use crate::runtime::clock::Clock;
 use crate::runtime::key;
+use crate::runtime::lookups::Lookups;
 use listener::{Socket, Workers};
 
 /// A running server.
@@ -61,6 +62,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
         cors: Cors::new(node.settings.cors_origins.clone()),
         public: Origin::parse(&node.settings.public_url),
         idempotency: v1::Idempotency::new(&key),
+        lookups: Lookups::default(),
         first_forwarded: Once::new(),
         node: Arc::clone(&node),
     }));

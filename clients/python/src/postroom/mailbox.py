@@ -13,6 +13,7 @@ from .models import (
     AccountChange,
     Batch,
     Block,
+    ChangedConversation,
     Changes,
     Conversation,
     CreatedToken,
@@ -197,11 +198,11 @@ class MailboxCalls:
         read: bool | None = None,
         muted: bool | None = None,
         up_to: int | UnsetType = UNSET,
-    ) -> Request[Conversation]:
+    ) -> Request[ChangedConversation]:
         """Marks a conversation as read up to the message that the user has seen, or mutes it."""
         change = given(read=read, muted=muted) | limits(up_to=up_to)
         where = f"/v1/conversations/{number(conversation)}"
-        return Request("PATCH", where, Conversation, body=change)
+        return Request("PATCH", where, ChangedConversation, body=change)
 
     @call
     def trash_conversation(

@@ -37,6 +37,8 @@ class Person(Struct, frozen=True, kw_only=True):
     """The app's own id for them; `None` for accounts that registered themselves."""
     kind: str = "person"
     """`person` or `system`."""
+    mixed_scripts: bool = False
+    """Whether a word of a name mixes scripts that look alike: show the username or id as well."""
 
 
 class Account(Struct, frozen=True, kw_only=True):
@@ -51,6 +53,7 @@ class Account(Struct, frozen=True, kw_only=True):
     created_at: datetime
     external_id: str | None = None
     kind: str = "person"
+    mixed_scripts: bool = False
 
 
 class AccountChange(TypedDict, total=False):
@@ -205,10 +208,13 @@ class Batch(Struct, frozen=True, kw_only=True):
 
 
 class Withdrawn(Struct, frozen=True, kw_only=True):
-    """Who does not have a message any more, and who has read and keeps it; ids of users."""
+    """Who does not have a message any more, and who has read and keeps it; ids of users.
 
-    withdrawn_from: list[int]
-    read_by: list[int]
+    Both are `None` for a token without the scope `messages:read`.
+    """
+
+    withdrawn_from: list[int] | None = None
+    read_by: list[int] | None = None
 
 
 class Unread(Struct, frozen=True, kw_only=True):
@@ -230,6 +236,18 @@ class Conversation(Struct, frozen=True, kw_only=True):
     last_message: MessageItem | None = None
     unread: int = 0
     muted: bool = False
+
+
+class ChangedConversation(Struct, frozen=True, kw_only=True):
+    """A conversation that was changed. A caller who may not read gets `id` alone."""
+
+    id: int
+    subject: str | None = None
+    participants: list[Person] | None = None
+    participants_count: int | None = None
+    last_message: MessageItem | None = None
+    unread: int | None = None
+    muted: bool | None = None
 
 
 class Block(Struct, frozen=True, kw_only=True):

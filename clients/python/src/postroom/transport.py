@@ -68,6 +68,9 @@ def answer(response: httpx.Response, request: Request[T]) -> T:
     if request.result is NoneType:
         is_done = response.status_code in (202, 204) and not content
         content = b"null" if is_done else b""
+    elif response.status_code == 204:
+        # An answer without a body has nothing that the token may be shown.
+        content = content or b"{}"
     try:
         return msgspec.json.decode(content, type=request.result)
     except msgspec.MsgspecError as error:

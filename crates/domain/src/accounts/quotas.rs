@@ -1,10 +1,11 @@
-//! Quotas: how much a user may send in a window of time. A window begins with the first use after
-//! the last window ended.
+//! Quotas: how much a user may send and look up in a window of time. A window begins with the first
+//! use after the last window ended.
 
+use crate::accounts::modseq;
 use crate::base::{Cx, Error, Exceeded, Result, Time, UserId};
 use db::{Tx, params};
 
-/// How much a user may send, from the settings of the server.
+/// How much a user may send and look up, from the settings of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendLimits {
     /// Messages in an hour.
@@ -15,6 +16,9 @@ pub struct SendLimits {
     pub contacts_per_hour: i64,
     /// New contacts in a day.
     pub contacts_per_day: i64,
+    /// Look-ups in an hour: of users, and of recipients whom a message did not reach. Either says
+    /// who is there.
+    pub lookups_per_hour: i64,
     /// How long an account counts as young, in microseconds.
     pub young_for: i64,
     /// Each limit of a young account is divided by this, but is at least 1.
@@ -28,11 +32,12 @@ enum Quota {
     SendsDay = 2,
     ContactsHour = 3,
     ContactsDay = 4,
+    LookupsHour = 5,
 }
 
 impl Quota {
-    const SENDS: [Self; 2] = [Self::SendsHour, Self::SendsDay];
-    const ALL: [Self; 4] = [Self::SendsHour, Self::SendsDay, Self::ContactsHour, Self::ContactsDay];
+    const ALL: [Self; 5] =
+        [Self::SendsHour, Self::SendsDay, Self::ContactsHour, Self::ContactsDay, Self::LookupsHour];
 
     fn name(self) -> &'static str {
         match self {
@@ -40,12 +45,13 @@ impl Quota {
             Self::SendsDay => "send-day",
             Self::ContactsHour => "contact-hour",
             Self::ContactsDay => "contact-day",
+            Self::LookupsHour => "lookup-hour",
         }
     }
 
     fn length(self) -> i64 {
         match self {
-            Self::SendsHour | Self::ContactsHour => Time::HOUR,
+            Self::SendsHour | Self::ContactsHour | Self::LookupsHour => Time::HOUR,
             Self::SendsDay | Self::ContactsDay => Time::DAY,
         }
     }
@@ -56,22 +62,35 @@ impl Quota {
             Self::SendsDay => limits.sends_per_day,
             Self::ContactsHour => limits.contacts_per_hour,
             Self::ContactsDay => limits.contacts_per_day,
+            Self::LookupsHour => limits.lookups_per_hour,
         };
         if young { (limit / limits.young_divisor).max(limit.min(1)) } else { limit }
     }
 
-    fn taken(self, contacts: i64) -> i64 {
+    fn taken(self, use_of: &Use) -> i64 {
         match self {
-            Self::SendsHour | Self::SendsDay => 1,
-            Self::ContactsHour | Self::ContactsDay => contacts,
+            Self::SendsHour | Self::SendsDay => use_of.sends,
+            Self::ContactsHour | Self::ContactsDay => use_of.contacts,
+            Self::LookupsHour => use_of.lookups,
         }
     }
+}
+
+/// What is taken from the quotas.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Use {
+    /// Messages.
+    pub sends: i64,
+    /// New contacts.
+    pub contacts: i64,
+    /// Look-ups, and recipients whom a message did not reach.
+    pub lookups: i64,
 }
 
 /// What is left of a quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remaining {
-    /// `send-hour`, `send-day`, `contact-hour` or `contact-day`.
+    /// `send-hour`, `send-day`, `contact-hour`, `contact-day` or `lookup-hour`.
     pub name: &'static str,
     /// How much a window allows.
     pub limit: i64,
@@ -116,10 +135,25 @@ impl Window {
     }
 }
 
-/// Takes one message and `contacts` new contacts from the owner's quotas, all or nothing. Returns
-/// what is left of each quota that it touched.
+/// Takes look-ups from the owner's quota.
 ///
-/// The owner's modseq was advanced before, which is the lock.
+/// # Errors
+/// [`Error::QuotaExceeded`].
+pub fn take_lookups(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    limits: &SendLimits,
+    lookups: i64,
+) -> Result<()> {
+    modseq::lock(tx, owner)?;
+    take(tx, cx, owner, limits, &Use { lookups, ..Use::default() }).map(drop)
+}
+
+/// Takes what is used from the owner's quotas, all or nothing. Returns what is left of each quota
+/// that it touched.
+///
+/// The owner's mailbox was locked before.
 ///
 /// # Errors
 /// [`Error::QuotaExceeded`] where a quota does not allow it; of several, the one with the longest
@@ -129,7 +163,7 @@ pub fn take(
     cx: &Cx,
     owner: UserId,
     limits: &SendLimits,
-    contacts: i64,
+    use_of: &Use,
 ) -> Result<Vec<Remaining>> {
     let young = is_young(tx, cx, owner, limits)?;
     let stored = tx.query(
@@ -137,17 +171,17 @@ pub fn take(
         &params![owner],
         |row| Ok((row.int(0)?, row.int(1)?, Time(row.int(2)?))),
     )?;
-    let kinds: &[Quota] = if contacts == 0 { &Quota::SENDS } else { &Quota::ALL };
+    let kinds = Quota::ALL.iter().filter(|kind| kind.taken(use_of) > 0);
     let window = |kind: &Quota| {
         // A window that begins in the future was written by a wrong clock.
         let runs = |from: Time| from.has_come(cx.now) && cx.now < from.plus(kind.length());
         let running =
             stored.iter().find(|(stored, _, from)| *stored == *kind as i64 && runs(*from));
         let (used, started_at) = running.map_or((0, cx.now), |(_, used, from)| (*used, *from));
-        let used = used + kind.taken(contacts);
+        let used = used + kind.taken(use_of);
         Window { kind: *kind, limit: kind.limit(limits, young), used, started_at }
     };
-    let windows: Vec<_> = kinds.iter().map(window).collect();
+    let windows: Vec<_> = kinds.map(window).collect();
     let exceeded = windows.iter().filter(|window| window.used > window.limit);
     if let Some(longest) = exceeded.max_by_key(|window| window.seconds_left(cx)) {
         return Err(longest.refusal(cx));

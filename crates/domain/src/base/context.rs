@@ -39,7 +39,7 @@ impl Time {
     }
 
     /// Whole seconds until a later moment, rounded up.
-    pub(crate) fn seconds_until(self, later: Self) -> i64 {
+    pub fn seconds_until(self, later: Self) -> i64 {
         (later.0.saturating_sub(self.0)).saturating_add(Self::SECOND - 1) / Self::SECOND
     }
 }

@@ -115,7 +115,7 @@ pub enum Error {
     #[error("username: it is taken")]
     NameTaken,
     /// A system user is called that; the name of the field.
-    #[error("{0}: a system user has this name, and nobody else may take it")]
+    #[error("{0}: this name is reserved, and nobody else may take it")]
     NameReserved(&'static str),
     /// It is a system user, and only people have this.
     #[error("it is a system user: nobody can block, sign in or act as one")]

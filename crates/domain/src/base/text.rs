@@ -6,6 +6,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::base::error::Invalid;
 use crate::base::id::UserId;
+use crate::base::looks::{shows_nothing, without_hidden};
 
 /// Characters of the longest username, as in the Django app.
 pub const USERNAME_CHARS: usize = 150;
@@ -21,38 +22,13 @@ pub fn fold(name: &str) -> String {
     folded.nfkc().map(|c| if c == '\0' { '\u{1}' } else { c }).collect()
 }
 
-/// The form in which a name is compared with those of system users: as [`fold`], without white
+/// The form in which a name is compared with those that nobody may take: as [`fold`], without white
 /// space and characters that show nothing.
 ///
-/// Letters of other scripts that look alike, as in `Ѕupport`, still differ.
+/// Letters of other scripts that look alike, as in `Ѕupport`, still differ: see
+/// [`mixes_scripts`](crate::looks::mixes_scripts).
 pub fn fold_look(name: &str) -> String {
     fold(&name.replace(shows_nothing, "")).replace(char::is_whitespace, "")
-}
-
-/// Whether a character is one that Unicode calls default ignorable, or is drawn as a blank: the
-/// Braille pattern without dots.
-fn shows_nothing(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}'
-            | '\u{34f}'
-            | '\u{61c}'
-            | '\u{115f}'..='\u{1160}'
-            | '\u{17b4}'..='\u{17b5}'
-            | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{2800}'
-            | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}'
-            | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fff8}'
-            | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
 }
 
 /// A username: letters, digits and `@ . + - _`, 1 to 150 characters after NFKC.
@@ -73,10 +49,9 @@ impl Username {
         if shown.chars().nth(USERNAME_CHARS).is_some() {
             return Err(Self::invalid_length());
         }
-        // These are letters in Unicode but invisible: `ann` with one of them looks like `ann`.
-        let invisible = ['\u{115f}', '\u{1160}'];
+        // Some are letters in Unicode but invisible: `ann` with one of them looks like `ann`.
         let allowed = |c: char| c.is_alphanumeric() || "@.+-_".contains(c);
-        if !shown.chars().all(|c| allowed(c) && !invisible.contains(&c)) {
+        if !shown.chars().all(|c| allowed(c) && !shows_nothing(c)) {
             let problem = "it may hold letters, digits and @ . + - _ only";
             return Err(Invalid::new("username", problem));
         }
@@ -158,9 +133,13 @@ pub struct DisplayName {
 }
 
 impl DisplayName {
-    /// Parses a name of 1 to 100 characters.
+    /// Parses a name of 1 to 100 characters, all of which can be seen.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         label("display_name", text)?;
+        if without_hidden(text) != text {
+            let problem = "it must not hold characters that show nothing";
+            return Err(Invalid::new("display_name", problem));
+        }
         Ok(Self { shown: text.to_owned(), folded: fold_look(text) })
     }
 
@@ -168,7 +147,8 @@ impl DisplayName {
     /// spaces around it, cut to 100 characters. `None` where nothing is left.
     pub fn cut(text: &str) -> Option<Self> {
         let allowed: String = text.chars().filter(|c| !disturbs(*c)).collect();
-        let trimmed = allowed.trim();
+        let seen = without_hidden(&allowed);
+        let trimmed = seen.trim();
         let end = trimmed.char_indices().nth(LABEL_CHARS).map_or(trimmed.len(), |(end, _)| end);
         let shown = trimmed[..end].trim_end();
         (!shown.is_empty()).then(|| Self { shown: shown.to_owned(), folded: fold_look(shown) })

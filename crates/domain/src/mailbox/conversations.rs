@@ -180,8 +180,8 @@ pub fn read(
     Ok(Some((item, people)))
 }
 
-/// Mutes or unmutes a conversation. Repeating it is success. A mute lasts as long as the mailbox,
-/// also while it holds nothing of the conversation.
+/// Mutes or unmutes a conversation. Repeating it is success, and changes nothing. A mute lasts as
+/// long as the mailbox, also while it holds nothing of the conversation.
 ///
 /// # Errors
 /// [`Error::NotFound`] where the mailbox holds nothing of it.
@@ -192,20 +192,22 @@ pub fn mute(
     id: ConversationId,
     muted: bool,
 ) -> Result<()> {
+    modseq::lock(tx, owner)?;
+    let row = conversation_rows::find(tx, owner, id)?.filter(|row| !row.is_emptied());
+    if row.is_none() && entries::single(tx, owner, id)?.is_none() {
+        return Err(Error::NotFound(Missing::Conversation));
+    }
+    if row.as_ref().is_some_and(|row| row.muted) == muted {
+        return Ok(());
+    }
     modseq::advance(tx, owner)?;
-    let row = conversation_rows::find(tx, owner, id)?;
-    if row.as_ref().is_none_or(ConversationRow::is_emptied) {
-        if entries::single(tx, owner, id)?.is_none() {
-            return Err(Error::NotFound(Missing::Conversation));
-        }
+    if row.is_none() {
         create_row(tx, owner, id, None)?;
     }
-    if row.is_none_or(|row| row.muted != muted) {
-        tx.execute(
-            "UPDATE conversations SET muted_at = ?3 WHERE owner_id = ?1 AND conversation_id = ?2",
-            &params![owner, id, muted.then_some(cx.now)],
-        )?;
-    }
+    tx.execute(
+        "UPDATE conversations SET muted_at = ?3 WHERE owner_id = ?1 AND conversation_id = ?2",
+        &params![owner, id, muted.then_some(cx.now)],
+    )?;
     Ok(())
 }
 

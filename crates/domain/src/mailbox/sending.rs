@@ -6,7 +6,7 @@ use db::{Tx, params};
 
 pub use self::draft::{ClientId, Draft, Metadata};
 use crate::accounts::modseq;
-use crate::accounts::quotas::{self, SendLimits};
+use crate::accounts::quotas::{self, SendLimits, Use};
 use crate::accounts::users::{self, Person};
 use crate::base::id::join_ids;
 use crate::base::{Cx, Error, EventKind, Invalid, MessageId, Result, UserId, UserRef};
@@ -94,7 +94,10 @@ pub fn send(
     let id = store(tx, cx, sender, draft, &subject, &accepted, parent.as_ref())?;
     let contacts = record_contacts(tx, cx, sender, &accepted, id)?;
     let quotas = match limits {
-        Some(limits) => quotas::take(tx, cx, sender, limits, contacts)?,
+        Some(limits) => {
+            let lookups = i64::try_from(refused.len()).unwrap_or(i64::MAX);
+            quotas::take(tx, cx, sender, limits, &Use { sends: 1, contacts, lookups })?
+        }
         None => Vec::new(),
     };
     let envelope = Envelope {

@@ -210,6 +210,21 @@ fn a_muted_conversation_is_counted() {
     assert_eq!(world.problems(), []);
 }
 
+#[test]
+fn a_mute_that_changes_nothing_is_no_change_of_the_mailbox() {
+    let world = World::new();
+    let (ann, bob) = (world.user("ann"), world.user("bob"));
+    let id = world.send(ann, bob, "hello").begins();
+    let modseq = || world.number("SELECT modseq FROM mailboxes WHERE owner_id = 2");
+    let before = modseq();
+    for (muted, changes) in [(false, 0), (true, 1), (true, 1), (false, 2), (false, 2)] {
+        world.mute(bob, id, muted).unwrap();
+        assert_eq!(modseq() - before, changes);
+    }
+    assert_eq!(world.conversation(bob, id).unwrap().unread, 1);
+    assert_eq!(world.problems(), []);
+}
+
 /// Makes bob's mailbox hold nothing of a conversation.
 type Empty = fn(&World, [UserId; 2], &[MessageId]);
 

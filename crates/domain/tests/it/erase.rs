@@ -63,10 +63,12 @@ fn pair(world: &World) -> (UserId, UserId) {
                     sends_per_day: 9,
                     contacts_per_hour: 9,
                     contacts_per_day: 9,
+                    lookups_per_hour: 9,
                     young_for: 0,
                     young_divisor: 1,
                 };
-                quotas::take(tx, cx, user, &limits, 0)?;
+                let taken = quotas::Use { sends: 1, ..quotas::Use::default() };
+                quotas::take(tx, cx, user, &limits, &taken)?;
                 let request = idempotency::KeyedRequest::new(Some(user), "POST /", "key", b"");
                 idempotency::store(tx, cx, &request, &[0; 16], b"an answer")
             })
@@ -282,6 +284,12 @@ fn the_owner_needs_a_password_or_what_was_issued_for_one_a_short_while_ago() {
     world.write(move |tx, _cx| users::set_password(tx, user, "another hash")).unwrap();
     assert_eq!(refused(erase(Proof::Password(fay))), Error::AuthenticationFailed);
     assert_eq!(world.erasures(), [3, 4, 5]);
+    // A wrong clock that was ahead makes no login fresh for as long as it was.
+    let now = world.now();
+    world.set_clock(now.plus(400 * Time::DAY));
+    let ahead = world.log_in("ann");
+    world.set_clock(now);
+    assert_eq!(refused(erase(Proof::Credential(ahead))), Error::FreshLoginRequired);
 }
 
 #[test]

@@ -64,8 +64,17 @@ impl World {
 
 #[test]
 fn a_display_name_is_kept_to_the_letter_and_searched_in_any_case() {
-    for text in ["A", "Ann Smith", "Ánn  d'Arc", "李 雷", "🎉", "<b>", "ﬁ", &"é".repeat(100)]
-    {
+    for text in [
+        "A",
+        "Ann Smith",
+        "Ánn  d'Arc",
+        "李 雷",
+        "🎉",
+        "👩\u{200d}🚀",
+        "<b>",
+        "ﬁ",
+        &"é".repeat(100),
+    ] {
         assert_eq!(display(text).shown(), text);
     }
     assert_eq!(display("ＡＮＮ Straße").folded(), "ann strasse");
@@ -79,6 +88,12 @@ fn a_display_name_is_kept_to_the_letter_and_searched_in_any_case() {
         ("\u{202e}nna", "display_name: it must not hold control characters"),
         ("ann\u{2066}", "display_name: it must not hold control characters"),
         (" ann", "display_name: it must not begin or end with a space"),
+        ("an\u{200b}n", "display_name: it must not hold characters that show nothing"),
+        ("\u{200f}ann", "display_name: it must not hold characters that show nothing"),
+        ("ann\u{200d}", "display_name: it must not hold characters that show nothing"),
+        ("\u{3164}", "display_name: it must not hold characters that show nothing"),
+        ("ann\u{2800}", "display_name: it must not hold characters that show nothing"),
+        ("ann\u{e0061}", "display_name: it must not hold characters that show nothing"),
         ("ann\u{a0}", "display_name: it must not begin or end with a space"),
         (" ", "display_name: it must not begin or end with a space"),
     ];
@@ -428,4 +443,13 @@ fn credentials_are_confirmed_as_long_as_they_hold() {
 #[test]
 fn no_name_can_be_that_of_an_erased_user() {
     assert!(Username::parse(ERASED).is_err() && Username::parse("#1").is_err());
+    let world = World::new();
+    let ann = world.shown_user("ann", "Ann");
+    for name in ["deleted user", "Deleted  User", "ｄeleted\u{2003}user"] {
+        let named = Some(Some(display(name)));
+        let renamed =
+            world.update(ann, ProfileChange { display_name: named, ..Default::default() });
+        assert_eq!(refused(renamed), Error::NameReserved("display_name"), "{name}");
+    }
+    assert_eq!(world.person(ann), Some(seen_as(ann, "ann", "Ann")));
 }

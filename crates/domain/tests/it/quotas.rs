@@ -1,6 +1,6 @@
 //! Quotas on sending: what a window allows, when it is over, and what is not taken.
 
-use domain::quotas::{self, Remaining, SendLimits};
+use domain::quotas::{self, Remaining, SendLimits, Use};
 use domain::throttle;
 use domain::{Error, Exceeded, Result, Time, UserId};
 
@@ -11,13 +11,17 @@ const LIMITS: SendLimits = SendLimits {
     sends_per_day: 5,
     contacts_per_hour: 2,
     contacts_per_day: 4,
+    lookups_per_hour: 6,
     young_for: 0,
     young_divisor: 1,
 };
 
 impl World {
     fn take(&self, owner: UserId, limits: SendLimits, contacts: i64) -> Result<Vec<Remaining>> {
-        self.write(move |tx, cx| quotas::take(tx, cx, owner, &limits, contacts))
+        self.write(move |tx, cx| {
+            let taken = Use { sends: 1, contacts, lookups: 0 };
+            quotas::take(tx, cx, owner, &limits, &taken)
+        })
     }
 
     /// Takes a message to somebody known: what remains of the hour and of the day.
@@ -31,6 +35,20 @@ impl World {
             Ok((row.int(0)?, row.int(1)?, row.int(2)?))
         })
     }
+}
+
+#[test]
+fn look_ups_take_of_a_limit_of_their_own() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let look_up =
+        |count| world.write(move |tx, cx| quotas::take_lookups(tx, cx, ann, &LIMITS, count));
+    assert_eq!((look_up(4), look_up(2)), (Ok(()), Ok(())));
+    let refused = exceeded(refused(look_up(1)));
+    assert_eq!(refused, ("lookup-hour", 6, 3600, 3600));
+    assert_eq!(world.send_known(ann), [2, 4], "sends have their own");
+    world.wait(Time::HOUR);
+    assert_eq!(look_up(6), Ok(()));
 }
 
 fn exceeded(error: Error) -> (&'static str, i64, i64, i64) {
@@ -181,6 +199,7 @@ fn a_young_account_has_a_part_of_each_limit_and_at_least_one() {
         sends_per_day: 11,
         contacts_per_hour: 4,
         contacts_per_day: 0,
+        lookups_per_hour: 9,
         young_for: Time::DAY,
         young_divisor: 5,
     };

@@ -295,6 +295,7 @@ const LIMITS: SendLimits = SendLimits {
     sends_per_day: 5,
     contacts_per_hour: 2,
     contacts_per_day: 100,
+    lookups_per_hour: 4,
     young_for: 0,
     young_divisor: 1,
 };
@@ -351,7 +352,10 @@ fn what_is_not_sent_takes_nothing() {
     assert_eq!(exceeded(world.send_limited(ann, three)), "contact-hour");
     assert_eq!((world.number(used), world.number("SELECT count(*) FROM contacts")), (0, 0));
     assert_eq!(world.number("SELECT CAST(sum(modseq + unread) AS BIGINT) FROM mailboxes"), 0);
-    // Who does not get it is no new face.
+    // Who does not get it is no new face, but looked up.
     let left = world.send_limited(ann, to([UserRef::Id(cid), UserRef::Id(dot)])).unwrap();
-    assert_eq!(left[2], ("contact-hour", 1));
+    assert_eq!((left[2], left[4]), (("contact-hour", 1), ("lookup-hour", 3)));
+    let unknown = ["n1", "n2", "n3", "n4"].map(name);
+    let probe = to(unknown.into_iter().chain([UserRef::Id(dot)]));
+    assert_eq!(exceeded(world.send_limited(ann, probe)), "lookup-hour");
 }

@@ -86,6 +86,7 @@ pub struct Settings {
     pub sends_per_day: u32,
     pub contacts_per_hour: u32,
     pub contacts_per_day: u32,
+    pub lookups_per_hour: u32,
     pub young_account_days: u32,
     pub young_account_divisor: u32,
     pub smtp_url: Secret,

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Once};
 
+use domain::UserId;
 use domain::text::Lengths;
 
 use super::browser_token::BrowserTokens;
@@ -13,6 +14,7 @@ use super::v1::Idempotency;
 use crate::config::origin::Origin;
 use crate::config::{Settings, Switch};
 use crate::node::Node;
+use crate::runtime::lookups::Lookups;
 use crate::runtime::metrics::Routes;
 
 /// The state of one worker; a clone is another handle to it.
@@ -33,6 +35,15 @@ impl App {
         let request_ids = RequestIds::new(parts.clock.cx().random());
         let routes = parts.metrics.worker();
         Self(Arc::new(Local { parts, request_ids, routes }))
+    }
+
+    /// Counts look-ups of a user, and recipients of theirs whom a message did not reach.
+    ///
+    /// # Errors
+    /// [`domain::Error::QuotaExceeded`].
+    pub(super) async fn count_lookups(&self, user: UserId, count: usize) -> domain::Result<()> {
+        let Some(limits) = self.limits.sends.filter(|_| count > 0) else { return Ok(()) };
+        self.lookups.count(&self.db, &self.clock.cx(), user, (count, limits)).await
     }
 
     /// A state for another worker.
@@ -58,6 +69,7 @@ pub struct Parts {
     pub(crate) cors: Cors,
     pub(crate) public: Option<Origin>,
     pub(crate) idempotency: Idempotency,
+    pub(crate) lookups: Lookups,
     /// Done when a request that a trusted proxy forwarded was logged.
     pub(crate) first_forwarded: Once,
 }
@@ -99,6 +111,7 @@ impl Limits {
             sends_per_day: settings.sends_per_day.into(),
             contacts_per_hour: settings.contacts_per_hour.into(),
             contacts_per_day: settings.contacts_per_day.into(),
+            lookups_per_hour: settings.lookups_per_hour.into(),
             young_for: i64::from(settings.young_account_days) * domain::Time::DAY,
             young_divisor: settings.young_account_divisor.into(),
         };

@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use db::Tx;
-use domain::credential::Credential;
+use domain::credential::{Credential, CredentialKind};
 use domain::tokens::{self, Scopes};
 use domain::{UserId, audit};
 
@@ -37,7 +37,7 @@ pub(super) struct Caller<S> {
     pub scopes: Scopes,
     /// What a browser token or a JWT says, of which nothing is stored.
     pub pass: Option<Pass>,
-    /// Whether a page of another site made the request.
+    /// Whether a page of another site made the request, or, with a cookie, one of another origin.
     pub cross_site: bool,
     /// The call as the audit log names it, where a server key makes it for the user.
     pub acting: Option<Arc<audit::Call>>,
@@ -61,6 +61,12 @@ impl<S> Caller<S> {
                 Ok(done)
             })
             .await
+    }
+
+    /// Whether the caller may see what messages say; without that they are told only what they have
+    /// said themselves.
+    pub(super) fn may_read(&self) -> bool {
+        self.scopes.contains(tokens::Scope::Read)
     }
 
     /// Who makes a request that is replayed when it is sent again.
@@ -158,7 +164,10 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
         if !scopes.contains(S::SCOPE) {
             return Err(Error::insufficient_scope(S::SCOPE.name()));
         }
-        let cross_site = origin::is_cross_site(&parts.headers);
+        // Nobody but the browser itself adds a cookie to the request of another page.
+        let by_cookie = key.kind == CredentialKind::Session;
+        let cross_site = origin::is_cross_site(&parts.headers)
+            || by_cookie && origin::is_foreign(&parts.headers, app.public.as_ref());
         let (user, acting) = (key.user, None);
         Ok(Self { user, key, scopes, pass, cross_site, acting, scope: PhantomData })
     }
@@ -249,7 +258,10 @@ fn check_csrf(app: &App, parts: &Parts) -> Result<(), Error> {
     Err(Error::new(Code::Csrf, text))
 }
 
-/// The sessions of the cookies, not checked.
+/// How many sessions of one request are looked up.
+const SESSIONS: usize = 20;
+
+/// The sessions of the cookies, not checked. What cannot be a session hides none.
 pub(super) fn sessions(headers: &HeaderMap) -> impl Iterator<Item = Credential> {
-    cookies::values(headers, cookies::SESSION).filter_map(Credential::parse)
+    cookies::values(headers, cookies::SESSION).filter_map(Credential::parse).take(SESSIONS)
 }

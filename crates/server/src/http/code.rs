@@ -73,7 +73,7 @@ codes! {
     InsufficientScope, "insufficient_scope", FORBIDDEN / FORBIDDEN, "Insufficient scope",
         "The token is valid, but lacks the scope that this call needs.";
     MissingScope, "missing_scope", FORBIDDEN / FORBIDDEN, "Missing scope",
-        "The server key is valid, but lacks the scope that this call needs.";
+        "The server key lacks the scope of this call, or the token that of reading by a filter.";
     ServerKeyInBrowser, "server_key_in_browser", FORBIDDEN / FORBIDDEN, "Server key in a browser",
         "A page of a browser sent a server key, which everybody who opens the page can see.";
     SubjectUnknown, "user_unknown", FORBIDDEN / FORBIDDEN, "User unknown",
@@ -132,7 +132,7 @@ codes! {
     UnknownRecipient, "unknown_recipient", UNPROCESSABLE_ENTITY / NOT_FOUND, "Unknown recipient",
         "There is no such recipient.";
     NameReserved, "name_reserved", UNPROCESSABLE_ENTITY / BAD_REQUEST, "Name reserved",
-        "A system user is called that, or something that looks the same, and nobody else may be.";
+        "A system user or an erased one is called that, or looks the same, and nobody else may be.";
     KeyReused, "idempotency_key_reused", UNPROCESSABLE_ENTITY / UNPROCESSABLE_ENTITY,
         "Idempotency-Key reused",
         "The Idempotency-Key was already used with a different body.";
@@ -142,7 +142,7 @@ codes! {
     RateLimited, "rate_limited", TOO_MANY_REQUESTS / TOO_MANY_REQUESTS, "Rate limited",
         "There were too many attempts for this account or from this address.";
     QuotaExceeded, "quota_exceeded", TOO_MANY_REQUESTS / TOO_MANY_REQUESTS, "Quota exceeded",
-        "The caller has sent as much as is allowed for now.";
+        "The caller has sent or looked up as much as is allowed for now.";
     Internal, "internal", INTERNAL_SERVER_ERROR / INTERNAL_SERVER_ERROR, "Internal error",
         "The server failed; its log has the cause under the request id.";
     Unavailable, "unavailable", SERVICE_UNAVAILABLE / SERVICE_UNAVAILABLE, "Unavailable",

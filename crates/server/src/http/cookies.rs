@@ -9,9 +9,9 @@ pub(super) const SESSION: &str = "sessionid";
 pub(super) const CSRF: &str = "csrftoken";
 /// 52 weeks, as in Django.
 const CSRF_SECONDS: i64 = 60 * 60 * 24 * 7 * 52;
-/// How many cookies of one name are read; Python's `requests` may send one twice.
-const SAME_NAME: usize = 4;
 
+/// The values of all cookies of a name: Python's `requests` may send one twice, and pages of a
+/// sibling domain can add others.
 pub(super) fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h str> {
     let lines = headers.get_all(COOKIE).iter();
     // Cookies of other applications may hold any bytes, and must not hide these.
@@ -20,7 +20,6 @@ pub(super) fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<It
         .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
         .filter(move |(key, _)| key.trim() == name)
         .map(|(_, value)| value.trim().trim_matches('"'))
-        .take(SAME_NAME)
 }
 
 /// Sets the CSRF token; scripts can read it.

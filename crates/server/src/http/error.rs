@@ -138,6 +138,17 @@ impl Error {
         error
     }
 
+    /// How many recipients there were, where a message reached none of them.
+    pub(super) fn refused_recipients(&self) -> usize {
+        match self.0.code {
+            Code::RecipientUnavailable
+            | Code::BlockedByYou
+            | Code::NoReplies
+            | Code::UnknownRecipient => self.0.fields.len(),
+            _ => 0,
+        }
+    }
+
     /// Adds the number of seconds after which trying again makes sense.
     pub(super) fn retry_after(mut self, seconds: i64) -> Self {
         self.0.retry_after = Some(seconds);
@@ -165,9 +176,14 @@ impl Error {
     }
 
     pub(super) fn insufficient_scope(scope: &str) -> Self {
+        Self::needs_scope(Code::InsufficientScope, "the token", scope)
+    }
+
+    /// What needs a scope that the caller does not have.
+    pub(super) fn needs_scope(code: Code, what: &str, scope: &str) -> Self {
         let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
         let challenge = HeaderValue::try_from(challenge).expect("scopes are ASCII");
-        Self::new(Code::InsufficientScope, format!("the token needs the scope {scope}"))
+        Self::new(code, format!("{what} needs the scope {scope}"))
             .header(WWW_AUTHENTICATE, challenge)
     }
 
@@ -219,7 +235,7 @@ impl From<domain::Error> for Error {
                 Self::new(Code::UsernameTaken, detail).with_fields(vec![taken])
             }
             domain::Error::NameReserved(field) => {
-                let reserved = FieldError::field(field, "name_reserved", "a system user has it");
+                let reserved = FieldError::field(field, "name_reserved", "it is reserved");
                 Self::new(Code::NameReserved, detail).with_fields(vec![reserved])
             }
             domain::Error::SystemUser => Self::new(Code::SystemUser, detail),
@@ -276,7 +292,8 @@ impl Fault {
 }
 
 pub(super) async fn no_such_path(uri: Uri) -> Error {
-    Error::new(Code::NotFound, format!("there is nothing at {}", uri.path()))
+    let path: String = uri.path().chars().take(200).collect();
+    Error::new(Code::NotFound, format!("there is nothing at {path}"))
 }
 
 /// Refuses a method that the path does not support; the router adds `Allow`.

@@ -36,8 +36,23 @@ pub(super) async fn write(
     let draft = Draft::new(to, subject, body);
     let cx = app.clock.cx();
     let limits = app.limits.sends;
-    let sent = app.db.write(move |tx| sending::send(tx, &cx, caller.user, &draft, limits.as_ref()));
-    Ok(Json(json!({ "message_id": sent.await?.id.get() })))
+    let user = caller.user;
+    let sent = app.db.write(move |tx| sending::send(tx, &cx, user, &draft, limits.as_ref()));
+    let sent = sent.await.map_err(Error::from);
+    let sent = count_refused(&app, user, sent).await?;
+    Ok(Json(json!({ "message_id": sent.id.get() })))
+}
+
+/// Counts the recipients of a message that reached nobody as look-ups of its sender, who learns of
+/// each whether they are there.
+pub(super) async fn count_refused<T>(
+    app: &App,
+    sender: UserId,
+    sent: Result<T, Error>,
+) -> Result<T, Error> {
+    let refused = sent.as_ref().err().map_or(0, Error::refused_recipients);
+    app.count_lookups(sender, refused).await?;
+    sent
 }
 
 type List = fn(&mut Tx<'_>, UserId, i64) -> domain::Result<Vec<MessageId>>;

@@ -95,9 +95,5 @@ pub(super) fn check_scope(key: &ServerKey, scope: KeyScope) -> Result<(), Error>
     if key.scopes.contains(scope) {
         return Ok(());
     }
-    let name = scope.name();
-    let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{name}\"");
-    let challenge = HeaderValue::try_from(challenge).expect("scopes are ASCII");
-    Err(Error::new(Code::MissingScope, format!("the server key needs the scope {name}"))
-        .header(header::WWW_AUTHENTICATE, challenge))
+    Err(Error::needs_scope(Code::MissingScope, "the server key", scope.name()))
 }

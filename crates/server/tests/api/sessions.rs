@@ -290,6 +290,10 @@ async fn of_two_sessions_that_a_client_sends_one_that_holds_is_enough() {
     lines(&[format!("a=b;sessionid=\"{good}\" ;c")]).await.ok();
     lines(&[format!("sessionid={bad}; sessionid={bad}")]).await.error(401);
     lines(&[format!("SESSIONID={good}; xsessionid={good}; sessionid.={good}")]).await.error(401);
+    // Pages of a sibling domain can add others in front, well made or not.
+    lines(&[format!("{}sessionid={good}", "sessionid=junk; ".repeat(40))]).await.ok();
+    let well_made = format!("sessionid={bad}; ").repeat(15);
+    lines(&[format!("{well_made}sessionid={good}")]).await.ok();
     let draft = json!({ "receiver_id": ann.id.get(), "subject": "", "body": "" });
     let request = ann.request("POST", "/messages/write_message").json(&draft);
     let cookies = format!("csrftoken={token}; sessionid={bad}; sessionid={good}");

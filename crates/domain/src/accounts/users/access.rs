@@ -124,7 +124,8 @@ pub(super) fn is_fresh(tx: &mut Tx<'_>, cx: &Cx, credential: &Credential) -> Res
         CredentialKind::ServerKey | CredentialKind::Browser => return Ok(false),
     }?;
     let (created_at, by_password) = issued.ok_or(Error::NotLoggedIn)?;
-    Ok(by_password && created_at.plus(FRESH) > cx.now)
+    // What was issued in the future was issued by a wrong clock.
+    Ok(by_password && created_at.has_come(cx.now) && created_at.plus(FRESH) > cx.now)
 }
 
 /// Enables a disabled account again.

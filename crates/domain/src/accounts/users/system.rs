@@ -3,7 +3,7 @@
 
 use db::{Tx, params};
 
-use super::people::Kind;
+use super::people::{ERASED, Kind};
 use crate::base::text::fold_look;
 use crate::base::{Error, Result, UserId};
 
@@ -50,8 +50,9 @@ pub fn takes_replies(tx: &mut Tx<'_>, user: UserId) -> Result<bool> {
 }
 
 /// Makes sure that a user, or one who is being created, may be called by a name: no system user but
-/// themselves is called that, or looks so ([`fold_look`]). Who is called that already keeps the
-/// name. An empty one, such as an erased system user has, is nobody's.
+/// themselves is called that, or looks so ([`fold_look`]), and neither is an erased one. Who is
+/// called that already keeps the name. An empty one, such as an erased system user has, is
+/// nobody's.
 ///
 /// # Errors
 /// [`Error::NameReserved`] with the name of the field.
@@ -71,7 +72,8 @@ pub fn confirm_not_reserved(
         &params![folded.as_str()],
         |row| Ok((row.int(0)?, Kind::stored(1, row.int(1)?)?)),
     )?;
-    if !called_so.iter().any(|(id, kind)| *kind == Kind::System && *id != user) {
+    let is_theirs = called_so.iter().any(|(id, kind)| *kind == Kind::System && *id != user);
+    if !is_theirs && folded != fold_look(ERASED) {
         return Ok(());
     }
     let kept = tx.query_opt(

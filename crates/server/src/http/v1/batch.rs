@@ -5,6 +5,7 @@ use domain::MessageId;
 use domain::envelopes::BodyPart;
 use domain::lists::{self, Filter};
 use domain::messages::{self, Action, Marks};
+use domain::tokens::Scope;
 
 use super::field_types::{Cursor, List, OnlyTrue};
 use super::prelude::*;
@@ -14,11 +15,14 @@ const MAX_MESSAGES: usize = 1000;
 
 pub(super) fn api(api: Api) -> Api {
     let summary = "Marks or deletes up to 1,000 messages";
-    api.on("POST /v1/messages/batch", "batchMessages", summary, batch).answers::<Batch>(
-        200,
-        "The result for each message. Nothing is stored for an Idempotency-Key, as repeating \
-             a batch is harmless.",
-    )
+    api.on("POST /v1/messages/batch", "batchMessages", summary, batch)
+        .answers::<Batch>(
+            200,
+            "The result for each message; a batch by filter lists none without the scope \
+             `messages:read`. Nothing is stored for an Idempotency-Key, as repeating a batch is \
+             harmless.",
+        )
+        .errors(&[Code::MissingScope])
 }
 
 fields! {
@@ -81,12 +85,20 @@ async fn batch(
     let action = set.map(Action::Mark).or(delete.map(|OnlyTrue| Action::Delete));
     let action = action.expect("a batch has set or delete");
     let (cx, user) = (app.clock.cx(), caller.user);
+    let lists_them = filter.is_none() || caller.may_read();
     let (mut ids, next) = match (ids, filter) {
         (Some(List(ids)), _) => (ids, None),
         (None, filter) => {
             let filter = filter.expect("a batch has ids or a filter");
             if up_to.is_none() && request.has_key() {
                 return Err(Error::invalid(vec![up_to_is_missing()]));
+            }
+            if filter.words.is_some() && !caller.may_read() {
+                return Err(Error::needs_scope(
+                    Code::MissingScope,
+                    "a filter by q",
+                    Scope::Read.name(),
+                ));
             }
             let bounds = [cursor.as_ref().and_then(Cursor::id), up_to.map(MessageId::next)];
             let before = bounds.into_iter().flatten().min();
@@ -102,7 +114,9 @@ async fn batch(
     ids.dedup();
     let batch = move |tx: &mut Tx<'_>| messages::batch(tx, &cx, user, &ids, action);
     let done = caller.write(&app, batch).await?;
-    let numbers = |ids: &[MessageId]| ids.iter().map(|id| id.get()).collect();
+    // Which messages a filter finds says what is in them.
+    let numbers =
+        |ids: &[MessageId]| ids.iter().filter(|_| lists_them).map(|id| id.get()).collect();
     Ok(Json(Batch {
         updated: numbers(&done.updated),
         destroyed: numbers(&done.destroyed),

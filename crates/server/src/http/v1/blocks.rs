@@ -10,9 +10,10 @@ pub(super) fn api(api: Api) -> Api {
         .answers_page::<BlockView>("A page, the newest account first.")
         .on("PUT /v1/blocks/{user}", "block", "Blocks a user", put)
         .done("Neither can write to the other any more; earlier messages stay.")
-        .errors(&[Code::Invalid, Code::SystemUser])
+        .errors(&[Code::Invalid, Code::SystemUser, Code::QuotaExceeded])
         .on("DELETE /v1/blocks/{user}", "unblock", "Unblocks a user", remove)
         .done("The user is no longer blocked.")
+        .errors(&[Code::QuotaExceeded])
 }
 
 /// A blocked user.
@@ -53,6 +54,7 @@ async fn put(
     PathRef(user): PathRef,
 ) -> Result<StatusCode, Error> {
     let (cx, owner) = (app.clock.cx(), caller.user);
+    app.count_lookups(owner, 1).await?;
     let put = caller.write(&app, move |tx| {
         let user = users::id_of(tx, &user)?.ok_or(domain::Error::NotFound(Missing::User))?;
         blocks::put(tx, &cx, owner, user)
@@ -67,6 +69,7 @@ async fn remove(
     PathRef(user): PathRef,
 ) -> Result<StatusCode, Error> {
     let owner = caller.user;
+    app.count_lookups(owner, 1).await?;
     let removed = caller.write(&app, move |tx| {
         let user = users::id_of(tx, &user)?.ok_or(domain::Error::NotFound(Missing::User))?;
         blocks::remove(tx, owner, user)

@@ -8,6 +8,7 @@ use domain::{ConversationId, MessageId};
 
 use super::preconditions::quoted;
 use super::prelude::*;
+use super::view::OnlyId;
 
 /// The messages of one transaction: a few milliseconds of the writer's time.
 const STEP: usize = 200;
@@ -21,8 +22,11 @@ pub(super) fn api(api: Api) -> Api {
         .answers::<ConversationView<'_>>(200, "The conversation.")
         .header("ETag", "The tag of the conversation.")
         .on("PATCH /v1/conversations/{id}", "changeConversation", change_summary, change)
-        .answers::<ConversationView<'_>>(200, "The changed conversation.")
-        .header("ETag", "The tag of the conversation.")
+        .answers_some_of::<ConversationView<'_>>(
+            "ChangedConversation",
+            "The changed conversation; `id` alone without the scope `messages:read`.",
+        )
+        .may_have("ETag", "The tag of the conversation, if the response shows it.")
         .on("DELETE /v1/conversations/{id}", "trashConversation", "Trashes a conversation", trash)
         .done("The caller's copies of its messages are in the trash.")
 }
@@ -138,6 +142,9 @@ async fn change(
     let next = first_step.await?;
     apply_to_rest(&app, user, id, ConversationAction::Read, next).await?;
     let (conversation, people) = self::read(&app, user, id).await?;
+    if !caller.may_read() {
+        return Ok(Json(OnlyId { id: id.get() }).into_response());
+    }
     let tag = [(ETAG, quoted(&conversation.tag(&people)))];
     let people = People::new(people);
     let shown = ConversationView::of(&conversation, &people, BodyPart::Snippet);

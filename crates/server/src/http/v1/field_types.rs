@@ -85,9 +85,10 @@ texts! {
     Body, {}, |text, field| Self::parse(text, field.shared.lengths);
     ClientId, { "minLength": 1, "maxLength": 255 }, |text, _field| Self::parse(&text);
     Query, {}, |text, _field| Ok(Self::parse(&text));
-    Time, { "format": "date-time" }, |text, _field| match text.parse::<Timestamp>() {
-        Ok(time) => Ok(Self(time.as_microsecond())),
-        Err(_cause) => Err(Invalid::new("time", "it must look like 2026-12-31T00:00:00Z")),
+    Time, { "format": "date-time" }, |text, _field| {
+        let problem = "it must look like 2026-12-31T00:00:00Z";
+        let time = time(&text).ok_or_else(|| Invalid::new("time", problem));
+        time.map(|time| Self(time.as_microsecond()))
     };
     Kind, { "enum": Kind::ALL.map(Kind::name) }, |text, _field| {
         Kind::parse(&text).ok_or_else(|| Invalid::new("kind", "it must be person or system"))
@@ -116,6 +117,17 @@ texts! {
         let id = bytes.map(i64::from_be_bytes).filter(|id| (1..=LARGEST_ID).contains(id));
         id.map(Self).ok_or_else(|| Invalid::new("cursor", "it must be the next_cursor of a page"))
     };
+}
+
+/// A time. The last hours of the year 9999, which stand for "never", are later than the last time
+/// that jiff has, and become that.
+fn time(text: &str) -> Option<Timestamp> {
+    let is_later = || {
+        let mut days = ["9999-12-30", "9999-12-31"].iter();
+        let of_day = days.find_map(|day| text.strip_prefix(day))?;
+        format!("9999-12-29{of_day}").parse::<Timestamp>().ok()
+    };
+    text.parse().ok().or_else(|| is_later().map(|_| Timestamp::MAX))
 }
 
 const ACCEPT_FROM: &str = "Who can send messages to the owner, besides those whom they block: \

@@ -15,8 +15,9 @@ use domain::{ConversationId, MessageId, Time, UserRef, quotas};
 use super::field_types::{List, Recipient};
 use super::preconditions::quoted;
 use super::prelude::*;
-use super::view::{Refused, SentId, SentMessage, WholeMessage};
+use super::view::{OnlyId, Refused, SentId, SentMessage, WholeMessage};
 use crate::http::error::{RATE_LIMIT, RATE_LIMIT_POLICY};
+use crate::http::messages::count_refused;
 
 pub(super) fn api(api: Api) -> Api {
     let on_conversation = ["getConversation", "changeConversation", "trashConversation"];
@@ -26,11 +27,11 @@ pub(super) fn api(api: Api) -> Api {
         .answers::<SentMessage<'_>>(
             201,
             "The message, which is stored durably. A replay shows it as it is now: with `id` and \
-             `refused` alone if the caller has deleted it since.",
+             `refused` alone if the caller has deleted it since, or has no scope `messages:read`.",
         )
         .may_lack::<SentMessage<'_>>(&["id", "refused"])
         .header("Location", "The path of the message.")
-        .may_have("ETag", "The tag of the message, unless the caller has deleted it.")
+        .may_have("ETag", "The tag of the message, if the response shows it.")
         .may_have("RateLimit-Policy", "The limits, if there are any.")
         .may_have("RateLimit", "What is left of them.")
         .leads_to(&["getMessage", "markMessage", "unsendMessage", "deleteMessage"], "id", "/id")
@@ -45,8 +46,11 @@ pub(super) fn api(api: Api) -> Api {
         .answers::<WholeMessage<'_>>(200, "The message.")
         .header("ETag", "The tag of the message.")
         .on("PATCH /v1/messages/{id}", "markMessage", "Marks a message", mark)
-        .answers::<WholeMessage<'_>>(200, "The marked message.")
-        .header("ETag", "The tag of the message.")
+        .answers_some_of::<WholeMessage<'_>>(
+            "MarkedMessage",
+            "The marked message; `id` alone without the scope `messages:read`.",
+        )
+        .may_have("ETag", "The tag of the message, if the response shows it.")
         .on("DELETE /v1/messages/{id}", "deleteMessage", "Deletes a message", delete)
         .done(
             "The message is gone from the caller's mailbox for good; others keep theirs. \
@@ -54,6 +58,7 @@ pub(super) fn api(api: Api) -> Api {
         )
         .on("POST /v1/messages/{id}/unsend", "unsendMessage", unsend_summary, unsend)
         .answers::<Unsent>(200, "From whom it was withdrawn, and who has read it.")
+        .done("It was withdrawn; the token lacks `messages:read`, and learns no more.")
         .errors(&[Code::NotTheSender])
 }
 
@@ -88,7 +93,7 @@ async fn send(
         recipients.into_iter().map(|Recipient(to, written)| (to, written)).unzip();
     let via = caller.acting.as_ref().map(|call| call.key_name.clone());
     let draft = Draft { to, subject, body, in_reply_to, client_id, metadata, via };
-    let user = caller.user;
+    let (user, may_read) = (caller.user, caller.may_read());
     let send = move |tx: &mut Tx<'_>, cx: &Cx, _secret: &[u8; 32]| {
         let sent = sending::send(tx, cx, user, &draft, limits.as_ref())?;
         let refused = sent.refused.iter().map(|(whom, refusal)| {
@@ -99,7 +104,7 @@ async fn send(
             (whom, Code::from(*refusal).facts().slug.to_owned())
         });
         let (id, refused) = (sent.id.get(), refused.collect());
-        let shown = Some(sent.message(tx, &draft)?);
+        let shown = may_read.then(|| sent.message(tx, &draft)).transpose()?;
         Ok(KeptSend { id, refused, quotas: sent.quotas, shown })
     };
     let show = move |tx: &mut Tx<'_>, _cx: &Cx, kept: &KeptSend, _secret: &[u8; 32]| {
@@ -113,8 +118,10 @@ async fn send(
         let refused = refused.collect();
         let found = match (&kept.shown, MessageId::new(kept.id)) {
             (Some(shown), _) => Some(Cow::Borrowed(shown)),
-            (None, Some(id)) => messages::read_with_people(tx, user, id)?.map(Cow::Owned),
-            (None, None) => None,
+            (None, Some(id)) if may_read => {
+                messages::read_with_people(tx, user, id)?.map(Cow::Owned)
+            }
+            (None, _) => None,
         };
         let location = [(LOCATION, format!("/v1/messages/{}", kept.id))];
         let headers = (location, AppendHeaders(rate_limits(&kept.quotas)));
@@ -129,7 +136,8 @@ async fn send(
         shown.refused = refused;
         Ok(Some((StatusCode::CREATED, headers, tag, Json(shown)).into_response()))
     };
-    request.run(&app, caller.by(), send, show).await
+    let response = request.run(&app, caller.by(), send, show).await;
+    count_refused(&app, user, response).await
 }
 
 /// What is stored of a send.
@@ -246,6 +254,9 @@ async fn mark(
         messages::mark(tx, &cx, user, id, marks, &|tag: &str| preconditions.allows(tag))
     });
     let (message, people) = marked.await?;
+    if !caller.may_read() {
+        return Ok(Json(OnlyId { id: id.get() }).into_response());
+    }
     let tag = message.tag(&people);
     let people = People::new(people);
     let shown = Json(WholeMessage::of(&message, &people));
@@ -289,14 +300,15 @@ async fn unsend(
     PathId(id): PathId<MessageId>,
     KeyedBody((), request): KeyedBody<()>,
 ) -> Result<Response, Error> {
-    let user = caller.user;
+    let (user, may_read) = (caller.user, caller.may_read());
     let unsend = move |tx: &mut Tx<'_>, cx: &Cx, _secret: &[u8; 32]| {
         let unsent = messages::unsend(tx, cx, user, id)?;
         let ids = |users: &[UserId]| users.iter().map(|user| user.get()).collect();
         Ok(Unsent { withdrawn_from: ids(&unsent.withdrawn_from), read_by: ids(&unsent.read_by) })
     };
-    let show = |_tx: &mut Tx<'_>, _cx: &Cx, kept: &Unsent, _secret: &[u8; 32]| {
-        Ok(Some(Json(kept).into_response()))
+    let show = move |_tx: &mut Tx<'_>, _cx: &Cx, kept: &Unsent, _secret: &[u8; 32]| {
+        let shown = may_read.then(|| Json(kept).into_response());
+        Ok(Some(shown.unwrap_or_else(|| StatusCode::NO_CONTENT.into_response())))
     };
     request.run(&app, caller.by(), unsend, show).await
 }

@@ -274,6 +274,21 @@ impl Api {
         })
     }
 
+    /// Responds with a value of this type, or with no more than its `id`; the schema gets a name of
+    /// its own.
+    pub(super) fn answers_some_of<T: ToSchema>(
+        self,
+        name: &'static str,
+        description: &str,
+    ) -> Self {
+        self.answers_with("application/json", 200, description, |schemas| {
+            let whole = schemas.of::<T>();
+            let mut schema = schemas.get(&whole).clone();
+            schema["required"] = json!(["id"]);
+            schemas.put(name, schema)
+        })
+    }
+
     /// Responds with events, until one side closes the stream.
     pub(super) fn streams(self, description: &str) -> Self {
         let schema = |_: &mut Schemas| json!({ "type": "string" });

@@ -19,6 +19,8 @@ use crate::http::error::FieldError;
 
 /// How many errors one response lists.
 const MAX_ERRORS: usize = 100;
+/// How much of a name an error repeats, in bytes.
+const SHOWN: usize = 100;
 
 /// What a field can hold.
 pub(super) trait FieldType: Sized {
@@ -231,6 +233,10 @@ impl FieldReader<'_> {
 
     /// The context of a field, to note an error there.
     pub(super) fn field(&mut self, name: &str) -> FieldContext<'_> {
+        // No field that there is has such a name.
+        let cut =
+            (name.len() > SHOWN).then(|| format!("{}…", &name[..name.floor_char_boundary(SHOWN)]));
+        let name = cut.as_deref().unwrap_or(name);
         match self.object.shared.source {
             Source::Body => self.object.inside(escape(name)),
             Source::Query => FieldContext { shared: self.object.shared, path: name.to_owned() },

@@ -122,11 +122,7 @@ async fn create(
     }
     let caller = caller?;
     let scopes = scopes.unwrap_or(caller.scopes);
-    // A token cannot create one that allows more.
-    let more = |scope: &Scope| scopes.contains(*scope) && !caller.scopes.contains(*scope);
-    if let Some(more) = Scope::ALL.into_iter().find(more) {
-        return Err(Error::insufficient_scope(more.name()));
-    }
+    confirm_no_more(scopes, caller.scopes)?;
     let new = tokens::NewToken { name, scopes, expires_at };
     let user = caller.user;
     let create = move |tx: &mut Tx<'_>, cx: &Cx, secret: &[u8; 32]| {
@@ -134,8 +130,18 @@ async fn create(
         Ok(KeptToken { user: user.get() })
     };
     let response = request.run(&app, caller.by(), create, show).await?;
+    // A replay is of a token that another caller may have created for this user.
+    let shown = response.extensions().get::<Scopes>().copied();
+    shown.map_or(Ok(()), |shown| confirm_no_more(shown, caller.scopes))?;
     log_created(&response, &device);
     Ok(response)
+}
+
+/// A token neither creates nor shows one that allows more.
+fn confirm_no_more(scopes: Scopes, own: Scopes) -> Result<(), Error> {
+    let more = |scope: &Scope| scopes.contains(*scope) && !own.contains(*scope);
+    let more = Scope::ALL.into_iter().find(more);
+    more.map_or(Ok(()), |more| Err(Error::insufficient_scope(more.name())))
 }
 
 /// Responds with the token, which is stored nowhere, while it is valid.
@@ -152,11 +158,12 @@ fn show(
         None => None,
     };
     Ok(info.map(|info| {
+        let scopes = Extension(info.scopes);
         // The first result again: the token had not been used then.
         let listed: TokenView = TokenInfo { last_used_at: None, ..info }.into();
         let created = Extension(Created { user: kept.user, id: listed.id });
         let shown = CreatedToken { token, user_id: kept.user, listed };
-        (StatusCode::CREATED, created, Json(shown)).into_response()
+        (StatusCode::CREATED, created, scopes, Json(shown)).into_response()
     }))
 }
 

@@ -25,6 +25,7 @@ pub(super) fn api(api: Api) -> Api {
         .errors(&[Code::NameReserved])
         .on("GET /v1/users", "findUsers", "Finds users by a name", find)
         .answers_page::<PersonView>("Up to 20 users, the best match first.")
+        .errors(&[Code::QuotaExceeded])
         .on("GET /v1/users/me", "getMe", "Reads the caller's account", own)
         .answers::<AccountView>(200, "The account.")
         .on("PATCH /v1/users/me", "changeMe", "Changes the caller's account", change)
@@ -39,6 +40,7 @@ pub(super) fn api(api: Api) -> Api {
         .errors(&[Code::AuthenticationFailed, Code::RateLimited])
         .on("GET /v1/users/{id}", "getUser", "Reads a public profile", one)
         .answers::<PersonView>(200, "The user; one whose account was erased is \"deleted user\".")
+        .errors(&[Code::QuotaExceeded])
 }
 
 /// An account as its owner sees it.
@@ -165,6 +167,7 @@ async fn find(
     QueryParams(NamePrefix { prefix }): QueryParams<NamePrefix>,
 ) -> Result<Json<ListPage<PersonView>>, Error> {
     let (prefix, caller) = (prefix.0, caller.user);
+    app.count_lookups(caller, 1).await?;
     let found = match app.settings.lookup {
         Lookup::Everybody => {
             app.db.read(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP, None)).await?
@@ -309,9 +312,10 @@ async fn password(
 
 async fn one(
     State(app): State<App>,
-    _caller: Caller<Look>,
+    caller: Caller<Look>,
     PathRef(of): PathRef,
 ) -> Result<Json<PersonView>, Error> {
+    app.count_lookups(caller.user, 1).await?;
     let found = app.db.read(move |tx| match users::id_of(tx, &of)? {
         Some(id) => users::person(tx, id),
         None => Ok(None),

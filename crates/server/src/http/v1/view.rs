@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use domain::envelopes::{BodyPart, Envelope};
+use domain::looks::mixes_scripts;
 use domain::messages::Message;
 use domain::{Time, users};
 use serde::Serialize;
@@ -30,6 +31,11 @@ pub(super) struct PersonView {
     /// Whether it is a person, or the app itself.
     #[schema(schema_with = kind)]
     pub(super) kind: &'static str,
+    /// Present where a word of a name is written in scripts that do not belong together, such as
+    /// `аnn` with a Cyrillic `а`: show the username and the id as well.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false, example = true)]
+    pub(super) mixed_scripts: bool,
 }
 
 fn kind() -> Schema {
@@ -46,7 +52,9 @@ fn kind() -> Schema {
 impl From<users::Person> for PersonView {
     fn from(person: users::Person) -> Self {
         let users::Person { id, username, display_name, external_id, kind } = person;
-        Self { id: id.get(), username, display_name, external_id, kind: kind.name() }
+        let mixed_scripts = mixes_scripts(&username) || mixes_scripts(&display_name);
+        let (id, kind) = (id.get(), kind.name());
+        Self { id, username, display_name, external_id, kind, mixed_scripts }
     }
 }
 
@@ -202,7 +210,14 @@ message! {
     }
 }
 
-/// What is left to say of a message that was sent and that its sender has deleted since.
+/// What changed, for a caller who may not read it.
+#[derive(Serialize)]
+pub(super) struct OnlyId {
+    pub(super) id: i64,
+}
+
+/// What there is to say of a message that was sent where its sender may not read, or has deleted it
+/// since.
 #[derive(Serialize)]
 pub(super) struct SentId<'a> {
     pub(super) id: i64,

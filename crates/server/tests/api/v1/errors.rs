@@ -224,6 +224,24 @@ async fn parameters_are_known_are_there_once_and_are_told_all_at_once() {
 }
 
 #[tokio::test]
+async fn an_error_repeats_no_more_of_a_request_than_names_it() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let long = "é".repeat(150_000);
+    let body = json!({ "to": ["ann"], "body": "", (long.as_str()): 1, "deep": 2 });
+    let answer = ann.try_write(&body).await;
+    let problem = answer.problem(422, "invalid");
+    assert_eq!(problem["errors"][1]["code"], "unknown_field");
+    assert!(answer.body.len() < 2000, "{} bytes", answer.body.len());
+    let answer = ann.call("GET", &format!("/v1/blocks?{}=1", "x".repeat(10_000))).await;
+    answer.problem(422, "invalid");
+    assert!(answer.body.len() < 1000, "{} bytes", answer.body.len());
+    let answer = ann.call("GET", &format!("/v1/{}", "x".repeat(10_000))).await;
+    answer.problem(404, "not_found");
+    assert!(answer.body.len() < 1000, "{} bytes", answer.body.len());
+}
+
+#[tokio::test]
 async fn a_failure_of_the_server_is_a_problem_that_says_when_to_come_back() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;

@@ -2,6 +2,7 @@
 //! listed here with its rule.
 
 mod keys;
+mod scopes;
 
 use domain::text::TokenName;
 use domain::tokens::{self, NewToken, Scope, Scopes};

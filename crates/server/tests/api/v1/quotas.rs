@@ -202,3 +202,44 @@ async fn without_rate_limits_there_are_none() {
     }
     assert!(!app.dump().await.iter().any(|row| row.starts_with("quota ")));
 }
+
+#[tokio::test]
+async fn so_many_look_ups_are_made_in_an_hour_whichever_way() {
+    let app = app(&[("lookups_per_hour", "6")]).await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let profile = format!("/v1/users/{}", bob.id.get());
+    let unknown = json!({ "to": ["nobody", "none"], "body": "" });
+    let classic = json!({ "receiver_id": 4_000_000, "subject": "", "body": "" });
+
+    ann.call("GET", &profile).await.expect(200);
+    ann.call("GET", "/v1/users?prefix=bo").await.expect(200);
+    ann.call("PUT", "/v1/blocks/nobody").await.problem(404, "not_found");
+    ann.try_write(&unknown).await.problem(422, "unknown_recipient");
+    ann.request("POST", "/messages/write_message").json(&classic).send().await.error(404);
+
+    exceeded(&ann.call("GET", &profile).await, "lookup-hour", 3600);
+    exceeded(&ann.call("GET", "/v1/users?prefix=bo").await, "lookup-hour", 3600);
+    exceeded(&ann.call("DELETE", "/v1/blocks/bob").await, "lookup-hour", 3600);
+    let refused = ann.try_write(&unknown).await;
+    exceeded(&refused, "lookup-hour", 3600);
+    assert!(!String::from_utf8_lossy(&refused.body).contains("unknown_recipient"));
+    ann.request("POST", "/messages/write_message").json(&classic).send().await.error(429);
+    // Who is there can be written to, and others have limits of their own.
+    try_send(&ann, &bob).await.expect(201);
+    bob.call("GET", &profile).await.expect(200);
+    app.advance(Time::HOUR);
+    ann.call("GET", &profile).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_first_look_ups_write_nothing() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    ann.call("GET", "/v1/users/me").await.expect(200);
+    app.settle().await;
+    let before = app.dump().await;
+    for _ in 0..19 {
+        ann.call("GET", &format!("/v1/users/{}", bob.id.get())).await.expect(200);
+    }
+    assert_eq!(app.dump().await, before);
+}

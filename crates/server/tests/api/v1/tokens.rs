@@ -67,6 +67,14 @@ async fn a_caller_who_is_logged_in_makes_tokens_for_what_is_asked_for() {
         let body = json!({ "name": "a", "scopes": scopes });
         assert_eq!(ann.request("POST", "/v1/tokens").json(&body).send().await.invalid().len(), 1);
     }
+    for never in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999+14:00"] {
+        let body = json!({ "name": "a", "expires_at": never });
+        let made = ann.request("POST", "/v1/tokens").json(&body).send().await.expect(201);
+        assert!(text(&made["expires_at"]).starts_with("9999-12-30T22:00:00"), "{made}");
+    }
+    let wrong = json!({ "name": "a", "expires_at": "9999-12-31T24:59:59Z" });
+    let wrong = ann.request("POST", "/v1/tokens").json(&wrong).send().await;
+    assert_eq!(wrong.invalid(), ["#/expires_at invalid"]);
     let past = json!({ "name": "a", "expires_at": "2020-01-01T00:00:00Z" });
     let past = ann.request("POST", "/v1/tokens").json(&past).send().await;
     assert_eq!(past.invalid(), ["#/expires_at invalid"]);

@@ -318,3 +318,36 @@ async fn erasing_needs_a_fresh_login_or_the_password() {
     app.advance(10 * Time::MINUTE - Time::SECOND);
     bob.call("DELETE", "/v1/users/me").await.expect(204);
 }
+
+#[tokio::test]
+async fn a_name_that_mixes_scripts_is_marked_wherever_it_is_shown() {
+    let app = TestApp::start().await;
+    let client = app.client();
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let mixed = "\u{430}nn";
+    let made = register(&client, &newcomer(mixed)).await.expect(201);
+    assert_eq!(made["mixed_scripts"], true);
+    let shown = ann.call("GET", &format!("/v1/users/{}", made["id"])).await.expect(200);
+    assert_eq!((&shown["username"], &shown["mixed_scripts"]), (&json!(mixed), &json!(true)));
+    let name = json!({ "display_name": "Suрport" });
+    bob.request("PATCH", "/v1/users/me").json(&name).send().await.expect(200);
+    let sent = bob.write(&json!({ "to": ["ann"], "body": "" })).await;
+    assert_eq!(
+        (&sent["from"]["mixed_scripts"], &sent["to"][0]["mixed_scripts"]),
+        (&json!(true), &Value::Null)
+    );
+    let own = ann.call("GET", "/v1/users/me").await.expect(200);
+    assert!(own.get("mixed_scripts").is_none());
+
+    for name in ["deleted user", "Deleted User"] {
+        let body = json!({ "display_name": name });
+        let refused = ann.request("PATCH", "/v1/users/me").json(&body).send().await;
+        refused.problem(422, "name_reserved");
+        let body = json!({ "username": "dave", "email": "d@example.org", "password": PASSWORD,
+                           "display_name": name });
+        register(&client, &body).await.problem(422, "name_reserved");
+    }
+    let body = json!({ "display_name": "\u{3164}" });
+    let refused = ann.request("PATCH", "/v1/users/me").json(&body).send().await;
+    assert_eq!(refused.invalid(), ["#/display_name invalid"]);
+}

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use db::{Tx, params};
 
-use super::super::people::Kind;
+use super::super::people::{ERASED, Kind};
 use super::super::{AcceptFrom, NO_REPLIES};
 use super::change::UserChange;
-use crate::base::text::{DisplayName, Username};
+use crate::base::text::{DisplayName, Username, fold_look};
 use crate::base::{Invalid, Result};
 
 impl UserChange {
@@ -51,7 +51,8 @@ pub(super) fn stored(kind: Kind, accept_from: AcceptFrom) -> i64 {
     }
 }
 
-/// Those of some folded names that system users have, in one statement. An empty name is nobody's:
+/// Those of some folded names that no person can take: those of system users, which it finds in one
+/// statement, and of erased ones. An empty name is nobody's:
 /// system users without a display name, and erased ones, have it.
 pub(super) fn reserved(tx: &mut Tx<'_>, names: &[String]) -> Result<HashSet<String>> {
     let names: Vec<_> = names.iter().filter(|name| !name.is_empty()).cloned().collect();
@@ -67,5 +68,7 @@ pub(super) fn reserved(tx: &mut Tx<'_>, names: &[String]) -> Result<HashSet<Stri
         |row| Ok((row.text(0)?.to_owned(), Kind::stored(1, row.int(1)?)?)),
     )?;
     let theirs = found.into_iter().filter(|(_, kind)| *kind == Kind::System);
-    Ok(theirs.map(|(name, _)| name).collect())
+    let erased = fold_look(ERASED);
+    let of_erased = names.into_iter().filter(|name| *name == erased);
+    Ok(theirs.map(|(name, _)| name).chain(of_erased).collect())
 }

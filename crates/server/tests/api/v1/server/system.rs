@@ -130,7 +130,7 @@ async fn the_name_of_a_system_user_is_reserved() {
     let body = json!({ "username": "support", "email": "a@example.org", "password": PASSWORD });
     let visitor = app.visitor().await;
     let classic = visitor.request("POST", "/users/register").json(&body).send().await;
-    assert!(classic.error(400).starts_with("username: a system user has this name"));
+    assert!(classic.error(400).starts_with("username: this name is reserved"));
     register(account("cid", "Cid")).await.expect(201);
 }
 
