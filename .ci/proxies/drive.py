@@ -1,4 +1,4 @@
-"""Drives Postroom through a proxy, as its users would. Usage: drive.py NAME SERVER_PORT HTTPS_PORT HTTP_PORT"""
+"""Drives Postroom through a proxy, as its users would. Usage: drive.py NAME METRICS_PORT HTTPS_PORT HTTP_PORT"""
 
 import http.client
 import json
@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 
-NAME, SERVER, HTTPS, HTTP = sys.argv[1], *map(int, sys.argv[2:])
+NAME, METRICS, HTTPS, HTTP = sys.argv[1], *map(int, sys.argv[2:])
 HOST = "mail.example.org"
 # The client has another address than the proxy, which Postroom trusts.
 CLIENT = ("127.0.0.2", 0)
@@ -56,7 +56,7 @@ def is_up():
 
 
 def streams():
-    metrics = urllib.request.urlopen(f"http://127.0.0.1:{SERVER}/metrics").read().decode()
+    metrics = urllib.request.urlopen(f"http://127.0.0.1:{METRICS}/metrics").read().decode()
     return int(metrics.split("\npostroom_streams ")[1].split()[0])
 
 
@@ -82,13 +82,15 @@ def read_until(answer, line):
 
 until("the proxy serves", is_up, 60)
 
-# Plain HTTP is only told where to go; metrics are not for everybody. Envoy has no listener for plain HTTP.
+# Plain HTTP is only told where to go; metrics are not for everybody, and nothing is for another host. Envoy has no listener for plain HTTP.
 if NAME != "envoy":
     plain = http.client.HTTPConnection("127.0.0.1", HTTP)
     plain.request("GET", "/healthz", headers={"Host": HOST})
     moved = plain.getresponse()
     assert moved.status in (301, 302, 307, 308) and moved.headers["Location"].startswith("https://"), moved.status
 assert call("GET", "/metrics")[0] == 404
+if NAME in ("nginx", "haproxy", "envoy"):
+    assert call("GET", "/v1/csrf", headers={"Host": "evil.example"})[0] == 421
 
 # A login: the cookie is Secure, and the session is from the client's address.
 account = {"username": "ann", "email": "ann@example.org", "password": PASSWORD}

@@ -111,6 +111,7 @@ impl Launch {
         }
         let mut environment = vec![
             ("POSTROOM_LISTEN", format!("127.0.0.1:{port}")),
+            ("POSTROOM_METRICS_LISTEN", String::new()),
             ("POSTROOM_DATA_DIR", self.data.display().to_string()),
             ("POSTROOM_RATE_LIMITS", "off".to_owned()),
             ("POSTROOM_LOG", "warn".to_owned()),

@@ -12,13 +12,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 BINARY, APP = sys.argv[1], Path(sys.argv[2])
-CLUB, POSTROOM = "http://localhost:8481", "http://127.0.0.1:8482"
+CLUB, POSTROOM, METRICS = "http://localhost:8481", "http://127.0.0.1:8482", "http://127.0.0.1:8485"
 LOG = APP / "log"
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("POSTROOM_")},
     "POSTROOM": BINARY,
     "PORT": "8481",
     "POSTROOM_LISTEN": "127.0.0.1:8482",
+    "POSTROOM_METRICS_LISTEN": "127.0.0.1:8485",
     # So short that the test sees tokens renewed.
     "TOKEN_SECONDS": "60",
 }
@@ -102,7 +103,7 @@ class Member:
 
 
 def streams():
-    with urllib.request.urlopen(f"{POSTROOM}/metrics") as response:
+    with urllib.request.urlopen(f"{METRICS}/metrics") as response:
         return int(re.search(r"^postroom_streams (\d+)", response.read().decode(), re.MULTILINE)[1])
 
 

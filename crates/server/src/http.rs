@@ -20,7 +20,9 @@ pub(crate) mod csrf;
 mod docs;
 mod edge;
 mod error;
+mod forwarded;
 mod health;
+mod host;
 mod json;
 mod login;
 mod messages;
@@ -29,6 +31,7 @@ mod paths;
 mod problem;
 mod request_ids;
 mod server_key;
+mod unfinished_bodies;
 mod unsubscribe;
 mod users;
 pub(crate) mod v1;
@@ -39,9 +42,12 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 pub use app::App;
 pub(crate) use app::{Limits, Parts};
-pub use client::Peer;
 pub use edge::handle;
 pub use error::Error;
+pub(crate) use forwarded::ForwardingNotes;
+pub use forwarded::Peer;
+pub(crate) use host::Hosts;
+pub(crate) use unfinished_bodies::UnfinishedBodies;
 
 /// All paths with their routes, except those of /v1.
 fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
@@ -71,8 +77,7 @@ pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
 }
 
 pub(crate) fn router(app: &App) -> Router {
-    let elsewhere = app.settings.metrics_listen.is_some();
-    let routes = routes().into_iter().filter(|(path, _)| !(elsewhere && *path == "/metrics"));
+    let routes = routes().into_iter().filter(|(path, _)| *path != "/metrics");
     finish(routes.fold(v1::router(), |router, (path, route)| router.route(path, route)), app)
 }
 

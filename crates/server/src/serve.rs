@@ -2,17 +2,18 @@
 //!
 //! Used by the command line and by programs that have this crate as a library.
 
+mod addresses;
 mod listener;
 mod socket;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use db::Db;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use crate::background::reminders::{ReminderSettings, Reminders};
@@ -22,17 +23,21 @@ use crate::config::{Settings, Unusable};
 use crate::http::browser_token::BrowserTokens;
 use crate::http::cors::Cors;
 use crate::http::csrf::Csrf;
-use crate::http::{self, App, Limits, Parts, v1};
+use crate::http::{self, App, ForwardingNotes, Hosts, Limits, Parts, UnfinishedBodies, v1};
 use crate::node::Node;
 use crate::runtime::clock::Clock;
 use crate::runtime::key;
 use crate::runtime::lookups::Lookups;
 use listener::{Socket, Workers};
 
+/// The default of `metrics_listen`.
+const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
 /// A running server.
 pub struct Server {
     app: App,
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     workers: Arc<Workers>,
     /// The accept loops and the background tasks; they end when the node stops.
     tasks: JoinSet<()>,
@@ -49,7 +54,10 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
         listener::bind(address).with_context(|| format!("cannot listen on {address}"))
     };
     let main = bind(settings.listen)?;
-    let metrics = settings.metrics_listen.map(bind).transpose()?;
+    let metrics = match settings.metrics_listen {
+        Some(address) => of_metrics(address, bind(address))?,
+        None => None,
+    };
     let reminders = ReminderSettings::read(&settings).map_err(Unusable)?;
     let _data_dir = DataDir::make(&settings)?;
     let (node, key) = Node::open(settings, clock, http::paths()).await?;
@@ -63,7 +71,9 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
         public: Origin::parse(&node.settings.public_url),
         idempotency: v1::Idempotency::new(&key),
         lookups: Lookups::default(),
-        first_forwarded: Once::new(),
+        hosts: Hosts::new(&node.settings),
+        unfinished_bodies: UnfinishedBodies::new(node.settings.unfinished_bodies_max_bytes),
+        forwarding: ForwardingNotes::default(),
         node: Arc::clone(&node),
     }));
     nodes::listen(&node);
@@ -76,24 +86,50 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
     };
     let main = listen(main)?;
     let address = main.local_addr()?;
-    let mut sockets = vec![(main, Socket::Main)];
-    if let Some(metrics) = metrics {
-        sockets.push((listen(metrics)?, Socket::Metrics));
-    }
+    let metrics = match metrics {
+        Some(bound) => of_metrics(bound.local_addr()?, listen(bound))?,
+        None => None,
+    };
+    let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
+    let sockets = [Some((main, Socket::Main)), metrics.map(|socket| (socket, Socket::Metrics))];
     let workers = Arc::new(Workers::start(App::clone(&app))?);
     let mut tasks = JoinSet::new();
-    for (listener, socket) in sockets {
+    for (listener, socket) in sockets.into_iter().flatten() {
         tasks.spawn(Arc::clone(&workers).accept(listener, socket));
     }
     let sender = webhooks::Sender::new(&node.settings, &key);
     background::start(&mut tasks, &node, reminders, sender);
-    Ok(Server { app, address, workers, tasks })
+    if app.public.as_ref().is_some_and(Origin::is_https) && app.settings.trusted_proxies.is_empty()
+    {
+        tracing::warn!(
+            "public_url is https, so there is a proxy, and trusted_proxies is empty: the limits of \
+             addresses do not see its clients"
+        );
+    }
+    Ok(Server { app, address, metrics_address, workers, tasks })
+}
+
+/// A step towards the listener for the metrics. The default address is wanted by each server of a
+/// machine: the first has it, and the others serve without metrics.
+fn of_metrics<T>(address: SocketAddr, done: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    match done {
+        Err(error) if address == METRICS => {
+            tracing::warn!("there are no metrics: {error:#}; set metrics_listen to another");
+            Ok(None)
+        }
+        done => done.map(Some),
+    }
 }
 
 impl Server {
     /// The address that it listens on; its port is the real one where the settings say 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address of `/metrics`, if it is served.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// What the operator should mend, although it serves.

@@ -22,8 +22,8 @@ async fn serve(settings: Settings) -> Result<()> {
     let mut stops = StopSignals::catch()?;
     let (data, format) = (settings.data_dir.display().to_string(), settings.log_format);
     let server = start(settings, Clock::default()).await?;
-    let address = server.address();
-    let greeting = greeting(format, address, &data, server.warning());
+    let (address, metrics) = (server.address(), server.metrics_address());
+    let greeting = greeting(format, address, metrics, &data, server.warning());
     // The server runs whether or not anything can be printed.
     drop(std::io::stdout().write_all(greeting.as_bytes()));
     tracing::info!(%address, data, "started");
@@ -52,16 +52,28 @@ pub(super) fn failure(error: &anyhow::Error) -> String {
 }
 
 /// What is printed at the start: for people, or as one line of JSON like those of the log.
-fn greeting(format: LogFormat, address: SocketAddr, data: &str, warning: Option<&str>) -> String {
+fn greeting(
+    format: LogFormat,
+    address: SocketAddr,
+    metrics: Option<SocketAddr>,
+    data: &str,
+    warning: Option<&str>,
+) -> String {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     let docs = format!("http://{address}/docs");
+    let metrics = metrics.map(|metrics| format!("http://{metrics}/metrics"));
     if format == LogFormat::Json {
         let line = json!({
             "timestamp": rfc3339(Clock::default().now()), "level": "INFO", "message": "listening",
-            "version": VERSION, "address": address, "data": data, "docs": docs, "warning": warning,
+            "version": VERSION, "address": address, "data": data, "docs": docs, "metrics": metrics,
+            "warning": warning,
         });
         return format!("{line}\n");
     }
     let warning = warning.map(|warning| format!("Warning: {warning}.\n")).unwrap_or_default();
-    format!("Postroom {VERSION} listens on http://{address}\nData: {data}\nDocs: {docs}\n{warning}")
+    let metrics = metrics.unwrap_or_else(|| "none".to_owned());
+    format!(
+        "Postroom {VERSION} listens on http://{address}\nData: {data}\nMetrics: {metrics}\nDocs: \
+         {docs}\n{warning}"
+    )
 }

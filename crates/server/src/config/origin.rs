@@ -1,5 +1,7 @@
 //! Web origins, as in `public_url` and `cors_origins`.
 
+use std::net::Ipv6Addr;
+
 /// The scheme, host and port of a page's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
@@ -35,6 +37,25 @@ impl Origin {
             host == self.host && port.unwrap_or(usual) == self.port
         })
     }
+}
+
+/// The name or address in a `Host` header, without its port and a dot at its end; `None` if the
+/// header is not what RFC 9112, section 3.2, allows. An address of IPv6 is in its brackets.
+pub(crate) fn host_name(host: &str) -> Option<&str> {
+    let (name, port) = match host.find(']') {
+        Some(end) if host.starts_with('[') => host.split_at(end + 1),
+        Some(_) => return None,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let is_port = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|c| c.is_ascii_digit()));
+    let address = name.strip_prefix('[').map(|name| name.trim_end_matches(']'));
+    let is_name = match address {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&c)),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    (is_port && is_name && !name.is_empty()).then_some(name)
 }
 
 /// Splits `host:port`, with the host in lower case.

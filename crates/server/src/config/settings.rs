@@ -17,7 +17,7 @@ use tracing_subscriber::filter::ParseError;
 
 use super::allowed::{Allowed, parse_network};
 use super::jwt::{self, JwtIssuer, KeySource, Provision, algorithms, key_source};
-use super::origin::Origin;
+use super::origin::{Origin, host_name};
 use super::secret::Secret;
 use super::smtp::Target;
 
@@ -77,6 +77,8 @@ pub struct Settings {
     pub log: String,
     pub log_format: LogFormat,
     pub public_url: String,
+    #[serde(deserialize_with = "names")]
+    pub allowed_hosts: Vec<String>,
     pub rate_limits: Switch,
     pub registration: Registration,
     pub registrations_per_hour: u32,
@@ -104,9 +106,11 @@ pub struct Settings {
     pub workers: usize,
     pub password_threads: usize,
     pub max_connections: usize,
+    pub connections_per_address: usize,
     pub streams_per_user: usize,
     pub header_timeout_seconds: u64,
     pub body_timeout_seconds: u64,
+    pub unfinished_bodies_max_bytes: usize,
     pub shutdown_seconds: u64,
     pub subject_max_chars: usize,
     pub body_max_bytes: usize,
@@ -171,6 +175,11 @@ fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Allowed>, D::Error> {
     list(from, Allowed::parse, "each must be the name of a host, an address or a network")
 }
 
+fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let name = |text: &str| host_name(text).filter(|name| *name == text).map(str::to_owned);
+    list(from, name, "each must be the name of a host, without a port")
+}
+
 fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     let problem = "it must be an IP address and a port, such as 127.0.0.1:8000 or [::1]:8000";
     String::deserialize(from)?.parse().map_err(|_invalid| D::Error::custom(problem))
@@ -179,7 +188,7 @@ fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
 fn optional_address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = String::deserialize(from)?;
     let address = (!text.is_empty()).then(|| text.parse()).transpose();
-    address.map_err(|_invalid| D::Error::custom("it must look like 127.0.0.1:9090"))
+    address.map_err(|_invalid| D::Error::custom("it must look like 127.0.0.1:9464"))
 }
 
 impl Settings {
@@ -203,6 +212,8 @@ impl Settings {
         let not_0 = "it must be at least 1";
         // SQLite holds texts of up to 10^9 bytes; a thousandth of that bounds the memory for one.
         let too_large = "it is too large (1000000 bytes, 10000 characters)";
+        let bodies = self.unfinished_bodies_max_bytes >= 32 << 20;
+        let too_few = "it must be at least 33554432, so that a quarter holds the longest body";
         let no_links = "reminders need one that begins with https://, for their unsubscribe links; \
                         to send no reminders, set reminder_after_minutes to 0";
         let apart = self.listen.port() == 0 || self.metrics_listen != Some(self.listen);
@@ -226,6 +237,7 @@ impl Settings {
             ("webhook_timeout_seconds", self.webhook_timeout_seconds > 0, not_0),
             ("webhook_log_days", self.webhook_log_days > 0, not_0),
             ("smtp_timeout_seconds", self.smtp_timeout_seconds > 0, not_0),
+            ("unfinished_bodies_max_bytes", bodies, too_few),
             ("body_max_bytes", self.body_max_bytes <= 1_000_000, too_large),
             ("subject_max_chars", self.subject_max_chars <= 10_000, too_large),
             ("smtp_url", smtp.is_none(), smtp.unwrap_or_default()),

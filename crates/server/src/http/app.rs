@@ -1,6 +1,6 @@
 //! The state that handlers share: the node, and what only requests need.
 
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use domain::UserId;
 use domain::text::Lengths;
@@ -8,8 +8,11 @@ use domain::text::Lengths;
 use super::browser_token::BrowserTokens;
 use super::cors::Cors;
 use super::csrf::Csrf;
+use super::forwarded::ForwardingNotes;
+use super::host::Hosts;
 use super::paths;
 use super::request_ids::RequestIds;
+use super::unfinished_bodies::UnfinishedBodies;
 use super::v1::Idempotency;
 use crate::config::origin::Origin;
 use crate::config::{Settings, Switch};
@@ -70,8 +73,9 @@ pub struct Parts {
     pub(crate) public: Option<Origin>,
     pub(crate) idempotency: Idempotency,
     pub(crate) lookups: Lookups,
-    /// Done when a request that a trusted proxy forwarded was logged.
-    pub(crate) first_forwarded: Once,
+    pub(crate) hosts: Hosts,
+    pub(crate) unfinished_bodies: UnfinishedBodies,
+    pub(crate) forwarding: ForwardingNotes,
 }
 
 impl std::ops::Deref for Parts {
@@ -93,6 +97,9 @@ pub(crate) struct Limits {
 
 /// The most bytes of a body under `/v1/server`, where lists have up to 1,000 items.
 const SERVER_BYTES: usize = 1 << 20;
+/// The most bytes of a body without a credential: the longest registration has 11,000, with each
+/// character escaped.
+const STRANGERS_BYTES: usize = 16 << 10;
 
 impl Limits {
     pub(crate) fn new(settings: &Settings) -> Self {
@@ -122,5 +129,10 @@ impl Limits {
     /// The most bytes of a body that is sent to a path.
     pub(super) fn request_bytes(&self, path: &str) -> usize {
         if paths::is_servers(path) { SERVER_BYTES } else { self.request_bytes }
+    }
+
+    /// The most bytes of a body that is read into memory.
+    pub(super) fn body_bytes(&self, path: &str, is_accepted: bool) -> usize {
+        if is_accepted { self.request_bytes(path) } else { STRANGERS_BYTES }
     }
 }

@@ -12,7 +12,9 @@ use domain::tokens::{self, Scopes};
 use domain::{UserId, audit};
 
 use super::by::By;
+use super::client::Arrival;
 use super::code::Code;
+use super::unfinished_bodies::Holder;
 use super::{Error, acting, bearer, browser_login, cookies, origin, paths};
 use crate::http::App;
 use crate::runtime::jwt::Pass;
@@ -152,7 +154,9 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         let sent = bearer::of(&parts.headers);
         if let Some(sent) = sent.filter(|sent| app.server_keys.may_be_one(sent)) {
-            return Self::by_key(app, parts, sent).await;
+            let caller = Self::by_key(app, parts, sent).await?;
+            Arrival::accept(parts, Holder::User(caller.user));
+            return Ok(caller);
         }
         let (key, scopes, pass) = if let Some(token) = sent {
             by_token(app, parts, token).await?
@@ -164,6 +168,7 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
         if !scopes.contains(S::SCOPE) {
             return Err(Error::insufficient_scope(S::SCOPE.name()));
         }
+        Arrival::accept(parts, Holder::User(key.user));
         // Nobody but the browser itself adds a cookie to the request of another page.
         let by_cookie = key.kind == CredentialKind::Session;
         let cross_site = origin::is_cross_site(&parts.headers)
@@ -197,6 +202,7 @@ impl FromRequestParts<App> for InSession {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         let (key, _all) = by_cookie(app, parts).await?;
+        Arrival::accept(parts, Holder::User(key.user));
         Ok(Self { user: key.user })
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies of requests: bounded in length and in time.
+//! Bodies of requests: bounded in length, in time, and in what arrives at the same time.
 //!
 //! Not `Limited` and `collect` of http-body-util, which keep every frame until the last has come:
 //! 500,000 chunks of one byte each held 19 MiB there, and hold 1 MiB here.
@@ -17,8 +17,10 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 use tokio::runtime::Handle;
 
-use super::Error;
+use super::client::Arrival;
 use super::code::Code;
+use super::unfinished_bodies::Holder;
+use super::{Error, Peer};
 use crate::http::App;
 
 /// How much of a body is read on after the response: so much more than a request may have.
@@ -104,33 +106,53 @@ impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> Drop for ReadOn<B> {
         }
     }
 }
-/// Reads a whole body.
+/// Reads a whole body. Before a credential was accepted it may be short only.
 ///
 /// # Errors
-/// If it is too long, too slow, or incomplete.
+/// If it is too long, too slow, or incomplete, or if too much of others is arriving.
 pub(super) async fn read(app: &App, head: &Parts, body: Body) -> Result<Bytes, Error> {
-    let limit = app.limits.request_bytes(head.uri.path());
+    let arrival = Arrival::of(head);
+    let limit = app.limits.body_bytes(head.uri.path(), arrival.accepted.is_some());
     let length = head.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
+    let holder = || {
+        arrival.accepted.unwrap_or_else(|| {
+            let client = arrival.peer.client(&head.headers, &app.settings.trusted_proxies);
+            Holder::Stranger(Peer(client).network())
+        })
+    };
     let time = Duration::from_secs(app.settings.body_timeout_seconds);
-    let whole = tokio::time::timeout(time, collect(body, limit)).await;
+    let whole = tokio::time::timeout(time, collect(app, body, limit, holder)).await;
     whole.unwrap_or_else(|_elapsed| {
         Err(Error::new(Code::RequestTimeout, "body: it did not arrive in time"))
     })
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Error> {
-    // Most bodies are a single frame, which is not copied.
+async fn collect(
+    app: &App,
+    mut body: Body,
+    limit: usize,
+    holder: impl Fn() -> Holder,
+) -> Result<Bytes, Error> {
+    // Most bodies are a single frame, which is neither copied nor counted.
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
+    let mut unfinished = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_cause| Error::malformed("body: it could not be read"))?;
         let Ok(piece) = frame.into_data() else { continue };
         if first.len() + whole.len() + piece.len() > limit {
             return Err(too_large(limit));
+        }
+        if !body.is_end_stream() || unfinished.is_some() {
+            let unfinished =
+                unfinished.get_or_insert_with(|| app.unfinished_bodies.begin(holder()));
+            unfinished.hold(piece.len()).inspect_err(|_busy| {
+                app.metrics.bodies_refused.inc();
+            })?;
         }
         if first.is_empty() && whole.is_empty() {
             first = piece;

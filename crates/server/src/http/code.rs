@@ -127,6 +127,8 @@ codes! {
     UnsupportedMediaType, "unsupported_media_type",
         UNSUPPORTED_MEDIA_TYPE / UNSUPPORTED_MEDIA_TYPE, "Unsupported media type",
         "The Content-Type is not JSON.";
+    WrongHost, "wrong_host", MISDIRECTED_REQUEST / BAD_REQUEST, "Wrong host",
+        "The server does not answer to the name in the header Host.";
     Invalid, "invalid", UNPROCESSABLE_ENTITY / BAD_REQUEST, "Invalid input",
         "Fields or parameters cannot be used; each is listed with the reason.";
     UnknownRecipient, "unknown_recipient", UNPROCESSABLE_ENTITY / NOT_FOUND, "Unknown recipient",

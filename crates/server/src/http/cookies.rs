@@ -43,3 +43,33 @@ fn build(cookie: &str, secure: bool) -> HeaderValue {
     value.set_sensitive(true);
     value
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Any byte that a header can hold.
+    fn header_byte(byte: u8) -> u8 {
+        if byte == 0x7f { b'"' } else { byte }
+    }
+
+    proptest! {
+        #[test]
+        fn cookies_of_others_do_not_hide_ours(
+            before in proptest::collection::vec((0x20u8..=0xff).prop_map(header_byte), 0..60),
+            after in "[ -~]{0,60}",
+        ) {
+            prop_assume!(!String::from_utf8_lossy(&before).contains(SESSION));
+            let line = [&before[..], b"; sessionid=7.secret; ", after.as_bytes()].concat();
+            let mut headers = HeaderMap::new();
+            headers.append(COOKIE, HeaderValue::from_bytes(&line).unwrap());
+            headers.append(COOKIE, HeaderValue::from_static("csrftoken=other"));
+            prop_assert_eq!(values(&headers, SESSION).next(), Some("7.secret"));
+            for name in [SESSION, CSRF, ""] {
+                prop_assert!(values(&headers, name).count() <= SAME_NAME);
+            }
+        }
+    }
+}

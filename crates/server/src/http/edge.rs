@@ -16,7 +16,7 @@ use tower::Service as _;
 
 use super::client::Arrival;
 use super::problem::{self, Shape};
-use super::{Peer, body, client, cors, paths};
+use super::{Error, Peer, body, cors, paths};
 use crate::config::origin::Origin;
 use crate::http::App;
 
@@ -44,11 +44,11 @@ where
 {
     let started = Instant::now();
     let mut request = body::read_on(&app, started, request);
-    client::log_first_forwarded(&app, peer, request.headers());
+    app.forwarding.note(peer, request.headers(), &app.settings.trusted_proxies);
     let method = request.method().clone();
     let route = app.0.routes.of(request.uri().path());
     let id = app.0.request_ids.next();
-    request.extensions_mut().insert(Arrival { peer, id, route: route.name() });
+    request.extensions_mut().insert(Arrival { peer, id, route: route.name(), accepted: None });
     let id = id.to_string();
     let shape = Shape::of(request.uri().path());
     let is_logged = tracing::enabled!(tracing::Level::DEBUG);
@@ -57,8 +57,9 @@ where
     let has_cors = app.cors.is_on() && paths::has_cors(request.uri().path());
     let asked = request.headers().contains_key(EXPECT) && request.version() <= Version::HTTP_11;
     let origin = if has_cors { app.cors.origin(request.headers()) } else { None };
-    let preflight = origin.as_ref().and_then(|_| cors::preflight(&request));
-    let result = match preflight {
+    let refused = app.hosts.check(&request).err().map(Error::into_response);
+    let early = refused.or_else(|| origin.as_ref().and_then(|_| cors::preflight(&request)));
+    let result = match early {
         Some(response) => Ok(Ok(response)),
         None => AssertUnwindSafe(router.call(request)).catch_unwind().await,
     };

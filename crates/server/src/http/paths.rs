@@ -14,3 +14,8 @@ pub(super) fn has_cors(path: &str) -> bool {
 pub(super) fn is_servers(path: &str) -> bool {
     path.starts_with("/v1/server/")
 }
+
+/// Whether it is for the operator's machines, which may call the server by any name.
+pub(super) fn is_operators(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/metrics")
+}

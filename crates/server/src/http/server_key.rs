@@ -12,6 +12,7 @@ use domain::server_keys::{KeyScope, ServerKey};
 
 use super::client::Arrival;
 use super::code::Code;
+use super::unfinished_bodies::Holder;
 use super::{Error, bearer};
 use crate::http::App;
 
@@ -58,6 +59,7 @@ impl<S: ServerScope> FromRequestParts<App> for ServerCaller<S> {
         if let Some(scope) = S::SCOPE {
             check_scope(&key, scope)?;
         }
+        Arrival::accept(parts, Holder::Key);
         Ok(Self { key, call: Arc::new(call), scope: PhantomData })
     }
 }

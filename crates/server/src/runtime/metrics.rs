@@ -58,6 +58,8 @@ pub(crate) struct Metrics {
     pub jwt_key_fetches: KeyFetches,
     pub tasks: Tasks,
     pub connections: Gauge,
+    pub connections_refused: Counter,
+    pub bodies_refused: Counter,
     pub stream_events: Counter,
     /// Set by a background task.
     pub db_bytes: Gauge,
@@ -88,6 +90,16 @@ impl Metrics {
             jwt_key_fetches: KeyFetches::register(&mut registry),
             tasks: Tasks::register(&mut registry),
             connections: registered(&mut registry, "connections", "Open connections"),
+            connections_refused: registered(
+                &mut registry,
+                "connections_refused",
+                "Connections refused because their address had its share",
+            ),
+            bodies_refused: registered(
+                &mut registry,
+                "bodies_refused",
+                "Requests refused because too much of bodies was arriving",
+            ),
             stream_events: registered(&mut registry, "stream_events", "Events sent on streams"),
             db_bytes: registered(&mut registry, "db_bytes", "Size of the database"),
             registry,

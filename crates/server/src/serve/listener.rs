@@ -22,6 +22,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutWriter;
 
+use super::addresses::{Addresses, Counted};
 use super::socket;
 use crate::http::{self, App, Peer};
 use crate::node::or_processors;
@@ -31,6 +32,13 @@ const BACKLOG: u32 = 4096;
 /// Headers of a request, in number and in bytes; a request with more gets 431.
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
+
+/// What a connection gets whose address has its share already; nothing was read, so the shape of
+/// the API is not known.
+const CROWDED: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
+    Content-Type: application/json\r\nContent-Length: 69\r\n\r\n\
+    {\"error\":\"your address has too many connections, close some of them\"}";
 
 /// Takes an address, without listening on it yet.
 ///
@@ -65,12 +73,21 @@ pub(crate) enum Socket {
 pub(crate) struct Workers {
     app: App,
     all: Vec<Worker>,
+    addresses: Arc<Addresses>,
     /// Notified of each connection that ends, because that makes room for another.
     closed: Arc<Notify>,
 }
 
+/// A connection on its way to a worker.
+struct Accepted {
+    stream: TcpStream,
+    socket: Socket,
+    /// Held until it is closed.
+    counted: Option<Counted>,
+}
+
 struct Worker {
-    sender: mpsc::UnboundedSender<(TcpStream, Socket)>,
+    sender: mpsc::UnboundedSender<Accepted>,
     /// Connections of this worker: the accept loops count up, the worker down.
     open: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
@@ -93,7 +110,8 @@ impl Workers {
             let thread = builder.spawn(move || runtime.block_on(work))?;
             Ok(Worker { sender, open, thread })
         });
-        Ok(Self { all: workers.collect::<std::io::Result<_>>()?, app, closed })
+        let all = workers.collect::<std::io::Result<_>>()?;
+        Ok(Self { all, addresses: Arc::new(Addresses::new(&app.settings)), app, closed })
     }
 
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, socket: Socket) {
@@ -109,8 +127,8 @@ impl Workers {
         self.app.stopping.run_until_cancelled(accept).await;
         // What the kernel has queued already gets one response each, and is closed then.
         let queued = || poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
-        while let Poll::Ready(Ok((stream, _address))) = queued().await {
-            drop(self.hand_over(stream, socket));
+        while let Poll::Ready(Ok((stream, address))) = queued().await {
+            drop(self.hand_over(stream, Peer(address.ip()), socket));
         }
     }
 
@@ -120,19 +138,32 @@ impl Workers {
         while open() >= self.app.settings.max_connections {
             self.closed.notified().await;
         }
-        let (stream, _address) = listener.accept().await?;
-        self.hand_over(stream, socket)
+        let (stream, address) = listener.accept().await?;
+        self.hand_over(stream, Peer(address.ip()), socket)
     }
 
-    /// Gives a connection to the worker with the fewest.
-    fn hand_over(&self, stream: tokio::net::TcpStream, socket: Socket) -> std::io::Result<()> {
+    /// Gives a connection to the worker with the fewest, unless its address has its share.
+    fn hand_over(
+        &self,
+        stream: tokio::net::TcpStream,
+        peer: Peer,
+        socket: Socket,
+    ) -> std::io::Result<()> {
+        let is_counted =
+            matches!(socket, Socket::Main) && !peer.stands_for_many(&self.app.settings);
+        let counted = is_counted.then(|| self.addresses.count(peer));
+        if let Some(None) = counted {
+            self.app.metrics.connections_refused.inc();
+            // Its send buffer is empty. What it has sent is not waited for.
+            return stream.try_write(CROWDED).map(|_written| ());
+        }
         stream.set_nodelay(true)?;
-        let stream = stream.into_std()?;
+        let (stream, counted) = (stream.into_std()?, counted.flatten());
         if let Some(worker) = self.all.iter().min_by_key(|worker| worker.open.load(Relaxed)) {
             worker.open.fetch_add(1, Relaxed);
             self.app.metrics.connections.inc();
             // A worker that has ended drops the connection; the server is stopping.
-            drop(worker.sender.send((stream, socket)));
+            drop(worker.sender.send(Accepted { stream, socket, counted }));
         }
         Ok(())
     }
@@ -152,7 +183,7 @@ impl Workers {
 
 async fn work(
     app: App,
-    mut connections: mpsc::UnboundedReceiver<(TcpStream, Socket)>,
+    mut connections: mpsc::UnboundedReceiver<Accepted>,
     open: Arc<AtomicUsize>,
     closed: Arc<Notify>,
 ) {
@@ -161,12 +192,16 @@ async fn work(
     loop {
         tokio::select! {
             connection = connections.recv() => match connection {
-                Some((stream, socket)) => {
+                Some(Accepted { stream, socket, counted }) => {
                     let router = match socket {
                         Socket::Main => main.clone(),
                         Socket::Metrics => metrics.clone(),
                     };
-                    tasks.spawn(serve(App::clone(&app), stream, router));
+                    let app = App::clone(&app);
+                    tasks.spawn(async move {
+                        serve(app, stream, router).await;
+                        drop(counted);
+                    });
                 }
                 // The server stops.
                 None => break,

@@ -152,6 +152,9 @@ fn a_value_that_cannot_be_used_is_refused_with_its_name_and_place() {
         ("trusted_proxies", "10.0.0.0/8,somewhere"),
         ("trusted_proxies", "10.0.0.0/33"),
         ("metrics_listen", "9090"),
+        ("allowed_hosts", "mail.example.org:8000"),
+        ("allowed_hosts", "https://mail.example.org"),
+        ("unfinished_bodies_max_bytes", "1000"),
         ("workers", "many"),
         ("workers", "-1"),
         ("workers", "1.5"),
@@ -404,7 +407,9 @@ fn the_fixed_defaults_are_the_defaults() {
     assert_eq!((settings.rate_limits, settings.registration), (Switch::On, Registration::Open));
     assert_eq!((settings.log.as_str(), settings.log_format), ("info", LogFormat::Text));
     assert!(settings.public_url.is_empty() && settings.trusted_proxies.is_empty());
-    assert!(settings.secret_key.expose().is_empty() && settings.metrics_listen.is_none());
+    assert!(settings.secret_key.expose().is_empty() && settings.allowed_hosts.is_empty());
+    let metrics = settings.metrics_listen.expect("it has an address");
+    assert_eq!(metrics.to_string(), "127.0.0.1:9464");
     assert_eq!((settings.subject_max_chars, settings.body_max_bytes), (255, 65_536));
 }
 
@@ -415,6 +420,9 @@ fn every_setting_can_be_set_in_every_layer() {
             toml::Value::String(text) => text.clone(),
             toml::Value::Array(_) if name == "cors_origins" => {
                 "https://a.example, http://b.example:8080".to_owned()
+            }
+            toml::Value::Array(_) if name == "allowed_hosts" => {
+                "mail.internal, 10.0.0.7".to_owned()
             }
             toml::Value::Array(_) if name == "jwt_algorithms" => "RS256, ES256".to_owned(),
             toml::Value::Array(_) if name == "jwt" => "[]".to_owned(),
@@ -443,11 +451,12 @@ fn a_list_is_given_by_commas_as_an_array_or_an_item_at_a_time() {
     let items = |name: &str| match name {
         "cors_origins" => ["https://app.example.org", "http://localhost:5173"],
         "trusted_proxies" => ["10.0.0.7", "::1"],
+        "allowed_hosts" => ["postroom", "mail.internal"],
         "jwt_algorithms" => ["RS256", "ES256"],
         "webhook_allow_hosts" | "jwt_allow_hosts" => ["app.internal", "10.1.0.0/16"],
         other => panic!("give an example for {other}"),
     };
-    assert_eq!(names.len(), 5, "{names:?}");
+    assert_eq!(names.len(), 6, "{names:?}");
     for name in names {
         let [one, other] = items(name);
         let expected = format!("{name} = [\"{one}\", \"{other}\"]");

@@ -65,7 +65,7 @@ impl EmailApp {
     /// Waits until the server knows that nobody listens.
     pub(crate) async fn nobody_listens(&self) {
         loop {
-            let metrics = self.app.client().request("GET", "/metrics").send().await;
+            let metrics = self.app.scraper().request("GET", "/metrics").send().await;
             if String::from_utf8_lossy(&metrics.body).contains("\npostroom_streams 0\n") {
                 return;
             }

@@ -41,6 +41,7 @@ pub(crate) struct TestApp {
     flags: Vec<(String, String)>,
     clock: Clock,
     address: Address,
+    metrics: Address,
     failures: AtomicU64,
     running: Option<Running>,
     /// Where the database is not a file in the folder.
@@ -79,6 +80,7 @@ impl TestApp {
             ("database_url", url.as_str()),
             ("database_connections", "4"),
             ("listen", "127.0.0.1:0"),
+            ("metrics_listen", "127.0.0.1:0"),
             ("data_dir", data.to_str().expect("its name is text")),
             // The threads of one test must not take the processors from the others.
             ("workers", "2"),
@@ -97,6 +99,7 @@ impl TestApp {
             flags,
             clock: Clock::default(),
             address: Address::default(),
+            metrics: Address::default(),
             failures: AtomicU64::new(0),
             running: None,
             database,
@@ -124,18 +127,20 @@ impl TestApp {
                 let url = settings.database().expect("it is an address");
                 let started = server::start(settings, clock).await;
                 let server = started.map_err(|error| format!("{error:#}"))?;
-                let begun = tx.send((server.address(), server.db().clone()));
+                let metrics = server.metrics_address().expect("it serves metrics");
+                let begun = tx.send((server.address(), metrics, server.db().clone()));
                 begun.expect("the test waits for it");
                 // Told to stop, or left alone by a test that has ended.
                 drop(stopped.await);
                 end(server, &url).await
             })
         });
-        let Ok((address, db)) = rx.recv() else {
+        let Ok((address, metrics, db)) = rx.recv() else {
             let refused = thread.join().expect("the start does not panic");
             panic!("the server does not start: {refused:?}");
         };
         self.address.set(address);
+        self.metrics.set(metrics);
         self.running = Some(Running { db, stop, thread });
     }
 
@@ -166,8 +171,7 @@ impl TestApp {
 
     /// The number of answers with a status of 5xx, as the server itself counts them.
     fn count_failures(&self) -> u64 {
-        let port = self.settings().metrics_listen.map_or(self.address.socket(), |address| address);
-        let metrics = TcpStream::connect(port).and_then(|mut stream| {
+        let metrics = TcpStream::connect(self.metrics.socket()).and_then(|mut stream| {
             stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
@@ -309,6 +313,11 @@ impl TestApp {
     /// A client that has no cookie yet.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address()).with_check(checks::check)
+    }
+
+    /// A client of `/metrics`.
+    pub(crate) fn scraper(&self) -> Client {
+        Client::new(self.metrics.clone()).with_check(checks::check)
     }
 
     /// A client that has fetched its CSRF token.

@@ -91,7 +91,7 @@ async fn forgotten(app: &TestApp, address: &str) {
 /// Waits until so many e-mails had this result.
 async fn counted(app: &TestApp, result: &str, number: usize) {
     let line = format!("\npostroom_mails_total{{result=\"{result}\"}} {number}\n");
-    while !app.client().request("GET", "/metrics").send().await.text().contains(&line) {
+    while !app.scraper().request("GET", "/metrics").send().await.text().contains(&line) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

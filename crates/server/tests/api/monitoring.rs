@@ -41,7 +41,7 @@ async fn samples(app: &TestApp) -> Samples {
     // Tasks run in the background: what they count is there after the first of them.
     let mut text = String::new();
     while !text.contains("\npostroom_task_runs_total{") {
-        let body = app.client().request("GET", "/metrics").send().await.body;
+        let body = app.scraper().request("GET", "/metrics").send().await.body;
         std::str::from_utf8(&body).expect("it is text").clone_into(&mut text);
     }
     let (mut samples, mut series) = (Samples::new(), BTreeSet::new());
@@ -114,7 +114,7 @@ async fn the_manual_lists_every_metric_and_no_other() {
 async fn the_process_and_the_database_are_measured() {
     let app = TestApp::start().await;
     let figure = async |name: &str| {
-        let body = app.client().request("GET", "/metrics").send().await.body;
+        let body = app.scraper().request("GET", "/metrics").send().await.body;
         let text = String::from_utf8(body.to_vec()).expect("it is text");
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name} is missing")).parse::<f64>().expect("a number")
@@ -141,7 +141,7 @@ async fn the_process_and_the_database_are_measured() {
     let own = own.duration_since(std::time::UNIX_EPOCH).expect("it is later").as_secs_f64();
     assert!((started - own).abs() < 3600.0, "{started} and {own}");
     let (architecture, version) = (std::env::consts::ARCH, env!("CARGO_PKG_VERSION"));
-    let text = app.client().request("GET", "/metrics").send().await.body;
+    let text = app.scraper().request("GET", "/metrics").send().await.body;
     let text = std::str::from_utf8(&text).expect("it is text");
     let build = text.lines().find(|line| line.starts_with("postroom_build_info{"));
     let build = build.expect("it says what it is");

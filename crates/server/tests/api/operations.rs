@@ -15,7 +15,8 @@ async fn the_server_says_that_it_lives_and_is_ready_without_a_login() {
 
     assert_eq!(client.request("GET", "/healthz").send().await.ok(), json!({ "status": "alive" }));
     assert_eq!(client.request("GET", "/readyz").send().await.ok(), json!({ "status": "ready" }));
-    for path in ["/healthz", "/readyz", "/metrics"] {
+    let scraper = app.scraper();
+    for (client, path) in [(&client, "/healthz"), (&client, "/readyz"), (&scraper, "/metrics")] {
         assert_eq!(client.request("HEAD", path).send().await.status, 200);
         for method in ["POST", "PUT", "DELETE"] {
             let answer = client.request(method, path).send().await;
@@ -81,7 +82,7 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The metrics for a client that accepts this, and the type that they came as.
 async fn scrape(app: &TestApp, accept: &str) -> (String, String) {
-    let answer = app.client().request("GET", "/metrics").header("Accept", accept).send().await;
+    let answer = app.scraper().request("GET", "/metrics").header("Accept", accept).send().await;
     assert_eq!(answer.status, 200);
     let kind = answer.header("content-type").expect("it has a type").to_owned();
     (kind, String::from_utf8(answer.body.to_vec()).expect("it is text"))
@@ -112,7 +113,7 @@ async fn the_metrics_are_in_the_format_that_the_scraper_accepts() {
     ] {
         assert_eq!(scrape(&app, accept).await.0, expected, "{accept}");
     }
-    let answer = app.client().request("GET", "/metrics").send().await;
+    let answer = app.scraper().request("GET", "/metrics").send().await;
     assert_eq!(answer.header("content-type"), Some(PROMETHEUS));
 }
 
@@ -236,7 +237,7 @@ async fn the_metrics_tell_nobodys_secrets() {
     let (ann, bob) = app.pair("somebody-ann", "somebody-bob").await;
     ann.send(&bob, "a private subject", "a private body").await;
 
-    let text = app.client().request("GET", "/metrics").send().await.body;
+    let text = app.scraper().request("GET", "/metrics").send().await.body;
 
     let text = std::str::from_utf8(&text).expect("it is text");
     for secret in ["somebody", "private", "example.org", &ann.client.session()] {
@@ -245,32 +246,15 @@ async fn the_metrics_tell_nobodys_secrets() {
 }
 
 #[tokio::test]
-async fn the_metrics_can_be_on_another_address_and_only_there() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = free.local_addr().expect("it has one").to_string();
-    drop(free);
-    let app = TestApp::with(&[("metrics_listen", &address)]).await;
-    let client = app.client();
+async fn the_metrics_are_on_an_address_of_their_own_and_only_there() {
+    let app = TestApp::start().await;
+    app.client().request("GET", "/metrics").send().await.error(404);
+    app.client().request("GET", "/healthz").send().await.ok();
 
-    client.request("GET", "/metrics").send().await.error(404);
-    client.request("GET", "/healthz").send().await.ok();
-
-    let get = async |path: &str| {
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: a\r\nAccept: application/openmetrics-text\r\n\
-             Connection: close\r\n\r\n"
-        );
-        let stream = std::net::TcpStream::connect(&address).expect("it listens there");
-        (&stream).write_all(request.as_bytes()).expect("it reads");
-        std::io::read_to_string(stream).expect("it answers")
-    };
-    let metrics = get("/metrics").await;
-    let (head, body) = metrics.split_once("\r\n\r\n").expect("it has a head and a body");
-    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    assert!(parse(body)[&answers("/healthz", "2xx")] >= 1.0);
-    assert!(get("/healthz").await.starts_with("HTTP/1.1 200 "));
+    let scraper = app.scraper();
+    assert!(figures(&app).await[&answers("/healthz", "2xx")] >= 1.0);
+    scraper.request("GET", "/healthz").send().await.ok();
     for path in ["/users/token", "/messages/messages_per_receiver", "/readyz"] {
-        let answer = get(path).await;
-        assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+        scraper.request("GET", path).send().await.error(404);
     }
 }

@@ -258,7 +258,7 @@ async fn a_mail_that_is_not_taken_is_tried_again_and_one_that_never_will_be_is_n
         let password = json!({ "password": PASSWORD });
         eve.request("DELETE", "/v1/users/me").json(&password).send().await.expect(204);
     }
-    let metrics = email_app.app.client().request("GET", "/metrics").send().await;
+    let metrics = email_app.app.scraper().request("GET", "/metrics").send().await;
     let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
     for figure in ["sent\"} 3", "put_off\"} 2", "refused\"} 2", "in_doubt\"} 0"] {
         let line = format!("postroom_mails_total{{result=\"{figure}\n");

@@ -401,7 +401,7 @@ async fn attempts_are_counted() {
         app.account(name).await;
         app.tried(number + 1, 1).await;
     }
-    let metrics = app.client().request("GET", "/metrics").send().await;
+    let metrics = app.scraper().request("GET", "/metrics").send().await;
     let text = String::from_utf8_lossy(&metrics.body);
     for result in ["delivered", "failed"] {
         let line = format!("postroom_webhook_attempts_total{{result=\"{result}\"}} 1\n");

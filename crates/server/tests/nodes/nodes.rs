@@ -40,6 +40,7 @@ pub(crate) fn url(ports: &[u16]) -> String {
 pub(crate) fn place(url: &str) -> Place {
     Place::bare()
         .with("POSTROOM_LISTEN", "127.0.0.1:0")
+        .with("POSTROOM_METRICS_LISTEN", "127.0.0.1:0")
         .with("POSTROOM_DATA_DIR", "data")
         .with("POSTROOM_SECRET_KEY", SECRET_KEY)
         .with("POSTROOM_DATABASE_URL", url)

@@ -373,7 +373,8 @@ fn what_the_server_keeps_is_for_its_owner_only() {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "umask 000; exec \"$0\"", env!("CARGO_BIN_EXE_postroom")]);
     command.env_clear().current_dir(place.path(""));
-    command.env("POSTROOM_LISTEN", "127.0.0.1:0").env("POSTROOM_DATA_DIR", "data");
+    command.env("POSTROOM_LISTEN", "127.0.0.1:0").env("POSTROOM_METRICS_LISTEN", "");
+    command.env("POSTROOM_DATA_DIR", "data");
     let server = place.serve_by(command);
     let mut ann = server.user("ann");
     ann.send_message(ann.id, "a", "b");
@@ -457,7 +458,7 @@ fn nobody_needs_to_read_what_it_prints() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
     for gone in [false, true] {
         let mut command = place.command(&["--listen", "127.0.0.1:0"]);
-        command.env("POSTROOM_LOG", "debug");
+        command.env("POSTROOM_LOG", "debug").env("POSTROOM_METRICS_LISTEN", "");
         command.stdout(full()).stderr(if gone { Stdio::piped() } else { full().into() });
         let mut child = Guard(command.spawn().unwrap());
         drop(child.0.stderr.take());

@@ -268,13 +268,62 @@ fn the_first_forwarded_request_says_whom_it_came_from() {
     assert_eq!(lines.len(), 1, "{log}");
     assert!(lines[0].contains(" INFO "), "{log}");
     assert!(lines[0].contains("client=203.0.113.7 proxy=127.0.0.1"), "{log}");
-    // Of others nothing is believed.
+    // Of others nothing is believed, and it is said once that there may be a proxy.
     let place = Place::new();
     let server = place.serve();
     let headers = [("X-Forwarded-For", "203.0.113.7")];
     let request = request_text("GET", "/healthz", &headers, "");
-    RawConnection::open(server.address).exchange(request).unwrap().ok();
-    assert!(!server.stop().contains("forwarded"));
+    for _ in 0..3 {
+        RawConnection::open(server.address).exchange(&request).unwrap().ok();
+    }
+    let log = server.stop();
+    assert!(!log.contains("first forwarded"), "{log}");
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    let said = "with X-Forwarded-For from a machine that is not in trusted_proxies";
+    assert!(matches!(warnings[..], [one] if one.contains(said)), "{log}");
+    assert!(warnings[0].contains("peer=127.0.0.1"), "{log}");
+}
+
+#[test]
+fn https_without_a_trusted_proxy_is_warned_of_at_the_start() {
+    let warns = |proxies: &str| {
+        let place = Place::new().with("POSTROOM_PUBLIC_URL", "https://mail.example.org");
+        let place = place.with("POSTROOM_TRUSTED_PROXIES", proxies);
+        place.serve().stop().contains("trusted_proxies is empty")
+    };
+    assert!(warns("") && !warns("127.0.0.1"));
+}
+
+#[test]
+fn a_hop_that_a_proxy_cannot_name_is_warned_of_once() {
+    let place = Place::new().with("POSTROOM_TRUSTED_PROXIES", "127.0.0.1");
+    let server = place.serve();
+    let headers = [("X-Forwarded-For", "203.0.113.7, unknown"), ("Sec-Fetch-Site", "none")];
+    for _ in 0..3 {
+        let request = request_text("POST", "/v1/sessions", &headers, "");
+        RawConnection::open(server.address).exchange(request).unwrap();
+    }
+    let log = server.stop();
+    assert_eq!(log.matches("names no address").count(), 1, "{log}");
+}
+
+#[test]
+fn servers_of_one_machine_need_no_other_setting_for_their_metrics() {
+    let place =
+        || Place::bare().with("POSTROOM_LISTEN", "127.0.0.1:0").with("POSTROOM_DATA_DIR", "data");
+    let (first, second) = (place(), place());
+    let first = first.serve();
+    let second = second.serve();
+    let log = second.stop();
+    assert!(log.contains("there are no metrics: cannot listen on 127.0.0.1:9464"), "{log}");
+    first.stop();
+    // Somebody who has chosen an address wants it.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let place = Place::new().with("POSTROOM_METRICS_LISTEN", &address);
+    let error = place.run(&[]).failed(1);
+    assert!(error.contains(&format!("cannot listen on {address}")), "{error}");
+    drop(taken);
 }
 
 #[test]

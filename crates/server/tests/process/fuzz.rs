@@ -160,7 +160,9 @@ fn right(address: SocketAddr, user: &mut User, spare: &mut User, number: usize) 
         user.request_text("POST", write, &draft(user.id, &long)),
         request_text("GET", "/healthz", &[], ""),
         request_text("GET", "/readyz", &[], ""),
-        request_text("GET", "/metrics", &[], ""),
+        request_text("GET", "/users/token", &[], ""),
+        request_text("GET", "/v1/csrf", &[], ""),
+        request_text("GET", "/docs", &[], ""),
         request_text("GET", "/none?a=b", &[], ""),
     ];
     for _ in 0..2 {
@@ -275,7 +277,7 @@ fn thousands_of_requests_that_are_nearly_right_do_no_harm() {
     let all = total.done + total.refused + total.garbled;
     assert_eq!(all, usize::try_from(THREADS).unwrap() * GROUPS * GROUP);
     // Too many of one kind would mean that the others were hardly tried.
-    assert!([total.done, total.refused, total.garbled].iter().all(|part| part * 10 > all));
+    assert!([total.done, total.refused, total.garbled].iter().all(|part| part * 15 > all));
     bystander.connect_to(address);
     // They may have written to others, and that is all.
     assert_eq!(bystander.unread()[..3], letters);

@@ -143,7 +143,7 @@ fn no_key_is_ever_said_or_stored() {
             assert!(answer.status < 500, "{}", answer.text());
         }
     }
-    let metrics = testing::get(server.address, "/metrics").text();
+    let metrics = server.metrics();
     assert_eq!(holds(&metrics), None);
     for command in [&["key", "list"][..], &["audit", "--limit", "1000"], &["config"], &["check"]] {
         let ran = place.run(command);

@@ -24,6 +24,7 @@ mod refused;
 mod retries;
 mod said;
 mod secrets;
+mod shares;
 mod shutdown;
 mod storage;
 mod streams;

@@ -1,12 +1,14 @@
 //! A raw connection for tests of what HTTP libraries do not send: half requests, wrong framing,
 //! bytes that are no request; and for those of what is on the wire between requests.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use testing::{Failure, Response, TIMEOUT, User};
+use tokio::net::TcpSocket;
+use tokio::runtime::Builder;
 
 /// One connection.
 pub(crate) struct RawConnection {
@@ -22,6 +24,27 @@ impl RawConnection {
 
     pub(crate) fn try_open(address: SocketAddr) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address).map_err(|_cause| Failure::Refused)?;
+        Self::over(stream)
+    }
+
+    /// Opens one by a socket that is prepared first.
+    pub(crate) fn open_by(
+        address: SocketAddr,
+        prepare: impl FnOnce(&TcpSocket) -> io::Result<()>,
+    ) -> Self {
+        let runtime = Builder::new_current_thread().enable_io().build();
+        let connect = async {
+            let socket = TcpSocket::new_v4()?;
+            prepare(&socket)?;
+            socket.connect(address).await?.into_std()
+        };
+        let stream = runtime.expect("a runtime can be made").block_on(connect);
+        let stream = stream.expect("the server listens");
+        stream.set_nonblocking(false).expect("it can wait");
+        Self::over(stream).expect("it is a socket")
+    }
+
+    fn over(stream: TcpStream) -> Result<Self, Failure> {
         stream.set_nodelay(true).map_err(|_cause| Failure::Refused)?;
         let mut connection = Self { stream, ahead: Vec::new() };
         connection.set_timeout(TIMEOUT);

@@ -58,6 +58,7 @@ impl Place {
     pub(crate) fn new() -> Self {
         let place = Self::bare()
             .with("POSTROOM_LISTEN", "127.0.0.1:0")
+            .with("POSTROOM_METRICS_LISTEN", "127.0.0.1:0")
             .with("POSTROOM_DATA_DIR", "data")
             .with("POSTROOM_RATE_LIMITS", "off");
         match engine() {
@@ -195,16 +196,27 @@ fn text(mut from: impl Read + Send + 'static) -> Receiver<String> {
     rx
 }
 
-/// The address in the first line that a server prints, in either format.
-fn greeted(line: &str) -> Option<SocketAddr> {
-    let json: Option<serde_json::Value> = serde_json::from_str(line).ok();
-    let of_json = json.as_ref().and_then(|line| line["address"].as_str());
-    of_json.or_else(|| line.strip_prefix("Postroom 0.1.0 listens on http://"))?.parse().ok()
+/// The address in what a server prints at its start, in either format, and that of its metrics.
+fn greeted(text: &str) -> Option<(SocketAddr, Option<SocketAddr>)> {
+    let json: Option<serde_json::Value> = serde_json::from_str(text).ok();
+    let json = |name: &str| json.as_ref().and_then(|line| line[name].as_str());
+    let line = |start: &str| text.lines().find_map(|line| line.strip_prefix(start));
+    let address = json("address").or_else(|| line("Postroom 0.1.0 listens on http://"));
+    let metrics = json("metrics").or_else(|| line("Metrics: "));
+    let metrics = metrics.and_then(|url| url.strip_prefix("http://")?.strip_suffix("/metrics"));
+    Some((address?.parse().ok()?, metrics.and_then(|address| address.parse().ok())))
+}
+
+/// Whether it is all that a server prints at its start.
+fn is_greeting(text: &str) -> bool {
+    text.starts_with('{') || text.lines().any(|line| line.starts_with("Docs: "))
 }
 
 /// A running server.
 pub(crate) struct Server {
     pub address: SocketAddr,
+    /// Where `/metrics` is.
+    metrics: Option<SocketAddr>,
     child: Child,
     ended: Receiver<String>,
     log: PathBuf,
@@ -222,18 +234,18 @@ impl Server {
         thread::spawn(move || {
             let mut text = String::new();
             // An error is an end too.
-            drop(out.read_line(&mut text));
+            while out.read_line(&mut text).is_ok_and(|read| read > 0) && !is_greeting(&text) {}
             drop(begun.send(text.clone()));
             drop(out.read_to_string(&mut text));
             drop(end.send(text));
         });
-        let line = first.recv_timeout(TIMEOUT).unwrap_or_default();
-        if let Some(address) = greeted(line.trim_end()) {
-            return Ok(Self { address, child, ended, log: log.to_path_buf() });
+        let said = first.recv_timeout(TIMEOUT).unwrap_or_default();
+        if let Some((address, metrics)) = greeted(said.trim_end()) {
+            return Ok(Self { address, metrics, child, ended, log: log.to_path_buf() });
         }
         drop(child.kill());
         let status = child.wait().expect("it has ended");
-        Err(format!("{line}{}{status}", fs::read_to_string(log).expect("there is a log")))
+        Err(format!("{said}{}{status}", fs::read_to_string(log).expect("there is a log")))
     }
 
     pub(crate) fn user(&self, name: &str) -> User {
@@ -305,16 +317,30 @@ impl Server {
 
     /// The largest memory that it ever had, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
+        self.memory_of("VmHWM:")
+    }
+
+    /// The memory that it has now, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory_of("VmRSS:")
+    }
+
+    fn memory_of(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.id());
         let status = fs::read_to_string(path).expect("it runs");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-        kib.expect("Linux knows the peak") * 1024
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+        kib.expect("Linux knows it") * 1024
+    }
+
+    /// The text of `/metrics`.
+    pub(crate) fn metrics(&self) -> String {
+        get(self.metrics.expect("it serves metrics"), "/metrics").text()
     }
 
     /// The sum of a figure of `/metrics` over all series that hold a label.
     pub(crate) fn figure(&self, name: &str, label: &str) -> u64 {
-        let metrics = get(self.address, "/metrics").text();
+        let metrics = self.metrics();
         let series = metrics.lines().filter(|line| line.starts_with(name) && line.contains(label));
         let values: Vec<u64> = series
             .map(|line| line.rsplit(' ').next().and_then(|value| value.parse().ok()))

@@ -29,8 +29,10 @@ use frames::Frames;
 const PING: Duration = Duration::from_secs(15);
 /// How long a stream waits after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
-/// The changes of one piece at most; with the longest names [`frames::PIECE_BYTES`] are fewer.
+/// The most changes that are read for one piece, which also ends when it is long.
 const PIECE: usize = 50;
+/// How many are read for the first piece, while nothing is known of their length.
+const FIRST: usize = 10;
 
 /// With the charset, which the standard says anyway: without it some clients assume Latin-1.
 const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
@@ -87,6 +89,7 @@ async fn events(
         part: fields.0,
         unread: None,
         behind: true,
+        changes: FIRST,
         rests_until: started,
         ping: started + PING - PING.mul_f32(f32::from(ping) / 512.0),
         has_said_farewell: false,
@@ -118,6 +121,8 @@ struct Events {
     unread: Option<(i64, i64)>,
     /// Whether there may be something to send.
     behind: bool,
+    /// How many changes are read next: about as many as a piece has room for.
+    changes: usize,
     rests_until: Instant,
     ping: Instant,
     has_said_farewell: bool,
@@ -188,13 +193,14 @@ impl Events {
     async fn read(&mut self) -> domain::Result<Bytes> {
         let (user, part) = (self.stream.key().user, self.part);
         let turn = self.app.streams.turns.acquire().await;
+        let most = self.changes;
         let since = match self.from {
             Since::State(since) => Some(since),
             Since::Now | Since::Unknown => None,
         };
         let found = self.app.db.read(move |tx| {
             let changes = match since {
-                Some(since) => changes::with_messages(tx, user, since, PIECE, part),
+                Some(since) => changes::with_messages(tx, user, since, most, part),
                 None => Err(domain::Error::ChangesForgotten),
             };
             match changes {
@@ -225,9 +231,14 @@ impl Events {
 
     fn send(&mut self, found: ChangesWithMessages) -> Bytes {
         let mut frames = Frames::default();
-        let now = found.changes.now;
+        let (now, read) = (found.changes.now, found.changes.until);
         let until = frames.changes(found, self.part);
         self.behind = until < now.modseq;
+        self.changes = if until < read {
+            usize::try_from(frames.count).unwrap_or(PIECE)
+        } else {
+            PIECE.min(2 * self.changes)
+        };
         let counts = Some((now.messages, now.conversations));
         if !self.behind && self.unread != counts {
             self.unread = counts;

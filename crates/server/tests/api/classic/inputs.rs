@@ -165,8 +165,11 @@ async fn what_is_no_json_object_is_refused() {
         bodies.push(good.encode_utf16().flat_map(u16::to_le_bytes).collect());
         for body in bodies {
             let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+            // Nobody knows yet who wants to log in or to register.
+            let is_long = call.path.starts_with("/users/") && body.len() > 16_384;
+            let expected = if is_long { 413 } else { 400 };
             let answer = call.with(&ann.client, body).await;
-            assert_eq!(answer.status, 400, "{} with {shown}: {answer:?}", call.path);
+            assert_eq!(answer.status, expected, "{} with {shown}: {answer:?}", call.path);
         }
     }
 

@@ -325,8 +325,42 @@ async fn a_stream_ends_when_its_client_says_that_it_is_done() {
     }
     // One that is closed altogether is not counted either.
     drop(bob.events().await);
-    let count = async || app.client().request("GET", "/metrics").send().await.text();
+    let count = async || app.scraper().request("GET", "/metrics").send().await.text();
     while !count().await.contains("\npostroom_streams 0\n") {}
+}
+
+#[tokio::test]
+async fn what_was_missed_comes_in_pieces_of_a_bounded_length() {
+    let settings = [("subject_max_chars", "10000"), ("rate_limits", "off")];
+    let app = TestApp::with(&settings).await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let mut sent = vec![];
+    for _ in 0..60 {
+        let draft = json!({ "to": ["bob"], "subject": "s".repeat(10_000), "body": "x" });
+        sent.push(number(&ann.write(&draft).await["id"]));
+    }
+    let request = format!(
+        "GET /v1/events?since=0 HTTP/1.1\r\nHost: {}\r\nCookie: sessionid={}\r\n\r\n",
+        app.address().host(),
+        bob.client.session(),
+    );
+    let answer = app.raw_until(request.as_bytes(), "event: unread").await;
+    // A piece is a chunk: its length in a line of its own, then its text.
+    let (_head, mut rest) = answer.split_once("\r\n\r\n").expect("there is a head");
+    let (mut pieces, mut heard) = (0, String::new());
+    while let Some((length, text)) = rest.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).expect("it is the length of a chunk");
+        // 64 KiB, and what is left of the event that goes beyond.
+        assert!(length < (64 << 10) + 12_000, "a piece has {length} bytes");
+        pieces += 1;
+        heard.push_str(text.get(..length).unwrap_or(text));
+        rest = text.get(length + 2..).unwrap_or_default();
+    }
+    assert!(pieces > 9, "{pieces} pieces");
+    let data = heard.lines().filter_map(|line| line.strip_prefix("data: {\"id\":"));
+    let ids: Vec<i64> =
+        data.map(|id| id.split(',').next().expect("a part").parse().expect("an id")).collect();
+    assert_eq!(ids, sent, "each comes once, in order");
 }
 
 #[tokio::test]
@@ -351,7 +385,7 @@ async fn a_client_that_does_not_read_is_cut_off_and_can_resume_where_it_was() {
     let subject = "s".repeat(10_000);
     let mut sent = vec![];
     let metrics = async || {
-        let metrics = bob.client.request("GET", "/metrics").send().await;
+        let metrics = app.scraper().request("GET", "/metrics").send().await;
         let text = String::from_utf8(metrics.body.to_vec()).expect("it is text");
         let line = text.lines().find(|line| line.starts_with("postroom_streams "));
         line.expect("it is counted").rsplit_once(' ').expect("it has a value").1.to_owned()

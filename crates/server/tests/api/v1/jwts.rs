@@ -255,7 +255,7 @@ async fn an_issuer_that_is_down_is_not_missed_for_a_day() {
         call(&app, &fresh()).await.expect(200);
     }
     let metrics = async || {
-        let metrics = app.client().request("GET", "/metrics").send().await;
+        let metrics = app.scraper().request("GET", "/metrics").send().await;
         String::from_utf8(metrics.body.to_vec()).expect("it is text")
     };
     until("the failures are counted", async || {

@@ -16,9 +16,6 @@ use serde_json::json;
 use crate::http::v1::changes::Unread;
 use crate::http::v1::view::{MessageItem, People};
 
-/// A piece ends with the change by which it has so many bytes. The largest one adds some 50 kB.
-pub(super) const PIECE_BYTES: usize = 256 * 1024;
-
 pub(super) const PING: Bytes = Bytes::from_static(b"event: ping\ndata: {}\n\n");
 
 /// A newer stream has taken the place of this one, which does not come back by itself.
@@ -40,6 +37,10 @@ const LINE_BREAKS: [(char, &str); 5] = [
     ('\u{2028}', "\\u2028"),
     ('\u{2029}', "\\u2029"),
 ];
+
+/// A piece ends after so many bytes, at the next change that can be resumed from. It is what a
+/// stream holds in memory for a client that does not read.
+const PIECE_BYTES: usize = 64 << 10;
 
 #[derive(Default)]
 pub(super) struct Frames {
@@ -79,8 +80,8 @@ impl Frames {
             };
             let (message, item) = (change.message, item(change.message));
             self.event(name, id, &MessageEvent { id: message.get(), message: item });
-            if let Some(id) = id.filter(|_| self.text.len() >= PIECE_BYTES) {
-                return id;
+            if let Some(until) = id.filter(|_| self.text.len() >= PIECE_BYTES) {
+                return until;
             }
         }
         found.changes.until
