@@ -202,6 +202,24 @@ async def test_users_write_to_each_other(server: Postroom, kind: Any) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_list_goes_on_where_a_page_is_empty(server: Postroom, kind: Any) -> None:
+    client = kind(server.url, key=server.key)
+    (ref,) = names(1)
+    await wait(client.server.put_user(ref, display_name="Ann"))
+    ann = client.as_user(ref)
+    needle = await wait(ann.send(ref, body="a needle"))
+    # Unicode makes 18 letters of each: a page looks at a few such messages.
+    for _ in range(7):
+        await wait(ann.send(ref, body="\ufdfa" * 21845))
+    found = ann.messages(q="needle")
+    first = await wait(found.page())
+    assert first.data == []
+    assert first.next_cursor
+    assert [item.id for item in await listed(found)] == [needle.id]
+    await wait(client.close())
+
+
+@pytest.mark.anyio
 async def test_accounts_of_postroom_itself_use_tokens(server: Postroom, kind: Any) -> None:
     name = f"eve-{secrets.token_hex(4)}"
     stranger = kind(server.url)

@@ -30,6 +30,7 @@ mod value;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use bounded::read_bounded;
 pub use copy::{Copied, Progress, Step};
@@ -55,6 +56,9 @@ use url::Location;
 macro_rules! params {
     ($($value:expr),* $(,)?) => { [$($crate::Value::from($value)),*] };
 }
+
+/// How long a scan may take, from its first statement, before [`Tx::is_late`] tells it to end.
+const SCAN: Duration = Duration::from_millis(150);
 
 /// A handle to an open database; clones share it.
 #[derive(Clone)]
@@ -201,15 +205,22 @@ impl Db {
 
     /// Runs a read that may take long, where it does not delay short ones.
     ///
+    /// What requests cause must be bounded by itself, and end when [`Tx::is_late`] says so: others
+    /// wait for its thread, and for as long as it has its snapshot, SQLite's log grows by all that
+    /// is written. While that log is long, scans wait up to a second for its restart.
+    ///
     /// # Errors
     /// What `f` returned; [`Error::Busy`] if too many scans wait.
-    pub async fn scan<R, E, F>(&self, f: F) -> Result<R, E>
+    pub async fn scan<R, E, F>(&self, mut f: F) -> Result<R, E>
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let (job, answer) = job(f);
+        let (job, answer) = job(move |tx: &mut Tx<'_>| {
+            tx.end_by(Instant::now() + SCAN);
+            f(tx)
+        });
         let submitted = match &self.engine {
             Engine::Sqlite(engine) => engine.scan(job),
             Engine::Postgres(engine) => engine.scan(job),
@@ -249,7 +260,7 @@ impl Db {
     }
 
     /// The size of the database in bytes: of SQLite's file, to which its log comes
-    /// ([`Stats::log_pages`]), or of the database on the server with its indexes.
+    /// ([`Stats::log_bytes`]), or of the database on the server with its indexes.
     ///
     /// # Errors
     /// As [`Db::read`]; or that the file cannot be looked at.

@@ -111,7 +111,7 @@ impl Engine {
             queued: shared.requests.pending() + shared.scans.pending(),
             writes,
             commits: writes,
-            log_pages: 0,
+            log_bytes: 0,
             connections: shared.connections.load(Relaxed) + pipelined,
             waiting: shared.waiting.load(Relaxed),
             retries: shared.retries.load(Relaxed) + failed,

@@ -6,6 +6,7 @@ mod connection;
 mod contents;
 pub(crate) mod copy;
 pub(crate) mod files;
+mod log;
 pub(crate) mod migrate;
 mod readers;
 pub(crate) mod restore;
@@ -103,7 +104,7 @@ impl Engine {
             queued: self.shared.queued.load(Relaxed),
             writes: self.shared.writes.load(Relaxed),
             commits: self.shared.commits.load(Relaxed),
-            log_pages: self.shared.log_pages.load(Relaxed),
+            log_bytes: files::log_bytes(&self.shared.path),
             ..Stats::default()
         }
     }

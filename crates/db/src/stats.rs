@@ -9,8 +9,8 @@ pub struct Stats {
     pub writes: u64,
     /// Commits that contained them.
     pub commits: u64,
-    /// SQLite: length of the write-ahead log after the last checkpoint, in pages of 4 KiB.
-    pub log_pages: i64,
+    /// SQLite: size of the file of the write-ahead log, whatever part of it is in use.
+    pub log_bytes: u64,
     /// PostgreSQL: open connections, without the one for notices.
     pub connections: usize,
     /// PostgreSQL: commits whose caller has been answered with [`crate::Error::Unknown`] while

@@ -4,6 +4,8 @@
 #[path = "../explain/tx.rs"] // for tests only, so it is no part of the product
 pub mod explain;
 
+use std::time::Instant;
+
 use rusqlite::Connection;
 
 use crate::{
@@ -21,6 +23,8 @@ pub struct Tx<'a> {
     /// The first failure of a statement.
     failed: Option<Error>,
     statements: u64,
+    /// When a scan should end.
+    end: Option<Instant>,
     /// What to publish after the commit.
     notices: Vec<Notice>,
 }
@@ -34,7 +38,7 @@ pub(crate) enum On<'a> {
 
 impl<'a> Tx<'a> {
     pub(crate) fn on(on: On<'a>) -> Self {
-        Self { on, failed: None, statements: 0, notices: Vec::new() }
+        Self { on, failed: None, statements: 0, end: None, notices: Vec::new() }
     }
 
     /// Gives the connection back.
@@ -52,6 +56,16 @@ impl<'a> Tx<'a> {
 
     pub(crate) fn notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+
+    pub(crate) fn end_by(&mut self, end: Instant) {
+        self.end = Some(end);
+    }
+
+    /// Whether this is a scan ([`crate::Db::scan`]) that has had its time: it should end with what
+    /// it has found, and say where another one is to continue. Asks the clock, so not for each row.
+    pub fn is_late(&self) -> bool {
+        self.end.is_some_and(|end| end <= Instant::now())
     }
 
     /// How many statements were run so far, including failed ones: the round trips to PostgreSQL.

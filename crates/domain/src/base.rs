@@ -10,6 +10,7 @@ pub mod looks;
 pub mod reference;
 pub mod text;
 pub(crate) mod words;
+pub mod work;
 
 pub use context::{Cx, NameReservation, Time, Wanted};
 pub use credential::{Credential, CredentialKind};
@@ -17,3 +18,4 @@ pub use error::{Error, Exceeded, Invalid, Missing, Refusal, RefusedRecipient, Re
 pub use event::{EventKind, EventKinds};
 pub use id::{ConversationId, EventId, LARGEST_ID, MessageId, ServerKeyId, UserId, WebhookId};
 pub use reference::UserRef;
+pub use work::Work;

@@ -28,7 +28,7 @@ pub use accounts::{
 };
 pub use base::{
     ConversationId, Cx, Error, Exceeded, Invalid, LARGEST_ID, MessageId, Missing, NameReservation,
-    Result, ServerKeyId, Time, UserId, UserRef, Wanted, credential, looks, text,
+    Result, ServerKeyId, Time, UserId, UserRef, Wanted, Work, credential, looks, text,
 };
 pub use mailbox::{
     changes, conversations, digests, entries, envelopes, history, idempotency, lists, messages,

@@ -1,7 +1,6 @@
 //! Copies the write-ahead log back into the file, on a thread that no write waits for.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,6 +13,9 @@ use crate::{Error, Result, threads};
 
 /// How long commits gather before they are copied back. The thread sleeps while nothing is written.
 const GATHER: Duration = Duration::from_millis(100);
+
+/// How long a restart of the log waits for short reads that have begun before it.
+const READS: Duration = Duration::from_millis(3);
 
 /// Wakes the checkpointer; dropping it ends the thread.
 pub(super) struct Wake {
@@ -34,14 +36,18 @@ pub(super) fn start(shared: Arc<Shared>) -> Result<(Wake, JoinHandle<()>)> {
     let (sender, woken) = sync_channel(1);
     let (alive, ended) = sync_channel::<()>(0);
     let thread = threads::spawn("db-checkpoint", move || {
-        while woken.recv().is_ok() {
+        while shared.log.is_long() || woken.recv().is_ok() {
             if ended.recv_timeout(GATHER) == Err(RecvTimeoutError::Disconnected) {
                 break;
+            }
+            // The writer would have done it if something had been written meanwhile.
+            if shared.log.is_long() {
+                restart(&shared, &connection);
             }
             let copied = connection
                 .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1));
             match shared.watch(copied.map_err(Error::from)) {
-                Ok(pages) => shared.log_pages.store(pages, Relaxed),
+                Ok(pages) => shared.log.measured(pages),
                 // A failure of the storage is reported where the process ends because of it.
                 Err(Error::Busy | Error::Failed(_)) => {}
                 Err(error) => tracing::warn!(%error, "the log could not be copied back"),
@@ -49,6 +55,22 @@ pub(super) fn start(shared: Arc<Shared>) -> Result<(Wake, JoinHandle<()>)> {
         }
     })?;
     Ok((Wake { sender, _alive: alive }, thread))
+}
+
+/// Restarts the log, unless somebody reads from it.
+pub(super) fn restart(shared: &Shared, connection: &Connection) {
+    let restarted = connection
+        .busy_timeout(READS)
+        .and_then(|()| {
+            connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0))
+        })
+        .map_err(Error::from);
+    let restored = connection.busy_timeout(connection::BUSY).map_err(Error::from);
+    match shared.watch(restarted.and_then(|busy| restored.map(|()| busy))) {
+        Ok(0) => shared.log.measured(0),
+        Ok(_) | Err(Error::Busy | Error::Failed(_)) => shared.log.postpone(),
+        Err(error) => tracing::warn!(%error, "the log could not be restarted"),
+    }
 }
 
 /// Empties the log before the database is closed, unless readers still need it; the next start does

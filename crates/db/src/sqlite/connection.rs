@@ -7,6 +7,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::files::has_log;
+use super::log::LONG_BYTES;
 use crate::{Error, Result};
 
 /// What a connection is for.
@@ -65,6 +66,9 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Connection> {
                  PRAGMA temp_store = MEMORY;
                  PRAGMA secure_delete = ON;",
             )?;
+            // A log that became longer is cut by the first commit after its restart.
+            let limit = format!("PRAGMA journal_size_limit = {LONG_BYTES}");
+            connection.execute_batch(&limit)?;
         }
         Role::Checkpointer => {
             connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")?;

@@ -73,7 +73,12 @@ pub(super) fn beside(path: &Path, rest: &str) -> PathBuf {
 
 /// Whether something is in the log of a database.
 pub(super) fn has_log(path: &Path) -> bool {
-    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+    log_bytes(path) > 0
+}
+
+/// The size of the log of a database; 0 where there is none.
+pub(super) fn log_bytes(path: &Path) -> u64 {
+    fs::metadata(beside(path, "-wal")).map_or(0, |log| log.len())
 }
 
 pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {

@@ -108,6 +108,7 @@ fn scan(shared: &Shared, jobs: &Mutex<Receiver<Option<Box<dyn Job>>>>) {
     loop {
         let job = threads::lock(jobs).recv();
         let Ok(Some(mut job)) = job else { return };
+        shared.log.wait();
         if !job.is_awaited() {
             continue;
         }

@@ -1,10 +1,11 @@
 //! What the threads of one engine share.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use tokio::sync::watch;
 
+use super::log::Log;
 use crate::{Error, Result, notice::Hub};
 
 #[derive(Default)]
@@ -15,8 +16,7 @@ pub(super) struct Shared {
     /// Counted by the writer thread, as are the commits.
     pub(super) writes: AtomicU64,
     pub(super) commits: AtomicU64,
-    /// Measured by the checkpointer; tells the writer when to restart the log.
-    pub(super) log_pages: AtomicI64,
+    pub(super) log: Log,
     /// The first failure after which nothing may be acknowledged. Never taken back.
     failure: watch::Sender<Option<Error>>,
     pub(super) hub: Hub,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::connection::{self, run};
+use super::connection::run;
 use super::{checkpoint, shared::Shared};
 use crate::{Error, Result, Tx, job::Job, threads, tx::On};
 
@@ -19,8 +19,6 @@ const QUEUE: usize = 4096;
 /// meanwhile; commits with all of them were measured to be 10 % slower.
 const BATCH: usize = 128;
 const HOLD: Duration = Duration::from_millis(5);
-/// Length of the log at which the writer restarts it: 64 MiB in pages of 4 KiB.
-const LOG_PAGES: i64 = 16_384;
 
 enum Message {
     Write(Box<dyn Job>),
@@ -89,8 +87,8 @@ fn write(
             job.answer(&commit, &shared.hub);
         }
         checkpoints.wake();
-        if shared.log_pages.load(Relaxed) > LOG_PAGES {
-            restart_log(shared, connection);
+        if shared.log.is_long() {
+            checkpoint::restart(shared, connection);
         }
     }
 }
@@ -191,21 +189,4 @@ fn run_job(connection: &Connection, job: &mut dyn Job, saving: bool) -> Result<R
         return Ok(Ran::MustUndo);
     }
     Ok(if keep { Ran::Kept } else { Ran::Unchanged })
-}
-
-/// Restarts the log unless a reader needs it; it is tried again after a later commit.
-fn restart_log(shared: &Shared, connection: &Connection) {
-    let restarted = connection
-        .busy_timeout(Duration::ZERO)
-        .and_then(|()| {
-            connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0))
-        })
-        .map_err(Error::from);
-    // The checkpointer measures the log again before the next attempt.
-    shared.log_pages.store(0, Relaxed);
-    let restored = connection.busy_timeout(connection::BUSY).map_err(Error::from);
-    match shared.watch(restarted.and(restored)) {
-        Ok(()) | Err(Error::Busy | Error::Failed(_)) => {}
-        Err(error) => tracing::warn!(%error, "the log could not be restarted"),
-    }
 }

@@ -5,6 +5,8 @@
 mod copies;
 #[path = "file/lock.rs"]
 mod lock;
+#[path = "file/log.rs"]
+mod log;
 #[path = "file/migrations.rs"]
 mod migrations;
 #[path = "file/refused.rs"]

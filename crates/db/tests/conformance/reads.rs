@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use db::{Error, Result, Tx, params};
 use testing::{Engine, engine, is_about_sqlite};
@@ -247,4 +247,17 @@ async fn two_databases_in_one_process_are_not_confused() {
         assert_eq!(one.db.scan(count).await, Ok(1));
         assert_eq!(two.db.scan(count).await, Ok(0));
     }
+}
+
+#[tokio::test]
+async fn only_a_scan_becomes_late() {
+    let fresh = Fresh::new();
+    let late = |tx: &mut Tx<'_>| {
+        let before = tx.is_late();
+        thread::sleep(Duration::from_millis(200));
+        Ok::<_, Error>((before, tx.is_late()))
+    };
+    assert_eq!(fresh.db.scan(late).await, Ok((false, true)));
+    assert_eq!(fresh.db.scan(late).await, Ok((false, true)), "each has its own time");
+    assert_eq!(fresh.db.read(late).await, Ok((false, false)));
 }

@@ -11,44 +11,74 @@
 //! are different letters, and so are small kana; the dotless ı is an i, and hamza and madda are
 //! marks, as in CLDR's collation for searching in Arabic.
 
+use std::borrow::Cow;
+use std::cell::Cell;
+
 use caseless::Caseless as _;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::{canonical_combining_class, compose, is_combining_mark};
 
+use crate::base::work::Work;
+
 /// Marks with it are of their own only on и: й is a letter beside it, while ё is an е.
 const BREVE: char = '\u{306}';
 
-/// The words of a text. In scripts without spaces, each character counts as a word.
+/// What a code point costs that had to be decomposed and folded, in units of [`Work`].
+const FOLDED: u64 = 4;
+/// Units that are counted at once, so that a text ends soon after its work is used up.
+const COUNTED: u64 = 4096;
+
+/// The words of a short text. In scripts without spaces, each character counts as a word.
 pub(crate) fn words(text: &str) -> Vec<String> {
-    let mut words = Words::default();
-    if text.is_ascii() {
-        for byte in text.bytes() {
-            if byte.is_ascii_alphanumeric() {
-                words.word.push(char::from(byte.to_ascii_lowercase()));
-            } else {
-                words.end();
-            }
-        }
-    } else {
-        let letters = text.nfkd().filter(|c| !is_accent(*c)).default_case_fold();
-        letters.for_each(|c| words.add(c));
-    }
-    words.end();
-    words.all
+    let mut all = Vec::new();
+    each_word(text, &mut Work::unlimited(), |word| {
+        all.push(word.to_owned());
+        true
+    });
+    all
 }
 
-/// The words of a text to search. Here the decimal digits of all scripts are the same as well, and
-/// the `l·l` of Catalan is `ll`; words of names are stored, and stay as [`words`] makes them.
-pub(crate) fn searched(text: &str) -> Vec<String> {
+/// Calls `found` with the words of a text, one after the other, for as long as it says to go on
+/// and there is work left. Work is counted after decomposition, which makes some characters 18.
+pub(crate) fn each_word(text: &str, work: &mut Work, found: impl FnMut(&str) -> bool) {
+    let mut words =
+        Words { found, work, word: String::new(), script: Script::Spaced, units: 0, ended: false };
+    let mut rest = text;
+    while !rest.is_empty() && !words.ended {
+        let (ascii, other) = split(rest, |c| !c.is_ascii());
+        for c in ascii.chars() {
+            words.count(1);
+            if words.ended {
+                break;
+            }
+            words.ascii(c);
+        }
+        let (other, next) = split(other, |c| c.is_ascii());
+        words.others(other);
+        rest = next;
+    }
+    words.end();
+    words.work.spend(words.units);
+}
+
+/// A text in two at the first character of that kind. Decomposed, the parts are as they were
+/// together if the second begins with an ASCII character, or the first ends with one.
+fn split(text: &str, is_next: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(is_next).unwrap_or(text.len()))
+}
+
+/// A text to search, for [`each_word`]. Here the decimal digits of all scripts are the same as well,
+/// and the `l·l` of Catalan is `ll`; words of names are stored, and stay as [`words`] makes them.
+pub(crate) fn searched(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
-        return words(text);
+        return text.into();
     }
     let mut text: String = text.chars().map(digit).collect();
     if text.contains(['·', 'ŀ', 'Ŀ']) {
         text = text.replace('ŀ', "l·").replace('Ŀ', "L·");
         text = text.replace("l·l", "ll").replace("L·L", "LL");
     }
-    words(&text)
+    text.into()
 }
 
 /// The zeros of Unicode's decimal digits that it does not decompose; one to nine follow each.
@@ -79,9 +109,8 @@ pub(crate) fn ends_in_hangul(word: &str) -> bool {
 }
 
 /// Which letters make one word together.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Script {
-    #[default]
     Spaced,
     /// Particles follow words of other scripts too, as in `KBS에서`.
     Hangul,
@@ -111,18 +140,52 @@ impl Script {
     }
 }
 
-#[derive(Default)]
-struct Words {
-    all: Vec<String>,
+struct Words<'a, F> {
+    found: F,
+    work: &'a mut Work,
     word: String,
     /// Of the last letter of `word`.
     script: Script,
+    /// Work that is not counted yet.
+    units: u64,
+    ended: bool,
 }
 
-impl Words {
+impl<F: FnMut(&str) -> bool> Words<'_, F> {
+    fn count(&mut self, units: u64) {
+        self.units += units;
+        if self.units >= COUNTED {
+            self.work.spend(std::mem::take(&mut self.units));
+            self.ended |= self.work.is_used_up();
+        }
+    }
+
     fn end(&mut self) {
         if !self.word.is_empty() {
-            self.all.push(std::mem::take(&mut self.word));
+            self.ended = self.ended || !(self.found)(&self.word);
+            self.word.clear();
+        }
+    }
+
+    /// Adds characters none of which is ASCII.
+    fn others(&mut self, text: &str) {
+        let folded = Cell::new(0);
+        let decomposed = text.nfkd().inspect(|_| folded.set(folded.get() + FOLDED));
+        for c in decomposed.filter(|c| !is_accent(*c)).default_case_fold() {
+            self.count(folded.take());
+            if self.ended {
+                return;
+            }
+            self.add(c);
+        }
+        self.count(folded.take());
+    }
+
+    fn ascii(&mut self, c: char) {
+        if c.is_ascii_alphanumeric() {
+            self.letter(c.to_ascii_lowercase(), Script::Spaced);
+        } else {
+            self.end();
         }
     }
 
@@ -135,8 +198,7 @@ impl Words {
             return self.mark(last, c);
         }
         match c {
-            ..'\u{80}' if c.is_ascii_alphanumeric() => self.letter(c, Script::Spaced),
-            ..'\u{80}' => self.end(),
+            ..'\u{80}' => self.ascii(c),
             // What shows nothing, or only where words join or how they run; and the tatweel.
             '\u{ad}'
             | '\u{640}'

@@ -1,6 +1,6 @@
 //! Envelopes: messages as they are stored, once, however many mailboxes hold them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use db::{Row, Tx, params};
 
@@ -89,13 +89,18 @@ macro_rules! snippet {
 /// A statement that reads whole messages, for [`envelope`].
 macro_rules! select_messages {
     ($body:expr, $metadata:literal, $condition:literal) => {
+        select_messages!($body, $metadata, "", $condition)
+    };
+    ($body:expr, $metadata:literal, $more:literal, $condition:literal) => {
         concat!(
             "SELECT id, sender_id, recipient_id, other_recipients, conversation_id, in_reply_to, \
              subject, ",
             $body,
             ", sent_at, client_id, ",
             $metadata,
-            ", via FROM messages WHERE ",
+            ", via",
+            $more,
+            " FROM messages WHERE ",
             $condition
         )
     };
@@ -127,6 +132,38 @@ pub(crate) fn load(
     let mut found = tx.query(sql, &params![&*ids], envelope)?;
     found.sort_by_key(|envelope| envelope.id);
     Ok(found)
+}
+
+/// The same by their ids, for a scan: without metadata, and with the bytes of the whole body, which
+/// SQLite reads for its beginning as well.
+pub(crate) fn load_sized(
+    tx: &mut Tx<'_>,
+    ids: impl Iterator<Item = MessageId>,
+    part: BodyPart,
+) -> Result<HashMap<MessageId, (Envelope, u64)>> {
+    let ids: Vec<i64> = ids.map(MessageId::get).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    macro_rules! select_sized {
+        ($body:expr) => {
+            select_messages!(
+                $body,
+                "NULL",
+                ", octet_length(body)",
+                "id IN (SELECT value FROM json_each(?1))"
+            )
+        };
+    }
+    let sql = match part {
+        BodyPart::Snippet | BodyPart::SnippetAndMetadata => select_sized!(snippet!()),
+        BodyPart::Whole => select_sized!("body"),
+    };
+    let sized = |row: &Row<'_>| {
+        let (envelope, bytes) = (envelope(row)?, row.int(12)?);
+        Ok((envelope.id, (envelope, bytes.unsigned_abs())))
+    };
+    Ok(tx.query(sql, &params![&*ids], sized)?.into_iter().collect())
 }
 
 /// The message with this id, which some mailbox holds.

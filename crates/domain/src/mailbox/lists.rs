@@ -2,16 +2,18 @@
 //!
 //! A page begins below the id at which the last one ended. Where ranges of the key or an index hold
 //! exactly what a filter wants, a page reads no more than it shows. Any other condition is tried on
-//! one entry after the other, up to a bound: a page may then be short, and the next one continues
-//! where it stopped.
+//! one entry after the other (`selective.rs`), up to a bound: a page may then be short, and the
+//! next one continues where it stopped.
+
+mod selective;
 
 use db::{Tx, params};
 
 use crate::accounts::users::{self, Person};
-use crate::base::{ConversationId, MessageId, Result, Time, UserId, UserRef};
+use crate::base::{ConversationId, MessageId, Result, Time, UserId, UserRef, Work};
 use crate::mailbox::conversation_rows::has_row;
 use crate::mailbox::entries::{self, Entry, Folder, select_entries};
-use crate::mailbox::envelopes::{self, BodyPart, Envelope};
+use crate::mailbox::envelopes::{BodyPart, Envelope};
 use crate::mailbox::messages::{self, Message};
 use crate::mailbox::place::Place;
 use crate::mailbox::search::Query;
@@ -74,17 +76,6 @@ pub struct Filter {
     /// Words in subject or body.
     pub words: Option<Query>,
 }
-
-/// Entries that a page examines at most, and how many at once.
-const EXAMINED: usize = 10_000;
-const STEP: usize = 500;
-/// The same where the text of each has to be read.
-const TEXTS_EXAMINED: usize = 4_000;
-const TEXTS_STEP: usize = 200;
-/// Bytes of text that are read for a page at most, plus those of one more step.
-const BYTES_READ: usize = 4 << 20;
-/// How far apart the clocks may be that set the times of two messages.
-const SKEW: i64 = Time::DAY;
 
 /// A range of the key or an index that holds entries in order of their ids.
 #[derive(Clone, Copy)]
@@ -160,16 +151,26 @@ impl Filter {
             && with.is_none_or(|with| entry.peer.is_none_or(|peer| peer == with))
     }
 
-    fn fits_envelope(&self, owner: UserId, with: Option<UserId>, envelope: &Envelope) -> bool {
-        self.since.is_none_or(|since| envelope.sent_at >= since)
+    /// `None` where the work was used up before that was certain.
+    fn fits_envelope(
+        &self,
+        owner: UserId,
+        with: Option<UserId>,
+        envelope: &Envelope,
+        work: &mut Work,
+    ) -> Option<bool> {
+        let fits = self.since.is_none_or(|since| envelope.sent_at >= since)
             && self.until.is_none_or(|until| envelope.sent_at < until)
             && with.is_none_or(|with| {
                 let to_self = with == owner && envelope.to == [owner] && envelope.from == owner;
                 to_self || (with != owner && envelope.people().contains(&with))
-            })
-            && self.words.as_ref().is_none_or(|words| {
-                words.matches(&[envelope.subject.as_str(), envelope.body.as_str()])
-            })
+            });
+        match &self.words {
+            Some(words) if fits => {
+                words.matches(&[envelope.subject.as_str(), envelope.body.as_str()], work)
+            }
+            _ => Some(fits),
+        }
     }
 }
 
@@ -221,13 +222,14 @@ impl Source {
     }
 }
 
-/// The newest entries of the sources below a message.
+/// The newest entries of the sources below a message. It reads up to `most` from each source.
 fn newest(
     tx: &mut Tx<'_>,
     owner: UserId,
     sources: &[Source],
     below: MessageId,
     most: usize,
+    work: &mut Work,
 ) -> Result<Vec<Entry>> {
     let limit = i64::try_from(most).unwrap_or(i64::MAX);
     let mut found = Vec::new();
@@ -239,6 +241,7 @@ fn newest(
             found.extend(single.filter(|entry| entry.message < below));
         }
     }
+    work.spend(selective::ENTRY * found.len() as u64);
     found.sort_by_key(|entry| std::cmp::Reverse(entry.message));
     found.truncate(most);
     Ok(found)
@@ -258,7 +261,7 @@ pub(crate) fn singles(
         Place::new(Folder::Archive, true, false),
         Place::new(Folder::Sent, false, false),
     ];
-    newest(tx, owner, &places.map(Source::Place), below, most)
+    newest(tx, owner, &places.map(Source::Place), below, most, &mut Work::unlimited())
 }
 
 /// Up to `limit` messages that fit a filter, newest first, below `before`.
@@ -274,13 +277,9 @@ pub fn page(
 ) -> Result<Page<Message>> {
     let modseq = state(tx, owner, before)?;
     let (found, mut next) = if filter.is_selective() {
-        select(tx, owner, filter, before, limit)?
+        selective::select(tx, owner, filter, before, limit)?
     } else {
-        let below = before.unwrap_or(MessageId::ABOVE_ALL);
-        let mut entries = newest(tx, owner, &filter.sources().0, below, limit + 1)?;
-        let more = entries.len() > limit;
-        entries.truncate(limit);
-        let next = entries.last().filter(|_| more).map(|last| last.message);
+        let (entries, next) = exact(tx, owner, filter, before, limit)?;
         (messages::views(tx, &entries, BodyPart::Snippet)?, next)
     };
     let count = found.len();
@@ -289,6 +288,39 @@ pub fn page(
         next = items.last().map(|last| last.entry.message);
     }
     Ok(Page { items, next, people, modseq })
+}
+
+/// The ids of a page, and the message below which the next one begins; see [`page`].
+pub fn ids(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    filter: &Filter,
+    before: Option<MessageId>,
+    limit: usize,
+) -> Result<(Vec<MessageId>, Option<MessageId>)> {
+    if filter.is_selective() {
+        let (items, next) = selective::select(tx, owner, filter, before, limit)?;
+        return Ok((items.iter().map(|item| item.entry.message).collect(), next));
+    }
+    let (entries, next) = exact(tx, owner, filter, before, limit)?;
+    Ok((entries.iter().map(|entry| entry.message).collect(), next))
+}
+
+/// The entries of a page whose filter is not selective.
+fn exact(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    filter: &Filter,
+    before: Option<MessageId>,
+    limit: usize,
+) -> Result<(Vec<Entry>, Option<MessageId>)> {
+    let below = before.unwrap_or(MessageId::ABOVE_ALL);
+    let (sources, mut work) = (filter.sources().0, Work::unlimited());
+    let mut entries = newest(tx, owner, &sources, below, limit + 1, &mut work)?;
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    let next = entries.last().filter(|_| more).map(|last| last.message);
+    Ok((entries, next))
 }
 
 /// The mailbox's modseq, for the first page.
@@ -301,100 +333,4 @@ pub(crate) fn state(
         None => Ok(Some(unread::counts(tx, owner)?.modseq)),
         Some(_) => Ok(None),
     }
-}
-
-/// Tries one entry after the other.
-fn select(
-    tx: &mut Tx<'_>,
-    owner: UserId,
-    filter: &Filter,
-    before: Option<MessageId>,
-    limit: usize,
-) -> Result<(Vec<Message>, Option<MessageId>)> {
-    let (most, longest) =
-        if filter.needs_texts() { (TEXTS_EXAMINED, TEXTS_STEP) } else { (EXAMINED, STEP) };
-    let with = match &filter.with {
-        Some(of) => users::id_of(tx, of)?,
-        None => None,
-    };
-    if filter.with.is_some() && with.is_none() {
-        return Ok((vec![], None));
-    }
-    // The first step is enough where most entries fit.
-    let (mut examined, mut bytes, mut step) = (0, 0, longest.min(limit + 1));
-    let sources = filter.sources().0;
-    let mut below = before.unwrap_or(MessageId::ABOVE_ALL);
-    if let Some(until) = filter.until {
-        below = below.min(first_after(tx, until.plus(SKEW))?);
-    }
-    let mut items: Vec<Message> = Vec::new();
-    while examined < most && bytes < BYTES_READ {
-        let entries = newest(tx, owner, &sources, below, step)?;
-        let last = entries.last().map(|entry| entry.message);
-        let ended = entries.len() < step;
-        examined += entries.len();
-        step = (4 * step).min(longest).min(most - examined);
-        let fitting: Vec<_> =
-            entries.into_iter().filter(|entry| filter.fits(entry, with)).collect();
-        let Matches { messages, read, too_old } = find(tx, owner, (filter, with), &fitting, limit)?;
-        items.extend(messages);
-        bytes += read;
-        if items.len() > limit {
-            items.truncate(limit);
-            let next = items.last().map(|last| last.entry.message);
-            return Ok((items, next));
-        }
-        match last {
-            Some(last) if !ended && !too_old => below = last,
-            _ => return Ok((items, None)),
-        }
-    }
-    Ok((items, Some(below)))
-}
-
-/// The messages among some entries that fit.
-struct Matches {
-    messages: Vec<Message>,
-    /// Bytes of text that were read for them.
-    read: usize,
-    too_old: bool,
-}
-
-fn find(
-    tx: &mut Tx<'_>,
-    owner: UserId,
-    (filter, with): (&Filter, Option<UserId>),
-    entries: &[Entry],
-    limit: usize,
-) -> Result<Matches> {
-    let certain = !filter.needs_texts() && with.is_none();
-    // What certainly fits need not be read beyond the page.
-    let entries = if certain { &entries[..entries.len().min(limit + 1)] } else { entries };
-    let part = if filter.words.is_some() { BodyPart::Whole } else { BodyPart::Snippet };
-    let mut messages = messages::views(tx, entries, part)?;
-    let read = messages.iter().map(|message| message.envelope.body.len()).sum();
-    let too_old = filter.since.is_some_and(|since| {
-        let oldest = messages.last().map(|oldest| oldest.envelope.sent_at);
-        oldest.is_some_and(|oldest| oldest < since.plus(-SKEW))
-    });
-    messages.retain(|message| filter.fits_envelope(owner, with, &message.envelope));
-    for Message { envelope, .. } in &mut messages {
-        envelope.body.truncate(envelope.snippet().len());
-    }
-    Ok(Matches { messages, read, too_old })
-}
-
-/// An id such that every message sent up to a moment has a lower one: ids ascend with the times,
-/// as far as clocks agree. Found by bisection, in a few dozen look-ups however many messages there
-/// are.
-fn first_after(tx: &mut Tx<'_>, moment: Time) -> Result<MessageId> {
-    let (mut low, mut high) = (0, MessageId::ABOVE_ALL.get());
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match envelopes::first_from(tx, middle)? {
-            Some((id, sent_at)) if sent_at <= moment => low = id + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(MessageId::stored(low))
 }

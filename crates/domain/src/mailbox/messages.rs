@@ -42,6 +42,22 @@ pub(crate) fn views(tx: &mut Tx<'_>, entries: &[Entry], part: BodyPart) -> Resul
     Ok(entries.iter().filter_map(view).collect())
 }
 
+/// The same for a scan, without metadata, and with the bytes of the whole body beside each, as the
+/// database reads them.
+pub(crate) fn sized_views(
+    tx: &mut Tx<'_>,
+    entries: &[Entry],
+    part: BodyPart,
+) -> Result<Vec<(Message, u64)>> {
+    let ids = entries.iter().map(|entry| entry.message);
+    let mut found = envelopes::load_sized(tx, ids, part)?;
+    let view = |entry: &Entry| {
+        let (envelope, bytes) = found.remove(&entry.message)?;
+        Some((Message { entry: *entry, envelope }, bytes))
+    };
+    Ok(entries.iter().filter_map(view).collect())
+}
+
 /// Bytes of a page, unless its only item has more.
 pub const PAGE_BYTES: usize = 1_000_000;
 /// Bytes that a recipient takes in a page: more than most do, and less than a few.

@@ -5,12 +5,17 @@
 //! a word of Hangul also matches as the beginning of a longer one. A text matches when it has all
 //! words of a query. A query is never an error; one without a word finds nothing.
 
-use crate::base::words::{ends_in_hangul, searched};
+use crate::base::Work;
+use crate::base::words::{each_word, ends_in_hangul, searched};
 
 /// A parsed query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    phrases: Vec<Vec<Word>>,
+    /// Those of all phrases, one phrase after the other.
+    words: Vec<Word>,
+    /// A bit for the first word of each phrase, and one for the last.
+    first: u32,
+    last: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,54 +25,83 @@ struct Word {
     prefix: bool,
 }
 
-/// Words of a query that are searched for; further words are ignored.
+/// Words of a query that are searched for, a bit for each; further words are ignored.
 const WORDS: usize = 32;
+/// Work to parse a query: what is beyond 100,000 letters is ignored as well.
+const PARSED: u64 = 100_000;
 
 impl Query {
     /// Parses a query as a user typed it.
     pub fn parse(text: &str) -> Self {
-        let mut phrases = Vec::new();
-        let mut left = WORDS;
+        let mut query = Self { words: Vec::new(), first: 0, last: 0 };
+        let mut work = Work::new(PARSED);
         for (index, part) in text.split('"').enumerate() {
             if index % 2 == 1 {
-                push(&mut phrases, &mut left, part, false);
+                query.push(part, false, &mut work);
                 continue;
             }
             for word in part.split_whitespace() {
-                push(&mut phrases, &mut left, word, word.ends_with('*'));
+                query.push(word, word.ends_with('*'), &mut work);
             }
         }
-        Self { phrases }
+        query
     }
 
-    /// Whether the texts together match; each phrase has to be within one of them.
-    pub fn matches(&self, texts: &[&str]) -> bool {
-        if self.phrases.is_empty() {
-            return false;
+    /// Adds the words of a part of a query, which have to follow each other; `prefix` is of the
+    /// last.
+    fn push(&mut self, text: &str, prefix: bool, work: &mut Work) {
+        let begin = self.words.len();
+        if begin == WORDS || work.is_used_up() {
+            return;
         }
-        let texts: Vec<Vec<String>> = texts.iter().map(|text| searched(text)).collect();
-        self.phrases.iter().all(|phrase| texts.iter().any(|text| is_in(phrase, text)))
+        each_word(&searched(text), work, |word| {
+            self.words.push(Word { prefix: ends_in_hangul(word), text: word.to_owned() });
+            self.words.len() < WORDS
+        });
+        if self.words.len() > begin {
+            let end = self.words.len() - 1;
+            self.words[end].prefix |= prefix;
+            self.first |= 1 << begin;
+            self.last |= 1 << end;
+        }
     }
-}
 
-/// Adds the words of a part of a query, which have to follow each other; `prefix` is of the last.
-fn push(phrases: &mut Vec<Vec<Word>>, left: &mut usize, text: &str, prefix: bool) {
-    let mut texts = searched(text);
-    texts.truncate(*left);
-    *left -= texts.len();
-    let word = |text: String| Word { prefix: ends_in_hangul(&text), text };
-    let mut phrase: Vec<_> = texts.into_iter().map(word).collect();
-    if let Some(last) = phrase.last_mut() {
-        last.prefix |= prefix;
-        phrases.push(phrase);
+    /// Whether the texts together match; each phrase has to be within one of them. `None` where the
+    /// work was used up before that was certain.
+    ///
+    /// All phrases are looked for at once, in one pass over the words: each word is compared with
+    /// those of the query, and the phrases that it continues are bits (the algorithm Shift-And).
+    /// So no text and no query takes more than its length times the number of words.
+    pub fn matches(&self, texts: &[&str], work: &mut Work) -> Option<bool> {
+        if self.words.is_empty() {
+            return Some(false);
+        }
+        let mut missing = self.last;
+        for text in texts {
+            let mut reached = 0;
+            let mut compared = 0;
+            each_word(&searched(text), work, |found| {
+                compared += self.words.len() as u64;
+                reached = (reached << 1 | self.first) & self.same(found);
+                missing &= !reached;
+                missing != 0
+            });
+            work.spend(compared / 8);
+            if missing == 0 {
+                return Some(true);
+            }
+        }
+        if work.is_used_up() { None } else { Some(false) }
     }
-}
 
-fn is_in(phrase: &[Word], text: &[String]) -> bool {
-    let same = |(word, text): (&Word, &String)| {
-        *text == word.text || (word.prefix && text.starts_with(&word.text))
-    };
-    text.windows(phrase.len()).any(|window| phrase.iter().zip(window).all(same))
+    /// The bits of the words that this one is.
+    fn same(&self, found: &str) -> u32 {
+        let is = |word: &Word| {
+            found == word.text || (word.prefix && found.starts_with(word.text.as_str()))
+        };
+        let bits = self.words.iter().enumerate().filter(|(_, word)| is(word));
+        bits.fold(0, |bits, (at, _)| bits | 1 << at)
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +109,8 @@ mod tests {
     use super::*;
 
     fn found(query: &str, text: &str) -> bool {
-        Query::parse(query).matches(&["Subject line", text])
+        let found = Query::parse(query).matches(&["Subject line", text], &mut Work::unlimited());
+        found.expect("there is work left")
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod unread_many;
 mod users;
 mod webhooks;
 mod withdrawing;
+mod work;
 
 #[test]
 fn everything_again_on_postgresql() {

@@ -1,9 +1,10 @@
 //! Sending, reading, deleting, withdrawing, and the two lists.
 
-use db::Tx;
+use domain::messages::Marks;
 use domain::sending::Refusal;
 use domain::text::{Body, Lengths, Subject};
-use domain::{Error, MessageId, Missing, Result, Time, UserId, modseq, unread};
+use domain::unread::{self, ClassicList};
+use domain::{Error, MessageId, Missing, Result, Time, UserId, modseq};
 
 use crate::support::{LENGTHS, World, draft, nobody, nothing, refusal, refused};
 
@@ -241,8 +242,6 @@ fn a_stranger_finds_no_more_than_where_there_is_nothing() {
     assert_eq!(world.number("SELECT count(*) FROM tombstones"), 0);
 }
 
-type List = fn(&mut Tx<'_>, UserId, i64) -> Result<Vec<MessageId>>;
-
 #[test]
 fn the_lists_are_in_the_order_of_coming_and_end_at_the_limit() {
     let world = World::new();
@@ -260,17 +259,74 @@ fn the_lists_are_in_the_order_of_coming_and_end_at_the_limit() {
     }
     let unread = [sent[0], sent[2], sent[3], sent[5]];
     assert!(sent.is_sorted());
-    let lists: [(List, &[MessageId]); 2] =
-        [(unread::received_ids, &sent), (unread::unread_ids, &unread)];
+    let lists: [(ClassicList, &[MessageId]); 2] =
+        [(ClassicList::Received, &sent), (ClassicList::Unread, &unread)];
     for limit in 0..8 {
-        let most = usize::try_from(limit).unwrap();
         for (list, all) in lists {
-            let found = world.read(move |tx, _cx| list(tx, bob, limit));
-            assert_eq!(found.len(), most.min(all.len()), "limit {limit}");
-            assert!(found.is_sorted() && found.iter().all(|id| all.contains(id)), "{found:?}");
+            let found = world.read(move |tx, _cx| unread::ids(tx, bob, list, limit));
+            let expected = (limit >= all.len()).then(|| all.to_vec());
+            assert_eq!(found, expected, "limit {limit}");
         }
     }
 }
+
+/// Between the parts of a list, messages come, go, and move from one range of the key to another.
+#[test]
+fn a_long_list_in_parts_is_whole_and_has_nothing_twice() {
+    let world = World::new();
+    let (ann, bob) = (world.user("ann"), world.user("bob"));
+    let first = world.send(ann, bob, "hello");
+    for statement in COPY_FIRST {
+        world.sql(statement);
+    }
+    let all = world.received(bob);
+    assert_eq!(all.len(), 12_000);
+    // Half of it is read, some is archived, and so is all that ann has sent.
+    for statement in SPREAD {
+        world.sql(statement);
+    }
+    let step = |list, after| world.read(move |tx, _cx| unread::next_ids(tx, bob, list, after));
+    for (list, held) in [(ClassicList::Unread, 6_000), (ClassicList::Received, 12_000)] {
+        let (mut found, mut next) = step(list, None);
+        let mut steps = 1;
+        while next.is_some() {
+            if list == ClassicList::Received {
+                // What the part before has shown, and what is shown last.
+                for id in [found[found.len() - 1], all[all.len() - steps]] {
+                    let marks = Marks { read: Some(steps % 2 == 0), ..Marks::default() };
+                    world.mark(bob, id, marks);
+                }
+            }
+            let (part, end) = step(list, next);
+            found.extend(part);
+            (next, steps) = (end, steps + 1);
+        }
+        assert!((2..6).contains(&steps), "{steps} parts");
+        assert!(found.is_sorted_by(|one, next| one < next), "each once, ascending");
+        assert_eq!(found.len(), held, "{list:?} from {first:?}");
+    }
+    let short = world.read(move |tx, _cx| unread::ids(tx, ann, ClassicList::Received, 1000));
+    assert_eq!(short, None, "it would have to look at more");
+    let part = world.read(move |tx, _cx| unread::next_ids(tx, ann, ClassicList::Received, None));
+    assert_eq!((part.0, part.1.is_some()), (vec![], true));
+}
+
+/// Makes one message 12,000.
+const COPY_FIRST: [&str; 3] = [
+    "INSERT INTO messages (sender_id, recipient_id, subject, body, sent_at, mailbox_count)
+     WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 11999)
+     SELECT sender_id, recipient_id, subject, body, sent_at, mailbox_count FROM messages, numbers",
+    "INSERT INTO entries (owner_id, place, message_id, role, peer_id, created_modseq)
+     SELECT owner_id, place, id, role, peer_id, created_modseq + id - message_id
+     FROM entries JOIN messages ON id > message_id",
+    "UPDATE mailboxes SET modseq = 12000, unread = 12000, unread_conversations = 12000",
+];
+/// Of bob's: those with odd ids are read, and every seventh is archived.
+const SPREAD: [&str; 3] = [
+    "UPDATE entries SET place = 0, read_at = 7 WHERE place = 2 AND message_id % 2 = 1",
+    "UPDATE entries SET place = place + 4, archived_at = 7 WHERE place < 4 AND message_id % 7 = 0",
+    "UPDATE entries SET place = 4, archived_at = 7 WHERE place = 8",
+];
 
 #[test]
 fn a_message_to_nobody_is_refused_and_leaves_nothing() {

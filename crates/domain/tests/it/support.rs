@@ -16,10 +16,10 @@ use domain::lists::{self, Filter, Page};
 use domain::messages::{self, Marks, Message};
 use domain::sending::{self, Draft, Refusal, Sent};
 use domain::text::{Body, Email, Lengths, Subject, Username};
+use domain::unread::{self, ClassicList};
 use domain::users::{self, StoredPassword};
 use domain::{
     Cx, Error, MessageId, Missing, NameReservation, Result, SCHEMA, Time, UserId, UserRef, Wanted,
-    unread,
 };
 use tempfile::TempDir;
 use testing::{Database, Engine, engine};
@@ -184,6 +184,20 @@ impl World {
         wait_for(self.db.read(move |tx| reads(tx, &cx))).expect("what is only read does not fail")
     }
 
+    /// The same as a scan that has had its time already.
+    pub(crate) fn read_late<R: Send + 'static>(
+        &self,
+        mut reads: impl FnMut(&mut Tx<'_>) -> Result<R> + Send + 'static,
+    ) -> R {
+        let scan = self.db.scan(move |tx| {
+            while !tx.is_late() {
+                thread::sleep(Duration::from_millis(10));
+            }
+            reads(tx)
+        });
+        wait_for(scan).expect("what is only read does not fail")
+    }
+
     /// Changes the database behind the domain's back.
     pub(crate) fn sql(&self, statement: &'static str) {
         self.write(move |tx, _cx| Ok(tx.execute(statement, &[])?)).expect("the statement is valid");
@@ -311,14 +325,19 @@ impl World {
         self.write(move |tx, cx| messages::delete_or_withdraw(tx, cx, caller, id))
     }
 
+    fn classic(&self, user: UserId, list: ClassicList) -> Vec<MessageId> {
+        let ids = self.read(move |tx, _cx| unread::ids(tx, user, list, usize::MAX));
+        ids.expect("no list is as long as that")
+    }
+
     /// The ids of what a user received.
     pub(crate) fn received(&self, user: UserId) -> Vec<MessageId> {
-        self.read(move |tx, _cx| unread::received_ids(tx, user, EVERYTHING))
+        self.classic(user, ClassicList::Received)
     }
 
     /// The ids of what a user received and has not read.
     pub(crate) fn unread(&self, user: UserId) -> Vec<MessageId> {
-        self.read(move |tx, _cx| unread::unread_ids(tx, user, EVERYTHING))
+        self.classic(user, ClassicList::Unread)
     }
 
     /// A page of a list.

@@ -3,12 +3,12 @@
 use crate::http::json::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use db::Tx;
 use domain::entries::Flags;
 use domain::envelopes::Envelope;
 use domain::sending::{self, Draft};
 use domain::text::{self, Subject};
 use domain::tokens::Scope;
+use domain::unread::ClassicList;
 use domain::{MessageId, Missing, UserId, messages, unread};
 use serde::Serialize;
 use serde_json::json;
@@ -19,8 +19,8 @@ use super::classic_body::Input;
 use crate::http::App;
 use crate::runtime::clock;
 
-/// Ids that are read by a short query; a longer list is a scan.
-const SHORT: u16 = 1000;
+/// Entries that are read by a short query; a longer list is a few scans, one after the other.
+const SHORT: usize = 1000;
 
 /// `POST /messages/write_message`
 pub(super) async fn write(
@@ -55,14 +55,12 @@ pub(super) async fn count_refused<T>(
     sent
 }
 
-type List = fn(&mut Tx<'_>, UserId, i64) -> domain::Result<Vec<MessageId>>;
-
 /// `GET /messages/messages_per_receiver`
 pub(super) async fn received(
     State(app): State<App>,
     caller: Caller<Read>,
 ) -> Result<Response, Error> {
-    list(&app, caller.user, unread::received_ids).await
+    list(&app, caller.user, ClassicList::Received).await
 }
 
 /// `GET /messages/unread_per_receiver`
@@ -70,15 +68,30 @@ pub(super) async fn unread(
     State(app): State<App>,
     caller: Caller<Read>,
 ) -> Result<Response, Error> {
-    list(&app, caller.user, unread::unread_ids).await
+    list(&app, caller.user, ClassicList::Unread).await
 }
 
-async fn list(app: &App, owner: UserId, list: List) -> Result<Response, Error> {
-    let mut ids = app.db.read(move |tx| list(tx, owner, i64::from(SHORT) + 1)).await?;
-    if ids.len() > usize::from(SHORT) {
-        ids = app.db.scan(move |tx| list(tx, owner, i64::MAX)).await?;
-    }
+async fn list(app: &App, owner: UserId, list: ClassicList) -> Result<Response, Error> {
+    let short = app.db.read(move |tx| unread::ids(tx, owner, list, SHORT)).await?;
+    let ids = match short {
+        Some(ids) => ids,
+        None => long_list(app, owner, list).await?,
+    };
     Ok(Json(Ids { messages_id: ids.into_iter().map(MessageId::get).collect() }).into_response())
+}
+
+/// Others have their turn between the parts.
+async fn long_list(app: &App, owner: UserId, list: ClassicList) -> Result<Vec<MessageId>, Error> {
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let part = app.db.scan(move |tx| unread::next_ids(tx, owner, list, after));
+        let (part, next) = part.await?;
+        ids.extend(part);
+        match next {
+            Some(_) => after = next,
+            None => return Ok(ids),
+        }
+    }
 }
 
 #[derive(Serialize)]

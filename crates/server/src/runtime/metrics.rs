@@ -113,12 +113,12 @@ impl Metrics {
 
     pub(crate) fn open_metrics(&self, stats: &db::Stats, streams: usize) -> String {
         let mut current = Registry::with_prefix(PREFIX);
-        let log_bytes = stats.log_pages.saturating_mul(4096);
+        let log_bytes = i64::try_from(stats.log_bytes).unwrap_or(i64::MAX);
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         for (name, help, value) in [
             ("streams", "Open event streams", gauge(streams)),
             ("db_queued", "Work that waits for the database or runs there", gauge(stats.queued)),
-            ("db_log_bytes", "Length of the embedded database's write-ahead log", log_bytes),
+            ("db_log_bytes", "Size of the embedded database's write-ahead log", log_bytes),
             ("db_connections", "Open connections to PostgreSQL", gauge(stats.connections)),
             ("db_waiting_commits", "Refused commits that wait for a standby", gauge(stats.waiting)),
         ] {

@@ -225,6 +225,25 @@ fn what_the_copy_does_not_show_is_neither_read_nor_thrown_away() {
 }
 
 #[test]
+fn a_batch_goes_on_where_a_page_of_it_is_empty() {
+    let Some(browser) = Browser::start() else { return };
+    let place = place();
+    let server = place.serve();
+    let (mut ann, mut bob) = with_letters(&server, 1);
+    // Unicode makes 18 letters of each: a page looks at a few such messages.
+    for _ in 0..7 {
+        bob.send_message(ann.id, "long", &"\u{fdfa}".repeat(21_845));
+    }
+    let found = ann.v1("GET", "/messages?q=letter", "", &Value::Null).json();
+    assert_eq!(found["data"], json!([]));
+    let tab = copy(&browser, server.address, &By::Token(&token(&mut ann)), "inbox");
+    let done =
+        tab.run("return mailbox.batch({ filter: { q: 'letter' }, set: { read: true } });", &[]);
+    assert_eq!(done, json!({ "updated": [1], "destroyed": [] }));
+    server.is_unharmed();
+}
+
+#[test]
 fn what_limits_a_call_is_never_dropped() {
     let Some(browser) = Browser::start() else { return };
     let place = place();

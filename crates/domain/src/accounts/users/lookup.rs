@@ -11,6 +11,11 @@ use crate::base::{Result, UserId};
 
 /// The most users that a look-up by prefix finds.
 pub const LOOKED_UP: i64 = 20;
+/// What a look-up reads at most: names that begin like this, also of users who cannot be found, and
+/// contacts each way. A name that is exactly this one is the first.
+const READ: i64 = 5_000;
+/// The same at once.
+const STEP: i64 = 500;
 /// Words of a name by which its user is found; further words are ignored. In scripts without
 /// spaces, each character counts as a word.
 const WORDS: usize = 32;
@@ -26,7 +31,8 @@ const CHARS: usize = 64;
 /// without a letter or digit, or like an e-mail address, is looked for in usernames only, an empty
 /// one finds nobody.
 ///
-/// Among contacts it reads all of them.
+/// It reads up to 5,000 names, and among contacts up to 5,000 each way, those with the newest
+/// accounts; so of more, some may not be found before the prefix is longer.
 pub fn lookup(
     tx: &mut Tx<'_>,
     prefix: &str,
@@ -36,7 +42,7 @@ pub fn lookup(
     let limit = limit.clamp(0, LOOKED_UP);
     let username = fold(prefix);
     let mut found = match of {
-        None => by_username(tx, &username, limit)?,
+        None => walk(tx, BY_USERNAME, &username, limit, found_by_username)?,
         Some(of) => among_contacts(tx, &username, of, [NAMED_WRITTEN_TO, NAMED_WRITERS], |row| {
             found_by_username(row, &username)
         })?,
@@ -45,7 +51,7 @@ pub fn lookup(
     if !prefix.trim_start_matches('@').contains('@') {
         let word = joined(&words(prefix));
         found.extend(match of {
-            None => by_words(tx, &word, limit)?,
+            None => walk(tx, BY_WORD, &word, limit, found_by_word)?,
             Some(of) => among_contacts(tx, &word, of, [KNOWN_WRITTEN_TO, KNOWN_WRITERS], |row| {
                 found_by_word(row, &word)
             })?,
@@ -91,53 +97,57 @@ macro_rules! findable {
     };
 }
 
-fn by_username(tx: &mut Tx<'_>, prefix: &str, limit: i64) -> Result<Vec<Found>> {
-    let Some(end) = successor(prefix) else { return Ok(vec![]) };
-    Ok(tx.query(
-        concat!(
-            "SELECT ",
-            person_columns!(),
-            ", name_folded FROM users WHERE name_folded >= ?1 AND name_folded < ?2 AND ",
-            findable!(),
-            " ORDER BY name_folded LIMIT ?3"
-        ),
-        &params![prefix, end.as_str(), limit],
-        |row| found_by_username(row, prefix),
-    )?)
-}
+const BY_USERNAME: &str = concat!(
+    "SELECT ",
+    person_columns!(),
+    ", name_folded, ",
+    findable!(),
+    " FROM users WHERE name_folded >= ?1 AND name_folded < ?2
+     AND (name_folded > ?1 OR users.id > ?3) ORDER BY name_folded LIMIT ?4"
+);
+const BY_WORD: &str = concat!(
+    "SELECT ",
+    person_columns!(),
+    ", word, ",
+    findable!(),
+    " FROM name_words JOIN users ON users.id = name_words.user_id
+     WHERE word >= ?1 AND word < ?2 AND (word > ?1 OR name_words.user_id > ?3)
+     ORDER BY word, name_words.user_id LIMIT ?4"
+);
 
-/// Reads on until there are enough users, as one may have many words that begin alike.
-fn by_words(tx: &mut Tx<'_>, prefix: &str, limit: i64) -> Result<Vec<Found>> {
+/// Reads on until there are enough users, as one may have many words that begin alike, and others
+/// cannot be found.
+fn walk(
+    tx: &mut Tx<'_>,
+    sql: &'static str,
+    prefix: &str,
+    limit: i64,
+    read: fn(&Row<'_>, &str) -> db::Result<Found>,
+) -> Result<Vec<Found>> {
     let Some(end) = successor(prefix) else { return Ok(vec![]) };
     let most = usize::try_from(limit).unwrap_or_default();
     let (mut found, mut users): (Vec<Found>, BTreeSet<UserId>) = (vec![], BTreeSet::new());
-    let (mut word, mut user) = (prefix.to_owned(), 0);
+    let (mut text, mut user, mut rows, mut left) = (prefix.to_owned(), 0, limit, READ);
     loop {
-        let page = tx.query(
-            concat!(
-                "SELECT ",
-                person_columns!(),
-                ", word FROM name_words JOIN users ON users.id = name_words.user_id
-                 WHERE word >= ?1 AND word < ?2 AND (word > ?1 OR name_words.user_id > ?3) AND ",
-                findable!(),
-                " ORDER BY word, name_words.user_id LIMIT ?4"
-            ),
-            &params![word.as_str(), end.as_str(), user, limit],
-            |row| found_by_word(row, prefix),
-        )?;
-        let full = page.len() == most;
-        users.extend(page.iter().map(|found| found.person.id));
-        found.extend(page);
-        match found.last() {
-            Some(last) if full && users.len() < most => {
-                (word, user) = (last.text.clone(), last.person.id.get());
-            }
-            _ => return Ok(found),
+        let page = tx.query(sql, &params![text.as_str(), end.as_str(), user, rows], |row| {
+            Ok((read(row, prefix)?, row.flag(6)?))
+        })?;
+        let full = i64::try_from(page.len()).is_ok_and(|length| length == rows);
+        if let Some((last, _)) = page.last() {
+            (text, user) = (last.text.clone(), last.person.id.get());
         }
+        let before = found.len();
+        found.extend(page.into_iter().filter(|(_, findable)| *findable).map(|(found, _)| found));
+        users.extend(found[before..].iter().map(|found| found.person.id));
+        left -= rows;
+        if !full || users.len() >= most || left <= 0 {
+            return Ok(found);
+        }
+        rows = (4 * rows).min(STEP).min(left);
     }
 }
 
-/// A statement that finds contacts of the user ?1 by a text from ?2, and before ?3.
+/// A statement that finds up to ?4 contacts of the user ?1 by a text from ?2, and before ?3.
 macro_rules! contacts {
     ($text:literal, $join:literal, $contact:literal, $of:literal) => {
         concat!(
@@ -145,12 +155,16 @@ macro_rules! contacts {
             person_columns!(),
             ", ",
             $text,
-            " FROM contacts JOIN users ON users.id = contacts.",
+            " FROM (SELECT ",
+            $contact,
+            " FROM contacts WHERE ",
+            $of,
+            " = ?1 ORDER BY ",
+            $contact,
+            " DESC LIMIT ?4) AS known JOIN users ON users.id = known.",
             $contact,
             $join,
-            " WHERE contacts.",
-            $of,
-            " = ?1 AND ",
+            " WHERE ",
             $text,
             " >= ?2 AND ",
             $text,
@@ -177,7 +191,7 @@ fn among_contacts(
     let Some(end) = successor(prefix) else { return Ok(vec![]) };
     let mut found = Vec::new();
     for sql in both_ways {
-        found.extend(tx.query(sql, &params![of, prefix, end.as_str()], &read)?);
+        found.extend(tx.query(sql, &params![of, prefix, end.as_str(), READ], &read)?);
     }
     Ok(found)
 }

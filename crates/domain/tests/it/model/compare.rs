@@ -10,14 +10,14 @@ use domain::envelopes::BodyPart;
 use domain::lists::{self, Filter, FolderFilter, Page};
 use domain::messages::Message;
 use domain::search::Query;
-use domain::{MessageId, UserId, UserRef, unread};
+use domain::unread::{self, ClassicList};
+use domain::{MessageId, UserId, UserRef};
 use proptest::test_runner::TestCaseError;
 use proptest::{prop_assert, prop_assert_eq};
 
 use super::state::{Held, Model, Seen};
 use super::steps::WORDS;
 use super::{History, Holds, KEPT};
-use crate::support::EVERYTHING;
 
 /// What changed in a mailbox, as JMAP tells it: each message is in one list at most.
 #[derive(Debug, PartialEq, Eq, Default)]
@@ -212,9 +212,9 @@ impl Expected {
             held.iter().filter(|(_, held)| wanted(held)).map(|(id, _)| *id).collect()
         };
         let listed = |held: &Held| held.received && held.folder() != Folder::Trash;
-        let received = unread::received_ids(tx, owner, EVERYTHING).map_err(failed)?;
+        let received = classic(tx, owner, ClassicList::Received)?;
         prop_assert_eq!(received, ids(listed), "received by {:?}", owner);
-        let unread = unread::unread_ids(tx, owner, EVERYTHING).map_err(failed)?;
+        let unread = classic(tx, owner, ClassicList::Unread)?;
         let unread_and_listed = |held: &Held| held.is_unread() && held.folder() != Folder::Trash;
         prop_assert_eq!(unread, ids(unread_and_listed), "unread by {:?}", owner);
 
@@ -410,4 +410,17 @@ fn check_page<T>(
     let people: Vec<_> = people.collect::<BTreeSet<_>>().into_iter().collect();
     prop_assert_eq!(named, people);
     Ok(page.next)
+}
+
+/// A classic list, at once and in steps.
+fn classic(
+    tx: &mut Tx<'_>,
+    owner: UserId,
+    list: ClassicList,
+) -> Result<Vec<MessageId>, TestCaseError> {
+    let at_once = unread::ids(tx, owner, list, usize::MAX).map_err(failed)?;
+    let (in_steps, next) = unread::next_ids(tx, owner, list, None).map_err(failed)?;
+    prop_assert_eq!(at_once.as_ref(), Some(&in_steps));
+    prop_assert_eq!(next, None);
+    Ok(in_steps)
 }

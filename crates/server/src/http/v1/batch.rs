@@ -2,7 +2,6 @@
 //! as read.
 
 use domain::MessageId;
-use domain::envelopes::BodyPart;
 use domain::lists::{self, Filter};
 use domain::messages::{self, Action, Marks};
 use domain::tokens::Scope;
@@ -103,11 +102,7 @@ async fn batch(
             let bounds = [cursor.as_ref().and_then(Cursor::id), up_to.map(MessageId::next)];
             let before = bounds.into_iter().flatten().min();
             // Before the transaction, because it may take long.
-            let page = app.db.scan(move |tx| {
-                lists::page(tx, user, &filter, BodyPart::Snippet, (before, MAX_MESSAGES))
-            });
-            let page = page.await?;
-            (page.items.iter().map(|item| item.entry.message).collect(), page.next)
+            app.db.scan(move |tx| lists::ids(tx, user, &filter, before, MAX_MESSAGES)).await?
         }
     };
     ids.sort();
