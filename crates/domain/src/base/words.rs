@@ -67,8 +67,9 @@ fn split(text: &str, is_next: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(is_next).unwrap_or(text.len()))
 }
 
-/// A text to search, for [`each_word`]. Here the decimal digits of all scripts are the same as well,
-/// and the `l·l` of Catalan is `ll`; words of names are stored, and stay as [`words`] makes them.
+/// A text to search, for [`each_word`]. Here the decimal digits of all scripts are the same as
+/// well, and the `l·l` of Catalan is `ll`; words of names are stored, and stay as [`words`] makes
+/// them.
 pub(crate) fn searched(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return text.into();

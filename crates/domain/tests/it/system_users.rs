@@ -145,8 +145,8 @@ fn nor_one_that_only_looks_like_it() {
     let ann = world.user("ann");
     world.system("helpdesk", "Our Shop", false);
     world.system("news", "The\u{a0} News", false);
-    let shows_nothing = "\u{200b}\u{ad}\u{2060}\u{fe0f}\u{2063}\u{34f}\u{3164}\u{115f}\u{180e}\u{ffa0}\
-        \u{e0020}\u{2800}";
+    let shows_nothing = "\u{200b}\u{ad}\u{2060}\u{fe0f}\u{2063}\u{34f}\u{3164}\u{115f}\u{180e}\
+        \u{ffa0}\u{e0020}\u{2800}";
     let invisible: Vec<_> = shows_nothing.chars().collect();
     let looks = invisible.iter().flat_map(|c| {
         [format!("Our{c} Shop"), format!("{c} Our Shop {c}"), format!("help{c}Desk")]

@@ -1,6 +1,7 @@
 //! What one search may cost: it is counted, whatever somebody writes or asks for.
 
 use db::Tx;
+use domain::envelopes::BodyPart;
 use domain::lists::{self, Filter};
 use domain::search::Query;
 use domain::text::{Body, Lengths};
@@ -88,7 +89,9 @@ fn a_page_whose_time_is_over_ends_with_what_it_has_looked_at() {
     let (mut next, mut nexts) = (None, vec![]);
     loop {
         let before = next;
-        let late = move |tx: &mut Tx<'_>| lists::page(tx, ann, &search("needle"), before, 9);
+        let late = move |tx: &mut Tx<'_>| {
+            lists::page(tx, ann, &search("needle"), BodyPart::Snippet, (before, 9))
+        };
         let page = world.read_late(late);
         next = page.next;
         nexts.extend(next);

@@ -318,7 +318,7 @@ fn servers_of_one_machine_need_no_other_setting_for_their_metrics() {
     assert!(log.contains("there are no metrics: cannot listen on 127.0.0.1:9464"), "{log}");
     first.stop();
     // Somebody who has chosen an address wants it.
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let place = Place::new().with("POSTROOM_METRICS_LISTEN", &address);
     let error = place.run(&[]).failed(1);
