@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use db::{Row, Tx, params};
 
-use crate::accounts::users::{Person, person_columns};
+use crate::accounts::users::{self, Person};
 use crate::base::event::UnreadCounts;
 use crate::base::{Cx, EventKind, MessageId, Result, Time, UserId};
 use crate::mailbox::envelopes;
@@ -25,37 +25,52 @@ pub struct Unread {
     pub oldest_at: Option<Time>,
 }
 
-macro_rules! select_unread {
-    ($condition:literal) => {
-        concat!(
-            "SELECT ",
-            person_columns!(),
-            ", unread, unread_conversations, oldest_unread_at
-             FROM users JOIN mailboxes ON mailboxes.owner_id = users.id WHERE ",
-            $condition
-        )
-    };
+/// A mailbox, and what is unread in it.
+struct Counts {
+    owner: UserId,
+    messages: i64,
+    conversations: i64,
+    oldest_at: Option<Time>,
 }
 
-fn unread(row: &Row<'_>) -> db::Result<Unread> {
-    let (messages, conversations) = (row.int(5)?, row.int(6)?);
-    let oldest_at = row.opt_int(7)?.filter(|_| messages > 0).map(Time);
-    Ok(Unread { user: Person::read(row)?, messages, conversations, oldest_at })
+fn counts(row: &Row<'_>) -> db::Result<Counts> {
+    let (owner, messages) = (UserId::stored(row.int(0)?), row.int(1)?);
+    let oldest_at = row.opt_int(3)?.filter(|_| messages > 0).map(Time);
+    Ok(Counts { owner, messages, conversations: row.int(2)?, oldest_at })
 }
 
-/// The counts of up to some thousand users, each once, ascending by id, in at most three
-/// statements. Users that do not exist or are erased are left out.
+/// Adds whose they are and the times that the mailboxes do not say, ascending by user; mailboxes of
+/// erased users are left out. Not by a join, for which PostgreSQL may read all users.
+fn of_people(tx: &mut Tx<'_>, mut found: Vec<Counts>) -> Result<Vec<Unread>> {
+    found.sort_by_key(|counts| counts.owner);
+    let owners: Vec<_> = found.iter().map(|counts| counts.owner).collect();
+    let mut people = users::people(tx, &owners)?.into_iter().peekable();
+    let shown =
+        found.into_iter().filter_map(|Counts { owner, messages, conversations, oldest_at }| {
+            let user = people.next_if(|person| person.id == owner)?;
+            (user.username != users::ERASED).then_some(Unread {
+                user,
+                messages,
+                conversations,
+                oldest_at,
+            })
+        });
+    let mut shown: Vec<_> = shown.collect();
+    look_up_oldest(tx, &mut shown)?;
+    Ok(shown)
+}
+
+/// The counts of up to some thousand users, each once, ascending by id, in two statements, or four
+/// where something was read. Users that do not exist or are erased are left out.
 pub fn counts_of(tx: &mut Tx<'_>, users: &[UserId]) -> Result<Vec<Unread>> {
     let ids: Vec<i64> = users.iter().map(|user| user.get()).collect();
-    let mut found = tx.query(
-        select_unread!(
-            "users.id IN (SELECT value FROM json_each(?1)) AND erased_at IS NULL ORDER BY users.id"
-        ),
+    let found = tx.query(
+        "SELECT owner_id, unread, unread_conversations, oldest_unread_at FROM mailboxes
+         WHERE owner_id IN (SELECT value FROM json_each(?1))",
         &params![&*ids],
-        unread,
+        counts,
     )?;
-    look_up_oldest(tx, &mut found)?;
-    Ok(found)
+    of_people(tx, found)
 }
 
 /// Looks up the time of the oldest message where the mailbox does not say it.
@@ -124,21 +139,20 @@ pub fn page(
         &params![after, LOOKED_AT - 1],
         |row| Ok(UserId::stored(row.int(0)?)),
     )?;
-    let mut found = tx.query(
-        select_unread!(
-            "owner_id > ?1 AND owner_id <= ?2 AND unread >= ?3 AND closed_at IS NULL
-             ORDER BY owner_id LIMIT ?4"
-        ),
+    let found = tx.query(
+        "SELECT owner_id, unread, unread_conversations, oldest_unread_at FROM mailboxes
+         WHERE owner_id > ?1 AND owner_id <= ?2 AND unread >= ?3 AND closed_at IS NULL
+         ORDER BY owner_id LIMIT ?4",
         &params![after, last.map_or(i64::MAX, UserId::get), filter.least, limit],
-        unread,
+        counts,
     )?;
     let full = i64::try_from(found.len()).is_ok_and(|length| length == limit);
-    let next = if full { found.last().map(|unread| unread.user.id) } else { last };
-    look_up_oldest(tx, &mut found)?;
+    let next = if full { found.last().map(|counts| counts.owner) } else { last };
+    let mut shown = of_people(tx, found)?;
     if let Some(before) = filter.oldest_before {
-        found.retain(|unread| unread.oldest_at.is_some_and(|oldest_at| oldest_at < before));
+        shown.retain(|unread| unread.oldest_at.is_some_and(|oldest_at| oldest_at < before));
     }
-    Ok((found, next))
+    Ok((shown, next))
 }
 
 /// Whether [`tell_changes`] has something to do. Costs one look at an index.
