@@ -157,7 +157,7 @@ pub fn count_registration(tx: &mut Tx<'_>, cx: &Cx, address: IpAddr, per_hour: i
     count_in_hour(tx, cx, b"register", address, per_hour)
 }
 
-/// Counts that somebody tries to register from an address, whatever comes of it. [`TRIES`] times
+/// Counts that somebody tries to register from an address, whatever comes of it. `TRIES` times
 /// as many may be tried as may succeed.
 ///
 /// # Errors

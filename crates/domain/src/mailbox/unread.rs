@@ -55,25 +55,28 @@ pub fn ids(
 ) -> Result<Option<Vec<MessageId>>> {
     let sql = match list {
         ClassicList::Received => concat!(
-            "SELECT message_id, role FROM entries WHERE owner_id = ?1 AND place BETWEEN ",
+            // A negative one was only sent: a second column would cost a sixth of the work.
+            "SELECT CASE WHEN role <> 2 THEN message_id ELSE -message_id END
+             FROM entries WHERE owner_id = ?1 AND place BETWEEN ",
             place!(inbox_read),
             " AND ",
             place!(archive_unread_row),
             " LIMIT ?2"
         ),
         ClassicList::Unread => concat!(
-            "SELECT message_id, role FROM entries WHERE owner_id = ?1 AND place IN (",
+            "SELECT message_id FROM entries WHERE owner_id = ?1 AND place IN (",
             places!(inbox_unread inbox_unread_row archive_unread archive_unread_row),
             ") LIMIT ?2"
         ),
     };
     let most = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    let found = tx.query(sql, &params![owner, most], id_and_role)?;
+    let found = tx.query(sql, &params![owner, most], |row| row.int(0))?;
     if found.len() > limit {
         return Ok(None);
     }
+    let received = found.into_iter().filter(|id| *id > 0).map(MessageId::stored);
+    let mut ids: Vec<_> = received.collect();
     // They come as a few ascending runs of the key.
-    let mut ids = received(&found);
     ids.sort();
     Ok(Some(ids))
 }

@@ -48,7 +48,8 @@ impl Metadata {
 /// A message that is about to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    /// Up to [`MAX_RECIPIENTS`] recipients; none means those of the message that it answers.
+    /// Up to [`MAX_RECIPIENTS`](super::MAX_RECIPIENTS) recipients; none means those of the message
+    /// that it answers.
     pub to: Vec<UserRef>,
     /// The subject; `None` means that of the message that it answers.
     pub subject: Option<Subject>,

@@ -10,8 +10,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::{HeaderMap, Method};
 use bytes::Bytes;
 use domain::browser_tokens::Standing;
 use domain::changes::{self, ChangesWithMessages};
@@ -37,7 +37,9 @@ const FIRST: usize = 10;
 /// With the charset, which the standard says anyway: without it some clients assume Latin-1.
 const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// nginx passes events on as they come where this says so.
+const HEAD: [(HeaderName, &str); 2] =
+    [(CONTENT_TYPE, EVENT_STREAM), (HeaderName::from_static("x-accel-buffering"), "no")];
 
 pub(super) fn api(api: Api) -> Api {
     api.on("GET /v1/events", "streamEvents", "Streams the mailbox's events", events)
@@ -62,8 +64,13 @@ async fn events(
     State(app): State<App>,
     caller: Caller<Listen>,
     headers: HeaderMap,
+    method: Method,
     QueryParams(StreamFrom { since, fields }): QueryParams<StreamFrom>,
 ) -> Result<Response, Error> {
+    // Who asks for the headers alone opens no stream, which would displace another.
+    if method == Method::HEAD {
+        return Ok(HEAD.into_response());
+    }
     // A browser that reconnects has a newer state than the address that its page opened.
     let last = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty());
     let from = match last {
@@ -98,7 +105,7 @@ async fn events(
         events.next().await.map(|(piece, events)| (Ok::<_, Infallible>(piece), events))
     });
     let body = Body::from_stream(stream::iter([Ok(first)]).chain(pieces));
-    Ok(([(CONTENT_TYPE, EVENT_STREAM)], [(BUFFERING, "no")], body).into_response())
+    Ok((HEAD, body).into_response())
 }
 
 /// Where a stream goes on.

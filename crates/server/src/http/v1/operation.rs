@@ -37,6 +37,7 @@ pub(super) trait Argument {
 
 impl Argument for State<App> {}
 impl Argument for HeaderMap {}
+impl Argument for Method {}
 impl Argument for Device {}
 
 impl Argument for Stranger {

@@ -290,6 +290,9 @@ async fn one_stream_too_many_displaces_the_oldest_which_is_told_so() {
         assert_eq!((last.name.as_str(), last.id.as_deref()), ("displaced", None));
         assert_eq!(last.json(), json!({}));
     }
+    // Who asks for the headers alone opens none.
+    let head = bob.call("HEAD", "/v1/events").await;
+    assert_eq!(head.header("content-type"), Some("text/event-stream; charset=utf-8"));
     // The others hear everything, as do other users.
     let id = bob.write_to(&[&ann, &bob], "hello").await;
     streams.push_back(anns);
