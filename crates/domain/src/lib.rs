@@ -27,8 +27,8 @@ pub use accounts::{
     tokens, users,
 };
 pub use base::{
-    ConversationId, Cx, Error, Exceeded, Invalid, LARGEST_ID, MessageId, Missing, NameReservation,
-    Result, ServerKeyId, Time, UserId, UserRef, Wanted, Work, credential, looks, text,
+    Budget, ConversationId, Cx, Error, Exceeded, Invalid, LARGEST_ID, MessageId, Missing,
+    NameReservation, Result, ServerKeyId, Time, UserId, UserRef, Wanted, credential, looks, text,
 };
 pub use mailbox::{
     changes, conversations, digests, entries, envelopes, history, idempotency, lists, messages,

@@ -18,12 +18,12 @@ use caseless::Caseless as _;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::{canonical_combining_class, compose, is_combining_mark};
 
-use crate::base::work::Work;
+use crate::base::budget::Budget;
 
 /// Marks with it are of their own only on и: й is a letter beside it, while ё is an е.
 const BREVE: char = '\u{306}';
 
-/// What a code point costs that had to be decomposed and folded, in units of [`Work`].
+/// What a code point costs that had to be decomposed and folded, in units of [`Budget`].
 const FOLDED: u64 = 4;
 /// Units that are counted at once, so that a text ends soon after its work is used up.
 const COUNTED: u64 = 4096;
@@ -31,7 +31,7 @@ const COUNTED: u64 = 4096;
 /// The words of a short text. In scripts without spaces, each character counts as a word.
 pub(crate) fn words(text: &str) -> Vec<String> {
     let mut all = Vec::new();
-    each_word(text, &mut Work::unlimited(), |word| {
+    each_word(text, &mut Budget::unlimited(), |word| {
         all.push(word.to_owned());
         true
     });
@@ -39,10 +39,16 @@ pub(crate) fn words(text: &str) -> Vec<String> {
 }
 
 /// Calls `found` with the words of a text, one after the other, for as long as it says to go on
-/// and there is work left. Work is counted after decomposition, which makes some characters 18.
-pub(crate) fn each_word(text: &str, work: &mut Work, found: impl FnMut(&str) -> bool) {
-    let mut words =
-        Words { found, work, word: String::new(), script: Script::Spaced, units: 0, ended: false };
+/// and there is work left. Budget is counted after decomposition, which makes some characters 18.
+pub(crate) fn each_word(text: &str, budget: &mut Budget, found: impl FnMut(&str) -> bool) {
+    let mut words = Words {
+        found,
+        budget,
+        word: String::new(),
+        script: Script::Spaced,
+        units: 0,
+        ended: false,
+    };
     let mut rest = text;
     while !rest.is_empty() && !words.ended {
         let (ascii, other) = split(rest, |c| !c.is_ascii());
@@ -58,7 +64,7 @@ pub(crate) fn each_word(text: &str, work: &mut Work, found: impl FnMut(&str) -> 
         rest = next;
     }
     words.end();
-    words.work.spend(words.units);
+    words.budget.spend(words.units);
 }
 
 /// A text in two at the first character of that kind. Decomposed, the parts are as they were
@@ -143,11 +149,11 @@ impl Script {
 
 struct Words<'a, F> {
     found: F,
-    work: &'a mut Work,
+    budget: &'a mut Budget,
     word: String,
     /// Of the last letter of `word`.
     script: Script,
-    /// Work that is not counted yet.
+    /// Budget that is not counted yet.
     units: u64,
     ended: bool,
 }
@@ -156,8 +162,8 @@ impl<F: FnMut(&str) -> bool> Words<'_, F> {
     fn count(&mut self, units: u64) {
         self.units += units;
         if self.units >= COUNTED {
-            self.work.spend(std::mem::take(&mut self.units));
-            self.ended |= self.work.is_used_up();
+            self.budget.spend(std::mem::take(&mut self.units));
+            self.ended |= self.budget.is_used_up();
         }
     }
 

@@ -10,7 +10,7 @@ mod selective;
 use db::{Tx, params};
 
 use crate::accounts::users::{self, Person};
-use crate::base::{ConversationId, MessageId, Result, Time, UserId, UserRef, Work};
+use crate::base::{Budget, ConversationId, MessageId, Result, Time, UserId, UserRef};
 use crate::mailbox::conversation_rows::has_row;
 use crate::mailbox::entries::{self, Entry, Folder, select_entries};
 use crate::mailbox::envelopes::{BodyPart, Envelope};
@@ -157,7 +157,7 @@ impl Filter {
         owner: UserId,
         with: Option<UserId>,
         envelope: &Envelope,
-        work: &mut Work,
+        budget: &mut Budget,
     ) -> Option<bool> {
         let fits = self.since.is_none_or(|since| envelope.sent_at >= since)
             && self.until.is_none_or(|until| envelope.sent_at < until)
@@ -167,7 +167,7 @@ impl Filter {
             });
         match &self.words {
             Some(words) if fits => {
-                words.matches(&[envelope.subject.as_str(), envelope.body.as_str()], work)
+                words.matches(&[envelope.subject.as_str(), envelope.body.as_str()], budget)
             }
             _ => Some(fits),
         }
@@ -229,7 +229,7 @@ fn newest(
     sources: &[Source],
     below: MessageId,
     most: usize,
-    work: &mut Work,
+    budget: &mut Budget,
 ) -> Result<Vec<Entry>> {
     let limit = i64::try_from(most).unwrap_or(i64::MAX);
     let mut found = Vec::new();
@@ -241,7 +241,7 @@ fn newest(
             found.extend(single.filter(|entry| entry.message < below));
         }
     }
-    work.spend(selective::ENTRY * found.len() as u64);
+    budget.spend(selective::ENTRY * found.len() as u64);
     found.sort_by_key(|entry| std::cmp::Reverse(entry.message));
     found.truncate(most);
     Ok(found)
@@ -261,7 +261,7 @@ pub(crate) fn singles(
         Place::new(Folder::Archive, true, false),
         Place::new(Folder::Sent, false, false),
     ];
-    newest(tx, owner, &places.map(Source::Place), below, most, &mut Work::unlimited())
+    newest(tx, owner, &places.map(Source::Place), below, most, &mut Budget::unlimited())
 }
 
 /// Up to `limit` messages that fit a filter, newest first, below `before`.
@@ -315,8 +315,8 @@ fn exact(
     limit: usize,
 ) -> Result<(Vec<Entry>, Option<MessageId>)> {
     let below = before.unwrap_or(MessageId::ABOVE_ALL);
-    let (sources, mut work) = (filter.sources().0, Work::unlimited());
-    let mut entries = newest(tx, owner, &sources, below, limit + 1, &mut work)?;
+    let (sources, mut budget) = (filter.sources().0, Budget::unlimited());
+    let mut entries = newest(tx, owner, &sources, below, limit + 1, &mut budget)?;
     let more = entries.len() > limit;
     entries.truncate(limit);
     let next = entries.last().filter(|_| more).map(|last| last.message);

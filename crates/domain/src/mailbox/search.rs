@@ -5,7 +5,7 @@
 //! a word of Hangul also matches as the beginning of a longer one. A text matches when it has all
 //! words of a query. A query is never an error; one without a word finds nothing.
 
-use crate::base::Work;
+use crate::base::Budget;
 use crate::base::words::{each_word, ends_in_hangul, searched};
 
 /// A parsed query.
@@ -27,21 +27,21 @@ struct Word {
 
 /// Words of a query that are searched for, a bit for each; further words are ignored.
 const WORDS: usize = 32;
-/// Work to parse a query: what is beyond 100,000 letters is ignored as well.
+/// Budget to parse a query: what is beyond 100,000 letters is ignored as well.
 const PARSED: u64 = 100_000;
 
 impl Query {
     /// Parses a query as a user typed it.
     pub fn parse(text: &str) -> Self {
         let mut query = Self { words: Vec::new(), first: 0, last: 0 };
-        let mut work = Work::new(PARSED);
+        let mut budget = Budget::new(PARSED);
         for (index, part) in text.split('"').enumerate() {
             if index % 2 == 1 {
-                query.push(part, false, &mut work);
+                query.push(part, false, &mut budget);
                 continue;
             }
             for word in part.split_whitespace() {
-                query.push(word, word.ends_with('*'), &mut work);
+                query.push(word, word.ends_with('*'), &mut budget);
             }
         }
         query
@@ -49,12 +49,12 @@ impl Query {
 
     /// Adds the words of a part of a query, which have to follow each other; `prefix` is of the
     /// last.
-    fn push(&mut self, text: &str, prefix: bool, work: &mut Work) {
+    fn push(&mut self, text: &str, prefix: bool, budget: &mut Budget) {
         let begin = self.words.len();
-        if begin == WORDS || work.is_used_up() {
+        if begin == WORDS || budget.is_used_up() {
             return;
         }
-        each_word(&searched(text), work, |word| {
+        each_word(&searched(text), budget, |word| {
             self.words.push(Word { prefix: ends_in_hangul(word), text: word.to_owned() });
             self.words.len() < WORDS
         });
@@ -72,7 +72,7 @@ impl Query {
     /// All phrases are looked for at once, in one pass over the words: each word is compared with
     /// those of the query, and the phrases that it continues are bits (the algorithm Shift-And).
     /// So no text and no query takes more than its length times the number of words.
-    pub fn matches(&self, texts: &[&str], work: &mut Work) -> Option<bool> {
+    pub fn matches(&self, texts: &[&str], budget: &mut Budget) -> Option<bool> {
         if self.words.is_empty() {
             return Some(false);
         }
@@ -80,18 +80,18 @@ impl Query {
         for text in texts {
             let mut reached = 0;
             let mut compared = 0;
-            each_word(&searched(text), work, |found| {
+            each_word(&searched(text), budget, |found| {
                 compared += self.words.len() as u64;
                 reached = (reached << 1 | self.first) & self.same(found);
                 missing &= !reached;
                 missing != 0
             });
-            work.spend(compared / 8);
+            budget.spend(compared / 8);
             if missing == 0 {
                 return Some(true);
             }
         }
-        if work.is_used_up() { None } else { Some(false) }
+        if budget.is_used_up() { None } else { Some(false) }
     }
 
     /// The bits of the words that this one is.
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn found(query: &str, text: &str) -> bool {
-        let found = Query::parse(query).matches(&["Subject line", text], &mut Work::unlimited());
+        let found = Query::parse(query).matches(&["Subject line", text], &mut Budget::unlimited());
         found.expect("there is work left")
     }
 

@@ -4,6 +4,7 @@
 mod app_users;
 mod blocks;
 mod browser_tokens;
+mod budget;
 mod changes;
 mod check;
 mod conversations;
@@ -40,7 +41,6 @@ mod unread_many;
 mod users;
 mod webhooks;
 mod withdrawing;
-mod work;
 
 #[test]
 fn everything_again_on_postgresql() {

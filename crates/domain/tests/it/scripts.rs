@@ -1,7 +1,7 @@
 //! Which letters are the same to a search, in the world's scripts. What the rules are made from,
 //! and where they differ from it, is at the head of `base/words.rs`.
 
-use domain::Work;
+use domain::Budget;
 use domain::search::Query;
 
 /// A script or language; queries with a text that each finds; queries with one that it does not.
@@ -467,7 +467,7 @@ fn case_and_accents_do_not_count_and_other_letters_do() {
             cases_of.into_iter().flat_map(|(is, all)| all.iter().map(move |case| (is, case)))
         {
             cases += 1;
-            let found = Query::parse(query).matches(&[text], &mut Work::unlimited());
+            let found = Query::parse(query).matches(&[text], &mut Budget::unlimited());
             if found != Some(expected) {
                 wrong.push(format!("{script}: {query} in {text}, expected: {expected}"));
             }
@@ -483,7 +483,7 @@ fn every_single_character_is_found_by_itself_or_is_no_word() {
         let text = c.to_string();
         let query = Query::parse(&text);
         // A mark without a letter is no word.
-        let found = query.matches(&[&text], &mut Work::unlimited());
+        let found = query.matches(&[&text], &mut Budget::unlimited());
         assert_eq!(found, Some(query != Query::parse("")), "{c:?}");
     }
 }

@@ -4,7 +4,7 @@ use db::Tx;
 
 use super::{Filter, newest};
 use crate::accounts::users;
-use crate::base::{MessageId, Result, Time, UserId, Work};
+use crate::base::{Budget, MessageId, Result, Time, UserId};
 use crate::mailbox::entries::Entry;
 use crate::mailbox::envelopes::{self, BodyPart, SNIPPET};
 use crate::mailbox::messages::{self, Message};
@@ -20,7 +20,7 @@ const MESSAGE: u64 = 1_200;
 /// Entries that are read at once, also where their texts have to be.
 const STEP: usize = 500;
 const TEXTS_STEP: usize = 200;
-/// Work after which to look at the clock: about 2 ms of it.
+/// Budget after which to look at the clock: about 2 ms of it.
 const UNTIMED: u64 = 1 << 17;
 /// How far apart the clocks may be that set the times of two messages.
 const SKEW: i64 = Time::DAY;
@@ -32,8 +32,8 @@ struct Scan<'a> {
     /// The user whom the filter names.
     with: Option<UserId>,
     limit: usize,
-    work: Work,
-    /// Work at the last look at the clock.
+    budget: Budget,
+    /// Budget at the last look at the clock.
     timed: u64,
     items: Vec<Message>,
     /// The last message that was looked at. Every page looks at one at least.
@@ -69,15 +69,15 @@ pub(super) fn select(
     if let Some(until) = filter.until {
         below = below.min(first_after(tx, until.plus(SKEW))?);
     }
-    let (work, items) = (Work::new(PAGE), Vec::new());
-    let mut scan = Scan { owner, filter, with, limit, work, timed: 0, items, looked: None };
+    let (budget, items) = (Budget::new(PAGE), Vec::new());
+    let mut scan = Scan { owner, filter, with, limit, budget, timed: 0, items, looked: None };
     // The first step is enough where most entries fit.
     let mut step = longest.min(limit + 1);
     loop {
-        let entries = newest(tx, owner, &sources, below, step, &mut scan.work)?;
+        let entries = newest(tx, owner, &sources, below, step, &mut scan.budget)?;
         let last = entries.last().map(|entry| entry.message);
         let ended = entries.len() < step;
-        scan.work.spend(TRIED * entries.len() as u64);
+        scan.budget.spend(TRIED * entries.len() as u64);
         let fitting: Vec<_> =
             entries.into_iter().filter(|entry| filter.fits(entry, with)).collect();
         match scan.step(tx, &fitting)? {
@@ -109,9 +109,13 @@ impl Scan<'_> {
         for (mut message, bytes) in messages::sized_views(tx, entries, part)? {
             let id = message.entry.message;
             oldest = Some(message.envelope.sent_at);
-            self.work.spend(MESSAGE + bytes / 8);
-            let fits =
-                self.filter.fits_envelope(self.owner, self.with, &message.envelope, &mut self.work);
+            self.budget.spend(MESSAGE + bytes / 8);
+            let fits = self.filter.fits_envelope(
+                self.owner,
+                self.with,
+                &message.envelope,
+                &mut self.budget,
+            );
             // The next page has all its work for this message; one that is longer than all of it
             // is searched so far.
             if fits.is_none() && self.looked.is_some() {
@@ -147,13 +151,13 @@ impl Scan<'_> {
 
     /// Whether work or time is used up.
     fn is_over(&mut self, tx: &Tx<'_>) -> bool {
-        if self.work.spent() >= self.timed + UNTIMED {
-            self.timed = self.work.spent();
+        if self.budget.spent() >= self.timed + UNTIMED {
+            self.timed = self.budget.spent();
             if tx.is_late() {
                 return true;
             }
         }
-        self.work.is_used_up()
+        self.budget.is_used_up()
     }
 }
 

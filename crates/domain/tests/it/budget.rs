@@ -5,7 +5,7 @@ use domain::envelopes::BodyPart;
 use domain::lists::{self, Filter};
 use domain::search::Query;
 use domain::text::{Body, Lengths};
-use domain::{MessageId, Time, Work, users};
+use domain::{Budget, MessageId, Time, users};
 
 use crate::support::{World, draft, ids};
 
@@ -20,9 +20,9 @@ fn search(words: &str) -> Filter {
 
 /// The units of looking for something in a text where it is not.
 fn units(query: &str, text: &str) -> u64 {
-    let mut work = Work::unlimited();
-    assert_eq!(Query::parse(query).matches(&["", text], &mut work), Some(false));
-    work.spent()
+    let mut budget = Budget::unlimited();
+    assert_eq!(Query::parse(query).matches(&["", text], &mut budget), Some(false));
+    budget.spent()
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_phrase_that_almost_matches_everywhere_costs_no_more_than_the_words_of_both(
 #[test]
 fn a_query_is_parsed_as_far_as_it_makes_sense() {
     let begun = Query::parse(&format!("{} needle", "\u{3316}".repeat(200_000)));
-    let found = begun.matches(&["hay"], &mut Work::unlimited());
+    let found = begun.matches(&["hay"], &mut Budget::unlimited());
     assert_eq!(found, Some(false));
     let endless = "\u{fdf9}".repeat(200_000);
     assert_eq!(Query::parse(&endless), Query::parse(""), "a word without an end is none");
@@ -57,11 +57,11 @@ fn a_query_is_parsed_as_far_as_it_makes_sense() {
 fn work_that_is_used_up_leaves_a_text_undecided() {
     let needle = Query::parse("needle");
     let text = format!("{} needle", "hay ".repeat(10_000));
-    assert_eq!(needle.matches(&[&text], &mut Work::unlimited()), Some(true));
-    let mut work = Work::new(10_000);
-    assert_eq!(needle.matches(&[&text], &mut work), None);
-    assert!(work.is_used_up());
-    let first = needle.matches(&["a needle", &text], &mut Work::new(10_000));
+    assert_eq!(needle.matches(&[&text], &mut Budget::unlimited()), Some(true));
+    let mut budget = Budget::new(10_000);
+    assert_eq!(needle.matches(&[&text], &mut budget), None);
+    assert!(budget.is_used_up());
+    let first = needle.matches(&["a needle", &text], &mut Budget::new(10_000));
     assert_eq!(first, Some(true), "what was found before is found");
 }
 

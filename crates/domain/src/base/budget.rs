@@ -4,12 +4,12 @@
 /// compared is one. It is counted and not measured, so that a request ends at the same place
 /// however busy the machine is; a scan has a time limit as well ([`db::Tx::is_late`]).
 #[derive(Debug)]
-pub struct Work {
+pub struct Budget {
     whole: u64,
     left: u64,
 }
 
-impl Work {
+impl Budget {
     /// So many units.
     pub fn new(units: u64) -> Self {
         Self { whole: units, left: units }
