@@ -218,10 +218,21 @@ export class Postroom {
      * @throws {Problem} Within 30 seconds at most.
      */
     async request(method, path, body, { headers, signal } = {}) {
-        const signals = [AbortSignal.timeout(REQUEST_TIMEOUT), signal].filter(Boolean);
-        const either = AbortSignal.any(signals);
-        const response = await this.fetch(method, path, body, { headers, signal: either });
-        return contentOf(response, either);
+        // Not `AbortSignal.any`: Node forgets a timeout that nothing else refers to, and never aborts.
+        const either = new AbortController();
+        const pass = () => either.abort(signal.reason);
+        const end = () => either.abort(new DOMException("It took too long.", "TimeoutError"));
+        const timer = setTimeout(end, REQUEST_TIMEOUT);
+        signal?.addEventListener("abort", pass);
+        if (signal?.aborted) pass();
+        const options = { headers, signal: either.signal };
+        try {
+            const response = await this.fetch(method, path, body, options);
+            return await contentOf(response, either.signal);
+        } finally {
+            clearTimeout(timer);
+            signal?.removeEventListener("abort", pass);
+        }
     }
 
     /**
@@ -790,8 +801,8 @@ export class Mailbox extends EventTarget {
      */
     async markConversationRead(id, options = {}) {
         checkNames(options, ["upTo"]);
-        const { upTo = this.#newestShown(id) } = options;
         this.#confirmUser();
+        const { upTo = this.#newestShown(id) } = options;
         return this.#client.markConversationRead(id, { upTo });
     }
 
@@ -801,8 +812,8 @@ export class Mailbox extends EventTarget {
      */
     async deleteConversation(id, options = {}) {
         checkNames(options, ["upTo"]);
-        const { upTo = this.#newestShown(id) } = options;
         this.#confirmUser();
+        const { upTo = this.#newestShown(id) } = options;
         return this.#client.deleteConversation(id, { upTo });
     }
 
@@ -818,6 +829,7 @@ export class Mailbox extends EventTarget {
         if ("folder" in filter && filter.folder !== this.#folder) {
             throw new TypeError(`This mailbox is the folder ${this.#folder}, no other.`);
         }
+        this.#confirmUser();
         const done = { updated: [], destroyed: [] };
         const upTo = this.messages[0]?.id;
         for (let cursor; upTo && cursor !== null; ) {

@@ -19,8 +19,15 @@ const MORE: &str = "
 
 /// How a call ends that begins now.
 const END: &str = "
-    const call = args[0] === 'mark' ? mailbox.mark(1, { read: true }) : mailbox.loadMore();
-    return call.then(() => 'loaded', ({ code }) => code);";
+    const call = {
+        more: () => mailbox.loadMore(),
+        mark: () => mailbox.mark(1, { read: true }),
+        delete: () => mailbox.delete(1),
+        batch: () => mailbox.batch({ set: { read: true } }),
+        read: () => mailbox.markConversationRead(1),
+        trash: () => mailbox.deleteConversation(1),
+    }[args[0]];
+    return call().then(() => 'loaded', ({ code }) => code);";
 
 /// A server with so many messages from bob to ann.
 fn with_letters(server: &Server, number: usize) -> (User, User) {
@@ -51,7 +58,7 @@ fn who_asks_for_more_after_the_end_is_told_so() {
     // Some are asked for while it ends, one after it.
     tab.run(MORE, &[json!(3)]);
     tab.shows("ends.length === 3 && mailbox.status === 'ended'");
-    for call in ["more", "mark"] {
+    for call in ["more", "mark", "delete", "batch", "read", "trash"] {
         assert_eq!(tab.run(END, &[json!(call)]), "ended", "{call}");
     }
     server.is_unharmed();
