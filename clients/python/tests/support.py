@@ -16,6 +16,8 @@ from typing import Any
 
 import httpx
 
+from postroom import Client, ext
+
 BINARY = os.environ["POSTROOM"]
 
 
@@ -23,6 +25,14 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def two_users(client: Client) -> list[str]:
+    """Two new users, by their refs."""
+    refs = [ext(secrets.token_hex(8)) for _ in range(2)]
+    for ref in refs:
+        client.server.put_user(ref)
+    return refs
 
 
 class Postroom:

@@ -2,7 +2,6 @@
 texts that are no tokens.
 """
 
-import secrets
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +11,7 @@ import pytest
 
 from postroom import Client, Problem, UnexpectedResponse, ext
 from postroom.refs import path
-from support import wait
+from support import two_users, wait
 
 # What another program answers, by the beginning of the path.
 ANSWERS = {
@@ -46,13 +45,6 @@ def others() -> Iterator[str]:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{served.server_port}"
         served.shutdown()
-
-
-def two_users(client: Client) -> list[str]:
-    refs = [ext(secrets.token_hex(8)) for _ in range(2)]
-    for ref in refs:
-        client.server.put_user(ref)
-    return refs
 
 
 @pytest.mark.anyio

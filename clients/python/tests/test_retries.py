@@ -13,14 +13,7 @@ import pytest
 
 from postroom import Client, Problem, Request, UnexpectedResponse, Unreachable, ext
 from postroom.transport import Attempts
-from support import Breaking, Postroom, running, wait
-
-
-def two_users(client: Client) -> list[str]:
-    refs = [ext(secrets.token_hex(8)) for _ in range(2)]
-    for ref in refs:
-        client.server.put_user(ref)
-    return refs
+from support import Breaking, Postroom, running, two_users, wait
 
 
 @pytest.mark.anyio

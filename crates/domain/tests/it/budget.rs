@@ -7,7 +7,7 @@ use domain::search::Query;
 use domain::text::{Body, Lengths};
 use domain::{Budget, MessageId, Time, users};
 
-use crate::support::{World, draft, ids};
+use crate::support::{World, copies, draft, ids};
 
 /// The character that Unicode makes the longest: 18 characters of Arabic.
 const LONGEST: &str = "\u{fdfa}";
@@ -120,15 +120,7 @@ fn a_message_that_is_more_than_the_work_of_a_page_stops_nobody() {
 }
 
 /// Makes one message of bob to ann 900.
-const COPY: [&str; 3] = [
-    "INSERT INTO messages (sender_id, recipient_id, subject, body, sent_at, mailbox_count)
-     WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 899)
-     SELECT sender_id, recipient_id, subject, body, sent_at, mailbox_count FROM messages, numbers",
-    "INSERT INTO entries (owner_id, place, message_id, role, peer_id, created_modseq)
-     SELECT owner_id, place, id, role, peer_id, created_modseq + id - message_id
-     FROM entries JOIN messages ON id > message_id",
-    "UPDATE mailboxes SET modseq = 900, unread = 900, unread_conversations = 900",
-];
+const COPY: [&str; 3] = copies!("899", "900");
 
 /// SQLite reads a whole body to show its beginning.
 #[test]

@@ -6,7 +6,7 @@ use domain::text::{Body, Lengths, Subject};
 use domain::unread::{self, ClassicList};
 use domain::{Error, MessageId, Missing, Result, Time, UserId, modseq};
 
-use crate::support::{LENGTHS, World, draft, nobody, nothing, refusal, refused};
+use crate::support::{LENGTHS, World, copies, draft, nobody, nothing, refusal, refused};
 
 /// Short enough to stand on the edge of.
 const SHORT: Lengths = Lengths { subject_chars: 5, body_bytes: 8 };
@@ -312,15 +312,7 @@ fn a_long_list_in_parts_is_whole_and_has_nothing_twice() {
 }
 
 /// Makes one message 12,000.
-const COPY_FIRST: [&str; 3] = [
-    "INSERT INTO messages (sender_id, recipient_id, subject, body, sent_at, mailbox_count)
-     WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 11999)
-     SELECT sender_id, recipient_id, subject, body, sent_at, mailbox_count FROM messages, numbers",
-    "INSERT INTO entries (owner_id, place, message_id, role, peer_id, created_modseq)
-     SELECT owner_id, place, id, role, peer_id, created_modseq + id - message_id
-     FROM entries JOIN messages ON id > message_id",
-    "UPDATE mailboxes SET modseq = 12000, unread = 12000, unread_conversations = 12000",
-];
+const COPY_FIRST: [&str; 3] = copies!("11999", "12000");
 /// Of bob's: those with odd ids are read, and every seventh is archived.
 const SPREAD: [&str; 3] = [
     "UPDATE entries SET place = 0, read_at = 7 WHERE place = 2 AND message_id % 2 = 1",

@@ -376,6 +376,37 @@ impl World {
     }
 }
 
+/// The statements that make the only message, which is unread, as many as it says: so many more,
+/// so many in all.
+macro_rules! copies {
+    ($more:literal, $all:literal) => {
+        [
+            concat!(
+                "INSERT INTO messages (sender_id, recipient_id, subject, body, sent_at,
+                     mailbox_count)
+                 WITH RECURSIVE numbers (n) AS
+                     (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ",
+                $more,
+                ")
+                 SELECT sender_id, recipient_id, subject, body, sent_at, mailbox_count
+                 FROM messages, numbers"
+            ),
+            "INSERT INTO entries (owner_id, place, message_id, role, peer_id, created_modseq)
+             SELECT owner_id, place, id, role, peer_id, created_modseq + id - message_id
+             FROM entries JOIN messages ON id > message_id",
+            concat!(
+                "UPDATE mailboxes SET modseq = ",
+                $all,
+                ", unread = ",
+                $all,
+                ", unread_conversations = ",
+                $all
+            ),
+        ]
+    };
+}
+pub(crate) use copies;
+
 /// Which messages they are.
 pub(crate) fn ids(messages: &[Message]) -> Vec<MessageId> {
     messages.iter().map(|message| message.entry.message).collect()
