@@ -21,8 +21,8 @@ pub const SCHEMA: &[Migration] = &[
     step(15, 7, "system", include_str!("../schema/0015_system.sql")),
     // An older program would change what is unread and leave the time of the oldest.
     step(16, 16, "oldest_unread", include_str!("../schema/0016_oldest_unread.sql")),
-    step(18, 16, "sign_in", include_str!("../schema/0018_sign_in.sql")),
-    step(19, 16, "spaces", include_str!("../schema/0019_names_without_spaces.sql")),
+    step(17, 16, "sign_in", include_str!("../schema/0017_sign_in.sql")),
+    step(18, 16, "spaces", include_str!("../schema/0018_names_without_spaces.sql")),
 ];
 
 /// A step, and the oldest version of the schema whose programs can run beside it.
