@@ -8,6 +8,7 @@ pub(crate) mod copy;
 pub(crate) mod files;
 mod log;
 pub(crate) mod migrate;
+pub(crate) mod prepared;
 mod readers;
 pub(crate) mod restore;
 mod shared;
@@ -25,6 +26,7 @@ use crate::{
 };
 use connection::Role;
 use files::Lock;
+use prepared::Prepared;
 use shared::Shared;
 
 pub(crate) struct Engine {
@@ -44,7 +46,7 @@ pub(crate) fn look<T>(path: &Path, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> 
     if contents::steps(path)?.is_empty() {
         return Ok(None);
     }
-    let connection = contents::open(path)?;
+    let connection = Prepared::new(contents::open(path)?);
     f(&mut Tx::on(On::Sqlite(&connection))).map(Some)
 }
 

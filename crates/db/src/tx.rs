@@ -6,11 +6,9 @@ pub mod explain;
 
 use std::time::Instant;
 
-use rusqlite::Connection;
-
 use crate::{
     Error, Notice, Result, Row, Value, postgres::connection::Connection as PgConnection,
-    postgres::recorder::Recorder, sqlite::verbs,
+    postgres::recorder::Recorder, sqlite::prepared::Prepared, sqlite::verbs,
 };
 
 /// A transaction: the only access to the database.
@@ -31,7 +29,7 @@ pub struct Tx<'a> {
 
 /// What runs the statements.
 pub(crate) enum On<'a> {
-    Sqlite(&'a Connection),
+    Sqlite(&'a Prepared),
     Postgres(Box<PgConnection<'a>>),
     Recorder(&'a mut Recorder),
 }

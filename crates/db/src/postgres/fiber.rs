@@ -98,6 +98,7 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::{Fiber, run};
+    use crate::sqlite::prepared::Prepared;
     use crate::{Error, Result, Tx, job, threads::catch, tx::On};
 
     /// Drops a fiber that is suspended in `body`. Returns whether its stack was unwound, and how
@@ -131,6 +132,7 @@ mod tests {
     fn a_dropped_fiber_unwinds_through_a_closure_of_a_caller() {
         let body = |fiber: &Fiber<'_>, caught: &Cell<usize>| {
             let connection = rusqlite::Connection::open_in_memory().expect("SQLite works");
+            let connection = Prepared::new(connection);
             let waits = |_tx: &mut Tx<'_>| -> Result<()> {
                 fiber.wait(pending::<()>());
                 Ok(())

@@ -40,10 +40,9 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
-    // Plans depend on the text alone. Otherwise a statement with a join is prepared again at each
-    // use: the statement cache clears the parameters, and a cleared parameter may change a plan.
+    // Plans depend on the text alone. Otherwise a statement may be prepared again because another
+    // value was bound, which may change a plan.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.set_prepared_statement_cache_capacity(256);
     // A command leaves the log to the next server. SQLite removes one that is empty.
     if role == Role::Tool && has_log(path) {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -78,12 +77,6 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Connection> {
         }
     }
     Ok(connection)
-}
-
-/// Runs a statement that has no parameters and returns nothing; it stays prepared.
-pub(super) fn run(connection: &Connection, sql: &str) -> Result<()> {
-    connection.prepare_cached(sql)?.raw_execute()?;
-    Ok(())
 }
 
 fn use_log(connection: &Connection) -> Result<()> {

@@ -125,9 +125,8 @@ impl TableStore for File {
     fn write(&mut self, table: &Table, rows: &Rows<'_>) -> Result<()> {
         let places: Vec<_> = (1..=table.columns.len()).map(|place| format!("?{place}")).collect();
         let (name, list, places) = (table.quoted(), table.list(), places.join(", "));
-        let mut statement = self
-            .connection
-            .prepare_cached(&format!("INSERT INTO {name} ({list}) VALUES ({places})"))?;
+        let mut statement =
+            self.connection.prepare(&format!("INSERT INTO {name} ({list}) VALUES ({places})"))?;
         for row in rows {
             statement.execute(rusqlite::params_from_iter(row))?;
         }

@@ -5,9 +5,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use rusqlite::Connection;
-
 use super::connection::{self, Role};
+use super::prepared::Prepared;
 use super::shared::Shared;
 use crate::job::{self, Job};
 use crate::{Error, Result, Tx, threads, tx::On};
@@ -19,7 +18,7 @@ const QUEUE: usize = 256;
 
 thread_local! {
     /// The connections of this thread, by engine: a server has one engine, a test binary many.
-    static CONNECTIONS: RefCell<Vec<(u64, Connection)>> = const { RefCell::new(Vec::new()) };
+    static CONNECTIONS: RefCell<Vec<(u64, Prepared)>> = const { RefCell::new(Vec::new()) };
 }
 
 pub(super) fn read<R, E, F>(shared: &Shared, engine: u64, f: F) -> Result<R, E>
@@ -34,7 +33,7 @@ where
     });
     let connection = match cached {
         Some(connection) => connection,
-        None => shared.watch(connection::open(&shared.path, Role::Reader)).map_err(E::from)?,
+        None => open(shared, Role::Reader).map_err(E::from)?,
     };
     let (ended, answer) = snapshot(shared, &connection, |tx| job::run(tx, f));
     // A connection that could not end its transaction is dropped, which ends it.
@@ -43,6 +42,10 @@ where
     }
     ended.map_err(E::from)?;
     answer.unwrap_or_else(|| Err(E::from(Error::Closed)))
+}
+
+fn open(shared: &Shared, role: Role) -> Result<Prepared> {
+    shared.watch(connection::open(&shared.path, role)).map(Prepared::new)
 }
 
 /// Drops this thread's connection; those of other threads end with their threads.
@@ -55,10 +58,10 @@ pub(super) fn forget(engine: u64) {
 /// and what `f` returned if it began.
 fn snapshot<T>(
     shared: &Shared,
-    connection: &Connection,
+    connection: &Prepared,
     f: impl FnOnce(&mut Tx<'_>) -> T,
 ) -> (Result<()>, Option<T>) {
-    let run = |sql| shared.watch(connection::run(connection, sql));
+    let run = |sql| shared.watch(connection.run(sql));
     if let Err(error) = run("BEGIN DEFERRED") {
         return (Err(error), None);
     }
@@ -113,7 +116,7 @@ fn scan(shared: &Shared, jobs: &Mutex<Receiver<Option<Box<dyn Job>>>>) {
             continue;
         }
         if opened.is_none() {
-            match shared.watch(connection::open(&shared.path, Role::Scanner)) {
+            match open(shared, Role::Scanner) {
                 Ok(connection) => opened = Some(connection),
                 Err(error) => {
                     tracing::error!(%error, "a scan could not open the database");

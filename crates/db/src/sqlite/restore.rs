@@ -8,6 +8,7 @@ use super::connection::{self, Role};
 use super::files::{
     Partial, beside, confirm_name, lock, private, real, remove, rename, sync, sync_folder,
 };
+use super::prepared::Prepared;
 use super::{backup, contents, migrate};
 use crate::{Error, Migration, Result, Tx, migrate::plan, tx::On};
 
@@ -37,7 +38,10 @@ pub(crate) fn run(
         // Opened where a log can be read back, but never to be changed.
         let replaced = path.exists().then(|| connection::open(path, Role::Tool));
         match replaced {
-            Some(Ok(replaced)) => prepare(tx, Some(&mut Tx::on(On::Sqlite(&replaced)))),
+            Some(Ok(replaced)) => {
+                let replaced = Prepared::new(replaced);
+                prepare(tx, Some(&mut Tx::on(On::Sqlite(&replaced))))
+            }
             _none_or_unreadable => prepare(tx, None),
         }
     })?;
@@ -66,7 +70,7 @@ fn stage(
     }
     backup::intact(partial, source)?;
     {
-        let connection = connection::open(partial, Role::Writer)?;
+        let connection = Prepared::new(connection::open(partial, Role::Writer)?);
         let (migrated, steps) = plan(schema, &contents::applied(&connection)?)?;
         if migrated.from == 0 {
             let problem = "it is not a database of this program".to_owned();

@@ -2,20 +2,22 @@
 
 use rusqlite::Connection;
 
+use super::prepared::Prepared;
 use crate::{Error, Result, Row, Value};
 
 pub(crate) fn execute(
-    connection: &Connection,
+    connection: &Prepared,
     sql: &'static str,
     params: &[Value<'_>],
 ) -> Result<u64> {
-    let mut statement = connection.prepare_cached(sql)?;
-    bind(&mut statement, params)?;
-    Ok(statement.raw_execute()? as u64)
+    connection.lend(sql, |statement| {
+        bind(statement, params)?;
+        Ok(statement.raw_execute()? as u64)
+    })
 }
 
 pub(crate) fn insert(
-    connection: &Connection,
+    connection: &Prepared,
     sql: &'static str,
     params: &[Value<'_>],
 ) -> Result<i64> {
@@ -27,32 +29,34 @@ pub(crate) fn insert(
 }
 
 pub(crate) fn each(
-    connection: &Connection,
+    connection: &Prepared,
     sql: &'static str,
     params: &[Value<'_>],
     mut take: impl FnMut(&Row<'_>) -> Result<()>,
 ) -> Result<()> {
-    let mut statement = connection.prepare_cached(sql)?;
-    bind(&mut statement, params)?;
-    let mut rows = statement.raw_query();
-    while let Some(row) = rows.next()? {
-        take(&Row::sqlite(row))?;
-    }
-    Ok(())
+    connection.lend(sql, |statement| {
+        bind(statement, params)?;
+        let mut rows = statement.raw_query();
+        while let Some(row) = rows.next()? {
+            take(&Row::sqlite(row))?;
+        }
+        Ok(())
+    })
 }
 
 pub(crate) fn batch<const N: usize>(
-    connection: &Connection,
+    connection: &Prepared,
     sql: &'static str,
     rows: &[[Value<'_>; N]],
 ) -> Result<u64> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut changed = 0;
-    for params in rows {
-        bind(&mut statement, params)?;
-        changed += statement.raw_execute()? as u64;
-    }
-    Ok(changed)
+    connection.lend(sql, |statement| {
+        let mut changed = 0;
+        for params in rows {
+            bind(statement, params)?;
+            changed += statement.raw_execute()? as u64;
+        }
+        Ok(changed)
+    })
 }
 
 pub(crate) fn last_id(connection: &Connection) -> Result<i64> {

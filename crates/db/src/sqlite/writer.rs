@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::connection::run;
+use super::prepared::Prepared;
 use super::{checkpoint, shared::Shared};
 use crate::{Error, Result, Tx, job::Job, threads, tx::On};
 
@@ -55,6 +55,7 @@ pub(super) fn start(
 ) -> Result<(Writer, JoinHandle<()>)> {
     let (sender, jobs) = sync_channel(QUEUE);
     let thread = threads::spawn("db-writer", move || {
+        let connection = Prepared::new(connection);
         if threads::catch(|| write(&shared, &connection, &jobs, &checkpoints)).is_err() {
             shared.fail(&Error::Failed("the writer has panicked".to_owned()));
         }
@@ -67,7 +68,7 @@ pub(super) fn start(
 
 fn write(
     shared: &Shared,
-    connection: &Connection,
+    connection: &Prepared,
     jobs: &Receiver<Message>,
     checkpoints: &checkpoint::Wake,
 ) {
@@ -97,7 +98,7 @@ fn write(
 /// returns how many of them it contains.
 fn run_batch(
     shared: &Shared,
-    connection: &Connection,
+    connection: &Prepared,
     jobs: &Receiver<Message>,
     done: &mut Vec<Box<dyn Job>>,
     stop: &mut bool,
@@ -106,14 +107,14 @@ fn run_batch(
         return Err(failure);
     }
     let kept = gather(connection, jobs, done, stop);
-    let committed = kept.and_then(|kept| run(connection, "COMMIT").map(|()| kept));
+    let committed = kept.and_then(|kept| connection.run("COMMIT").map(|()| kept));
     // After a failed checkpoint, pages may be missing on the disk, as after a failed commit.
     let committed = match shared.failure() {
         Some(failure) => committed.and(Err(failure)),
         None => committed,
     };
     if committed.is_err() && !connection.is_autocommit() {
-        run(connection, "ROLLBACK")?;
+        connection.run("ROLLBACK")?;
     }
     committed
 }
@@ -124,12 +125,12 @@ fn run_batch(
 /// first: if a write fails after it has changed something, all are undone and run again, each in a
 /// savepoint of its own.
 fn gather(
-    connection: &Connection,
+    connection: &Prepared,
     jobs: &Receiver<Message>,
     done: &mut Vec<Box<dyn Job>>,
     stop: &mut bool,
 ) -> Result<u64> {
-    run(connection, "BEGIN IMMEDIATE")?;
+    connection.run("BEGIN IMMEDIATE")?;
     let started = Instant::now();
     let (mut ran, mut kept, mut saving) = (0, 0, false);
     while ran < done.len() {
@@ -137,8 +138,8 @@ fn gather(
             Ran::Kept => kept += 1,
             Ran::Unchanged => {}
             Ran::MustUndo => {
-                run(connection, "ROLLBACK")?;
-                run(connection, "BEGIN IMMEDIATE")?;
+                connection.run("ROLLBACK")?;
+                connection.run("BEGIN IMMEDIATE")?;
                 (ran, kept, saving) = (0, 0, true);
                 continue;
             }
@@ -166,10 +167,10 @@ enum Ran {
 }
 
 /// Runs a job, in a savepoint if `saving`. An error is that of the transaction, not of the job.
-fn run_job(connection: &Connection, job: &mut dyn Job, saving: bool) -> Result<Ran> {
+fn run_job(connection: &Prepared, job: &mut dyn Job, saving: bool) -> Result<Ran> {
     let changes = connection.total_changes();
     if saving {
-        run(connection, "SAVEPOINT job")?;
+        connection.run("SAVEPOINT job")?;
     }
     let mut tx = Tx::on(On::Sqlite(connection));
     let keep = job.run(&mut tx);
@@ -182,9 +183,9 @@ fn run_job(connection: &Connection, job: &mut dyn Job, saving: bool) -> Result<R
     }
     if saving {
         if !keep {
-            run(connection, "ROLLBACK TO job")?;
+            connection.run("ROLLBACK TO job")?;
         }
-        run(connection, "RELEASE job")?;
+        connection.run("RELEASE job")?;
     } else if !keep && connection.total_changes() != changes {
         return Ok(Ran::MustUndo);
     }
