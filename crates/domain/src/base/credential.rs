@@ -72,9 +72,11 @@ impl Credential {
         Self { user, kind, hash: Sha256::digest(secret).into() }
     }
 
-    /// What stands for a server key that acts for a user. No row has its hash.
+    /// What stands for a server key that acts for a user: in place of a hash it has the key's id,
+    /// which is no secret. No row has that as its hash.
     pub fn of_server_key(user: UserId, key: ServerKeyId) -> Self {
-        let hash = Sha256::digest(key.get().to_be_bytes()).into();
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&key.get().to_be_bytes());
         Self { user, kind: CredentialKind::ServerKey, hash }
     }
 

@@ -1,11 +1,12 @@
 //! What every request passes through: ids, CORS, headers of all responses, the log and metrics.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use axum::Router;
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, EXPECT, HeaderName, HeaderValue,
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, EXPECT, HeaderMap, HeaderName, HeaderValue,
     REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{Request, StatusCode, Version};
@@ -25,16 +26,16 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 
 /// Headers of every response, for data of one client. The pages of /docs have a policy of their
 /// own.
-const HEADERS: [(HeaderName, HeaderValue); 5] = [
-    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    (RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
-    (
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-    ),
-];
+static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let headers = [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+        (RESOURCE_POLICY, "same-origin"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    headers.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect()
+});
 
 /// Responds to a request, even if its handler panics.
 pub async fn handle<B>(app: App, mut router: Router, peer: Peer, request: Request<B>) -> Response
@@ -49,7 +50,6 @@ where
     let route = app.0.routes.of(request.uri().path());
     let id = app.0.request_ids.next();
     request.extensions_mut().insert(Arrival { peer, id, route: route.name(), accepted: None });
-    let id = id.to_string();
     let shape = Shape::of(request.uri().path());
     let is_logged = tracing::enabled!(tracing::Level::DEBUG);
     let client = is_logged.then(|| peer.client(request.headers(), &app.settings.trusted_proxies));
@@ -69,13 +69,20 @@ where
     let mut response = match result {
         Ok(Ok(response)) => response,
         Err(panic) => {
-            tracing::error!(request = %id, panic = panic_text(&*panic), "a request panicked");
+            tracing::error!(
+                request = id.as_str(),
+                panic = panic_text(&*panic),
+                "a request panicked"
+            );
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     };
-    problem::write(&mut response, shape, &id, &method);
+    problem::write(&mut response, shape, id.as_str(), &method);
     let headers = response.headers_mut();
-    headers.reserve(HEADERS.len() + 7);
+    // To copy all of them is cheaper than to insert them one by one; those of the answer replace
+    // them.
+    let own = std::mem::replace(headers, HEADERS.clone());
+    headers.extend(own);
     if has_cors {
         cors::vary(headers);
     }
@@ -85,10 +92,7 @@ where
     if ends {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    headers.insert(REQUEST_ID, HeaderValue::try_from(&id).expect("ids are hexadecimal"));
-    for (name, value) in HEADERS {
-        headers.entry(name).or_insert(value);
-    }
+    headers.insert(REQUEST_ID, HeaderValue::from_str(id.as_str()).expect("ids are digits"));
     if app.public.as_ref().is_some_and(Origin::is_https) {
         let value = HeaderValue::from_static("max-age=31536000");
         headers.insert(STRICT_TRANSPORT_SECURITY, value);
@@ -96,7 +100,7 @@ where
     route.record(response.status(), started.elapsed());
     // Paths contain ids but no secrets; a query string may contain anything.
     tracing::debug!(
-        request = %id,
+        request = id.as_str(),
         client = client.map(tracing::field::display),
         %method,
         route = route.name(),

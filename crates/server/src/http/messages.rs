@@ -40,7 +40,12 @@ pub(super) async fn write(
     let sent = app.db.write(move |tx| sending::send(tx, &cx, user, &draft, limits.as_ref()));
     let sent = sent.await.map_err(Error::from);
     let sent = count_refused(&app, user, sent).await?;
-    Ok(Json(json!({ "message_id": sent.id.get() })))
+    Ok(Json(Written { message_id: sent.id.get() }))
+}
+
+#[derive(Serialize)]
+struct Written {
+    message_id: i64,
 }
 
 /// Counts the recipients of a message that reached nobody as look-ups of its sender, who learns of

@@ -86,8 +86,8 @@ pub(super) async fn authenticate(
     let call = audit::Call {
         key: key.id,
         key_name: key.name.clone(),
-        route: format!("{} {route}", parts.method),
-        request_id: id.to_string(),
+        route: [parts.method.as_str(), " ", route].concat(),
+        request_id: id.as_str().to_owned(),
     };
     Ok((key, call))
 }
