@@ -27,6 +27,7 @@ SELECT create_distributed_table('contacts', 'owner_id', colocate_with => 'mailbo
 SELECT create_distributed_table('blocks', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('quotas', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('stored_responses', 'owner_id', colocate_with => 'mailboxes');
+SELECT create_distributed_table('stored_counts', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('reminders', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('erasures', 'owner_id', colocate_with => 'mailboxes');
 SELECT create_distributed_table('unread_changes', 'owner_id', colocate_with => 'mailboxes');

@@ -6,6 +6,16 @@ use tokio::sync::oneshot;
 
 use crate::{Error, Notice, Result, Tx, notice::Hub, panic_text, threads::catch};
 
+/// What a write is for. Only one that frees space may use the reserve, see
+/// [`crate::Db::keep_reserve`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It stores something.
+    Store,
+    /// It removes more than it stores.
+    Free,
+}
+
 /// A closure that an engine runs in a transaction, perhaps more than once.
 pub(crate) trait Job: Send {
     /// Runs the closure and returns whether to keep its effects.
@@ -14,12 +24,14 @@ pub(crate) trait Job: Send {
     fn answer(self: Box<Self>, commit: &Result<()>, hub: &Hub);
     /// Whether the caller still waits for the result.
     fn is_awaited(&self) -> bool;
+    fn purpose(&self) -> Purpose;
     /// The type of the closure, which identifies the code that it runs.
     fn closure(&self) -> TypeId;
 }
 
 struct Work<F, R, E> {
     f: F,
+    purpose: Purpose,
     /// The result of the last run.
     outcome: Option<Result<R, E>>,
     /// What the last run wants to publish after its commit.
@@ -28,14 +40,17 @@ struct Work<F, R, E> {
 }
 
 /// Makes a job of a closure, and the receiver of its result.
-pub(crate) fn job<F, R, E>(f: F) -> (Box<dyn Job>, oneshot::Receiver<Result<R, E>>)
+pub(crate) fn job<F, R, E>(
+    purpose: Purpose,
+    f: F,
+) -> (Box<dyn Job>, oneshot::Receiver<Result<R, E>>)
 where
     F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
     R: Send + 'static,
     E: From<Error> + Send + 'static,
 {
     let (reply, answer) = oneshot::channel();
-    (Box::new(Work { f, outcome: None, notices: Vec::new(), reply }), answer)
+    (Box::new(Work { f, purpose, outcome: None, notices: Vec::new(), reply }), answer)
 }
 
 impl<F, R, E> Job for Work<F, R, E>
@@ -69,6 +84,10 @@ where
 
     fn is_awaited(&self) -> bool {
         !self.reply.is_closed()
+    }
+
+    fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     fn closure(&self) -> TypeId {

@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 pub use bounded::read_bounded;
 pub use copy::{Copied, Progress, Step};
 pub use error::{Error, Result};
+pub use job::Purpose;
 pub use migrate::{Migrated, Migration};
 pub use notice::{Heard, Notice};
 pub use postgres::config::Options;
@@ -161,7 +162,20 @@ impl Db {
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let (job, answer) = job(f);
+        self.write_for(Purpose::Store, f).await
+    }
+
+    /// Like [`Db::write`], for work that may be there to free space.
+    ///
+    /// # Errors
+    /// As [`Db::write`]; [`Error::Full`] for what frees space only once the reserve is used up.
+    pub async fn write_for<R, E, F>(&self, purpose: Purpose, f: F) -> Result<R, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let (job, answer) = job(purpose, f);
         self.submit(job).map_err(E::from)?;
         answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
     }
@@ -174,7 +188,7 @@ impl Db {
     where
         F: FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static,
     {
-        self.submit(job(f).0)
+        self.submit(job(Purpose::Store, f).0)
     }
 
     fn submit(&self, job: Box<dyn Job>) -> Result<()> {
@@ -217,7 +231,7 @@ impl Db {
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let (job, answer) = job(move |tx: &mut Tx<'_>| {
+        let (job, answer) = job(Purpose::Store, move |tx: &mut Tx<'_>| {
             tx.end_by(Instant::now() + SCAN);
             f(tx)
         });
@@ -282,6 +296,17 @@ impl Db {
             Engine::Sqlite(engine) => engine.failed().await,
             Engine::Postgres(_) => std::future::pending().await,
         }
+    }
+
+    /// Keeps so many bytes of the disk, from now on, for writes that free space: when the disk is
+    /// full, all others get [`Error::Full`] until as much is free again, on the disk or within the
+    /// database. Does nothing on PostgreSQL, whose disk is not ours.
+    ///
+    /// # Errors
+    /// If the file of the reserve, beside the database, cannot be written.
+    pub fn keep_reserve(&self, bytes: u64) -> Result<()> {
+        let Engine::Sqlite(engine) = &self.engine else { return Ok(()) };
+        engine.keep_reserve(bytes)
     }
 
     /// Finishes queued work and closes the database; SQLite copies its log back into the file.

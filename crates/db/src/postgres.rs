@@ -28,7 +28,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::job::{Job, job};
-use crate::{Error, Migration, Result, Stats, Tx, notice::Listener, threads};
+use crate::{Error, Migration, Purpose, Result, Stats, Tx, notice::Listener, threads};
 use config::Config;
 use queue::{Access, Queue};
 use shared::Shared;
@@ -73,7 +73,7 @@ impl Engine {
         {
             return answer;
         }
-        let (job, answer) = job(f);
+        let (job, answer) = job(Purpose::Store, f);
         self.submit(&self.shared.requests, begun, Access::Read, job).map_err(E::from)?;
         answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
     }
@@ -112,6 +112,7 @@ impl Engine {
             writes,
             commits: writes,
             log_bytes: 0,
+            full: false,
             connections: shared.connections.load(Relaxed) + pipelined,
             waiting: shared.waiting.load(Relaxed),
             retries: shared.retries.load(Relaxed) + failed,

@@ -10,6 +10,7 @@ mod log;
 pub(crate) mod migrate;
 pub(crate) mod prepared;
 mod readers;
+mod reserve;
 pub(crate) mod restore;
 mod shared;
 pub(crate) mod verbs;
@@ -107,6 +108,7 @@ impl Engine {
             writes: self.shared.writes.load(Relaxed),
             commits: self.shared.commits.load(Relaxed),
             log_bytes: files::log_bytes(&self.shared.path),
+            full: self.shared.reserve.is_used(),
             ..Stats::default()
         }
     }
@@ -116,6 +118,10 @@ impl Engine {
         let path = &self.shared.path;
         let file = std::fs::metadata(path).map_err(|cause| Error::file("look at", path, &cause))?;
         Ok(file.len())
+    }
+
+    pub(crate) fn keep_reserve(&self, bytes: u64) -> Result<()> {
+        self.shared.reserve.keep(&self.shared.path, bytes)
     }
 
     pub(crate) fn close(&self) {

@@ -11,6 +11,8 @@ pub struct Stats {
     pub commits: u64,
     /// SQLite: size of the file of the write-ahead log, whatever part of it is in use.
     pub log_bytes: u64,
+    /// SQLite: whether only what frees space is written, because the disk is full.
+    pub full: bool,
     /// PostgreSQL: open connections, without the one for notices.
     pub connections: usize,
     /// PostgreSQL: commits whose caller has been answered with [`crate::Error::Unknown`] while

@@ -12,9 +12,10 @@ mod copies;
 mod kills;
 #[path = "faults/place.rs"]
 mod place;
+#[path = "faults/reserve.rs"]
+mod reserve;
 
 use std::fs;
-use std::process::Command;
 
 use place::Operation::{Read, Sync, Truncate, Write};
 use place::{EIO, ENOSPC, ESTALE, FILE, Fault, INDEX, LOG, Place, Server, until};
@@ -266,24 +267,8 @@ fn a_write_that_continues_after_its_rollback_leaves_nothing() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
-#[expect(clippy::disallowed_methods, reason = "the tests have no configuration")]
 fn a_real_full_disk_refuses_writes_until_there_is_space() {
-    let folder = tempfile::tempdir().unwrap();
-    // In a mount namespace of its own, the small disk ends with the process.
-    let started = ["-m", "-rm"].into_iter().find_map(|own| {
-        let mount = r#"mount -t tmpfs -o size=4m tmpfs "$0" && exec "$@""#;
-        let mut command = Command::new("unshare");
-        command.args([own, "sh", "-c", mount]).arg(folder.path());
-        command.arg(std::env::current_exe().unwrap());
-        Server::start(command, folder.path())
-    });
-    let Some(mut server) = started else {
-        let required = std::env::var_os("CI").is_some_and(|ci| ci == "true");
-        assert!(!required, "no small disk could be mounted; run the tests as root");
-        eprintln!("LEFT OUT: a_really_full_disk: no small disk could be mounted (not root?)");
-        return;
-    };
+    let Some((mut server, folder)) = reserve::on_a_small_disk("4m") else { return };
     for command in ["migrate", "open", "ballast 1000000", "write 1"] {
         assert_eq!(server.ask(command), "ok", "to {command}");
     }

@@ -196,6 +196,14 @@ const RULES: &[(&str, &str)] = &[
          AND entries.message_id = tombstones.message_id",
     ),
     (
+        "callers whose number of stored responses, or of their bytes, is wrong",
+        "SELECT count(*) FROM (SELECT 1 FROM
+            (SELECT holder_id, 1 AS responses, length(response) AS bytes FROM stored_responses
+             WHERE holder_id <> 0 UNION ALL
+             SELECT owner_id, -responses, -bytes FROM stored_counts) AS stored
+         GROUP BY holder_id HAVING sum(responses) <> 0 OR sum(bytes) <> 0) AS wrong",
+    ),
+    (
         "webhook deliveries without an event",
         "SELECT count(*) FROM webhook_deliveries WHERE NOT EXISTS
          (SELECT 1 FROM webhook_events WHERE id = webhook_deliveries.event_id)",

@@ -23,6 +23,8 @@ pub const SCHEMA: &[Migration] = &[
     step(16, 16, "oldest_unread", include_str!("../schema/0016_oldest_unread.sql")),
     step(17, 16, "sign_in", include_str!("../schema/0017_sign_in.sql")),
     step(18, 16, "spaces", include_str!("../schema/0018_names_without_spaces.sql")),
+    // An older program would purge responses and leave the counts.
+    step(19, 19, "kept_answers", include_str!("../schema/0019_kept_answers.sql")),
 ];
 
 /// A step, and the oldest version of the schema whose programs can run beside it.

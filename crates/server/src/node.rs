@@ -80,6 +80,9 @@ impl Node {
             tracing::info!(from = migrated.from, to = migrated.to, copy, "the schema was migrated");
         }
         let db = Db::open(&url, domain::SCHEMA).with_context(|| format!("cannot open {url}"))?;
+        if let Err(error) = db.keep_reserve(u64::from(settings.disk_reserve_mib) << 20) {
+            tracing::warn!(%error, "nothing of the disk is kept for deletions");
+        }
         clock.follow(&db).await.with_context(|| format!("cannot read the time of {url}"))?;
         // Under the database's lock: two servers that start at once must not both make a key.
         let (key, warning) = key::database_key(&db, &settings).await?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::connection::{self, Role};
+use super::reserve::free_bytes;
 use super::shared::Shared;
 use crate::{Error, Result, threads};
 
@@ -15,7 +16,7 @@ use crate::{Error, Result, threads};
 const GATHER: Duration = Duration::from_millis(100);
 
 /// How long a restart of the log waits for short reads that have begun before it.
-const READS: Duration = Duration::from_millis(3);
+pub(super) const READS: Duration = Duration::from_millis(3);
 
 /// Wakes the checkpointer; dropping it ends the thread.
 pub(super) struct Wake {
@@ -42,33 +43,55 @@ pub(super) fn start(shared: Arc<Shared>) -> Result<(Wake, JoinHandle<()>)> {
             }
             // The writer would have done it if something had been written meanwhile.
             if shared.log.is_long() {
-                restart(&shared, &connection);
+                restart(&shared, &connection, READS);
             }
-            let copied = connection
-                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1));
+            let copied = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                Ok((row.get::<_, i64>(1)?, row.get(2)?))
+            });
             match shared.watch(copied.map_err(Error::from)) {
-                Ok(pages) => shared.log.measured(pages),
+                Ok((pages, copied)) => {
+                    shared.log.measured(pages);
+                    shared.log.copied(copied);
+                }
+                // More writes would only make the log longer.
+                Err(Error::Full) => shared.reserve.give(),
                 // A failure of the storage is reported where the process ends because of it.
                 Err(Error::Busy | Error::Failed(_)) => {}
                 Err(error) => tracing::warn!(%error, "the log could not be copied back"),
+            }
+            if shared.reserve.is_used() || shared.reserve.is_short() {
+                shared.reserve.take_back(free_bytes(&connection));
+            }
+            if shared.reserve.is_used() || shared.reserve.is_short() {
+                shared.reserve.take_back(free_bytes(&connection));
             }
         }
     })?;
     Ok((Wake { sender, _alive: alive }, thread))
 }
 
-/// Restarts the log, unless somebody reads from it.
-pub(super) fn restart(shared: &Shared, connection: &Connection) {
+/// Restarts the log, unless somebody reads from it for longer than that.
+pub(super) fn restart(shared: &Shared, connection: &Connection, wait: Duration) {
     let restarted = connection
-        .busy_timeout(READS)
+        .busy_timeout(wait)
         .and_then(|()| {
-            connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0))
+            connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(2)?))
+            })
         })
         .map_err(Error::from);
+    // Negative while another checkpoint is at it.
+    if let Ok((_, copied @ 0..)) = restarted {
+        shared.log.copied(copied);
+    }
     let restored = connection.busy_timeout(connection::BUSY).map_err(Error::from);
-    match shared.watch(restarted.and_then(|busy| restored.map(|()| busy))) {
+    match shared.watch(restarted.and_then(|(busy, _)| restored.map(|()| busy))) {
         Ok(0) => shared.log.measured(0),
         Ok(_) | Err(Error::Busy | Error::Failed(_)) => shared.log.postpone(),
+        Err(Error::Full) => {
+            shared.log.postpone();
+            shared.reserve.give();
+        }
         Err(error) => tracing::warn!(%error, "the log could not be restarted"),
     }
 }

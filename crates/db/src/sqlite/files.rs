@@ -102,7 +102,7 @@ pub(crate) fn real(path: PathBuf) -> PathBuf {
 /// Refuses the name of a database that is used for what is beside one: it would be removed as such.
 pub(super) fn confirm_name(path: &Path) -> Result<()> {
     let name = path.as_os_str().as_encoded_bytes();
-    let ends = [".lock", ".partial", "-wal", "-shm", "-journal"];
+    let ends = [".lock", ".partial", "-wal", "-shm", "-journal", "-reserve"];
     if !ends.iter().any(|end| name.ends_with(end.as_bytes())) {
         return Ok(());
     }

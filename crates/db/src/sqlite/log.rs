@@ -24,6 +24,9 @@ const WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Log {
     /// Pages, as the checkpointer has measured them.
     pages: AtomicI64,
+    /// The pages after the last commit, and how many of them are in the file as well.
+    committed: AtomicI64,
+    copied: AtomicI64,
     gate: Mutex<Gate>,
     /// Wakes scans when the gate opens.
     opened: Condvar,
@@ -49,6 +52,23 @@ impl Log {
         } else if pages > LONG + gate.grown {
             *gate = Gate { closed_until: Some(Instant::now() + WAIT), grown: pages };
         }
+    }
+
+    /// Records the length after a commit. A shorter one was restarted.
+    pub(super) fn committed(&self, pages: i64) {
+        if pages < self.committed.swap(pages, Relaxed) {
+            self.copied.store(0, Relaxed);
+        }
+    }
+
+    /// Records how much a checkpoint found in the file, or has copied there.
+    pub(super) fn copied(&self, pages: i64) {
+        self.copied.store(pages, Relaxed);
+    }
+
+    /// Pages that are not in the file yet, and may need space of the disk there.
+    pub(super) fn left_to_copy(&self) -> i64 {
+        self.committed.load(Relaxed) - self.copied.load(Relaxed)
     }
 
     /// Records that it could not be restarted: it is measured again before the next attempt.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use tokio::sync::watch;
 
 use super::log::Log;
+use super::reserve::Reserve;
 use crate::{Error, Result, notice::Hub};
 
 #[derive(Default)]
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     /// The first failure after which nothing may be acknowledged. Never taken back.
     failure: watch::Sender<Option<Error>>,
     pub(super) hub: Hub,
+    pub(super) reserve: Reserve,
 }
 
 impl Shared {

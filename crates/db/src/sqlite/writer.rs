@@ -7,8 +7,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rusqlite::hooks::Wal;
 
 use super::prepared::Prepared;
+use super::reserve::free_bytes;
 use super::{checkpoint, shared::Shared};
 use crate::{Error, Result, Tx, job::Job, threads, tx::On};
 
@@ -19,6 +21,8 @@ const QUEUE: usize = 4096;
 /// meanwhile; commits with all of them were measured to be 10 % slower.
 const BATCH: usize = 128;
 const HOLD: Duration = Duration::from_millis(5);
+/// How long a write waits on a full disk for those who read or copy the log, to have it restarted.
+const FULL: Duration = Duration::from_secs(1);
 
 enum Message {
     Write(Box<dyn Job>),
@@ -50,9 +54,14 @@ impl Writer {
 
 pub(super) fn start(
     shared: Arc<Shared>,
-    connection: Connection,
+    mut connection: Connection,
     checkpoints: checkpoint::Wake,
 ) -> Result<(Writer, JoinHandle<()>)> {
+    let of_log = Arc::clone(&shared);
+    connection.wal_hook(Some(move |_log: &mut Wal, pages: i32| {
+        of_log.log.committed(pages.into());
+        Ok(())
+    }))?;
     let (sender, jobs) = sync_channel(QUEUE);
     let thread = threads::spawn("db-writer", move || {
         let connection = Prepared::new(connection);
@@ -76,8 +85,14 @@ fn write(
     let mut stop = false;
     while !stop {
         let Ok(Message::Write(first)) = jobs.recv() else { return };
-        done.push(first);
-        let commit = shared.watch(run_batch(shared, connection, jobs, &mut done, &mut stop));
+        if !admit(shared, &mut done, first) {
+            checkpoints.wake();
+            continue;
+        }
+        let mut commit = shared.watch(run_batch(shared, connection, jobs, &mut done, &mut stop));
+        if commit == Err(Error::Full) && make_room(shared, connection, &mut done) {
+            commit = shared.watch(run_batch(shared, connection, jobs, &mut done, &mut stop));
+        }
         if let Ok(kept @ 1..) = commit {
             shared.writes.fetch_add(kept, Relaxed);
             shared.commits.fetch_add(1, Relaxed);
@@ -88,13 +103,48 @@ fn write(
             job.answer(&commit, &shared.hub);
         }
         checkpoints.wake();
+        if shared.reserve.is_short() {
+            shared.reserve.count(free_bytes(connection));
+        }
         if shared.log.is_long() {
-            checkpoint::restart(shared, connection);
+            checkpoint::restart(shared, connection, checkpoint::READS);
+        } else if shared.reserve.is_exceeded_by(shared.log.left_to_copy()) {
+            checkpoint::restart(shared, connection, Duration::ZERO);
         }
     }
 }
 
-/// Runs the job in `done` and the writes queued behind it in one transaction, commits it, and
+/// Adds a write to a batch, or refuses it because the disk is full.
+fn admit(shared: &Shared, done: &mut Vec<Box<dyn Job>>, job: Box<dyn Job>) -> bool {
+    if shared.reserve.refuses(job.purpose()) {
+        refuse(shared, job);
+        return false;
+    }
+    done.push(job);
+    true
+}
+
+fn refuse(shared: &Shared, job: Box<dyn Job>) {
+    shared.queued.fetch_sub(1, Relaxed);
+    job.answer(&Err(Error::Full), &shared.hub);
+}
+
+/// Gives the reserve to a batch that the disk had no space for, and refuses those of its writes
+/// that may not use it. Returns whether others are left to be run again.
+fn make_room(shared: &Shared, connection: &Prepared, done: &mut Vec<Box<dyn Job>>) -> bool {
+    shared.reserve.give();
+    if !shared.reserve.is_used() {
+        return false;
+    }
+    for job in done.extract_if(.., |job| shared.reserve.refuses(job.purpose())) {
+        refuse(shared, job);
+    }
+    // What is in the log may need space in the file, and then the log has space again.
+    checkpoint::restart(shared, connection, FULL);
+    !done.is_empty()
+}
+
+/// Runs the jobs in `done` and the writes queued behind them in one transaction, commits it, and
 /// returns how many of them it contains.
 fn run_batch(
     shared: &Shared,
@@ -106,7 +156,7 @@ fn run_batch(
     if let Some(failure) = shared.failure() {
         return Err(failure);
     }
-    let kept = gather(connection, jobs, done, stop);
+    let kept = gather(shared, connection, jobs, done, stop);
     let committed = kept.and_then(|kept| connection.run("COMMIT").map(|()| kept));
     // After a failed checkpoint, pages may be missing on the disk, as after a failed commit.
     let committed = match shared.failure() {
@@ -119,12 +169,13 @@ fn run_batch(
     committed
 }
 
-/// Runs the job in `done`, and those queued meanwhile, in a transaction that it leaves open.
+/// Runs the jobs in `done`, and those queued meanwhile, in a transaction that it leaves open.
 ///
 /// A savepoint around every write would take a fifth of the time of a send. So there are none at
 /// first: if a write fails after it has changed something, all are undone and run again, each in a
 /// savepoint of its own.
 fn gather(
+    shared: &Shared,
     connection: &Prepared,
     jobs: &Receiver<Message>,
     done: &mut Vec<Box<dyn Job>>,
@@ -147,7 +198,7 @@ fn gather(
         ran += 1;
         if ran == done.len() && ran < BATCH && started.elapsed() < HOLD {
             match jobs.try_recv() {
-                Ok(Message::Write(job)) => done.push(job),
+                Ok(Message::Write(job)) => drop(admit(shared, done, job)),
                 Ok(Message::Stop) => *stop = true,
                 Err(_none) => {}
             }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use db::{Db, Error, Migration, Result, Tx, Url, Value, params};
+use db::{Db, Error, Migration, Purpose, Result, Tx, Url, Value, params};
 use tokio::time::timeout;
 
 pub(crate) const FOLDER: &str = "POSTROOM_FAULTS_FOLDER";
@@ -34,6 +34,7 @@ const NEWER: &[Migration] = &[
         sql: "ALTER TABLE rows ADD COLUMN more INTEGER; CREATE TABLE others (id INTEGER) STRICT;",
     },
 ];
+const DELETE: &str = "DELETE FROM rows WHERE number = ?1";
 const INSERT: &str = "INSERT INTO rows (number, filling) VALUES (?1, ?2)";
 /// Writes that a stream submits at once, so that they share commits.
 pub(crate) const AT_ONCE: usize = 8;
@@ -98,6 +99,14 @@ impl Child {
                     answer(&opened.map(|db| self.db = Some(db)));
                 }
                 "write" => answer(&self.db().write(row(number(0), 10)).await),
+                "forget" => {
+                    let number = number(0);
+                    let forget = move |tx: &mut Tx<'_>| tx.execute(DELETE, &params![number]);
+                    answer(&self.db().write_for(Purpose::Free, forget).await);
+                }
+                "reserve" => {
+                    answer(&self.db().keep_reserve(number(0).try_into().expect("it fits")));
+                }
                 "big" => {
                     let filling = number(1).try_into().expect("it fits");
                     answer(&self.db().write(row(number(0), filling)).await);

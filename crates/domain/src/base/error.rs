@@ -157,6 +157,9 @@ pub enum Error {
     /// The idempotency key belongs to a request with another body.
     #[error("the key belongs to another request")]
     KeyReused,
+    /// As many responses are stored for the caller's idempotency keys as can be.
+    #[error("too many idempotency keys, try again in {} seconds, or without a key", .0.retry_after)]
+    TooManyKeys(Exceeded),
     /// What changed since that state is not known any more, or never was.
     #[error("what changed since that state is not known: load the mailbox again")]
     ChangesForgotten,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::messages::Marks;
-use domain::{Time, blocks, sessions};
+use domain::{Time, blocks, idempotency, sessions};
 
 use crate::support::World;
 
@@ -39,6 +39,11 @@ fn good() -> World {
         .expect("the credentials hold");
     world.write(move |tx, cx| blocks::put(tx, cx, ann, cid)).expect("cid is there");
     world.disable(cid);
+    let holder = idempotency::Holder::User(ann);
+    let request = idempotency::KeyedRequest::new(holder, "POST /", "key", b"");
+    world
+        .write(move |tx, cx| idempotency::store(tx, cx, &request, &[0; 16], b"1"))
+        .expect("it is new");
     world
 }
 
@@ -49,7 +54,17 @@ struct Damage {
     sql: &'static [&'static str],
 }
 
+const WRONG_COUNT: &str = "callers whose number of stored responses, or of their bytes, is wrong";
+
 const DAMAGES: &[Damage] = &[
+    Damage {
+        rule: WRONG_COUNT,
+        sql: &["UPDATE stored_counts SET responses = responses + 1"],
+        rows: 1,
+    },
+    Damage { rule: WRONG_COUNT, sql: &["UPDATE stored_counts SET bytes = bytes - 1"], rows: 1 },
+    Damage { rule: WRONG_COUNT, sql: &["DELETE FROM stored_counts"], rows: 1 },
+    Damage { rule: WRONG_COUNT, sql: &["DELETE FROM stored_responses"], rows: 1 },
     Damage {
         rule: "webhook deliveries without an event",
         sql: &["INSERT INTO webhook_deliveries (event_id, webhook_id, attempts) VALUES (9, 1, 0)"],

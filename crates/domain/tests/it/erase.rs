@@ -23,13 +23,14 @@ impl World {
     /// In how many rows of each of these tables the user is the owner.
     fn owned(&self, user: UserId) -> Vec<i64> {
         let user = user.get();
-        let owners: [&'static str; 6] = [
+        let owners: [&'static str; 7] = [
             "SELECT user_id FROM sessions",
             "SELECT user_id FROM tokens",
             "SELECT owner_id FROM blocks",
             "SELECT owner_id FROM contacts",
             "SELECT owner_id FROM quotas",
             "SELECT owner_id FROM stored_responses",
+            "SELECT owner_id FROM stored_counts",
         ];
         let count = |sql| {
             let owners = self.rows(sql, |row| row.int(0));
@@ -69,7 +70,8 @@ fn pair(world: &World) -> (UserId, UserId) {
                 };
                 let taken = quotas::Use { sends: 1, ..quotas::Use::default() };
                 quotas::take(tx, cx, user, &limits, &taken)?;
-                let request = idempotency::KeyedRequest::new(Some(user), "POST /", "key", b"");
+                let holder = idempotency::Holder::User(user);
+                let request = idempotency::KeyedRequest::new(holder, "POST /", "key", b"");
                 idempotency::store(tx, cx, &request, &[0; 16], b"an answer")
             })
             .expect("it is within the limits");
@@ -83,11 +85,11 @@ fn all_that_is_the_users_goes_and_nothing_of_others() {
     let world = World::new();
     let (ann, bob) = pair(&world);
     let before = world.owned(bob);
-    assert_eq!(before, [1, 1, 1, 1, 2, 1]);
+    assert_eq!(before, [1, 1, 1, 1, 2, 1, 1]);
     assert_eq!(world.owned(ann), before);
     let (bobs, credentials) = (world.profile(bob), world.credentials("bob"));
     world.erase(ann);
-    assert_eq!(world.owned(ann), [0; 6]);
+    assert_eq!(world.owned(ann), [0; 7]);
     assert_eq!(world.owned(bob), before);
     assert_eq!(world.profile(bob), bobs);
     assert!(world.credentials("bob") == credentials);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use db::{Purpose, Tx};
 use domain::system_messages;
 
 use super::runner::{Lease, Task};
@@ -27,7 +28,8 @@ impl Task for Expirations {
             {
                 break;
             }
-            node.db.write(move |tx| system_messages::expire(tx, &cx, STEP)).await?;
+            let expire = move |tx: &mut Tx<'_>| system_messages::expire(tx, &cx, STEP);
+            node.db.write_for(Purpose::Free, expire).await?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::panic_text;
+use db::{Purpose, Tx, panic_text};
 use domain::leases;
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -111,7 +111,9 @@ impl Lease {
         let length = i64::try_from(self.length.as_micros()).unwrap_or(i64::MAX);
         // Where no answer comes, the lease may be this node's.
         self.held = true;
-        let take = self.node.db.write(move |tx| leases::take(tx, &cx, name, &holder, length));
+        // Without the lease nothing would be purged.
+        let take = move |tx: &mut Tx<'_>| leases::take(tx, &cx, name, &holder, length);
+        let take = self.node.db.write_for(Purpose::Free, take);
         self.held = take.await?;
         self.checked = Some(Instant::now());
         if self.held && !had {

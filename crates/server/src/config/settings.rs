@@ -64,6 +64,7 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
     pub database_url: Secret,
+    pub disk_reserve_mib: u32,
     pub database_connections: usize,
     pub database_timeout_seconds: u64,
     pub database_lock_timeout_seconds: u64,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
-use db::Tx;
+use db::{Purpose, Tx};
 use domain::credential::{Credential, CredentialKind};
 use domain::tokens::{self, Scopes};
 use domain::{UserId, audit};
@@ -52,17 +52,26 @@ impl<S> Caller<S> {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         app: &App,
+        f: impl FnMut(&mut Tx<'_>) -> domain::Result<T> + Send + 'static,
+    ) -> domain::Result<T> {
+        self.write_for(app, Purpose::Store, f).await
+    }
+
+    /// The same for work that may be there to free space.
+    pub(super) async fn write_for<T: Send + 'static>(
+        &self,
+        app: &App,
+        purpose: Purpose,
         mut f: impl FnMut(&mut Tx<'_>) -> domain::Result<T> + Send + 'static,
     ) -> domain::Result<T> {
-        let Some(call) = self.acting.clone() else { return app.db.write(f).await };
+        let Some(call) = self.acting.clone() else { return app.db.write_for(purpose, f).await };
         let (cx, user) = (app.clock.cx(), self.user);
-        app.db
-            .write(move |tx| {
-                let done = f(tx)?;
-                audit::record(tx, &cx, &call, Some(user))?;
-                Ok(done)
-            })
-            .await
+        let recorded = move |tx: &mut Tx<'_>| {
+            let done = f(tx)?;
+            audit::record(tx, &cx, &call, Some(user))?;
+            Ok(done)
+        };
+        app.db.write_for(purpose, recorded).await
     }
 
     /// Whether the caller may see what messages say; without that they are told only what they have

@@ -145,6 +145,8 @@ codes! {
         "There were too many attempts for this account or from this address.";
     QuotaExceeded, "quota_exceeded", TOO_MANY_REQUESTS / TOO_MANY_REQUESTS, "Quota exceeded",
         "The caller has sent or looked up as much as is allowed for now.";
+    TooManyKeys, "too_many_keys", TOO_MANY_REQUESTS / TOO_MANY_REQUESTS, "Too many keys",
+        "As many responses are kept for the caller's Idempotency-Keys as can be.";
     Internal, "internal", INTERNAL_SERVER_ERROR / INTERNAL_SERVER_ERROR, "Internal error",
         "The server failed; its log has the cause under the request id.";
     Unavailable, "unavailable", SERVICE_UNAVAILABLE / SERVICE_UNAVAILABLE, "Unavailable",

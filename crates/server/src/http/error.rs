@@ -250,6 +250,9 @@ impl From<domain::Error> for Error {
                 let detail = "the Idempotency-Key was already used for another request";
                 Self::new(Code::KeyReused, detail)
             }
+            domain::Error::TooManyKeys(limit) => {
+                Self::new(Code::TooManyKeys, detail).exceeded(&limit)
+            }
             domain::Error::NotLoggedIn => Self::not_logged_in(),
             domain::Error::FreshLoginRequired => Self::new(Code::FreshLoginRequired, detail),
             domain::Error::AuthenticationFailed => Self::new(Code::AuthenticationFailed, detail),

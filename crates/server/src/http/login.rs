@@ -67,11 +67,16 @@ pub(super) async fn begin(
         return Ok(Counted { attempt, claimant, place });
     }
     let attempted = claimant.clone();
-    let counted = app.db.write(move |tx| match &attempted {
+    // Who has signed in may be about to erase their account, which has to work on a full disk.
+    let purpose = match claimant {
+        Claimant::Named(_) => db::Purpose::Store,
+        Claimant::Holder(_) => db::Purpose::Free,
+    };
+    let count = move |tx: &mut Tx<'_>| match &attempted {
         Claimant::Named(name) => throttle::count(tx, &cx, name, from),
         Claimant::Holder(credential) => throttle::count_of_holder(tx, &cx, credential, from),
-    });
-    let counted = counted.await;
+    };
+    let counted = app.db.write_for(purpose, count).await;
     if let Err(domain::Error::Throttled(_)) = &counted {
         app.metrics.logins.throttled.inc();
         let user = match claimant.clone() {
@@ -145,8 +150,8 @@ impl Attempt {
         let stays = [Code::AuthenticationFailed, Code::KeyReused];
         let is_settled = done.as_ref().map_or_else(|error| stays.contains(&error.code()), |_| true);
         if let Some(counted) = self.counted.clone().filter(|_| !is_settled) {
-            let given_back = app.db.write(move |tx| throttle::give_back(tx, &counted)).await;
-            if let Err(error) = given_back {
+            let back = move |tx: &mut Tx<'_>| throttle::give_back(tx, &counted);
+            if let Err(error) = app.db.write_for(db::Purpose::Free, back).await {
                 tracing::debug!(%error, "an attempt stays counted");
             }
         }

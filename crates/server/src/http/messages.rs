@@ -3,6 +3,7 @@
 use crate::http::json::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use db::{Purpose, Tx};
 use domain::entries::Flags;
 use domain::envelopes::Envelope;
 use domain::sending::{self, Draft};
@@ -161,6 +162,7 @@ pub(super) async fn delete(
 ) -> Result<impl IntoResponse, Error> {
     let id = input.fields()?.message()?;
     let cx = app.clock.cx();
-    app.db.write(move |tx| messages::delete_or_withdraw(tx, &cx, caller.user, id)).await?;
+    let delete = move |tx: &mut Tx<'_>| messages::delete_or_withdraw(tx, &cx, caller.user, id);
+    app.db.write_for(Purpose::Free, delete).await?;
     Ok(Json(json!({ "status": "success" })))
 }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::SET_COOKIE;
 use axum::response::IntoResponse;
+use db::{Purpose, Tx};
 use domain::passwords::Password;
 use domain::text::{Email, Username};
 use domain::{UserId, sessions, users};
@@ -106,7 +107,8 @@ pub(super) async fn logout(
     // All sessions that the client sends, so that it does not stay logged in by another one.
     let ended: Vec<_> = auth::sessions(&headers).collect();
     let end = ended.clone();
-    app.db.write(move |tx| end.iter().try_for_each(|session| sessions::end(tx, session))).await?;
+    let end = move |tx: &mut Tx<'_>| end.iter().try_for_each(|session| sessions::end(tx, session));
+    app.db.write_for(Purpose::Free, end).await?;
     for session in &ended {
         app.sessions.forget(session);
     }

@@ -118,6 +118,7 @@ impl Metrics {
         for (name, help, value) in [
             ("streams", "Open event streams", gauge(streams)),
             ("db_queued", "Work that waits for the database or runs there", gauge(stats.queued)),
+            ("db_full", "Whether only what frees space is stored", i64::from(stats.full)),
             ("db_log_bytes", "Size of the embedded database's write-ahead log", log_bytes),
             ("db_connections", "Open connections to PostgreSQL", gauge(stats.connections)),
             ("db_waiting_commits", "Refused commits that wait for a standby", gauge(stats.waiting)),

@@ -15,7 +15,7 @@ use crate::harness::TestApp;
 use crate::user::{User, number};
 
 /// Tables whose rows go with their owner, and the column that names the owner.
-const OWNED: [(&str, &str); 15] = [
+const OWNED: [(&str, &str); 16] = [
     ("familiar_addresses", "user_id"),
     ("revoked_sessions", "user_id"),
     ("sessions", "user_id"),
@@ -24,6 +24,7 @@ const OWNED: [(&str, &str); 15] = [
     ("contacts", "owner_id"),
     ("quotas", "owner_id"),
     ("stored_responses", "owner_id"),
+    ("stored_counts", "owner_id"),
     ("reminders", "owner_id"),
     ("entries", "owner_id"),
     ("conversations", "owner_id"),

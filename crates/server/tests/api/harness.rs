@@ -80,6 +80,7 @@ impl TestApp {
             ("database_url", url.as_str()),
             ("database_connections", "4"),
             ("listen", "127.0.0.1:0"),
+            ("disk_reserve_mib", "0"),
             ("metrics_listen", "127.0.0.1:0"),
             ("data_dir", data.to_str().expect("its name is text")),
             // The threads of one test must not take the processors from the others.
@@ -409,7 +410,7 @@ fn prepare(url: &str) {
 }
 
 /// Each table, a row as one text.
-const TABLES: [&str; 29] = [
+const TABLES: [&str; 30] = [
     "SELECT 'erased external id ' || quote(id_hash) FROM erased_external_ids ORDER BY id_hash",
     "SELECT 'server key ' || id || ' ' || quote(name) || ' ' || scopes || ' ' || quote(key_hash)
          || ' ' || quote(coalesce(previous_hash, '')) || ' ' || quote(revoked_at)
@@ -447,6 +448,8 @@ const TABLES: [&str; 29] = [
     "SELECT 'response ' || owner_id || ' ' || quote(key_hash) || ' ' || quote(request_hash) || ' '
          || quote(nonce) || ' ' || quote(response) || ' ' || expires_at
      FROM stored_responses ORDER BY owner_id, key_hash",
+    "SELECT 'counted ' || owner_id || ' ' || responses || ' ' || bytes || ' ' || began_at
+     FROM stored_counts ORDER BY owner_id",
     "SELECT 'throttle ' || quote(subject) || ' ' || failures || ' ' || window_started_at || ' '
          || blocked_until FROM throttles ORDER BY subject",
     "SELECT 'familiar ' || user_id || ' ' || quote(network_hash) || ' ' || signed_in_at || ' '

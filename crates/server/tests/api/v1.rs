@@ -12,6 +12,7 @@ mod errors;
 mod events;
 mod idempotency;
 mod jwts;
+mod kept;
 mod lists;
 mod matrix;
 mod messages;

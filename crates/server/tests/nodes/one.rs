@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testing::{PASSWORD, Response, User};
 
 use crate::letters::list;
-use crate::nodes::{Nodes, cluster, place, url};
+use crate::nodes::{DATABASE, Nodes, cluster, place, url};
 use crate::support::until;
 
 /// How long what has ended at one node may be believed at another.
@@ -224,6 +224,51 @@ fn limits_are_counted_over_all_nodes() {
         thief.try_login("wrong").status == 429
     });
     assert_eq!(tries, Some(10), "as many as at one node");
+    nodes.are_well();
+}
+
+#[test]
+fn ten_thousand_responses_are_stored_for_a_user_whichever_nodes_are_asked() {
+    let Some(cluster) = cluster() else { return };
+    let nodes = Nodes::start(3, &url(&[cluster.port()]));
+    let (mut ann, mut bob) = (nodes.user(A, "ann"), nodes.user(B, "bob"));
+    let first = ann.send_keyed(bob.id, "first").expect("an answer");
+    assert_eq!(first.status, 201, "{}", first.text());
+    let (free, of_ann) = (5, ann.id);
+    let more = 10_000 - 1 - free;
+    let fill = format!(
+        "INSERT INTO stored_responses
+         SELECT {of_ann}, sha256(number::text::bytea), '', '', 'x', 1::bigint << 62, {of_ann}
+         FROM generate_series(1, {more}) AS number;
+         UPDATE stored_counts SET responses = responses + {more}, bytes = bytes + {more}
+         WHERE owner_id = {of_ann}"
+    );
+    cluster.sql(DATABASE, &fill);
+    let recipient = bob.id;
+    let mut twins: Vec<_> =
+        (0..4 * free).map(|number| ann.twin(nodes.address(number % nodes.number()))).collect();
+    let statuses: Vec<_> = thread::scope(|scope| {
+        let send = |(number, twin): (usize, &mut User)| {
+            twin.send_keyed(recipient, &format!("key-{number}")).expect("an answer").status
+        };
+        let sends: Vec<_> = twins
+            .iter_mut()
+            .enumerate()
+            .map(|numbered| scope.spawn(move || send(numbered)))
+            .collect();
+        sends.into_iter().map(|send| send.join().expect("it does not panic")).collect()
+    });
+    let sent = statuses.iter().filter(|status| **status == 201).count();
+    assert_eq!(sent, free, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [201, 429].contains(status)), "{statuses:?}");
+    for node in [A, B, C] {
+        ann.connect_to(nodes.address(node));
+        let refused = ann.send_keyed(recipient, "one-more").expect("an answer");
+        assert_eq!(refused.json()["code"], "too_many_keys", "{}", refused.text());
+        let again = ann.send_keyed(recipient, "first").expect("an answer");
+        assert_eq!(again.header("idempotency-replayed"), Some("true"), "{}", again.text());
+    }
+    assert_eq!(list(&mut bob, "inbox").len(), 1 + free);
     nodes.are_well();
 }
 

@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod crash;
 mod faults;
+mod full;
 mod fuzz;
 mod history;
 mod hostile;

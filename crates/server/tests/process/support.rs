@@ -60,6 +60,7 @@ impl Place {
             .with("POSTROOM_LISTEN", "127.0.0.1:0")
             .with("POSTROOM_METRICS_LISTEN", "127.0.0.1:0")
             .with("POSTROOM_DATA_DIR", "data")
+            .with("POSTROOM_DISK_RESERVE_MIB", "0")
             .with("POSTROOM_RATE_LIMITS", "off");
         match engine() {
             Engine::Sqlite => place,

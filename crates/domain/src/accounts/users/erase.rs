@@ -91,6 +91,7 @@ fn erase_account(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, withdraws: bool) -> Re
         "DELETE FROM blocks WHERE owner_id = ?1",
         "DELETE FROM quotas WHERE owner_id = ?1",
         "DELETE FROM stored_responses WHERE owner_id = ?1",
+        "DELETE FROM stored_counts WHERE owner_id = ?1",
         "DELETE FROM reminders WHERE owner_id = ?1",
         "DELETE FROM revoked_sessions WHERE user_id = ?1",
         "DELETE FROM unread_changes WHERE owner_id = ?1",

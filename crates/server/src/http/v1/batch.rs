@@ -108,7 +108,8 @@ async fn batch(
     ids.sort();
     ids.dedup();
     let batch = move |tx: &mut Tx<'_>| messages::batch(tx, &cx, user, &ids, action);
-    let done = caller.write(&app, batch).await?;
+    let purpose = if action == Action::Delete { Purpose::Free } else { Purpose::Store };
+    let done = caller.write_for(&app, purpose, batch).await?;
     // Which messages a filter finds says what is in them.
     let numbers =
         |ids: &[MessageId]| ids.iter().filter(|_| lists_them).map(|id| id.get()).collect();

@@ -168,7 +168,7 @@ async fn trash(
     JsonBody(()): JsonBody<()>,
 ) -> Result<StatusCode, Error> {
     let (cx, user, before) = (app.clock.cx(), caller.user, up_to.map(MessageId::next));
-    let first_step = caller.write(&app, move |tx| {
+    let first_step = caller.write_for(&app, Purpose::Free, move |tx| {
         confirm(tx, user, id, &preconditions)?;
         step(tx, &cx, user, id, ConversationAction::Trash, before)
     });
@@ -211,8 +211,13 @@ async fn apply_to_rest(
     mut next: Option<MessageId>,
 ) -> Result<(), Error> {
     let cx = app.clock.cx();
+    let purpose = match action {
+        ConversationAction::Trash => Purpose::Free,
+        ConversationAction::Read => Purpose::Store,
+    };
     while next.is_some() {
-        next = app.db.write(move |tx| step(tx, &cx, user, id, action, next)).await?;
+        let done = app.db.write_for(purpose, move |tx| step(tx, &cx, user, id, action, next));
+        next = done.await?;
     }
     Ok(())
 }

@@ -203,7 +203,7 @@ fn headers_of(code: Code) -> &'static [(&'static str, &'static str, bool)] {
         Code::InsufficientScope | Code::MissingScope => {
             &[("WWW-Authenticate", "The scope that is missing.", false)]
         }
-        Code::RateLimited | Code::QuotaExceeded => &[
+        Code::RateLimited | Code::QuotaExceeded | Code::TooManyKeys => &[
             ("Retry-After", "Seconds to wait.", true),
             ("RateLimit-Policy", "The limit that is exhausted.", true),
             ("RateLimit", "When it allows more.", true),

@@ -14,9 +14,10 @@ use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use db::Tx;
+use db::{Purpose, Tx};
+use domain::idempotency::Holder;
 use domain::users::StoredPassword;
-use domain::{Cx, UserId, audit, idempotency};
+use domain::{Cx, audit, idempotency};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -85,12 +86,18 @@ pub(super) struct KeyedRequest {
     route: String,
     /// The body, so that equal JSON values are equal texts.
     body: String,
+    purpose: Purpose,
 }
 
 impl KeyedRequest {
     pub(super) fn new(key: Option<String>, path: &str, body: &[u8]) -> Self {
         let body = if key.is_some() { canonical::json(body) } else { String::new() };
-        Self { key, route: format!("POST {path}"), body }
+        Self { key, route: format!("POST {path}"), body, purpose: Purpose::Store }
+    }
+
+    /// The same for a request that frees space.
+    pub(super) fn freeing(self) -> Self {
+        Self { purpose: Purpose::Free, ..self }
     }
 
     /// Whether the caller sent an idempotency key.
@@ -188,7 +195,7 @@ impl KeyedRequest {
         let Some(key) = self.sign(app, by) else {
             let (mut f, secret) = (prepare.await?, cx.random());
             let acting = by.acting();
-            let response = app.db.write(move |tx| {
+            let response = app.db.write_for(self.purpose, move |tx| {
                 let kept = f(tx, &cx, &secret)?;
                 by::record(tx, &cx, acting.as_ref())?;
                 fresh(tx, &cx, &kept, &secret, &mut show)
@@ -206,7 +213,7 @@ impl KeyedRequest {
             // A visible row may not have reached the standby yet if the first request was cut off
             // while it waited for that. A commit of our own waits for it.
             let acting = by.acting();
-            let claimed = app.db.write(move |tx| {
+            let claimed = app.db.write_for(self.purpose, move |tx| {
                 idempotency::claim(tx, &request)?;
                 by::record(tx, &cx, acting.as_ref())
             });
@@ -217,7 +224,7 @@ impl KeyedRequest {
         let secret = key.secret(app, &nonce);
         let in_flight = InFlight::begin(app, key.id)?;
         let (mut f, keys, acting) = (prepare.await?, App::clone(app), by.acting());
-        let done = app.db.write(move |tx| {
+        let done = app.db.write_for(self.purpose, move |tx| {
             idempotency::claim(tx, &request)?;
             by::record(tx, &cx, acting.as_ref())?;
             if let Some(stored) = idempotency::find(tx, &cx, &request)? {
@@ -244,20 +251,21 @@ impl KeyedRequest {
     fn sign(&self, app: &App, by: By<'_>) -> Option<RequestKey> {
         let key = self.key.as_ref()?;
         let sign = |purpose: &[u8], parts: &[&[u8]]| app.idempotency.sign(purpose, parts);
-        let (owner, route) = match by {
-            By::User(user, None) => (Some(user), self.route.clone()),
-            By::User(user, Some(call)) => (Some(user), self.route_by(call)),
-            By::Key(call) => (None, self.route_by(call)),
+        let (holder, route) = match by {
+            By::User(user, None) => (Holder::User(user), self.route.clone()),
+            By::User(user, Some(call)) => (Holder::User(user), self.route_by(call)),
+            By::Key(call) => (Holder::ServerKey(call.key.get()), self.route_by(call)),
             By::Name(name) => {
                 // Only a keyed hash: the name may be erased while the response is stored.
                 let name = sign(b"name", &[login::login_name(name).as_bytes()]);
-                (None, format!("{} {}", self.route, URL_SAFE_NO_PAD.encode(name)))
+                let route = format!("{} {}", self.route, URL_SAFE_NO_PAD.encode(name));
+                (Holder::Name(name), route)
             }
         };
-        let user = owner.map_or(0, UserId::get).to_be_bytes();
-        let id = sign(b"key", &[&user, route.as_bytes(), key.as_bytes()]);
+        let user = if let Holder::User(user) = holder { user.get() } else { 0 };
+        let id = sign(b"key", &[&user.to_be_bytes(), route.as_bytes(), key.as_bytes()]);
         let body = sign(b"value", &[self.body.as_bytes()]);
-        let request = idempotency::KeyedRequest::new(owner, &route, key, &body);
+        let request = idempotency::KeyedRequest::new(holder, &route, key, &body);
         Some(RequestKey { request, id, body })
     }
 }

@@ -273,7 +273,7 @@ async fn delete(
     JsonBody(()): JsonBody<()>,
 ) -> Result<StatusCode, Error> {
     let (cx, user) = (app.clock.cx(), caller.user);
-    let deleted = caller.write(&app, move |tx| {
+    let deleted = caller.write_for(&app, Purpose::Free, move |tx| {
         if preconditions.has_if_match() {
             messages::confirm_tag(tx, user, id, &|tag: &str| preconditions.allows(tag))?;
         }
@@ -310,5 +310,5 @@ async fn unsend(
         let shown = may_read.then(|| Json(kept).into_response());
         Ok(Some(shown.unwrap_or_else(|| StatusCode::NO_CONTENT.into_response())))
     };
-    request.run(&app, caller.by(), unsend, show).await
+    request.freeing().run(&app, caller.by(), unsend, show).await
 }

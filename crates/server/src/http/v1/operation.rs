@@ -152,7 +152,7 @@ impl<T: FieldSet> Argument for KeyedBody<T> {
         let schema = json!({ "type": "string", "pattern": idempotency::PATTERN });
         let example = json!("8e03978e-40d5-43e8-bc93-6894a57f9324");
         operation.parameter("header", "Idempotency-Key", description, &schema, &example);
-        operation.errors.extend([Code::RequestInProgress, Code::KeyReused]);
+        operation.errors.extend([Code::RequestInProgress, Code::KeyReused, Code::TooManyKeys]);
     }
 }
 

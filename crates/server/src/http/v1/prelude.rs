@@ -3,7 +3,7 @@
 pub(super) use axum::extract::State;
 pub(super) use axum::http::StatusCode;
 pub(super) use axum::response::{IntoResponse, Response};
-pub(super) use db::Tx;
+pub(super) use db::{Purpose, Tx};
 pub(super) use domain::{Cx, Missing, UserId};
 pub(super) use serde::{Deserialize, Serialize};
 pub(super) use utoipa::ToSchema;

@@ -157,7 +157,7 @@ async fn out(
     if caller.key.kind != CredentialKind::Session {
         return Err(domain::Error::NotFound(Missing::Session).into());
     }
-    app.db.write(move |tx| sessions::end(tx, &caller.key)).await?;
+    app.db.write_for(Purpose::Free, move |tx| sessions::end(tx, &caller.key)).await?;
     app.sessions.forget(&caller.key);
     tracing::info!(client = %device.address, user = caller.user.get(), "logged out");
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookies::no_session(device.secure))]))
@@ -169,7 +169,8 @@ async fn end(
     device: Device,
     PathId(SessionId(id)): PathId<SessionId>,
 ) -> Result<StatusCode, Error> {
-    let ended = app.db.write(move |tx| sessions::end_by_id(tx, caller.user, id)).await?;
+    let end = move |tx: &mut Tx<'_>| sessions::end_by_id(tx, caller.user, id);
+    let ended = app.db.write_for(Purpose::Free, end).await?;
     app.sessions.forget(&ended.ok_or(domain::Error::NotFound(Missing::Session))?);
     let user = caller.user.get();
     tracing::info!(client = %device.address, user, session = id, "ended a session");

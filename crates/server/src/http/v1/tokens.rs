@@ -187,7 +187,8 @@ async fn revoke(
     device: Device,
     PathId(TokenId(id)): PathId<TokenId>,
 ) -> Result<StatusCode, Error> {
-    let revoked = app.db.write(move |tx| tokens::revoke(tx, caller.user, id)).await?;
+    let revoke = move |tx: &mut Tx<'_>| tokens::revoke(tx, caller.user, id);
+    let revoked = app.db.write_for(Purpose::Free, revoke).await?;
     let revoked = revoked.ok_or(domain::Error::NotFound(Missing::Token))?;
     app.sessions.forget(&revoked);
     let user = caller.user.get();

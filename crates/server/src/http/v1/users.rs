@@ -243,7 +243,8 @@ async fn erase(
         }
         None => (None, Proof::Credential(caller.key)),
     };
-    let erased = app.db.write(move |tx| users::erase_own(tx, &cx, &proof)).await;
+    let erase = move |tx: &mut Tx<'_>| users::erase_own(tx, &cx, &proof);
+    let erased = app.db.write_for(Purpose::Free, erase).await;
     if let (Err(error), Some(attempt)) = (&erased, attempt) {
         let error = Err::<(), _>(error.clone().into());
         drop(attempt.settle(&app, error).await);

@@ -60,7 +60,8 @@ impl KeyedRequest {
         let (mut parts, mut replayed): (Vec<K>, bool) = (Vec::with_capacity(steps), true);
         for step in 0..steps {
             let route = format!("{} step {step}", self.route);
-            let request = Self { key: self.key.clone(), route, body: body.clone() };
+            let (key, body) = (self.key.clone(), body.clone());
+            let request = Self { key, route, body, purpose: self.purpose };
             let (mut f, before) = (f.clone(), parts.clone());
             let run = move |tx: &mut Tx<'_>, cx: &Cx, _: &[u8; 32]| f(tx, cx, step, &before);
             let show = |_: &mut Tx<'_>, _: &Cx, made: &K, _: &[u8; 32]| {

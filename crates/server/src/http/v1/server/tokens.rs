@@ -176,7 +176,7 @@ async fn revoke(
     KeyedBody(Revocation { session }, _repeated): KeyedBody<Revocation>,
 ) -> Result<StatusCode, Error> {
     let (cx, session) = (app.clock.cx(), session.map(|SessionName(session)| session));
-    let revoked = app.db.write(move |tx| {
+    let revoked = app.db.write_for(Purpose::Free, move |tx| {
         let user = users::resolve(tx, &of)?.ok_or(domain::Error::UnknownUser)?;
         browser_tokens::revoke(tx, &cx, user, session.as_ref())?;
         audit::record(tx, &cx, &caller.call, Some(user))?;

@@ -231,7 +231,7 @@ async fn erase(
     QueryParams(Erasing { messages }): QueryParams<Erasing>,
 ) -> Result<StatusCode, Error> {
     let cx = app.clock.cx();
-    let erased = app.db.write(move |tx| {
+    let erased = app.db.write_for(Purpose::Free, move |tx| {
         let id = match found(tx, &cx, &of) {
             // Repeating it is success.
             Err(domain::Error::UserErased) => return Ok(None),
