@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::panic_text;
+use db::{Tx, panic_text};
 use domain::leases;
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -111,9 +111,18 @@ impl Lease {
         let length = i64::try_from(self.length.as_micros()).unwrap_or(i64::MAX);
         // Where no answer comes, the lease may be this node's.
         self.held = true;
-        let take = self.node.db.write(move |tx| leases::take(tx, &cx, name, &holder, length));
-        self.held = take.await?;
+        let take = self.node.db.write(move |tx| {
+            let take = |tx: &mut Tx<'_>| leases::take(tx, &cx, name, &holder, length);
+            let taken = take(tx)?;
+            let ended = !taken && leases::end_impossible(tx, &cx, name, length)?;
+            Ok::<_, domain::Error>((if ended { take(tx)? } else { taken }, ended))
+        });
+        let ended;
+        (self.held, ended) = take.await?;
         self.checked = Some(Instant::now());
+        if ended {
+            tracing::warn!(task = name, "ended the lease of a node whose clock was ahead");
+        }
         if self.held && !had {
             tracing::info!(task = name, "this node has the lease");
         }
