@@ -215,6 +215,21 @@ fn tokens_of_pages_that_a_clock_ahead_has_made_or_revoked_last_no_longer() {
     assert_eq!((standing(old), standing(jwt())), (Standing::Revoked, Standing::Valid));
 }
 
+#[test]
+fn a_rotation_by_a_clock_ahead_has_no_overlap() {
+    let world = World::new();
+    let kinds = [EventKind::MessageCreated].into_iter().collect();
+    let add = move |tx: &mut Tx<'_>, cx: &Cx| webhooks::add(tx, cx, "https://a.example/", kinds);
+    let id = world.write(add).unwrap().id;
+    let rotate = || world.write(move |tx, cx| webhooks::rotate(tx, cx, id)).unwrap().unwrap();
+    let signing = |endpoint: &webhooks::Endpoint| -> Vec<_> {
+        endpoint.signing(world.now(), Time::DAY).collect()
+    };
+    assert_eq!(signing(&rotate()), [2, 1]);
+    let rotated = world.ahead(rotate);
+    assert_eq!(signing(&rotated), [3]);
+}
+
 /// Every date that decides how long something stays or waits.
 const DATES: [(&str, &str); 12] = [
     ("trash", "SELECT count(*) FROM trash WHERE trashed_at > ?1"),

@@ -142,19 +142,15 @@ async fn repeat(
 
 #[cfg(test)]
 mod tests {
+    use super::super::runner::tests::node;
     use super::*;
-    use crate::config::{Config, Sources};
     use crate::runtime::clock::Clock;
 
     #[tokio::test]
     async fn a_clock_that_jumps_is_believed_after_a_day() {
         let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().to_str().unwrap().to_owned();
-        let flags = vec![("data_dir".to_owned(), data), ("workers".to_owned(), "1".to_owned())];
-        let sources = Sources { folder: folder.path().into(), flags, ..Sources::default() };
-        let settings = Config::load(&sources).unwrap().settings;
         let clock = Clock::default();
-        let (node, _key) = Node::open(settings, clock.clone(), [].into_iter()).await.unwrap();
+        let node = node(folder.path(), clock.clone()).await;
         let mut jobs = Jobs::new(Arc::clone(&node));
         jobs.follow_clock().await.unwrap();
         assert_eq!(jobs.far_since, None);
