@@ -28,7 +28,7 @@ mod tx;
 mod url;
 mod value;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -332,6 +332,12 @@ impl Db {
     /// is a `target` already, or what went wrong; no `target` is left then.
     pub fn backup(url: &Url, target: &Path) -> Result<()> {
         sqlite::backup::run(url.file()?, target)
+    }
+
+    /// The files that migrations and restores have kept of a SQLite database, beside it. Nothing
+    /// removes them.
+    pub fn kept(url: &Url) -> Vec<PathBuf> {
+        url.path().map(sqlite::files::kept).unwrap_or_default()
     }
 
     /// Replaces a SQLite database with a copy made by [`Db::backup`], migrated to `schema`, and

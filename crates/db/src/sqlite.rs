@@ -60,6 +60,9 @@ impl Engine {
         // Before anything is changed, even the journal mode.
         usable(schema, &contents::steps(path)?)?;
         let lock = if alone { Some(files::lock(path)?) } else { None };
+        if alone {
+            files::remove_abandoned(path);
+        }
         let connection = connection::open(path, Role::Writer)?;
         usable(schema, &contents::applied(&connection)?)?;
 

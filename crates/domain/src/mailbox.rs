@@ -20,3 +20,4 @@ pub mod search;
 pub mod sending;
 pub mod system_messages;
 pub mod unread;
+pub mod wrong_dates;

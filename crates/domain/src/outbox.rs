@@ -2,6 +2,7 @@
 //!
 //! It is given ids, so it needs nothing of accounts or mailboxes; it uses `base` alone.
 
+pub mod known_time;
 pub mod leases;
 pub mod notices;
 pub mod reminders;

@@ -32,7 +32,7 @@ pub(crate) fn start(
     sender: Sender,
 ) {
     let shared = || Arc::clone(node);
-    tasks.spawn(runner::run(shared(), jobs::Jobs(shared())));
+    tasks.spawn(runner::run(shared(), jobs::Jobs::new(shared())));
     tasks.spawn(runner::run(shared(), expirations::Expirations(shared())));
     tasks.spawn(runner::run(shared(), audit::WriteAudit(shared())));
     tasks.spawn(runner::run(shared(), database_size::MeasureDatabase(shared())));

@@ -1,6 +1,7 @@
 //! The command line, one file for each command. The highest room: only `main` uses it.
 
 mod audit;
+mod clock;
 mod copy;
 mod database;
 mod email;
@@ -153,6 +154,14 @@ enum Command {
     #[command(after_help = "Example:\n  postroom check\n\n\
         Reads the whole database, also while the server runs. Exit status 1 on problems.")]
     Check,
+    /// Show whether the clock is believed, or say that it is right
+    #[command(after_help = "Examples:\n  postroom clock\n  postroom clock accept\n\n\
+        While the clock is more than three days from the last time that the database knows, \
+        nothing is purged. It is believed after 24 hours, or after `postroom clock accept`.")]
+    Clock {
+        #[command(subcommand)]
+        command: Option<clock::Command>,
+    },
     /// Check that e-mail can be sent
     #[command(subcommand, after_help = "Example:\n  postroom mail test you@example.org")]
     Mail(email::Command),
@@ -252,6 +261,7 @@ fn dispatch(cli: Cli, format: &mut LogFormat) -> Result<()> {
         Command::Audit(of) => audit::run(&settings()?, &of)?,
         Command::Copy(copy) => copy::run(&settings()?, &copy)?,
         Command::Check => database::check(&settings()?)?,
+        Command::Clock { command } => clock::run(&settings()?, command.as_ref())?,
         Command::Mail(command) => email::run(&settings()?, command)?,
         // The defaults are printed even if the configuration is wrong.
         Command::Config { defaults: true } => write!(listing()?, "{DEFAULTS}")?,

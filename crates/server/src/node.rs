@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
-use db::Db;
+use db::{Db, Url};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -79,6 +79,7 @@ impl Node {
             let copy = migrated.copy.as_ref().map(|copy| copy.display().to_string());
             tracing::info!(from = migrated.from, to = migrated.to, copy, "the schema was migrated");
         }
+        say_kept(&url);
         let db = Db::open(&url, domain::SCHEMA).with_context(|| format!("cannot open {url}"))?;
         if let Err(error) = db.keep_reserve(u64::from(settings.disk_reserve_mib) << 20) {
             tracing::warn!(%error, "nothing of the disk is kept for deletions");
@@ -107,6 +108,20 @@ impl Node {
             settings,
         };
         Ok((Arc::new(node), key))
+    }
+}
+
+/// Says which copies of the database from before are there: they hold what was deleted since.
+fn say_kept(url: &Url) {
+    let kept = Db::kept(url);
+    if !kept.is_empty() {
+        let files: Vec<_> = kept.iter().map(|file| file.display().to_string()).collect();
+        let files = files.join(", ");
+        tracing::info!(
+            files,
+            "upgrades and restores have kept these databases, with what was deleted since: remove \
+             those that are not needed any more"
+        );
     }
 }
 

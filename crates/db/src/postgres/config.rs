@@ -1,5 +1,6 @@
 //! The address of a server, and connecting to it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -95,7 +96,18 @@ impl Address {
         let (address, parameters) = question.unwrap_or((text, "?"));
         let parameters = &parameters[1..];
         let (mut mode, mut roots, mut others) = (None, None, Vec::new());
+        let mut names = HashSet::new();
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+            let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
+            let name = percent_decode_str(name).collect::<Vec<u8>>();
+            if names.contains(&name) {
+                return Err(Error::Url(match name.as_slice() {
+                    b"sslmode" => "sslmode is there twice: leave the one that is meant",
+                    b"sslrootcert" => "sslrootcert is there twice: leave the one that is meant",
+                    _ => "a parameter after the ? is there twice: leave the one that is meant",
+                }));
+            }
+            names.insert(name);
             match parameter.split_once('=') {
                 Some(("sslmode", value)) => mode = Some(value),
                 Some(("sslrootcert", value)) => roots = Some(path(value)?),

@@ -1,5 +1,6 @@
 //! The files of a database, and what is done to them without SQLite.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -7,20 +8,33 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
+/// How the name of a database ends that is not complete, like that of no other program's file.
+const PARTIAL: &str = "postroom.partial";
+
 /// A new database that is not complete, beside the one it becomes. Removed unless it was renamed.
 pub(super) struct Partial {
     pub(super) path: PathBuf,
+    /// Locked, so that nobody takes it for what a killed process has left.
+    file: File,
 }
 
 impl Partial {
-    /// Makes an empty file, and removes what a killed process may have left: its log must not meet
-    /// the new database.
+    /// Makes an empty file, and removes what killed processes have left in its folder: such a file
+    /// may hold all messages, and its log must not meet the new database.
     pub(super) fn create(target: &Path) -> Result<Self> {
-        let partial = Self { path: target.with_added_extension("partial") };
-        partial.clean()?;
-        let made = private().create_new(true).open(&partial.path);
-        made.map_err(|cause| Error::file("create", &partial.path, &cause))?;
-        Ok(partial)
+        let path = target.with_added_extension(PARTIAL);
+        remove_abandoned(target);
+        loop {
+            let made = private().create_new(true).open(&path);
+            let file = made.map_err(|cause| Error::file("create", &path, &cause))?;
+            // Not every file system has locks.
+            let is_taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+            // Somebody may have taken it for abandoned just before.
+            if !is_taken && is_at(&file, &path) {
+                remove_rest(&path)?;
+                return Ok(Self { path, file });
+            }
+        }
     }
 
     /// Gives the file its name, for good.
@@ -28,18 +42,63 @@ impl Partial {
         rename(&self.path, target)?;
         sync_folder(target)
     }
-
-    fn clean(&self) -> Result<()> {
-        ["", "-wal", "-shm", "-journal"]
-            .iter()
-            .try_for_each(|rest| remove(&beside(&self.path, rest)))
-    }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // Best effort: a file named `.partial` is no database.
-        drop(self.clean());
+        // Best effort: the next one removes it.
+        if is_at(&self.file, &self.path) {
+            drop(remove_rest(&self.path).and_then(|()| remove(&self.path)));
+        }
+    }
+}
+
+/// Removes what belongs to an incomplete database, which itself goes last: it is found by its name.
+fn remove_rest(partial: &Path) -> Result<()> {
+    ["-wal", "-shm", "-journal"].iter().try_for_each(|rest| remove(&beside(partial, rest)))
+}
+
+/// Removes incomplete databases in the folder of a path that no process is making any more. What
+/// cannot be removed stays.
+pub(super) fn remove_abandoned(path: &Path) {
+    for partial in in_folder(path, |name| name.ends_with(&format!(".{PARTIAL}"))) {
+        let Ok(file) = File::open(&partial) else { continue };
+        if file.try_lock().is_ok() && is_at(&file, &partial) {
+            match remove_rest(&partial).and_then(|()| remove(&partial)) {
+                Ok(()) => {
+                    let path = partial.display();
+                    tracing::info!(%path, "removed an incomplete copy of a database");
+                }
+                Err(error) => tracing::warn!(%error, "an incomplete copy of a database stays"),
+            }
+        }
+    }
+}
+
+/// What migrations and restores have kept of a database, in the order of their names.
+pub(crate) fn kept(path: &Path) -> Vec<PathBuf> {
+    let Some(name) = path.file_name().and_then(OsStr::to_str) else { return Vec::new() };
+    let mut kept = in_folder(path, |other| {
+        let rest = other.strip_prefix(name).and_then(|rest| rest.strip_prefix(".before-"));
+        rest.is_some() && confirm_name(Path::new(other)).is_ok()
+    });
+    kept.sort();
+    kept
+}
+
+/// The files in the folder of a path with such names.
+fn in_folder(path: &Path, has_name: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = folder(path).read_dir().into_iter().flatten().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let named = files.filter(|entry| entry.file_name().to_str().is_some_and(&has_name));
+    named.map(|entry| entry.path()).collect()
+}
+
+/// The folder of a file.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
@@ -57,11 +116,7 @@ pub(super) fn sync(path: &Path) -> Result<()> {
 
 /// Syncs the folder of a file: only then is a rename on the disk.
 pub(super) fn sync_folder(path: &Path) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    sync(folder)
+    sync(folder(path))
 }
 
 /// The path of one of SQLite's files beside a database.
@@ -115,7 +170,7 @@ pub(super) fn confirm_name(path: &Path) -> Result<()> {
 
 /// The same for a new file, which a migration would remove under the names of its copies.
 pub(super) fn confirm_new_name(path: &Path) -> Result<()> {
-    let end = path.extension().map(std::ffi::OsStr::as_encoded_bytes);
+    let end = path.extension().map(OsStr::as_encoded_bytes);
     if end.is_some_and(|end| end.starts_with(b"before-")) {
         let path = path.display();
         return Err(Error::File(format!(

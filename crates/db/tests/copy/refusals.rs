@@ -212,7 +212,7 @@ fn a_damaged_source_is_refused() {
 fn the_rest_of_a_killed_copy_is_replaced() {
     let (source, target) =
         (TestDatabase::filled(Engine::File, some), TestDatabase::new(Engine::File));
-    for name in ["postroom.db.partial", "postroom.db.partial-journal"] {
+    for name in ["postroom.db.postroom.partial", "postroom.db.postroom.partial-journal"] {
         std::fs::write(target.path().with_file_name(name), "half of it").unwrap();
     }
     copy(&source, &target).unwrap();

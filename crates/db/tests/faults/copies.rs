@@ -37,7 +37,7 @@ fn a_backup_on_a_full_or_failing_disk_leaves_nothing() {
         let answer = server.ask("backup backup");
         assert!(answer.starts_with("error "), "{answer} with {fault:?}");
         assert_eq!(place.hits(), 1);
-        assert!(!target.exists() && !place.path("backup.partial").exists(), "{fault:?}");
+        assert!(!target.exists() && !place.path("backup.postroom.partial").exists(), "{fault:?}");
         // Another file failed, and the server continues.
         assert_eq!(server.ask("sound"), "ok");
     }
@@ -60,7 +60,7 @@ fn a_restore_on_a_full_or_failing_disk_changes_nothing() {
         assert!(answer.starts_with("error "), "{answer} with {operation:?}");
         assert_eq!(place.hits(), 1);
         server.leave();
-        for left in ["post.db.partial", "post.db.before-restore-now"] {
+        for left in ["post.db.postroom.partial", "post.db.before-restore-now"] {
             assert!(!place.path(left).exists(), "{left} with {operation:?}");
         }
         assert_eq!(place.rows_of_a_new_start(), "1 2 3", "with {operation:?}");

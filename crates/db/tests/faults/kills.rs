@@ -132,6 +132,6 @@ fn a_restore_that_is_killed_at_any_step_leaves_the_old_or_the_new_database() {
         }
         assert_eq!(place.start().ask("restore backup second"), "ok", "again, {when}");
         assert_eq!(place.rows_of_a_new_start(), "1 2 9", "{when}");
-        assert!(!place.path("post.db.partial").exists(), "{when}");
+        assert!(!place.path("post.db.postroom.partial").exists(), "{when}");
     });
 }

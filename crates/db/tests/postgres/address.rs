@@ -56,6 +56,21 @@ fn a_wrong_address_is_refused_and_never_repeated() {
 }
 
 #[test]
+fn a_parameter_that_is_there_twice_is_refused_by_name() {
+    for (parameters, named) in [
+        ("sslmode=verify-full&sslmode=disable", "sslmode is there twice"),
+        ("sslmode=disable&sslmode=disable", "sslmode is there twice"),
+        ("sslmode=verify-full&ssl%6Dode=disable", "sslmode is there twice"),
+        ("sslrootcert=%2Fa&sslmode=require&sslrootcert=%2Fb", "sslrootcert is there twice"),
+        ("application_name=a&application_name=b", "a parameter after the ? is there twice"),
+    ] {
+        let error = parsed(&format!("postgres://ann@host/post?{parameters}")).unwrap_err();
+        assert!(error.to_string().contains(named), "{parameters}: {error}");
+    }
+    parsed("postgres://ann@host/post?sslmode=verify-full&application_name=sslmode").unwrap();
+}
+
+#[test]
 fn neither_errors_nor_options_show_a_password() {
     let options = || Options {
         notices: Some("postgres://ann:hunter2@host/post".to_owned()),

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::accounts::tokens::Scopes;
 use crate::accounts::users;
 use crate::base::{Credential, Cx, Error, Result, Time, UserId};
-use crate::outbox::{notices, reminders};
+use crate::outbox::{known_time, notices, reminders};
 
 /// How precisely the last use is recorded, as each record is a write.
 pub const USED_EVERY: i64 = Time::MINUTE;
@@ -77,6 +77,9 @@ pub enum Standing {
     Expired,
     /// It was revoked, or issued before the database was restored.
     Revoked,
+    /// It was revoked by a clock that was far ahead, so that all JWTs of the user would be refused
+    /// until then: [`correct_revocation`] lets those in that are issued from now on.
+    RevokedAhead,
     /// Its user is deactivated.
     Deactivated,
     /// Its user is erased.
@@ -134,12 +137,17 @@ impl Grant {
         };
         // Nobody signs in as a system user, whatever a token says.
         let revoked = revoked || account.is_system;
-        if self.expires_at <= cx.now {
+        // A browser token that lives longer than any can was made by a wrong clock.
+        let is_made_later = matches!(self.issued, Issued::In(_))
+            && self.expires_at > cx.now.plus(LONGEST + Time::SLACK);
+        if self.expires_at <= cx.now || is_made_later {
             Standing::Expired
         } else if account.is_disabled {
             Standing::Deactivated
         } else if revoked || session_ended {
-            Standing::Revoked
+            let latest = cx.now.plus(known_time::FAR);
+            let is_ahead = account.revoked_at.is_some_and(|revoked| revoked > latest);
+            if is_ahead { Standing::RevokedAhead } else { Standing::Revoked }
         } else {
             Standing::Valid
         }
@@ -240,6 +248,19 @@ pub fn revoke(tx: &mut Tx<'_>, cx: &Cx, user: UserId, session: Option<&AppSessio
     }
     notices::send(tx, notices::ACCESS, user);
     Ok(())
+}
+
+/// Sets a revocation that is dated far in the future to now, if the clock is believed. Returns
+/// whether it did.
+pub fn correct_revocation(tx: &mut Tx<'_>, cx: &Cx, user: UserId) -> Result<bool> {
+    if !known_time::is_near(tx, cx)? {
+        return Ok(false);
+    }
+    let corrected = tx.execute(
+        "UPDATE users SET tokens_revoked_at = ?2 WHERE id = ?1 AND tokens_revoked_at > ?3",
+        &params![user, cx.now, cx.now.plus(known_time::FAR)],
+    )?;
+    Ok(corrected == 1)
 }
 
 /// Records that a user's token is in use.

@@ -173,8 +173,7 @@ pub fn take(
     )?;
     let kinds = Quota::ALL.iter().filter(|kind| kind.taken(use_of) > 0);
     let window = |kind: &Quota| {
-        // A window that begins in the future was written by a wrong clock.
-        let runs = |from: Time| from.has_come(cx.now) && cx.now < from.plus(kind.length());
+        let runs = |from: Time| from.runs(kind.length(), cx.now);
         let running =
             stored.iter().find(|(stored, _, from)| *stored == *kind as i64 && runs(*from));
         let (used, started_at) = running.map_or((0, cx.now), |(_, used, from)| (*used, *from));
@@ -204,5 +203,5 @@ fn is_young(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, limits: &SendLimits) -> Res
         tx.query_one("SELECT created_at FROM users WHERE id = ?1", &params![owner], |row| {
             Ok(Time(row.int(0)?))
         })?;
-    Ok(cx.now < created_at.plus(limits.young_for))
+    Ok(created_at.runs(limits.young_for, cx.now))
 }

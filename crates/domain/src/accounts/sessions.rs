@@ -7,7 +7,7 @@ use db::{Tx, params};
 use crate::accounts::users::{self, StoredPassword};
 use crate::base::credential;
 use crate::base::{Credential, CredentialKind, Cx, Result, Time, UserId};
-use crate::outbox::{notices, reminders};
+use crate::outbox::{known_time, notices, reminders};
 
 /// A session ends after so long without use.
 pub const IDLE: i64 = 14 * Time::DAY;
@@ -86,10 +86,14 @@ pub fn start(
         end(tx, replaced)?;
     }
     let user = checked.user;
-    tx.execute(
-        "DELETE FROM sessions WHERE user_id = ?1 AND (last_seen_at <= ?2 OR created_at <= ?3)",
-        &params![user, cx.now.plus(-IDLE), cx.now.plus(-ABSOLUTE)],
-    )?;
+    if known_time::is_near(tx, cx)? {
+        let latest = cx.now.plus(known_time::FAR);
+        tx.execute(
+            "DELETE FROM sessions
+             WHERE user_id = ?1 AND (last_seen_at <= ?2 OR created_at <= ?3 OR created_at > ?4)",
+            &params![user, cx.now.plus(-IDLE), cx.now.plus(-ABSOLUTE), latest],
+        )?;
+    }
     make_room(tx, user)?;
     tx.execute(
         "INSERT INTO sessions
@@ -121,19 +125,20 @@ fn make_room(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
     sessions.iter().take(excess).try_for_each(|(_, credential)| end(tx, credential))
 }
 
-/// The session, if it is valid now.
+/// The session, if it is valid now. Of one that a wrong clock has dated far in the future, nobody
+/// knows when it should end, so it has ended.
 pub fn find(tx: &mut Tx<'_>, cx: &Cx, credential: &Credential) -> Result<Option<ValidSession>> {
     let found = tx.query_opt(
         "SELECT created_at, last_seen_at FROM sessions WHERE user_id = ?1 AND token_hash = ?2",
         &params![credential.user, credential.hash()],
         |row| Ok((Time(row.int(0)?), Time(row.int(1)?))),
     )?;
-    Ok(found
-        .map(|(created_at, last_seen_at)| ValidSession {
-            last_seen_at,
-            expires_at: last_seen_at.plus(IDLE).min(created_at.plus(ABSOLUTE)),
-        })
-        .filter(|session| session.expires_at > cx.now))
+    let Some((created_at, last_seen_at)) = found else { return Ok(None) };
+    if created_at > cx.now.plus(known_time::FAR) && known_time::is_near(tx, cx)? {
+        return Ok(None);
+    }
+    let expires_at = last_seen_at.plus(IDLE).min(created_at.plus(ABSOLUTE));
+    Ok((expires_at > cx.now).then_some(ValidSession { last_seen_at, expires_at }))
 }
 
 /// The owner's valid sessions, newest first; at most [`MOST`].

@@ -24,12 +24,18 @@ impl Time {
     /// How far the order in which requests reach the database may differ from the order of their
     /// times. A request gets its time before it waits for the database, at most twice for 5
     /// seconds, and clocks of nodes differ.
-    const SLACK: i64 = 15 * Self::SECOND;
+    pub(crate) const SLACK: i64 = 15 * Self::SECOND;
 
     /// Whether this moment has passed, with some slack. A moment further in the future was written
     /// by a wrong clock.
     pub(crate) fn has_come(self, now: Self) -> bool {
         self <= now.plus(Self::SLACK)
+    }
+
+    /// Whether so many microseconds that began at this moment are not over. If they began in the
+    /// future, a wrong clock wrote that, and they count as over.
+    pub fn runs(self, length: i64, now: Self) -> bool {
+        self.has_come(now) && now < self.plus(length)
     }
 
     /// The moment that many microseconds later, or earlier where the number is negative.

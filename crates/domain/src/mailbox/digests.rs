@@ -78,7 +78,9 @@ fn examine(tx: &mut Tx<'_>, cx: &Cx, pending: &Pending, after: i64) -> Result<Op
     let too_late = pending.since < cx.now.plus(-after - LATEST);
     let seen = last_seen(tx, pending.owner)?;
     // An open stream keeps its session seen.
-    let is_there = seen.is_some_and(|seen| seen > cx.now.plus(-2 * sessions::SEEN_EVERY));
+    let is_there = seen.is_some_and(|seen| seen.runs(2 * sessions::SEEN_EVERY, cx.now));
+    // A wrong clock may have written either time.
+    let seen = seen.filter(|seen| seen.has_come(cx.now));
     let address = if too_late || is_there { None } else { addressee(tx, pending.owner)? };
     let unread = match address {
         Some(_) => unread_since(tx, pending, seen)?,
@@ -88,7 +90,7 @@ fn examine(tx: &mut Tx<'_>, cx: &Cx, pending: &Pending, after: i64) -> Result<Op
         reminders::drop_pending(tx, pending)?;
         return Ok(None);
     };
-    if oldest.sent_at.plus(after) > cx.now {
+    if oldest.sent_at.has_come(cx.now) && oldest.sent_at.plus(after) > cx.now {
         // The message that started the wait was read, withdrawn, or is in a muted conversation.
         reminders::restart(tx, pending, oldest.id, oldest.sent_at)?;
         return Ok(None);

@@ -219,7 +219,8 @@ pub(crate) fn change(
 fn record_trash(tx: &mut Tx<'_>, owner: UserId, entry: &Entry) -> Result<()> {
     match entry.trashed_at {
         Some(since) => tx.execute(
-            "INSERT INTO trash (owner_id, message_id, trashed_at) VALUES (?1, ?2, ?3)",
+            "INSERT INTO trash (owner_id, message_id, trashed_at) VALUES (?1, ?2, ?3)
+             ON CONFLICT (owner_id, message_id) DO UPDATE SET trashed_at = ?3",
             &params![owner, entry.message, since],
         ),
         None => tx.execute(

@@ -248,3 +248,12 @@ pub(crate) fn first_from(tx: &mut Tx<'_>, id: i64) -> Result<Option<(i64, Time)>
         |row| Ok((row.int(0)?, Time(row.int(1)?))),
     )?)
 }
+
+/// When the newest message was sent.
+pub(crate) fn newest_time(tx: &mut Tx<'_>) -> Result<Option<Time>> {
+    Ok(tx.query_opt(
+        "SELECT sent_at FROM messages WHERE id < ?1 ORDER BY id DESC LIMIT 1",
+        &params![MessageId::ABOVE_ALL],
+        |row| Ok(Time(row.int(0)?)),
+    )?)
+}

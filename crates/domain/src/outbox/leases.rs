@@ -1,6 +1,6 @@
 //! Leases: one node does what one node is enough for, and another takes over when it is gone.
 
-use crate::base::{Cx, Result};
+use crate::base::{Cx, Result, Time};
 use db::{Tx, params};
 
 /// Takes or renews a lease for `length` microseconds from now. Returns whether `holder` has it.
@@ -12,6 +12,16 @@ pub fn take(tx: &mut Tx<'_>, cx: &Cx, name: &str, holder: &[u8; 16], length: i64
         &params![name, holder, cx.now.plus(length), cx.now],
     )?;
     Ok(taken == 1)
+}
+
+/// Ends a lease that lasts longer than its length allows, which a wrong clock took. Returns whether
+/// there was one.
+pub fn end_impossible(tx: &mut Tx<'_>, cx: &Cx, name: &str, length: i64) -> Result<bool> {
+    let ended = tx.execute(
+        "DELETE FROM leases WHERE name = ?1 AND until > ?2",
+        &params![name, cx.now.plus(length + Time::SLACK)],
+    )?;
+    Ok(ended == 1)
 }
 
 /// Gives a lease back before it ends.

@@ -7,6 +7,7 @@ mod browser_tokens;
 mod budget;
 mod changes;
 mod check;
+mod clocks;
 mod conversations;
 mod deploy;
 mod doors;

@@ -222,6 +222,11 @@ fn a_young_account_has_a_part_of_each_limit_and_at_least_one() {
     assert_eq!((left[2].limit, left[2].remaining), (1, 0));
     let old = SendLimits { young_for: 0, ..one };
     assert_eq!(world.take(bob, old, 1).unwrap()[2].limit, 4);
+
+    world.wait(400 * Time::DAY);
+    let eve = world.user("eve");
+    world.wait(-400 * Time::DAY);
+    assert_eq!(world.take(eve, one, 1).unwrap()[2].limit, 4, "a clock that was ahead made it");
 }
 
 /// Registers from an address, where 3 in an hour are allowed.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::{Purpose, Tx};
-use domain::system_messages;
+use domain::{known_time, system_messages};
 
 use super::runner::{Lease, Task};
 use crate::node::Node;
@@ -23,9 +23,12 @@ impl Task for Expirations {
         let Self(node) = self;
         while !node.stopping.is_cancelled() {
             let cx = node.clock.cx();
-            if !node.db.read(move |tx| system_messages::has_expired(tx, &cx)).await?
-                || !lease.take().await?
-            {
+            let is_due = move |tx: &mut Tx<'_>| {
+                Ok::<_, domain::Error>(
+                    system_messages::has_expired(tx, &cx)? && known_time::is_near(tx, &cx)?,
+                )
+            };
+            if !node.db.read(is_due).await? || !lease.take().await? {
                 break;
             }
             let expire = move |tx: &mut Tx<'_>| system_messages::expire(tx, &cx, STEP);

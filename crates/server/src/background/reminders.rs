@@ -46,7 +46,8 @@ impl Task for Reminders {
 
     async fn run(&mut self, lease: &mut Lease) -> domain::Result<()> {
         let (now, after) = (self.node.clock.now(), self.after);
-        if now < self.paused_until
+        // A clock that was set back does not prolong the pause.
+        if self.paused_until.plus(-LONGEST_PAUSE).runs(LONGEST_PAUSE, now)
             || !self.node.db.read(move |tx| reminders::is_due(tx, now, after.get())).await?
         {
             return Ok(());

@@ -112,10 +112,19 @@ impl Lease {
         // Where no answer comes, the lease may be this node's.
         self.held = true;
         // Without the lease nothing would be purged.
-        let take = move |tx: &mut Tx<'_>| leases::take(tx, &cx, name, &holder, length);
+        let take = move |tx: &mut Tx<'_>| {
+            let take = |tx: &mut Tx<'_>| leases::take(tx, &cx, name, &holder, length);
+            let taken = take(tx)?;
+            let ended = !taken && leases::end_impossible(tx, &cx, name, length)?;
+            Ok::<_, domain::Error>((if ended { take(tx)? } else { taken }, ended))
+        };
         let take = self.node.db.write_for(Purpose::Free, take);
-        self.held = take.await?;
+        let ended;
+        (self.held, ended) = take.await?;
         self.checked = Some(Instant::now());
+        if ended {
+            tracing::warn!(task = name, "ended the lease of a node whose clock was ahead");
+        }
         if self.held && !had {
             tracing::info!(task = name, "this node has the lease");
         }
@@ -133,10 +142,23 @@ impl Lease {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::path::Path;
+
+    use domain::Time;
+
     use super::*;
     use crate::config::{Config, Sources};
     use crate::runtime::clock::Clock;
+
+    /// A node with a new database in a folder.
+    pub(in crate::background) async fn node(folder: &Path, clock: Clock) -> Arc<Node> {
+        let data = folder.to_str().unwrap().to_owned();
+        let flags = vec![("data_dir".to_owned(), data), ("workers".to_owned(), "1".to_owned())];
+        let sources = Sources { folder: folder.into(), flags, ..Sources::default() };
+        let settings = Config::load(&sources).unwrap().settings;
+        Node::open(settings, clock, [].into_iter()).await.unwrap().0
+    }
 
     /// Takes its lease and panics, then fails, then succeeds and stops the node.
     struct Unlucky {
@@ -167,11 +189,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_goes_on_after_a_panic_and_gives_its_lease_back() {
         let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().to_str().unwrap().to_owned();
-        let flags = vec![("data_dir".to_owned(), data), ("workers".to_owned(), "1".to_owned())];
-        let sources = Sources { folder: folder.path().into(), flags, ..Sources::default() };
-        let settings = Config::load(&sources).unwrap().settings;
-        let (node, _key) = Node::open(settings, Clock::default(), [].into_iter()).await.unwrap();
+        let node = node(folder.path(), Clock::default()).await;
 
         run(Arc::clone(&node), Unlucky { node: Arc::clone(&node), runs: 0 }).await;
 
@@ -183,5 +201,23 @@ mod tests {
         let cx = node.clock.cx();
         let taken = node.db.write(move |tx| leases::take(tx, &cx, "unlucky", &[1; 16], 1));
         assert!(taken.await.unwrap(), "another node can have it at once");
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_a_clock_ahead_took_is_taken_over_and_another_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::default();
+        let node = node(folder.path(), clock.clone()).await;
+        let length = Duration::from_mins(3);
+        let minutes = 3 * Time::MINUTE;
+        for (name, ahead, taken) in [("a", 0, false), ("b", 400 * Time::DAY, true)] {
+            clock.advance(ahead);
+            let cx = clock.cx();
+            let other = node.db.write(move |tx| leases::take(tx, &cx, name, &[1; 16], minutes));
+            assert!(other.await.unwrap());
+            clock.advance(-ahead);
+            let mut lease = Lease::new(Arc::clone(&node), name, length);
+            assert_eq!(lease.take().await.unwrap(), taken, "{name}");
+        }
     }
 }

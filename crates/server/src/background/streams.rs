@@ -104,7 +104,7 @@ async fn reconcile(node: &Node, subscriptions: &[Arc<Subscription>]) -> domain::
                 (Some(Time(subscription.recorded.load(SeqCst))), browser_tokens::USED_EVERY)
             }
         };
-        if used.is_none_or(|used| used.plus(every) <= cx.now) {
+        if !used.is_some_and(|used| used.runs(every, cx.now)) {
             subscription.recorded.store(cx.now.0, SeqCst);
             in_use.insert(key);
         }

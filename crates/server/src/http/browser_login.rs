@@ -99,7 +99,7 @@ fn judge(pass: Pass, standing: Standing) -> Result<Pass, Error> {
     match standing {
         Standing::Valid => Ok(pass),
         Standing::Expired => Err(expired()),
-        Standing::Revoked => Err(revoked()),
+        Standing::Revoked | Standing::RevokedAhead => Err(revoked()),
         Standing::Deactivated => Err(refuse(Code::HolderDeactivated, "the account is deactivated")),
         // An app that goes on sending JWTs of an erased user learns that it is for good.
         Standing::Erased if is_jwt => Err(domain::Error::UserErased.into()),

@@ -95,7 +95,7 @@ impl ServerKeys {
         if self.changes.load(SeqCst) != changes {
             self.cache.remove(&hash);
         }
-        let recorded = |used: Time| used.plus(server_keys::USED_EVERY) > cx.now;
+        let recorded = |used: Time| used.runs(server_keys::USED_EVERY, cx.now);
         if !valid.last_used_at.is_some_and(recorded)
             // If the queue is full, the next request records it.
             && let Err(error) = db.write_later(move |tx| server_keys::used(tx, &cx, id))

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use db::Db;
+use db::{Db, Tx};
 use domain::browser_tokens::{self, Grant, Standing};
 use domain::credential::{Credential, CredentialKind};
 use domain::tokens::Scopes;
@@ -64,12 +64,12 @@ impl Sessions {
         let found = db.read(move |tx| {
             Ok::<_, domain::Error>(match key.kind {
                 CredentialKind::Session => sessions::find(tx, &cx, &key)?.map(|session| {
-                    let recorded = session.last_seen_at.plus(sessions::SEEN_EVERY) > cx.now;
+                    let recorded = session.last_seen_at.runs(sessions::SEEN_EVERY, cx.now);
                     (Scopes::all(), Some(session.expires_at), recorded)
                 }),
                 // Keys have a cache of their own.
                 CredentialKind::Token => tokens::find(tx, &cx, &key)?.map(|token| {
-                    let recorded = |used: Time| used.plus(tokens::USED_EVERY) > cx.now;
+                    let recorded = |used: Time| used.runs(tokens::USED_EVERY, cx.now);
                     (token.scopes, token.expires_at, token.last_used_at.is_some_and(recorded))
                 }),
                 // What a browser token allows is in it: `standing` says whether it still holds.
@@ -108,10 +108,19 @@ impl Sessions {
         let standing = db.read(move |tx| browser_tokens::standing(tx, &cx, &grant)).await?;
         if standing != Standing::Valid {
             self.cache.remove(&key);
+            if standing == Standing::RevokedAhead {
+                let user = key.user;
+                let correct =
+                    move |tx: &mut Tx<'_>| browser_tokens::correct_revocation(tx, &cx, user);
+                if db.write(correct).await? {
+                    let user = user.get();
+                    tracing::warn!(user, "a clock was ahead when tokens were revoked: it is now");
+                }
+            }
             return Ok(standing);
         }
         let recorded = before.map(|entry| entry.recorded_at);
-        let recorded = recorded.filter(|at| at.plus(browser_tokens::USED_EVERY) > cx.now);
+        let recorded = recorded.filter(|at| at.runs(browser_tokens::USED_EVERY, cx.now));
         let entry = Entry {
             checked_at: cx.now,
             expires_at: Some(grant.expires_at),

@@ -127,7 +127,9 @@ fn a_restore_keeps_the_database_that_was_there_and_says_where() {
     assert!(!ann.is_logged_in());
     ann.login(PASSWORD);
     assert_eq!(ann.inbox(), [first]);
-    server.stop();
+    let log = server.stop();
+    let says = |line: &str| line.contains("have kept these databases") && line.contains(&kept);
+    assert!(log.lines().any(says), "{log}");
 
     let name = kept.strip_prefix("data/").unwrap();
     let url = format!("database_url=sqlite:{name}");

@@ -1,14 +1,16 @@
 //! The configuration, from every place that it can come from.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use serde_json::Value;
 use testing::get;
 
 use crate::raw::{RawConnection, request_text};
-use crate::support::Place;
+use crate::support::{Place, finish};
 
 /// The line of `postroom config` for a setting: its value, and where it comes from.
 fn setting(shown: &str, name: &str) -> (String, String) {
@@ -344,6 +346,68 @@ fn a_configuration_that_is_there_and_cannot_be_read_is_an_error() {
     assert!(error.contains(".env: POSTROOM_CONFIG: this has no effect here"), "{error}");
     fs::write(place.path(".env"), "POSTROOM_CONFIG=").unwrap();
     place.run(&["config"]).ok();
+}
+
+#[test]
+fn a_file_that_somebody_else_could_have_written_is_refused() {
+    const PUBLIC: &str = "public_url=https://example.org";
+    let text = "k".repeat(40);
+    let place = Place::bare().with("POSTROOM_DATA_DIR", "data");
+    let jwt = ["jwt_issuer=https://example.org", "jwt_audience=a", "jwt_secret_file=jwt"];
+    for (name, content, settings) in [
+        ("postroom.toml", "workers = 1", &[][..]),
+        (".env", "POSTROOM_WORKERS=1", &[]),
+        ("secret.key", &text, &["secret_key_file=secret.key"]),
+        ("server.key", &text, &["server_key_file=server.key"]),
+        ("smtp", &text, &["smtp_url_file=smtp", "mail_from=a@example.org", PUBLIC]),
+        ("jwt", &text, &jwt),
+    ] {
+        let path = place.path(name);
+        fs::write(&path, content).unwrap();
+        let flags = settings.iter().flat_map(|setting| ["--set", *setting]);
+        let arguments: Vec<_> = ["serve"].into_iter().chain(flags).collect();
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        let error = place.run(&arguments).failed(2);
+        let what = "every user may write to it: take that away (chmod o-w)";
+        assert!(error.contains(name) && error.contains(what), "{name}: {error}");
+        fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();
+        if is_root() {
+            chown(&path, Some(4321), None).unwrap();
+            let error = place.run(&arguments).failed(2);
+            let what = "it belongs to another user, number 4321, and this is number 0: run as";
+            assert!(error.contains(name) && error.contains(what), "{name}: {error}");
+        }
+        fs::remove_file(path).unwrap();
+    }
+    assert!(!place.path("data").exists(), "and nothing was made");
+}
+
+/// As Kubernetes mounts them: links to files of root, which the group of the process may read.
+#[test]
+fn files_of_root_that_the_group_may_read_are_used() {
+    // Nobody else can make such files.
+    if !is_root() {
+        return;
+    }
+    let place = Place::bare();
+    fs::set_permissions(place.path("."), Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(place.path("..data")).unwrap();
+    let file = place.path("..data/postroom.toml");
+    fs::write(&file, "workers = 3").unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o440)).unwrap();
+    chown(&file, None, Some(4322)).unwrap();
+    symlink("..data/postroom.toml", place.path("postroom.toml")).unwrap();
+    // Where programs are built, others may not enter.
+    let program = place.path("postroom");
+    fs::copy(env!("CARGO_BIN_EXE_postroom"), &program).unwrap();
+    let mut command = Command::new(program);
+    command.arg("config").env_clear().current_dir(place.path(".")).uid(4321).gid(4322);
+    let shown = finish(&mut command, "").ok();
+    assert_eq!(setting(&shown, "workers"), ("3".to_owned(), "./postroom.toml".to_owned()));
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 #[test]

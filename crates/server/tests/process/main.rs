@@ -7,6 +7,7 @@
 mod app_users;
 mod backup;
 mod cli;
+mod clocks;
 mod config;
 mod crash;
 mod faults;

@@ -110,10 +110,35 @@ fn a_backup_that_fails_leaves_nothing() {
 fn a_backup_replaces_the_rest_of_a_killed_one() {
     let closed = filled(0, 10);
     let target = closed.in_folder("backup");
-    fs::write(closed.in_folder("backup.partial"), "half of it").unwrap();
+    fs::write(closed.in_folder("backup.postroom.partial"), "half of it").unwrap();
     Db::backup(&closed.url, &target).unwrap();
     assert_eq!(names(&target).len(), 10);
     assert_eq!(files(closed.folder.path()), ["backup", "postroom.db"]);
+    assert_eq!(Db::kept(&closed.url), [""; 0].map(Path::new));
+}
+
+#[test]
+fn what_killed_processes_have_left_is_removed_by_the_next_backup_and_at_the_start() {
+    let abandoned = ["old.postroom.partial", "old.postroom.partial-journal"];
+    let others = ["film.partial", "running.postroom.partial"];
+    let closed = filled(0, 10);
+    let leave = || {
+        for name in abandoned.iter().chain(&others) {
+            fs::write(closed.in_folder(name), "half of it").unwrap();
+        }
+    };
+    leave();
+    let running = fs::File::open(closed.in_folder(others[1])).unwrap();
+    running.lock().unwrap();
+    Db::backup(&closed.url, &closed.in_folder("backup")).unwrap();
+    let left = ["backup", others[0], "postroom.db", others[1]];
+    assert_eq!(files(closed.folder.path()), left, "one is being made, one is not ours");
+    leave();
+    drop(Db::open(&closed.url, SCHEMA).unwrap());
+    assert_eq!(files(closed.folder.path()), left);
+    drop(running);
+    drop(Db::open(&closed.url, SCHEMA).unwrap());
+    assert_eq!(files(closed.folder.path()), ["backup", others[0], "postroom.db"]);
 }
 
 #[test]
@@ -128,6 +153,7 @@ fn a_restore_replaces_the_database_and_keeps_the_previous_one() {
     };
     let restored = Db::restore(&old.url, &source, SCHEMA, NOW, prepare).unwrap();
     let kept = old.in_folder("postroom.db.before-restore-now");
+    assert_eq!(Db::kept(&old.url), std::slice::from_ref(&kept), "all that are there");
     assert_eq!(restored.kept.as_deref(), Some(&*kept));
     assert_eq!(
         files(old.folder.path()),
@@ -320,7 +346,7 @@ fn the_log_of_a_killed_restore_does_not_affect_the_next_one() {
         now(killed.db.write(add(format!("killed {number}")))).unwrap();
     }
     let log = killed.in_folder("postroom.db-wal");
-    fs::copy(log, old.in_folder("postroom.db.partial-wal")).unwrap();
+    fs::copy(log, old.in_folder("postroom.db.postroom.partial-wal")).unwrap();
     Db::restore(&old.url, new.path(), SCHEMA, NOW, unprepared).unwrap();
     let expected: Vec<_> = (10..15).map(|n| format!("user {n}")).collect();
     assert_eq!(names(old.path()), expected);

@@ -56,7 +56,7 @@ impl Failures {
     pub(super) fn one_more(self, policy: &Policy, now: Time) -> Result<Self> {
         // A delay that ends later than the longest one was written by a wrong clock.
         let until = self.blocked_until;
-        if until > now && until.plus(-policy.longest_delay).has_come(now) {
+        if until.plus(-policy.longest_delay).runs(policy.longest_delay, now) {
             return Err(Error::Throttled(Exceeded {
                 name: policy.name,
                 limit: policy.free,
@@ -77,8 +77,7 @@ impl Failures {
 
     /// How many there were in the window of this length that runs now, and when it began.
     pub(super) fn in_window(self, window: i64, now: Time) -> (i64, Time) {
-        let runs = self.started.has_come(now) && now < self.started.plus(window);
-        if runs { (self.number, self.started) } else { (0, now) }
+        if self.started.runs(window, now) { (self.number, self.started) } else { (0, now) }
     }
 
     /// When nothing of them is needed any more. A delay that starts late outlasts its window.

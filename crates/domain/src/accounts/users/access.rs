@@ -124,8 +124,7 @@ pub(super) fn is_fresh(tx: &mut Tx<'_>, cx: &Cx, credential: &Credential) -> Res
         CredentialKind::ServerKey | CredentialKind::Browser => return Ok(false),
     }?;
     let (created_at, by_password) = issued.ok_or(Error::NotLoggedIn)?;
-    // What was issued in the future was issued by a wrong clock.
-    Ok(by_password && created_at.has_come(cx.now) && created_at.plus(FRESH) > cx.now)
+    Ok(by_password && created_at.runs(FRESH, cx.now))
 }
 
 /// Enables a disabled account again.

@@ -163,13 +163,15 @@ impl Scan<'_> {
 
 /// An id such that every message sent up to a moment has a lower one: ids ascend with the times,
 /// as far as clocks agree. Found by bisection, in a few dozen look-ups however many messages there
-/// are.
+/// are. A message that is dated later than the newest one says nothing: a wrong clock dated it.
 fn first_after(tx: &mut Tx<'_>, moment: Time) -> Result<MessageId> {
     let (mut low, mut high) = (0, MessageId::ABOVE_ALL.get());
+    let Some(newest) = envelopes::newest_time(tx)? else { return Ok(MessageId::ABOVE_ALL) };
+    let latest = newest.plus(SKEW);
     while low < high {
         let middle = low + (high - low) / 2;
         match envelopes::first_from(tx, middle)? {
-            Some((id, sent_at)) if sent_at <= moment => low = id + 1,
+            Some((id, sent_at)) if sent_at <= moment || sent_at > latest => low = id + 1,
             _ => high = middle,
         }
     }

@@ -28,7 +28,7 @@ impl Endpoint {
     /// The versions of the secrets that sign now: the newest, and for `overlap` microseconds after
     /// a rotation the one before.
     pub fn signing(&self, now: Time, overlap: i64) -> impl Iterator<Item = i64> {
-        let before = self.rotated_at.is_some_and(|since| now < since.plus(overlap));
+        let before = self.rotated_at.is_some_and(|since| since.runs(overlap, now));
         let oldest = self.secret_version - i64::from(before);
         (oldest..=self.secret_version).rev()
     }

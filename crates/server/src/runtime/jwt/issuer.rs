@@ -131,7 +131,9 @@ impl Issuer {
     /// [`fetch`](Self::fetch).
     pub(crate) fn begins_fetch(&self, now: Time) -> bool {
         let mut fetching = self.fetching();
-        let due = fetching.wanted || fetching.due.is_none_or(|due| due <= now);
+        // A clock that was set back does not put it off.
+        let waits = fetching.due.is_some_and(|due| due.plus(-LONGEST).runs(LONGEST, now));
+        let due = fetching.wanted || !waits;
         if self.is_fixed() || fetching.runs(now) || !due || !fetching.may_begin(now) {
             return false;
         }

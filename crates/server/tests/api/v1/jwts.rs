@@ -272,6 +272,12 @@ async fn an_issuer_that_is_down_is_not_missed_for_a_day() {
     issuer.answer(Answer::Keys(vec![key.public()], 3600));
     app.advance(31 * Time::SECOND);
     until("it is back", async || call(&app, &fresh()).await.status == 200).await;
+    // A clock that is ahead for a while puts off no fetch.
+    for by in [400 * 24 * HOUR, -400 * 24 * HOUR] {
+        let asked = issuer.asked();
+        app.advance(by);
+        until("it is asked", async || issuer.asked() > asked).await;
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! One message over /v1: reading, marking, deleting, taking back.
 
-use domain::{Time, purge};
+use domain::{Time, known_time, purge};
 use serde_json::{Value, json};
 use testing::Response;
 
@@ -231,6 +231,8 @@ async fn the_trash_empties_itself_after_30_days() {
     app.advance(Time::DAY);
     bob.mark(new, json!({ "trashed": true })).await;
     app.advance(29 * Time::DAY + Time::SECOND);
+    let cx = app.clock().cx();
+    app.write(move |tx| known_time::believe(tx, &cx)).await;
 
     // It is looked for at the start, and every minute.
     app.restart();
