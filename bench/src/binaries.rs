@@ -8,25 +8,20 @@ use serde_json::Value;
 
 use crate::settings::Settings;
 
-pub(crate) struct Binaries {
-    pub(crate) server: PathBuf,
-    pub(crate) floor: PathBuf,
+/// The release binary of Postroom, built unless the settings name one.
+pub(crate) fn server(settings: &Settings) -> Result<PathBuf> {
+    executable(settings.server.as_ref(), "server", "postroom")
 }
 
-/// Builds the release binaries, except those that the settings name.
-pub(crate) fn build(settings: &Settings) -> Result<Binaries> {
-    let executable = |given: &Option<PathBuf>, package, name| match given {
-        Some(path) => Ok(path.clone()),
-        None => cargo(package, name),
-    };
-    let binaries = Binaries {
-        server: executable(&settings.server, "server", "postroom")?,
-        floor: executable(&settings.floor, "bench", "floor")?,
-    };
-    for path in [&binaries.server, &binaries.floor] {
-        ensure!(path.is_file(), "{} is no file", path.display());
-    }
-    Ok(binaries)
+/// The same of the floor.
+pub(crate) fn floor(settings: &Settings) -> Result<PathBuf> {
+    executable(settings.floor.as_ref(), "bench", "floor")
+}
+
+fn executable(given: Option<&PathBuf>, package: &str, name: &str) -> Result<PathBuf> {
+    let path = given.map_or_else(|| cargo(package, name), |path| Ok(path.clone()))?;
+    ensure!(path.is_file(), "{} is no file", path.display());
+    Ok(path)
 }
 
 /// One package at a time, so that the server gets its own features and not those of bench besides.

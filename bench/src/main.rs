@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "the tables are the output")]
 #![expect(clippy::print_stderr, reason = "says what it is doing, beside the tables")]
 
+mod abuse;
 mod acked;
 mod batches;
 mod binaries;
@@ -25,6 +26,7 @@ mod settings;
 mod streams;
 mod wire;
 
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,10 +34,10 @@ use anyhow::{Result, bail, ensure};
 use bench::SIGNED_IN;
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Serialize;
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::binaries::Binaries;
 use crate::plans::Plans;
 use crate::process::{Launch, System};
 use crate::report::Report;
@@ -44,33 +46,56 @@ use crate::settings::{Args, Settings, Workload};
 
 fn main() -> Result<()> {
     let settings = Args::parse().resolve()?;
-    let binaries = binaries::build(&settings)?;
+    let server = binaries::server(&settings)?;
+    let floor = (!settings.abuse).then(|| binaries::floor(&settings)).transpose()?;
     // A stream is an open file here too; too few of them are an error when they are opened.
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
     let dir = Dir::new(settings.keep_dir.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(async {
+    let measured = async {
+        if let Some(floor) = &floor {
+            let report = measure(&settings, (&server, floor), dir.path()).await?;
+            output(&report, report.check())
+        } else {
+            let table = abuse::measure(&settings, &server, dir.path()).await?;
+            output(&table, table.check())
+        }
+    };
+    let output = runtime.block_on(async {
         // Caught, so that what was started is ended too.
         let (mut interrupt, mut end) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         tokio::select! {
-            report = Box::pin(measure(&settings, &binaries, dir.path())) => report,
+            output = Box::pin(measured) => output,
             _ = interrupt.recv() => bail!("interrupted"),
             _ = end.recv() => bail!("terminated"),
         }
     })?;
-    println!("{report}");
+    println!("{}", output.text);
     if let Some(path) = &settings.json {
-        fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+        fs::write(path, output.json)?;
     }
-    if let Some(delivery) = &report.delivery {
-        delivery.check()?;
-    }
-    report.account.check()
+    output.check
 }
 
-async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result<Report> {
+/// What was measured, and whether the run itself was good.
+struct Output {
+    text: String,
+    json: Vec<u8>,
+    check: Result<()>,
+}
+
+fn output(measured: &(impl Display + Serialize), check: Result<()>) -> Result<Output> {
+    let (text, json) = (measured.to_string(), serde_json::to_vec_pretty(measured)?);
+    Ok(Output { text, json, check })
+}
+
+async fn measure(
+    settings: &Settings,
+    (binary, floor): (&PathBuf, &PathBuf),
+    dir: &Path,
+) -> Result<Report> {
     let database = settings.database.open();
     let database = database.as_ref();
     let launch = |system: System, binary: &PathBuf| Launch {
@@ -80,10 +105,11 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
         fill: settings.fill,
         database: database.map(|server| (server.create(system), settings.pool)),
         server_key: settings.server_key(),
+        limits: false,
     };
     let messages = settings.fill.messages();
     eprintln!("filling in {messages} messages of {} users", settings.fill.users());
-    let postroom = launch(System::Postroom, &binaries.server);
+    let postroom = launch(System::Postroom, binary);
     let filled = fill::fill(&postroom, database, settings.followers()).await?;
     let users = filled.users;
     let plans = Plans::postroom(&filled.server, settings, &users).await?;
@@ -96,7 +122,7 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
         rounds.soak(&server, length).await?;
     } else {
         if settings.shared().next().is_some() {
-            let (process, _) = launch(System::Floor, &binaries.floor).start()?;
+            let (process, _) = launch(System::Floor, floor).start()?;
             let plans = Plans::floor(&process, settings).await?;
             rounds.in_turns(&server, &Subject { process, plans }).await?;
         }
@@ -137,7 +163,7 @@ async fn measure(settings: &Settings, binaries: &Binaries, dir: &Path) -> Result
         batches,
         starts_ms: filled.starts.iter().map(|start| start.as_secs_f64() * 1e3).collect(),
         idle_mib: filled.idle_mib,
-        binary_mib: numbers::mib(fs::metadata(&binaries.server)?.len()),
+        binary_mib: numbers::mib(fs::metadata(binary)?.len()),
         bytes_per_message: filled.bytes_per_message,
         account,
     })

@@ -32,6 +32,7 @@ pub(crate) enum System {
 }
 
 /// How a system is started, as often as needed.
+#[derive(Clone)]
 pub(crate) struct Launch {
     pub(crate) system: System,
     pub(crate) binary: PathBuf,
@@ -41,6 +42,8 @@ pub(crate) struct Launch {
     pub(crate) database: Option<(String, usize)>,
     /// Whether it gets [`SERVER_KEY`].
     pub(crate) server_key: bool,
+    /// Whether the limits of users and addresses hold, and 127.0.0.1 is a proxy that names others.
+    pub(crate) limits: bool,
 }
 
 /// A running system; dropping it kills it.
@@ -113,9 +116,13 @@ impl Launch {
             ("POSTROOM_LISTEN", format!("127.0.0.1:{port}")),
             ("POSTROOM_METRICS_LISTEN", String::new()),
             ("POSTROOM_DATA_DIR", self.data.display().to_string()),
-            ("POSTROOM_RATE_LIMITS", "off".to_owned()),
             ("POSTROOM_LOG", "warn".to_owned()),
         ];
+        if self.limits {
+            environment.push(("POSTROOM_TRUSTED_PROXIES", Ipv4Addr::LOCALHOST.to_string()));
+        } else {
+            environment.push(("POSTROOM_RATE_LIMITS", "off".to_owned()));
+        }
         if self.server_key {
             environment.push(("POSTROOM_SERVER_KEY", SERVER_KEY.to_owned()));
             let [_secret, issuer, audience] = JWT.map(str::to_owned);
@@ -157,10 +164,23 @@ impl Process {
         Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
     }
 
+    /// The most memory in MiB that it has had since [`Self::forget_peak`], or its start.
+    pub(crate) fn peak_mib(&self) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let kib = field_kib(&status, "VmHWM:").context("/proc/PID/status has another form")?;
+        Ok(f64::from(kib) / 1024.0)
+    }
+
+    /// Makes the memory that it has now the most that it has had.
+    pub(crate) fn forget_peak(&self) -> Result<()> {
+        // 5 stands for that (proc(5)).
+        Ok(fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
+    }
+
     /// Memory in MiB, pages shared with other programs counted in part.
     pub(crate) fn pss_mib(&self) -> Result<f64> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
-        let kib = pss_kib(&rollup).context("/proc/PID/smaps_rollup has another form")?;
+        let kib = field_kib(&rollup, "Pss:").context("/proc/PID/smaps_rollup has another form")?;
         Ok(f64::from(kib) / 1024.0)
     }
 
@@ -208,8 +228,8 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn pss_kib(rollup: &str) -> Option<u32> {
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+fn field_kib(text: &str, name: &str) -> Option<u32> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
@@ -226,6 +246,6 @@ mod tests {
     #[test]
     fn pss_is_not_one_of_its_parts() {
         let rollup = "Rss:  900 kB\nPss:       512 kB\nPss_Dirty:   100 kB\n";
-        assert_eq!(pss_kib(rollup), Some(512));
+        assert_eq!(field_kib(rollup, "Pss:"), Some(512));
     }
 }

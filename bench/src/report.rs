@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::acked::Account;
@@ -61,6 +62,12 @@ impl Case {
 }
 
 impl Report {
+    /// An error where a message or the event of one was lost, or came twice.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.delivery.as_ref().map_or(Ok(()), Measured::check)?;
+        self.account.check()
+    }
+
     /// A case of Postroom.
     pub(crate) fn case(&self, name: &str, conns: usize) -> Option<&Case> {
         self.cases.iter().find(|case| case.is(name, conns, System::Postroom))

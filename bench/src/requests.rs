@@ -38,7 +38,7 @@ pub(crate) type Request = Box<[u8]>;
 
 pub(crate) const PASSWORD: &str = "grey-harbour-lantern-51";
 
-fn request(method: &str, path: &str, headers: &str, body: &str) -> Request {
+pub(crate) fn request(method: &str, path: &str, headers: &str, body: &str) -> Request {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}");
     if !body.is_empty() {
         write!(text, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())
@@ -49,8 +49,13 @@ fn request(method: &str, path: &str, headers: &str, body: &str) -> Request {
     text.into_bytes().into()
 }
 
-fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}\r\n")
+}
+
+/// Whose request a proxy says it is.
+pub(crate) fn forwarded(client: Ipv4Addr) -> String {
+    format!("X-Forwarded-For: {client}\r\n")
 }
 
 pub(crate) mod postroom {

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use bench::Fill;
 use clap::{Parser, ValueEnum};
 
+use crate::abuse::{Attack, PEOPLE, ordinary};
 use crate::database::Kind;
 
 /// Measures postroom against the floor and prints the table of figures.
@@ -44,6 +45,13 @@ pub(crate) struct Args {
     /// Sends at 32 connections for so many seconds instead of the rounds, and counts the slow ones
     #[arg(long, value_name = "SECONDS")]
     soak: Option<u64>,
+    /// Runs attacks beside ordinary users instead of the rounds: a row for each, with how long the
+    /// ordinary ones wait. --seconds is what each of both lasts [8]
+    #[arg(long)]
+    abuse: bool,
+    /// Which attacks --abuse runs [all]
+    #[arg(long, value_delimiter = ',', requires = "abuse")]
+    attacks: Vec<Attack>,
     /// What both keep their data in: sqlite, postgres for a throw-away server, or the
     /// postgres://USER@HOST:PORT of one, where two databases of the benchmark are created again
     #[arg(long, value_name = "WHAT", default_value = "sqlite", value_parser = Kind::parse)]
@@ -153,6 +161,8 @@ pub(crate) struct Settings {
     pub(crate) rate: u32,
     pub(crate) workloads: Vec<Workload>,
     pub(crate) soak: Option<Duration>,
+    pub(crate) abuse: bool,
+    pub(crate) attacks: Vec<Attack>,
     pub(crate) database: Kind,
     pub(crate) pool: usize,
     pub(crate) server: Option<PathBuf>,
@@ -163,11 +173,16 @@ pub(crate) struct Settings {
 
 impl Args {
     pub(crate) fn resolve(self) -> Result<Settings> {
-        let (users, messages, rounds, seconds, conns, streams) = if self.quick {
+        let (mut users, mut messages, rounds, mut seconds, conns, streams) = if self.quick {
             (100, 10_000, 1, 1, vec![1, 32], 500)
         } else {
             (1000, 100_000, 3, 5, vec![1, 32, 256], 10_000)
         };
+        let attacks = or_all(self.attacks);
+        if self.abuse {
+            (users, messages) = (PEOPLE + attacks.len(), 10_000);
+            seconds = if self.quick { seconds } else { 8 };
+        }
         let settings = Settings {
             fill: Fill::new(self.users.unwrap_or(users), self.messages.unwrap_or(messages))?,
             rounds: self.rounds.unwrap_or(rounds),
@@ -175,11 +190,9 @@ impl Args {
             conns: if self.conns.is_empty() { conns } else { self.conns },
             streams: self.streams.unwrap_or(streams),
             rate: self.rate,
-            workloads: if self.workloads.is_empty() {
-                Workload::value_variants().to_vec()
-            } else {
-                self.workloads
-            },
+            workloads: or_all(self.workloads),
+            abuse: self.abuse,
+            attacks,
             soak: self.soak.map(Duration::from_secs),
             database: self.database,
             pool: self.pool,
@@ -189,11 +202,21 @@ impl Args {
             keep_dir: self.keep_dir,
         };
         ensure!(settings.rounds > 0 && !settings.length.is_zero(), "nothing would be measured");
+        if settings.abuse {
+            let (users, least) = (settings.fill.users(), PEOPLE + settings.attacks.len());
+            ensure!(users >= least, "{users} users are too few: the attacks need {least}");
+            ordinary::check_quota(settings.length * 2 * u32::try_from(settings.attacks.len())?)?;
+        }
         ensure!(settings.streams > 0 && settings.rate > 0, "nothing would be delivered");
         ensure!(settings.pool > 0, "no connection to the database answers nothing");
         ensure!(settings.conns.iter().all(|&conns| conns > 0), "0 connections measure nothing");
         Ok(settings)
     }
+}
+
+/// All that there are where none is named.
+fn or_all<T: ValueEnum + Clone>(named: Vec<T>) -> Vec<T> {
+    if named.is_empty() { T::value_variants().to_vec() } else { named }
 }
 
 impl Settings {
@@ -261,5 +284,17 @@ mod tests {
         for line in lines.map(|line| format!("bench {line}")) {
             assert!(resolved(&line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn each_attack_has_an_account_beside_the_ordinary_users() {
+        let settings = resolved("bench --abuse").unwrap();
+        assert_eq!(settings.fill.users(), PEOPLE + settings.attacks.len());
+        for attack in &settings.attacks {
+            let named = resolved(&format!("bench --abuse --attacks {}", attack.name())).unwrap();
+            assert_eq!(named.attacks, [*attack]);
+        }
+        assert!(resolved("bench --abuse --users 100").is_err());
+        assert!(resolved("bench --abuse --seconds 60").is_err());
     }
 }

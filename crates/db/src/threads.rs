@@ -10,9 +10,21 @@ use tokio::runtime::Runtime;
 
 use crate::{Error, Result};
 
+/// The lowest priority, as a nice value.
+const LOWEST: i32 = 19;
+
 pub(crate) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     let spawned = Builder::new().name(name.to_owned()).spawn(f);
     spawned.map_err(|cause| Error::Setup(format!("cannot start a thread: {cause}")))
+}
+
+/// Gives the calling thread the lowest priority: others go first. Threads of this kind, which scan
+/// or hash passwords, share the processors among themselves.
+pub fn go_last() {
+    // On Linux this sets the priority of the calling thread only.
+    if let Err(error) = rustix::process::setpriority_process(None, LOWEST) {
+        tracing::debug!(%error, "cannot lower the priority of a thread");
+    }
 }
 
 pub(crate) fn runtime() -> Result<Runtime> {

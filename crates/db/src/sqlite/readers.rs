@@ -106,6 +106,8 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(Scanners, Vec<JoinHandle<()
 }
 
 fn scan(shared: &Shared, jobs: &Mutex<Receiver<Option<Box<dyn Job>>>>) {
+    // Nobody may wait longer for a short request, or for a password to be hashed, for a scan.
+    threads::go_last();
     // Opened at the first use: most deployments hardly ever scan.
     let mut opened = None;
     loop {

@@ -125,6 +125,18 @@ async fn a_read_runs_on_the_calling_thread_and_does_not_wait_for_the_writer() {
     drop(go);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn only_a_scan_lets_all_other_threads_go_first() {
+    let fresh = Fresh::new();
+    // Of the calling thread, on Linux.
+    let nice = || rustix::process::getpriority_process(None).expect("it has a priority");
+    let before = nice();
+    assert_eq!(fresh.db.scan(move |_tx| Ok::<_, Error>(nice())).await, Ok(19));
+    assert_eq!(fresh.db.write(move |_tx| Ok::<_, Error>(nice())).await, Ok(before));
+    assert_eq!(fresh.db.read(move |_tx| Ok::<_, Error>(nice())).await, Ok(before));
+}
+
 #[test]
 fn text_that_is_not_utf8_is_refused() {
     let fresh = Fresh::new();

@@ -17,8 +17,6 @@ const PLACES: usize = 64;
 const REGISTRATIONS: usize = 16;
 /// Places of one address; a network of IPv6 has more, and none has more than half of all.
 const SHARE: i64 = 8;
-/// The lowest priority: other threads go first.
-const NICE: i32 = 19;
 
 /// What a password is hashed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,10 +213,7 @@ impl State {
 }
 
 fn work(queue: &Queue) {
-    // On Linux this sets the priority of the calling thread only.
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!(%error, "cannot lower the priority of a password thread");
-    }
+    db::go_last();
     let mut last = None;
     while let Some(Job { network, work }) = queue.next(last) {
         last = network;
