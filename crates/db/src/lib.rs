@@ -18,19 +18,21 @@ mod error;
 mod job;
 mod migrate;
 mod notice;
+mod owner;
 mod postgres;
 mod row;
 mod sqlite;
 mod stats;
 mod tables;
 mod threads;
+mod turns;
 mod tx;
 mod url;
 mod value;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use bounded::read_bounded;
 pub use copy::{Copied, Progress, Step};
@@ -38,6 +40,7 @@ pub use error::{Error, Result};
 pub use job::Purpose;
 pub use migrate::{Migrated, Migration};
 pub use notice::{Heard, Notice};
+pub use owner::{Of, Owner};
 pub use postgres::config::Options;
 pub use row::Row;
 pub use sqlite::restore::Restored;
@@ -49,7 +52,6 @@ pub use tx::explain;
 pub use url::Url;
 pub use value::Value;
 
-use job::{Job, job};
 use url::Location;
 
 /// The parameters of a statement, beginning with `?1`: `params![owner, message]`.
@@ -61,7 +63,8 @@ macro_rules! params {
 /// How long a scan may take, from its first statement, before [`Tx::is_late`] tells it to end.
 const SCAN: Duration = Duration::from_millis(150);
 
-/// A handle to an open database; clones share it.
+/// A handle to an open database; clones share it. What it does by itself is work of the server
+/// itself; [`Db::of`] does work for others.
 #[derive(Clone)]
 pub struct Db {
     engine: Engine,
@@ -147,8 +150,9 @@ impl Db {
     /// `f` may run more than once, so it must have no effects except through its [`Tx`], and its
     /// result counts only once the commit has succeeded. It must wait for nothing but its [`Tx`],
     /// because others need its thread, and must not change the schema. SQLite runs writes one after
-    /// the other, in the order of the calls. PostgreSQL runs them concurrently, and each statement
-    /// sees what others have committed: lock what must not change by updating it first.
+    /// the other, those of one owner in the order of the calls. PostgreSQL runs them concurrently,
+    /// and each statement sees what others have committed: lock what must not change by updating it
+    /// first.
     ///
     /// # Errors
     /// What `f` returned; [`Error::Busy`] if the queue is full or a lock is not released;
@@ -162,7 +166,7 @@ impl Db {
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.write_for(Purpose::Store, f).await
+        self.of(Owner::Server).write(f).await
     }
 
     /// Like [`Db::write`], for work that may be there to free space.
@@ -175,9 +179,7 @@ impl Db {
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let (job, answer) = job(purpose, f);
-        self.submit(job).map_err(E::from)?;
-        answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
+        self.of(Owner::Server).write_for(purpose, f).await
     }
 
     /// Like [`Db::write`], but does not wait, for work that may be lost.
@@ -188,14 +190,7 @@ impl Db {
     where
         F: FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static,
     {
-        self.submit(job(Purpose::Store, f).0)
-    }
-
-    fn submit(&self, job: Box<dyn Job>) -> Result<()> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.write(job),
-            Engine::Postgres(engine) => engine.write(job),
-        }
+        self.of(Owner::Server).write_later(f)
     }
 
     /// Runs a short read of one snapshot; on SQLite at once, on the calling thread.
@@ -211,10 +206,7 @@ impl Db {
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.read(f),
-            Engine::Postgres(engine) => engine.read(f).await,
-        }
+        self.of(Owner::Server).read(f).await
     }
 
     /// Runs a read that may take long, where it does not delay short ones.
@@ -225,22 +217,13 @@ impl Db {
     ///
     /// # Errors
     /// What `f` returned; [`Error::Busy`] if too many scans wait.
-    pub async fn scan<R, E, F>(&self, mut f: F) -> Result<R, E>
+    pub async fn scan<R, E, F>(&self, f: F) -> Result<R, E>
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let (job, answer) = job(Purpose::Store, move |tx: &mut Tx<'_>| {
-            tx.end_by(Instant::now() + SCAN);
-            f(tx)
-        });
-        let submitted = match &self.engine {
-            Engine::Sqlite(engine) => engine.scan(job),
-            Engine::Postgres(engine) => engine.scan(job),
-        };
-        submitted.map_err(E::from)?;
-        answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
+        self.of(Owner::Server).scan(f).await
     }
 
     /// Calls `listener` with each notice that this process or another node commits from now on,

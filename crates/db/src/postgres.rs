@@ -28,13 +28,10 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::job::{Job, job};
-use crate::{Error, Migration, Purpose, Result, Stats, Tx, notice::Listener, threads};
+use crate::{Error, Migration, Owner, Purpose, Result, Stats, Tx, notice::Listener, threads};
 use config::Config;
 use queue::{Access, Queue};
-use shared::Shared;
-
-/// Connections for scans, as many as SQLite has threads for them.
-const SCANNERS: usize = 2;
+use shared::{SCANNERS, Shared};
 
 pub(crate) struct Engine {
     shared: Arc<Shared>,
@@ -61,7 +58,7 @@ impl Engine {
     }
 
     /// Runs a short read: over a pipelined connection if it has one statement, else on a fiber.
-    pub(crate) async fn read<R, E, F>(&self, mut f: F) -> Result<R, E>
+    pub(crate) async fn read<R, E, F>(&self, owner: Owner, mut f: F) -> Result<R, E>
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
@@ -74,28 +71,28 @@ impl Engine {
             return answer;
         }
         let (job, answer) = job(Purpose::Store, f);
-        self.submit(&self.shared.requests, begun, Access::Read, job).map_err(E::from)?;
+        self.submit(&self.shared.requests, owner, begun, (Access::Read, job)).map_err(E::from)?;
         answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
     }
 
-    pub(crate) fn write(&self, job: Box<dyn Job>) -> Result<()> {
-        self.submit(&self.shared.requests, Instant::now(), Access::Write, job)
+    pub(crate) fn write(&self, owner: Owner, job: Box<dyn Job>) -> Result<()> {
+        self.submit(&self.shared.requests, owner, Instant::now(), (Access::Write, job))
     }
 
-    pub(crate) fn scan(&self, job: Box<dyn Job>) -> Result<()> {
-        self.submit(&self.shared.scans, Instant::now(), Access::Read, job)
+    pub(crate) fn scan(&self, owner: Owner, job: Box<dyn Job>) -> Result<()> {
+        self.submit(&self.shared.scans, owner, Instant::now(), (Access::Read, job))
     }
 
     /// Queues work whose time runs from `begun`.
     fn submit(
         &self,
         queue: &Queue,
+        owner: Owner,
         begun: Instant,
-        access: Access,
-        job: Box<dyn Job>,
+        (access, job): (Access, Box<dyn Job>),
     ) -> Result<()> {
         let deadline = self.shared.patience.map(|patience| begun + patience);
-        queue.submit(access, job, deadline)
+        queue.submit(owner, access, job, deadline)
     }
 
     pub(crate) fn listen(&self, listener: Listener) {

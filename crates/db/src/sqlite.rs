@@ -9,6 +9,7 @@ pub(crate) mod files;
 mod log;
 pub(crate) mod migrate;
 pub(crate) mod prepared;
+mod queue;
 mod readers;
 mod reserve;
 pub(crate) mod restore;
@@ -22,8 +23,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::{
-    Error, Migration, Result, Stats, Tx, job::Job, migrate::usable, notice::Listener, threads,
-    tx::On,
+    Error, Migration, Owner, Result, Stats, Tx, job::Job, migrate::usable, notice::Listener,
+    threads, tx::On,
 };
 use connection::Role;
 use files::Lock;
@@ -81,8 +82,8 @@ impl Engine {
         })
     }
 
-    pub(crate) fn write(&self, job: Box<dyn Job>) -> Result<()> {
-        self.writer.submit(&self.shared, job)
+    pub(crate) fn write(&self, owner: Owner, job: Box<dyn Job>) -> Result<()> {
+        self.writer.submit(&self.shared, owner, job)
     }
 
     pub(crate) fn read<R, E, F>(&self, f: F) -> Result<R, E>
@@ -93,8 +94,8 @@ impl Engine {
         readers::read(&self.shared, self.number, f)
     }
 
-    pub(crate) fn scan(&self, job: Box<dyn Job>) -> Result<()> {
-        self.scanners.submit(job)
+    pub(crate) fn scan(&self, owner: Owner, job: Box<dyn Job>) -> Result<()> {
+        self.scanners.submit(owner, job)
     }
 
     pub(crate) async fn failed(&self) -> Error {

@@ -12,6 +12,8 @@ mod migrations;
 mod notices;
 #[path = "conformance/reads.rs"]
 mod reads;
+#[path = "conformance/turns.rs"]
+mod turns;
 #[path = "conformance/values.rs"]
 mod values;
 #[path = "conformance/verbs.rs"]

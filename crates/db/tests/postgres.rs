@@ -21,6 +21,8 @@ mod standbys;
 mod tls;
 #[path = "postgres/trouble.rs"]
 mod trouble;
+#[path = "postgres/turns.rs"]
+mod turns;
 
 use std::io::Write as _;
 use std::path::Path;

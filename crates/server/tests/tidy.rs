@@ -30,8 +30,16 @@ impl File {
 
 type Rule = fn(&File) -> Vec<String>;
 
-const RULES: [Rule; 7] =
-    [lines, width, modules, marks, plain_words, no_sql_at_the_edge, no_edge_in_the_domain];
+const RULES: [Rule; 8] = [
+    lines,
+    width,
+    modules,
+    marks,
+    plain_words,
+    no_sql_at_the_edge,
+    no_edge_in_the_domain,
+    an_owner_for_each_request,
+];
 
 /// A file is read in one sitting.
 fn lines(file: &File) -> Vec<String> {
@@ -111,6 +119,18 @@ fn no_edge_in_the_domain(file: &File) -> Vec<String> {
     let foreign = |line: &str| words(line).any(|word| FOREIGN.contains(&word.as_str()));
     let found = file.code().filter(|(_, line)| foreign(line));
     found.map(|(number, _)| file.at(number, "the domain knows no runtime and no edge")).collect()
+}
+
+/// What a request asks of the database has its turn under the owner's name.
+fn an_owner_for_each_request(file: &File) -> Vec<String> {
+    const WITHOUT: [&str; 5] =
+        ["db.read(", "db.scan(", "db.write(", "db.write_for(", "db.write_later("];
+    if !file.path.starts_with("crates/server/src/http/") {
+        return vec![];
+    }
+    let without = |line: &str| WITHOUT.iter().any(|call| line.contains(call));
+    let found = file.code().filter(|(_, line)| without(line));
+    found.map(|(number, _)| file.at(number, "a request names its owner: `db.of(…)`")).collect()
 }
 
 fn root() -> PathBuf {
@@ -217,6 +237,13 @@ fn each_rule_names_what_breaks_it_and_nothing_else() {
         assert!(!breaks(no_edge_in_the_domain, source, line), "{line}");
     }
     assert!(!breaks(no_edge_in_the_domain, domain, "//! No async, no HTTP"));
+
+    let handler = "crates/server/src/http/v1/blocks.rs";
+    let read = "    let read = app.db.read(move |tx| blocks::list(tx, user));";
+    assert!(breaks(an_owner_for_each_request, handler, read));
+    assert!(!breaks(an_owner_for_each_request, "crates/server/src/background/jobs.rs", read));
+    let named = read.replace("db.", "db.of(user).");
+    assert!(!breaks(an_owner_for_each_request, handler, &named));
 }
 
 #[test]

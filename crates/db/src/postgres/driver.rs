@@ -77,6 +77,12 @@ impl<'f> Driver<'f> {
         !self.dead
     }
 
+    /// Leaves the connection: nothing can be run on it any more.
+    pub(super) fn give_up(&mut self) {
+        self.dead = true;
+        self.recovery.get_or_insert(Recovery::Reconnect);
+    }
+
     /// Runs statements of the engine itself.
     pub(super) fn simple(&mut self, sql: &str) -> Result<()> {
         let client = self.client();

@@ -16,6 +16,8 @@ pub(super) enum Recovery {
     None,
     /// Run the work again; another transaction was in its way.
     Retry,
+    /// Run the work again later; it waits for a lock that is held for long.
+    Wait,
     /// Run the work again on a new connection; this one is lost or useless.
     Reconnect,
     /// Give up all connections; the server goes away or is read-only.
@@ -45,7 +47,8 @@ pub(super) fn sort(
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
             (Error::Busy, Recovery::Retry)
         }
-        SqlState::LOCK_NOT_AVAILABLE | SqlState::QUERY_CANCELED => (Error::Busy, Recovery::None),
+        SqlState::LOCK_NOT_AVAILABLE => (Error::Busy, Recovery::Wait),
+        SqlState::QUERY_CANCELED => (Error::Busy, Recovery::None),
         SqlState::DISK_FULL => (Error::Full, Recovery::None),
         // A read has tried to write; the server itself may well accept writes.
         SqlState::READ_ONLY_SQL_TRANSACTION if reading => (Error::Engine(text()), Recovery::None),

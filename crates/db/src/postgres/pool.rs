@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::{LocalSet, spawn_local};
 
 use super::connection::{BEGIN_READ, BEGIN_WRITE, Connection};
 use super::fiber::{self, Fiber, Waiter};
-use super::queue::{Access, Counted, Queue, Wakeup, Work};
+use super::queue::{Access, Counted, Queue, Taken, Wakeup, Work};
 use super::{failure::Recovery, shared::Shared};
 use crate::{Error, Result, Tx, job::Job, threads, tx::On};
 
@@ -80,7 +80,7 @@ struct Worker<'f> {
 impl<'f> Worker<'f> {
     fn serve(&mut self, queue: &Queue) {
         loop {
-            let Some(work) = queue.try_next() else {
+            let Some((taken, work)) = queue.try_next() else {
                 if let Some(owned) = &mut self.owned {
                     owned.connection.commit_now();
                 }
@@ -88,7 +88,7 @@ impl<'f> Worker<'f> {
                 let is_stale =
                     || owned.as_ref().is_some_and(|owned| owned.generation != shared.generation());
                 match queue.next(self.fiber, is_stale) {
-                    Wakeup::Work(work) => self.run(work),
+                    Wakeup::Work(taken, work) => self.serve_one(queue, taken, work),
                     Wakeup::Stale => self.owned = None,
                     Wakeup::Stop => {
                         self.owned = None;
@@ -97,8 +97,15 @@ impl<'f> Worker<'f> {
                 }
                 continue;
             };
-            self.run(work);
+            self.serve_one(queue, taken, work);
         }
+    }
+
+    fn serve_one(&mut self, queue: &Queue, taken: Taken<'_>, work: Work) {
+        if let Some(locked) = self.run(work) {
+            queue.put_back(locked);
+        }
+        drop(taken);
     }
 
     /// Makes sure that there is a usable connection.
@@ -120,11 +127,15 @@ impl<'f> Worker<'f> {
     fn begin(
         &mut self,
         begin: Option<&'static str>,
+        lock_wait: Option<Duration>,
         deadline: Option<Instant>,
         job: &mut dyn Job,
     ) -> Option<(bool, &mut Connection<'f>)> {
         let Owned { mut connection, generation, counted } = self.owned.take()?;
-        connection.begin(begin, deadline);
+        match lock_wait {
+            None => connection.begin(begin, deadline),
+            Some(wait) => connection.begin_waiting(wait, deadline),
+        }
         let mut tx = Tx::on(On::Postgres(connection));
         let keep = job.run(&mut tx);
         let connection = tx.into_postgres()?;
@@ -132,10 +143,14 @@ impl<'f> Worker<'f> {
         Some((keep, &mut owned.connection))
     }
 
-    /// Runs work, again if necessary, until it is answered.
-    fn run(&mut self, work: Work) {
-        let Work { access, mut job, deadline, counted: _counted } = work;
+    /// Runs work, again if necessary, until it is answered. Returns it where it has to wait for a
+    /// lock that is held for long, so that others can use the connection meanwhile.
+    fn run(&mut self, work: Work) -> Option<Work> {
+        let Work { access, mut job, deadline, locked_since, counted } = work;
         let shared = Arc::clone(&self.shared);
+        let since = locked_since.unwrap_or_else(Instant::now);
+        let patience = shared.config.options.lock_timeout;
+        let lock_wait = locked_since.map(|since| patience.saturating_sub(since.elapsed()));
         let is_late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
         for runs in 1_u32.. {
             let refused = if is_late() {
@@ -149,7 +164,8 @@ impl<'f> Worker<'f> {
                 Ok(())
             };
             if refused.is_err() {
-                return job.answer(&refused, &shared.hub);
+                job.answer(&refused, &shared.hub);
+                return None;
             }
             let begin = match access {
                 Access::Write => Some(BEGIN_WRITE),
@@ -160,8 +176,9 @@ impl<'f> Worker<'f> {
                     (!single).then_some(BEGIN_READ)
                 }
             };
-            let Some((keep, connection)) = self.begin(begin, deadline, &mut *job) else {
-                return job.answer(&Err(Error::Closed), &shared.hub);
+            let Some((keep, connection)) = self.begin(begin, lock_wait, deadline, &mut *job) else {
+                job.answer(&Err(Error::Closed), &shared.hub);
+                return None;
             };
             if connection.exceeded() {
                 self.multi_statement.insert(job.closure());
@@ -190,6 +207,10 @@ impl<'f> Worker<'f> {
                 shared.retries.fetch_add(1, Relaxed);
                 continue;
             }
+            if recovery == Some(Recovery::Wait) && !late && since.elapsed() < patience {
+                shared.retries.fetch_add(1, Relaxed);
+                return Some(Work { access, job, deadline, locked_since: Some(since), counted });
+            }
             if access == Access::Write && keep && committed.is_ok() {
                 shared.writes.fetch_add(1, Relaxed);
             }
@@ -204,8 +225,9 @@ impl<'f> Worker<'f> {
                     connection.driver.cancel();
                 }
             }
-            return;
+            return None;
         }
+        None
     }
 }
 

@@ -1,6 +1,9 @@
 //! The queue of work before a group of fibers.
+//!
+//! Writes of one owner wait for the same mailbox, so few of them may wait for it on a connection.
+//! Where a lock is held for long, work gives its connection back, and waits with all such work for
+//! another try: a line of its own, which never has more than a part of the connections.
 
-use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -9,16 +12,28 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::fiber::Fiber;
-use crate::{Error, Result, job::Job, threads::lock};
+use crate::turns::Turns;
+use crate::{Error, Owner, Result, job::Job, threads::lock};
 
-/// Work that may wait.
+/// Work that may wait, and that of one owner.
 const QUEUE: usize = 4096;
+const SHARE: usize = QUEUE / 4;
+/// Writes of a user at a time: one that holds the lock of the mailbox, and the next one.
+const WRITES: usize = 2;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Access {
     /// One snapshot.
     Read,
     Write,
+}
+
+/// What waits in one line.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Line {
+    Of(Owner, Access),
+    /// Work of all owners that met a lock which is held for long.
+    Locked,
 }
 
 pub(super) struct Work {
@@ -26,6 +41,8 @@ pub(super) struct Work {
     pub(super) job: Box<dyn Job>,
     /// When the caller is answered at the latest.
     pub(super) deadline: Option<Instant>,
+    /// When it began to run for the first time, where it waits for a lock.
+    pub(super) locked_since: Option<Instant>,
     pub(super) counted: Counted,
 }
 
@@ -45,8 +62,11 @@ impl Drop for Counted {
     }
 }
 
-#[derive(Default)]
 pub(super) struct Queue {
+    /// How much runs at a time.
+    fibers: usize,
+    /// How much of one owner.
+    most: usize,
     state: Mutex<State>,
     /// Wakes one fiber per piece of work, and all of them when they must look at their connections
     /// or end.
@@ -56,43 +76,85 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct State {
-    work: VecDeque<Work>,
+    work: Turns<Line, Work>,
     /// Whether the fibers end once there is no more work.
     stopped: bool,
 }
 
 /// Why a fiber goes on.
-pub(super) enum Wakeup {
-    Work(Work),
+pub(super) enum Wakeup<'q> {
+    Work(Taken<'q>, Work),
     /// Its connection belongs to an earlier generation.
     Stale,
     Stop,
 }
 
+/// Work that was taken; it counts as running until this is dropped.
+pub(super) struct Taken<'q> {
+    line: Line,
+    queue: &'q Queue,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        lock(&self.queue.state).work.done(self.line);
+    }
+}
+
 impl Queue {
+    /// A queue before so many fibers, of which one owner may use so many.
+    pub(super) fn new(fibers: usize, most: usize) -> Self {
+        let (state, more, pending) = (Mutex::default(), Notify::new(), Arc::default());
+        Self { fibers, most, state, more, pending }
+    }
+
     pub(super) fn pending(&self) -> usize {
         self.pending.load(Relaxed)
     }
 
     pub(super) fn submit(
         &self,
+        owner: Owner,
         access: Access,
         job: Box<dyn Job>,
         deadline: Option<Instant>,
     ) -> Result<()> {
+        let (line, most) = (Line::Of(owner, access), self.most_of(owner, access));
         let mut state = lock(&self.state);
         if state.stopped {
             return Err(Error::Closed);
         }
-        if state.work.len() >= QUEUE {
+        let is_server = owner == Owner::Server;
+        if state.work.len() >= QUEUE || !is_server && state.work.len_of(line) >= SHARE {
             return Err(Error::Busy);
         }
         let counted = Counted::new(&self.pending);
-        state.work.push_back(Work { access, job, deadline, counted });
+        let work = Work { access, job, deadline, locked_since: None, counted };
+        let may_run = state.work.push(line, most, work);
         drop(state);
-        // The fiber that worked last is the one most likely to be awake.
-        self.more.notify_last();
+        if may_run {
+            // The fiber that worked last is the one most likely to be awake.
+            self.more.notify_last();
+        }
         Ok(())
+    }
+
+    /// How much of an owner may run at a time.
+    fn most_of(&self, owner: Owner, access: Access) -> Option<usize> {
+        match (owner, access) {
+            (Owner::Server, _) => None,
+            (Owner::User(_), Access::Write) => Some(WRITES.min(self.fibers.div_ceil(2))),
+            // Its work is that of many users.
+            (Owner::Program(_), _) => Some(self.fibers.div_ceil(2)),
+            (Owner::User(_) | Owner::Address(_), _) => Some(self.most),
+        }
+    }
+
+    /// Queues work again that met a lock.
+    pub(super) fn put_back(&self, work: Work) {
+        if lock(&self.state).work.push(Line::Locked, Some(self.most), work) {
+            self.more.notify_last();
+        }
     }
 
     /// Lets the fibers finish what is queued, and end.
@@ -105,19 +167,20 @@ impl Queue {
         self.more.notify_waiters();
     }
 
-    pub(super) fn try_next(&self) -> Option<Work> {
-        lock(&self.state).work.pop_front()
+    pub(super) fn try_next(&self) -> Option<(Taken<'_>, Work)> {
+        let (line, work) = lock(&self.state).work.pop()?;
+        Some((Taken { line, queue: self }, work))
     }
 
     /// Waits for work, for the end, or until the fiber's connection is stale.
-    pub(super) fn next(&self, fiber: &Fiber<'_>, is_stale: impl Fn() -> bool) -> Wakeup {
+    pub(super) fn next(&self, fiber: &Fiber<'_>, is_stale: impl Fn() -> bool) -> Wakeup<'_> {
         loop {
             // Enabled before the state is read, so that no wakeup in between is missed.
             let mut more = pin!(self.more.notified());
             more.as_mut().enable();
             let mut state = lock(&self.state);
-            match state.work.pop_front() {
-                Some(work) => return Wakeup::Work(work),
+            match state.work.pop() {
+                Some((line, work)) => return Wakeup::Work(Taken { line, queue: self }, work),
                 None if state.stopped => return Wakeup::Stop,
                 None if is_stale() => return Wakeup::Stale,
                 None => drop(state),

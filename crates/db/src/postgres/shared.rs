@@ -9,6 +9,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{config::Config, pipeline::Pipelines, queue::Queue};
 use crate::{Notice, notice::Hub};
 
+/// Connections for scans, as many as SQLite has threads for them.
+pub(super) const SCANNERS: usize = 2;
+
 pub(super) struct Shared {
     pub(super) config: Config,
     /// How long a request may take in all; `None` for a command, which has all the time it needs.
@@ -40,19 +43,20 @@ impl Shared {
         patience: Option<Duration>,
         remote: UnboundedSender<Notice>,
     ) -> Self {
+        let fibers = config.options.connections.max(1);
         let pipelined = patience.is_some() && config.options.named_statements;
         Self {
             config: config.clone(),
             patience,
             hub: Hub::new(remote),
-            requests: Arc::default(),
-            scans: Arc::default(),
+            requests: Arc::new(Queue::new(fibers, (fibers / 4).max(1))),
+            scans: Arc::new(Queue::new(SCANNERS, 1)),
             pipelines: pipelined.then(|| Arc::new(Pipelines::new(config))),
             writes: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             connections: Arc::default(),
             waiting: Arc::default(),
-            most_waiting: config.options.connections.max(1),
+            most_waiting: fibers,
             generation: AtomicU64::new(0),
         }
     }

@@ -1,20 +1,21 @@
 //! Reads: short ones on a connection of the calling thread, scans on threads of their own.
 
 use std::cell::RefCell;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::connection::{self, Role};
 use super::prepared::Prepared;
-use super::shared::Shared;
+use super::{queue::Queue, shared::Shared};
 use crate::job::{self, Job};
-use crate::{Error, Result, Tx, threads, tx::On};
+use crate::{Error, Owner, Result, Tx, threads, tx::On};
 
 /// Threads for scans. Two, so that one long scan does not block all others.
 const THREADS: usize = 2;
 /// Scans that may wait.
 const QUEUE: usize = 256;
+/// Scans of one owner at a time. The next one waits behind everybody else's.
+const MOST: usize = 1;
 
 thread_local! {
     /// The connections of this thread, by engine: a server has one engine, a test binary many.
@@ -74,45 +75,35 @@ fn snapshot<T>(
     (ended, Some(answer))
 }
 
-/// The queue of the scanning threads; `None` makes a thread end.
-pub(super) struct Scanners {
-    sender: SyncSender<Option<Box<dyn Job>>>,
-}
+/// The queue of the scanning threads.
+pub(super) struct Scanners(Arc<Queue>);
 
 impl Scanners {
-    pub(super) fn submit(&self, job: Box<dyn Job>) -> Result<()> {
-        self.sender.try_send(Some(job)).map_err(|refused| match refused {
-            TrySendError::Full(_) => Error::Busy,
-            TrySendError::Disconnected(_) => Error::Closed,
-        })
+    pub(super) fn submit(&self, owner: Owner, job: Box<dyn Job>) -> Result<()> {
+        self.0.submit(owner, job)
     }
 
     pub(super) fn stop(&self) {
-        for _ in 0..THREADS {
-            // A thread that has already ended needs no message.
-            drop(self.sender.send(None));
-        }
+        self.0.stop();
     }
 }
 
 pub(super) fn start(shared: &Arc<Shared>) -> Result<(Scanners, Vec<JoinHandle<()>>)> {
-    let (sender, jobs) = sync_channel(QUEUE);
-    let jobs = Arc::new(Mutex::new(jobs));
+    let queue = Arc::new(Queue::new(QUEUE, Some(MOST)));
     let threads = (0..THREADS).map(|number| {
-        let (shared, jobs) = (Arc::clone(shared), Arc::clone(&jobs));
-        threads::spawn(&format!("db-scan-{number}"), move || scan(&shared, &jobs))
+        let (shared, queue) = (Arc::clone(shared), Arc::clone(&queue));
+        threads::spawn(&format!("db-scan-{number}"), move || scan(&shared, &queue))
     });
-    Ok((Scanners { sender }, threads.collect::<Result<_>>()?))
+    let threads = threads.collect::<Result<_>>()?;
+    Ok((Scanners(queue), threads))
 }
 
-fn scan(shared: &Shared, jobs: &Mutex<Receiver<Option<Box<dyn Job>>>>) {
+fn scan(shared: &Shared, queue: &Queue) {
     // Nobody may wait longer for a short request, or for a password to be hashed, for a scan.
     threads::go_last();
     // Opened at the first use: most deployments hardly ever scan.
     let mut opened = None;
-    loop {
-        let job = threads::lock(jobs).recv();
-        let Ok(Some(mut job)) = job else { return };
+    while let Some((_taken, mut job)) = queue.next() {
         shared.log.wait();
         if !job.is_awaited() {
             continue;

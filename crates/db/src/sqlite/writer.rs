@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,8 +10,8 @@ use rusqlite::hooks::Wal;
 
 use super::prepared::Prepared;
 use super::reserve::free_bytes;
-use super::{checkpoint, shared::Shared};
-use crate::{Error, Result, Tx, job::Job, threads, tx::On};
+use super::{checkpoint, queue::Queue, shared::Shared};
+use crate::{Error, Owner, Result, Tx, job::Job, threads, tx::On};
 
 /// Writes that may wait: at 20,000 writes a second, the last of them waits 0.2 s.
 const QUEUE: usize = 4096;
@@ -21,34 +20,24 @@ const QUEUE: usize = 4096;
 /// meanwhile; commits with all of them were measured to be 10 % slower.
 const BATCH: usize = 128;
 const HOLD: Duration = Duration::from_millis(5);
+/// How long a commit may gather second turns of owners where others wait for it.
+const SHARED_HOLD: Duration = Duration::from_millis(1);
 /// How long a write waits on a full disk for those who read or copy the log, to have it restarted.
 const FULL: Duration = Duration::from_secs(1);
 
-enum Message {
-    Write(Box<dyn Job>),
-    Stop,
-}
-
-pub(super) struct Writer {
-    sender: SyncSender<Message>,
-}
+pub(super) struct Writer(Arc<Queue>);
 
 impl Writer {
-    pub(super) fn submit(&self, shared: &Shared, job: Box<dyn Job>) -> Result<()> {
+    pub(super) fn submit(&self, shared: &Shared, owner: Owner, job: Box<dyn Job>) -> Result<()> {
         shared.queued.fetch_add(1, Relaxed);
-        self.sender.try_send(Message::Write(job)).map_err(|refused| {
+        self.0.submit(owner, job).inspect_err(|_refused| {
             shared.queued.fetch_sub(1, Relaxed);
-            match refused {
-                TrySendError::Full(_) => Error::Busy,
-                TrySendError::Disconnected(_) => Error::Closed,
-            }
         })
     }
 
     /// Lets the writer finish what is queued, and end.
     pub(super) fn stop(&self) {
-        // A writer that has already ended needs no message.
-        drop(self.sender.send(Message::Stop));
+        self.0.stop();
     }
 }
 
@@ -62,36 +51,31 @@ pub(super) fn start(
         of_log.log.committed(pages.into());
         Ok(())
     }))?;
-    let (sender, jobs) = sync_channel(QUEUE);
+    let queue = Arc::new(Queue::new(QUEUE, None));
+    let jobs = Arc::clone(&queue);
     let thread = threads::spawn("db-writer", move || {
         let connection = Prepared::new(connection);
         if threads::catch(|| write(&shared, &connection, &jobs, &checkpoints)).is_err() {
             shared.fail(&Error::Failed("the writer has panicked".to_owned()));
         }
+        jobs.abandon();
         if shared.failure().is_none() {
             checkpoint::finish(&connection);
         }
     })?;
-    Ok((Writer { sender }, thread))
+    Ok((Writer(queue), thread))
 }
 
-fn write(
-    shared: &Shared,
-    connection: &Prepared,
-    jobs: &Receiver<Message>,
-    checkpoints: &checkpoint::Wake,
-) {
+fn write(shared: &Shared, connection: &Prepared, jobs: &Queue, checkpoints: &checkpoint::Wake) {
     let mut done = Vec::with_capacity(BATCH);
-    let mut stop = false;
-    while !stop {
-        let Ok(Message::Write(first)) = jobs.recv() else { return };
+    while let Some((taken, first)) = jobs.next() {
         if !admit(shared, &mut done, first) {
             checkpoints.wake();
             continue;
         }
-        let mut commit = shared.watch(run_batch(shared, connection, jobs, &mut done, &mut stop));
+        let mut commit = shared.watch(run_batch(shared, connection, jobs, taken.owner, &mut done));
         if commit == Err(Error::Full) && make_room(shared, connection, &mut done) {
-            commit = shared.watch(run_batch(shared, connection, jobs, &mut done, &mut stop));
+            commit = shared.watch(run_batch(shared, connection, jobs, taken.owner, &mut done));
         }
         if let Ok(kept @ 1..) = commit {
             shared.writes.fetch_add(kept, Relaxed);
@@ -149,14 +133,14 @@ fn make_room(shared: &Shared, connection: &Prepared, done: &mut Vec<Box<dyn Job>
 fn run_batch(
     shared: &Shared,
     connection: &Prepared,
-    jobs: &Receiver<Message>,
+    jobs: &Queue,
+    first: Owner,
     done: &mut Vec<Box<dyn Job>>,
-    stop: &mut bool,
 ) -> Result<u64> {
     if let Some(failure) = shared.failure() {
         return Err(failure);
     }
-    let kept = gather(shared, connection, jobs, done, stop);
+    let kept = gather(shared, connection, jobs, first, done);
     let committed = kept.and_then(|kept| connection.run("COMMIT").map(|()| kept));
     // After a failed checkpoint, pages may be missing on the disk, as after a failed commit.
     let committed = match shared.failure() {
@@ -174,16 +158,19 @@ fn run_batch(
 /// A savepoint around every write would take a fifth of the time of a send. So there are none at
 /// first: if a write fails after it has changed something, all are undone and run again, each in a
 /// savepoint of its own.
+///
+/// Owners have turns, so that what others write is in the same commit as the first writes of
+/// somebody who writes much; further ones then do not hold it up.
 fn gather(
     shared: &Shared,
     connection: &Prepared,
-    jobs: &Receiver<Message>,
+    jobs: &Queue,
+    first: Owner,
     done: &mut Vec<Box<dyn Job>>,
-    stop: &mut bool,
 ) -> Result<u64> {
     connection.run("BEGIN IMMEDIATE")?;
     let started = Instant::now();
-    let (mut ran, mut kept, mut saving) = (0, 0, false);
+    let (mut ran, mut kept, mut saving, mut others) = (0, 0, false, false);
     while ran < done.len() {
         match run_job(connection, &mut *done[ran], saving)? {
             Ran::Kept => kept += 1,
@@ -196,11 +183,12 @@ fn gather(
             }
         }
         ran += 1;
-        if ran == done.len() && ran < BATCH && started.elapsed() < HOLD {
-            match jobs.try_recv() {
-                Ok(Message::Write(job)) => drop(admit(shared, done, job)),
-                Ok(Message::Stop) => *stop = true,
-                Err(_none) => {}
+        if ran == done.len() && ran < BATCH {
+            let elapsed = started.elapsed();
+            let hold = |again| if again && others { SHARED_HOLD } else { HOLD };
+            if let Some((owner, job)) = jobs.try_next(|again| elapsed < hold(again)) {
+                others |= owner != first;
+                admit(shared, done, job);
             }
         }
     }

@@ -59,6 +59,18 @@ id! {
     ServerKeyId
 }
 
+impl From<UserId> for db::Owner {
+    fn from(id: UserId) -> Self {
+        Self::User(id.0)
+    }
+}
+
+impl From<ServerKeyId> for db::Owner {
+    fn from(id: ServerKeyId) -> Self {
+        Self::Program(id.0)
+    }
+}
+
 impl ServerKeyId {
     /// The key of the configuration.
     pub const CONFIGURED: Self = Self(0);

@@ -337,6 +337,10 @@ pub fn unsend(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageId) -> Result
     Ok(unsent)
 }
 
+/// Messages that one transaction marks or deletes at most. Others have their turns between two:
+/// this takes a few milliseconds of SQLite's writer, or of a mailbox's lock on PostgreSQL.
+pub const STEP: usize = 100;
+
 /// What to do with many messages at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -357,7 +361,16 @@ pub struct Batch {
     pub not_found: Vec<MessageId>,
 }
 
-/// Applies an action to each of the messages, in one transaction.
+impl Batch {
+    /// Adds the result of the next step.
+    pub fn add(&mut self, step: Self) {
+        self.updated.extend(step.updated);
+        self.destroyed.extend(step.destroyed);
+        self.not_found.extend(step.not_found);
+    }
+}
+
+/// Applies an action to each of the messages, of which there are at most [`STEP`].
 pub fn batch(
     tx: &mut Tx<'_>,
     cx: &Cx,

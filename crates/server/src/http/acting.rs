@@ -50,7 +50,7 @@ pub(super) async fn user(
     let cx = app.clock.cx();
     let named = percent_decode_str(named).decode_utf8().ok();
     let found = match named.and_then(|named| UserRef::parse(&named).ok()) {
-        Some(named) => app.actings.find(&app.db, &cx, named).await?,
+        Some(named) => app.actings.find(app.db.of(key.id), &cx, named).await?,
         None => None,
     };
     let user = match found {
@@ -68,7 +68,7 @@ pub(super) async fn user(
         }
     };
     if present {
-        app.actings.seen(&app.db, &cx, user);
+        app.actings.seen(app.db.of(user), &cx, user);
     }
     Ok((user, Arc::new(call)))
 }

@@ -46,7 +46,7 @@ impl App {
     /// [`domain::Error::QuotaExceeded`].
     pub(super) async fn count_lookups(&self, user: UserId, count: usize) -> domain::Result<()> {
         let Some(limits) = self.limits.sends.filter(|_| count > 0) else { return Ok(()) };
-        self.lookups.count(&self.db, &self.clock.cx(), user, (count, limits)).await
+        self.lookups.count(self.db.of(user), &self.clock.cx(), user, (count, limits)).await
     }
 
     /// A state for another worker.

@@ -15,7 +15,7 @@ use super::by::By;
 use super::client::Arrival;
 use super::code::Code;
 use super::unfinished_bodies::Holder;
-use super::{Error, acting, bearer, browser_login, cookies, origin, paths};
+use super::{Error, acting, bearer, browser_login, client, cookies, origin, paths};
 use crate::http::App;
 use crate::runtime::jwt::Pass;
 
@@ -64,14 +64,15 @@ impl<S> Caller<S> {
         purpose: Purpose,
         mut f: impl FnMut(&mut Tx<'_>) -> domain::Result<T> + Send + 'static,
     ) -> domain::Result<T> {
-        let Some(call) = self.acting.clone() else { return app.db.write_for(purpose, f).await };
+        let turn = app.db.of(self.user);
+        let Some(call) = self.acting.clone() else { return turn.write_for(purpose, f).await };
         let (cx, user) = (app.clock.cx(), self.user);
         let recorded = move |tx: &mut Tx<'_>| {
             let done = f(tx)?;
             audit::record(tx, &cx, &call, Some(user))?;
             Ok(done)
         };
-        app.db.write_for(purpose, recorded).await
+        turn.write_for(purpose, recorded).await
     }
 
     /// Whether the caller may see what messages say; without that they are told only what they have
@@ -233,7 +234,8 @@ async fn by_token(app: &App, parts: &Parts, token: &[u8]) -> Result<Login, Error
         Error::new(Code::Unauthenticated, wrong).header(header::WWW_AUTHENTICATE, challenge)
     };
     let key = Credential::parse_token(text).ok_or_else(invalid)?;
-    let scopes = app.sessions.scopes(&app.db, &app.clock.cx(), &key).await?;
+    let by = || client::owner(app, parts);
+    let scopes = app.sessions.scopes(&app.db, &app.clock.cx(), &key, by).await?;
     Ok((key, scopes.ok_or_else(invalid)?, None))
 }
 
@@ -246,9 +248,9 @@ async fn by_cookie(app: &App, parts: &Parts) -> Result<(Credential, Scopes), Err
             check_csrf(app, parts)?;
         }
     }
-    let cx = app.clock.cx();
+    let (cx, by) = (app.clock.cx(), || client::owner(app, parts));
     for session in sessions(headers) {
-        if let Some(scopes) = app.sessions.scopes(&app.db, &cx, &session).await? {
+        if let Some(scopes) = app.sessions.scopes(&app.db, &cx, &session, by).await? {
             return Ok((session, scopes));
         }
     }

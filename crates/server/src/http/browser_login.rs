@@ -91,7 +91,8 @@ async fn confirm(app: &App, pass: Pass) -> Result<Pass, Error> {
 }
 
 async fn standing(app: &App, pass: &Pass) -> Result<Standing, Error> {
-    Ok(app.sessions.standing(&app.db, &app.clock.cx(), &pass.grant).await?)
+    let db = app.db.of(pass.grant.credential.user);
+    Ok(app.sessions.standing(db, &app.clock.cx(), &pass.grant).await?)
 }
 
 fn judge(pass: Pass, standing: Standing) -> Result<Pass, Error> {
@@ -130,7 +131,7 @@ async fn user_of(
     let (claims, issuer) = (&verified.claims, verified.issuer);
     let user = UserRef::External(claims.subject.clone());
     let (of, cx) = (user.clone(), app.clock.cx());
-    let found = app.db.read(move |tx| {
+    let found = app.db.of(device.address).read(move |tx| {
         let found = users::standing(tx, &of)?;
         let is_late = found.is_none() && history::is_later(tx, &cx, made_at)?;
         Ok::<_, domain::Error>((found, is_late))
@@ -150,7 +151,7 @@ async fn user_of(
     }
     let limit = login::registrations(app, device);
     let put = Put { user, change: profile(claims) };
-    let done = app.db.write(move |tx| {
+    let done = app.db.of(device.address).write(move |tx| {
         let is_new = users::resolve(tx, &put.user)?.is_none();
         let done = match users::put(tx, &cx, &put) {
             // The name must lock nobody out either.

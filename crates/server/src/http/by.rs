@@ -1,8 +1,9 @@
 //! Who makes a request that is replayed when it is sent again.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use db::Tx;
+use db::{Owner, Tx};
 use domain::{Cx, UserId, audit};
 
 /// Who makes a keyed request. Everyone has their own keys.
@@ -12,8 +13,8 @@ pub(super) enum By<'a> {
     User(UserId, Option<&'a Arc<audit::Call>>),
     /// The app's own server. Its handler records in the audit log what the call changes.
     Key(&'a audit::Call),
-    /// Somebody without a login, for the account of that username.
-    Name(&'a str),
+    /// Somebody without a login at an address, for the account of that username.
+    Name(&'a str, IpAddr),
 }
 
 impl By<'_> {
@@ -21,7 +22,16 @@ impl By<'_> {
     pub(super) fn acting(self) -> Option<(Arc<audit::Call>, UserId)> {
         match self {
             Self::User(user, call) => call.map(|call| (Arc::clone(call), user)),
-            Self::Key(_) | Self::Name(_) => None,
+            Self::Key(_) | Self::Name(..) => None,
+        }
+    }
+
+    /// For whom the work is done.
+    pub(super) fn owner(self) -> Owner {
+        match self {
+            Self::User(user, _) => user.into(),
+            Self::Key(call) => call.key.into(),
+            Self::Name(_, address) => address.into(),
         }
     }
 }

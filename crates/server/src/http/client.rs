@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use axum::extract::FromRequestParts;
 use axum::http::header::{HeaderValue, USER_AGENT};
 use axum::http::request::Parts;
+use db::Owner;
 use domain::sessions;
 
 use super::forwarded::{Forwarded, Peer};
@@ -36,6 +37,12 @@ impl Arrival {
             arrival.accepted = Some(holder);
         }
     }
+}
+
+/// For whom work is done before it is known who makes a request: their address.
+pub(super) fn owner(app: &App, parts: &Parts) -> Owner {
+    let Arrival { peer, .. } = Arrival::of(parts);
+    peer.client(&parts.headers, &app.settings.trusted_proxies).into()
 }
 
 pub(super) struct Device {

@@ -8,6 +8,7 @@ use axum::response::IntoResponse;
 use domain::users;
 use serde_json::json;
 
+use super::client::Device;
 use super::code::Code;
 use super::{Error, v1};
 use crate::http::App;
@@ -19,11 +20,14 @@ pub(super) async fn alive() -> impl IntoResponse {
 }
 
 /// `GET /readyz`: the database can be read. Its schema was checked when it was opened.
-pub(super) async fn ready(State(app): State<App>) -> Result<impl IntoResponse, Error> {
+pub(super) async fn ready(
+    State(app): State<App>,
+    device: Device,
+) -> Result<impl IntoResponse, Error> {
     if app.stopping.is_cancelled() {
         return Err(Error::new(Code::Unavailable, "the server is stopping"));
     }
-    app.db.read(move |tx| users::list(tx, 0, 1)).await?;
+    app.db.of(device.address).read(move |tx| users::list(tx, 0, 1)).await?;
     Ok(Json(json!({ "status": "ready" })))
 }
 

@@ -31,6 +31,14 @@ impl Claimant {
     pub(super) fn named(name: &str) -> Self {
         Self::Named(login_name(name))
     }
+
+    /// The database for whom the password is looked at: the name may be anybody's.
+    fn db<'a>(&self, app: &'a App, address: IpAddr) -> db::Of<'a> {
+        match self {
+            Self::Named(_) => app.db.of(address),
+            Self::Holder(credential) => app.db.of(credential.user),
+        }
+    }
 }
 
 /// An attempt to give a password.
@@ -76,12 +84,12 @@ pub(super) async fn begin(
         Claimant::Named(name) => throttle::count(tx, &cx, name, from),
         Claimant::Holder(credential) => throttle::count_of_holder(tx, &cx, credential, from),
     };
-    let counted = app.db.write_for(purpose, count).await;
+    let counted = claimant.db(app, address).write_for(purpose, count).await;
     if let Err(domain::Error::Throttled(_)) = &counted {
         app.metrics.logins.throttled.inc();
         let user = match claimant.clone() {
             Claimant::Named(name) => {
-                let owner = app.db.read(move |tx| users::find(tx, &name)).await;
+                let owner = app.db.of(address).read(move |tx| users::find(tx, &name)).await;
                 owner.ok().flatten().map(|owner| owner.id)
             }
             Claimant::Holder(credential) => Some(credential.user),
@@ -123,7 +131,8 @@ impl Counted {
     /// If the name or the password is wrong.
     pub(super) async fn check(self, app: &App, password: String) -> Result<StoredPassword, Error> {
         let Self { attempt, claimant, place } = self;
-        let known = app.db.read(move |tx| match &claimant {
+        let turn = claimant.db(app, attempt.address);
+        let known = turn.read(move |tx| match &claimant {
             Claimant::Named(name) => users::password(tx, name),
             Claimant::Holder(credential) => users::password_of(tx, credential.user),
         });
@@ -151,7 +160,7 @@ impl Attempt {
         let is_settled = done.as_ref().map_or_else(|error| stays.contains(&error.code()), |_| true);
         if let Some(counted) = self.counted.clone().filter(|_| !is_settled) {
             let back = move |tx: &mut Tx<'_>| throttle::give_back(tx, &counted);
-            if let Err(error) = app.db.write_for(db::Purpose::Free, back).await {
+            if let Err(error) = app.db.of(self.address).write_for(db::Purpose::Free, back).await {
                 tracing::debug!(%error, "an attempt stays counted");
             }
         }
@@ -204,7 +213,7 @@ pub(super) async fn hash_to_register(
 ) -> Result<String, Error> {
     let place = app.passwords.place(device.public_address(), Purpose::Registration)?;
     let (limit, cx) = (registrations(app, device), *cx);
-    let looked = app.db.write(move |tx| {
+    let looked = app.db.of(device.address).write(move |tx| {
         limit.count_try(tx, &cx)?;
         match users::confirm_free(tx, &cx, &name, display_name.as_ref()) {
             Err(domain::Error::Db(error)) => Err(domain::Error::Db(error)),
@@ -227,7 +236,7 @@ pub(super) async fn refuse_registration<T>(
     refusal: Error,
 ) -> Result<T, Error> {
     let (limit, cx) = (registrations(app, device), app.clock.cx());
-    app.db.write(move |tx| limit.count_try(tx, &cx)).await?;
+    app.db.of(device.address).write(move |tx| limit.count_try(tx, &cx)).await?;
     Err(refusal)
 }
 

@@ -38,7 +38,8 @@ pub(super) async fn write(
     let cx = app.clock.cx();
     let limits = app.limits.sends;
     let user = caller.user;
-    let sent = app.db.write(move |tx| sending::send(tx, &cx, user, &draft, limits.as_ref()));
+    let sent =
+        app.db.of(user).write(move |tx| sending::send(tx, &cx, user, &draft, limits.as_ref()));
     let sent = sent.await.map_err(Error::from);
     let sent = count_refused(&app, user, sent).await?;
     Ok(Json(Written { message_id: sent.id.get() }))
@@ -78,7 +79,7 @@ pub(super) async fn unread(
 }
 
 async fn list(app: &App, owner: UserId, list: ClassicList) -> Result<Response, Error> {
-    let short = app.db.read(move |tx| unread::ids(tx, owner, list, SHORT)).await?;
+    let short = app.db.of(owner).read(move |tx| unread::ids(tx, owner, list, SHORT)).await?;
     let ids = match short {
         Some(ids) => ids,
         None => long_list(app, owner, list).await?,
@@ -90,7 +91,7 @@ async fn list(app: &App, owner: UserId, list: ClassicList) -> Result<Response, E
 async fn long_list(app: &App, owner: UserId, list: ClassicList) -> Result<Vec<MessageId>, Error> {
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
-        let part = app.db.scan(move |tx| unread::next_ids(tx, owner, list, after));
+        let part = app.db.of(owner).scan(move |tx| unread::next_ids(tx, owner, list, after));
         let (part, next) = part.await?;
         ids.extend(part);
         match next {
@@ -122,7 +123,11 @@ pub(super) async fn read(
     input: Input,
 ) -> Result<impl IntoResponse, Error> {
     let id = input.fields()?.message()?;
-    let found = app.db.read(move |tx| messages::read_with_flags(tx, caller.user, id)).await?;
+    let found = app
+        .db
+        .of(caller.user)
+        .read(move |tx| messages::read_with_flags(tx, caller.user, id))
+        .await?;
     let (flags, envelope) = found.ok_or(domain::Error::NotFound(Missing::Message))?;
     // A page of another site can cause this request, which must not mark the message as read; nor
     // must a token that can only read.
@@ -130,7 +135,12 @@ pub(super) async fn read(
     if flags.unread && may_mark {
         // If its sender has taken it back since, nobody gets the text that was never read.
         let cx = app.clock.cx();
-        match app.db.write(move |tx| unread::mark_read(tx, &cx, caller.user, id)).await {
+        match app
+            .db
+            .of(caller.user)
+            .write(move |tx| unread::mark_read(tx, &cx, caller.user, id))
+            .await
+        {
             // Messages can be read while the disk is full; they stay unread.
             Err(domain::Error::Db(db::Error::Full)) => {}
             marked => marked?,
@@ -163,6 +173,6 @@ pub(super) async fn delete(
     let id = input.fields()?.message()?;
     let cx = app.clock.cx();
     let delete = move |tx: &mut Tx<'_>| messages::delete_or_withdraw(tx, &cx, caller.user, id);
-    app.db.write_for(Purpose::Free, delete).await?;
+    app.db.of(caller.user).write_for(Purpose::Free, delete).await?;
     Ok(Json(json!({ "status": "success" })))
 }

@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, header};
 use domain::audit;
 use domain::server_keys::{KeyScope, ServerKey};
 
-use super::client::Arrival;
+use super::client::{self, Arrival};
 use super::code::Code;
 use super::unfinished_bodies::Holder;
 use super::{Error, bearer};
@@ -76,7 +76,8 @@ pub(super) async fn authenticate(
                       browser token, and replace this key with `postroom key rotate`";
         return Err(Error::new(Code::ServerKeyInBrowser, detail));
     }
-    let key = app.server_keys.find(&app.db, &app.clock.cx(), sent).await?;
+    let by = || client::owner(app, parts);
+    let key = app.server_keys.find(&app.db, &app.clock.cx(), sent, by).await?;
     let key = key.ok_or_else(|| {
         let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
         Error::new(Code::Unauthenticated, "the server key is wrong, revoked or expired")

@@ -38,7 +38,7 @@ pub(super) async fn submit(
         return Ok(unknown());
     };
     let cx = app.clock.cx();
-    app.db.write(move |tx| users::set_reminders(tx, &cx, user, false)).await?;
+    app.db.of(device.address).write(move |tx| users::set_reminders(tx, &cx, user, false)).await?;
     tracing::info!(client = %device.address, user = user.get(), "unsubscribed from reminders");
     let text = "<p>You will not get any more e-mails about unread messages.</p>";
     Ok(page(StatusCode::OK, "Unsubscribed", text.to_owned()))

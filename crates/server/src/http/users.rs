@@ -49,7 +49,7 @@ pub(super) async fn register(
     let names = (name.clone(), None);
     let hash = login::hash_to_register(&app, &cx, &device, names, password).await?;
     let limit = login::registrations(&app, &device);
-    let made = app.db.write(move |tx| {
+    let made = app.db.of(device.address).write(move |tx| {
         limit.count(tx, &cx)?;
         users::create(tx, &cx, &name, None, &email, &hash)
     });
@@ -82,7 +82,7 @@ pub(super) async fn login(
 
     let (user, replaced, secret) = (credentials.user, visitor.session, cx.random());
     let (client, right) = (device.client(), attempt.clone());
-    let started = app.db.write(move |tx| {
+    let started = app.db.of(user).write(move |tx| {
         let token = sessions::start(tx, &cx, &credentials, &secret, &client, replaced.as_ref())?;
         right.let_in(tx, &cx)?;
         Ok::<_, domain::Error>(token)
@@ -108,7 +108,7 @@ pub(super) async fn logout(
     let ended: Vec<_> = auth::sessions(&headers).collect();
     let end = ended.clone();
     let end = move |tx: &mut Tx<'_>| end.iter().try_for_each(|session| sessions::end(tx, session));
-    app.db.write_for(Purpose::Free, end).await?;
+    app.db.of(caller.user).write_for(Purpose::Free, end).await?;
     for session in &ended {
         app.sessions.forget(session);
     }

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use db::Db;
+use db::{Db, Of};
 use domain::audit::{self, Call, Gathered};
 use domain::users::{self, Standing};
 use domain::{Cx, Time, UserId, UserRef, reminders};
@@ -51,7 +51,7 @@ impl Actings {
     /// The user, and whether anybody may act for them; `None` where there is no such user.
     pub(crate) async fn find(
         &self,
-        db: &Db,
+        db: Of<'_>,
         cx: &Cx,
         named: UserRef,
     ) -> domain::Result<Option<(UserId, Standing)>> {
@@ -75,7 +75,7 @@ impl Actings {
     }
 
     /// Records that the user is there, which ends the wait for a reminder.
-    pub(crate) fn seen(&self, db: &Db, cx: &Cx, user: UserId) {
+    pub(crate) fn seen(&self, db: Of<'_>, cx: &Cx, user: UserId) {
         let cx = *cx;
         let recorded = |at: Time| (at..at.plus(SEEN_EVERY)).contains(&cx.now);
         if !cx.wanted.reminders || self.seen.get(&user).is_some_and(recorded) {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use db::Db;
+use db::Of;
 use domain::quotas::{self, SendLimits};
 use domain::{Cx, Error, Exceeded, Result, Time, UserId};
 
@@ -30,7 +30,7 @@ impl Lookups {
     /// [`Error::QuotaExceeded`].
     pub(crate) async fn count(
         &self,
-        db: &Db,
+        db: Of<'_>,
         cx: &Cx,
         user: UserId,
         (count, limits): (usize, SendLimits),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use db::Db;
+use db::{Db, Owner};
 use domain::server_keys::{self, KeyHash, KeyScopes, ServerKey};
 use domain::{Cx, ServerKeyId, Time};
 use quick_cache::sync::Cache;
@@ -61,6 +61,7 @@ impl ServerKeys {
         db: &Db,
         cx: &Cx,
         sent: &[u8],
+        by: impl FnOnce() -> Owner,
     ) -> domain::Result<Option<Arc<ServerKey>>> {
         if let Some(key) = self.configured(sent) {
             return Ok(Some(Arc::clone(key)));
@@ -75,7 +76,7 @@ impl ServerKeys {
         {
             return Ok(Some(key));
         }
-        self.load(db, cx, hash).await
+        self.load(db, cx, hash, by()).await
     }
 
     async fn load(
@@ -83,9 +84,10 @@ impl ServerKeys {
         db: &Db,
         cx: &Cx,
         hash: KeyHash,
+        by: Owner,
     ) -> domain::Result<Option<Arc<ServerKey>>> {
         let (cx, changes) = (*cx, self.changes.load(SeqCst));
-        let Some(valid) = db.read(move |tx| server_keys::find(tx, &cx, &hash)).await? else {
+        let Some(valid) = db.of(by).read(move |tx| server_keys::find(tx, &cx, &hash)).await? else {
             self.cache.remove(&hash);
             return Ok(None);
         };
@@ -98,7 +100,7 @@ impl ServerKeys {
         let recorded = |used: Time| used.runs(server_keys::USED_EVERY, cx.now);
         if !valid.last_used_at.is_some_and(recorded)
             // If the queue is full, the next request records it.
-            && let Err(error) = db.write_later(move |tx| server_keys::used(tx, &cx, id))
+            && let Err(error) = db.of(id).write_later(move |tx| server_keys::used(tx, &cx, id))
         {
             tracing::debug!(%error, "the use of a server key was not recorded");
         }

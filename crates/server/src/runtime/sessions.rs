@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use db::{Db, Tx};
+use db::{Db, Of, Owner, Tx};
 use domain::browser_tokens::{self, Grant, Standing};
 use domain::credential::{Credential, CredentialKind};
 use domain::tokens::Scopes;
@@ -43,25 +43,33 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// Returns what a session or token allows, if it is valid; a session allows everything.
+    /// Returns what a session or token allows, if it is valid; a session allows everything. Where
+    /// it has to be looked up, `by` says for whom: who sends it may be somebody else.
     pub(crate) async fn scopes(
         &self,
         db: &Db,
         cx: &Cx,
         key: &Credential,
+        by: impl FnOnce() -> Owner,
     ) -> domain::Result<Option<Scopes>> {
         if let Some(entry) = self.cache.get(key)
             && entry.is_valid(cx.now)
         {
             return Ok(Some(entry.scopes));
         }
-        self.load(db, cx, key).await
+        self.load(db, cx, key, by()).await
     }
 
-    async fn load(&self, db: &Db, cx: &Cx, key: &Credential) -> domain::Result<Option<Scopes>> {
+    async fn load(
+        &self,
+        db: &Db,
+        cx: &Cx,
+        key: &Credential,
+        by: Owner,
+    ) -> domain::Result<Option<Scopes>> {
         let (cx, key) = (*cx, *key);
         let endings = self.endings.load(SeqCst);
-        let found = db.read(move |tx| {
+        let found = db.of(by).read(move |tx| {
             Ok::<_, domain::Error>(match key.kind {
                 CredentialKind::Session => sessions::find(tx, &cx, &key)?.map(|session| {
                     let recorded = session.last_seen_at.runs(sessions::SEEN_EVERY, cx.now);
@@ -87,7 +95,7 @@ impl Sessions {
         }
         if !recorded {
             // If the queue is full, the next request records it.
-            record(db, &cx, &key);
+            record(db.of(key.user), &cx, &key);
         }
         Ok(Some(scopes))
     }
@@ -95,7 +103,7 @@ impl Sessions {
     /// Returns whether a browser token or a JWT still holds.
     pub(crate) async fn standing(
         &self,
-        db: &Db,
+        db: Of<'_>,
         cx: &Cx,
         grant: &Grant,
     ) -> domain::Result<Standing> {
@@ -157,7 +165,7 @@ impl Sessions {
 }
 
 /// Records that a session or token is in use. If the queue is full, the next request does it.
-fn record(db: &Db, cx: &Cx, key: &Credential) {
+fn record(db: Of<'_>, cx: &Cx, key: &Credential) {
     let (cx, key) = (*cx, *key);
     let recorded = db.write_later(move |tx| match key.kind {
         CredentialKind::Session => sessions::seen(tx, &cx, &key),

@@ -274,13 +274,17 @@ impl TestApp {
         if ended.status.success() { Ok(text(ended.stdout)) } else { Err(text(ended.stderr)) }
     }
 
-    /// Waits for what was written without waiting: in a file writes keep their order, on a server
-    /// they are done when nothing is left to do.
+    /// Waits for what was written without waiting: it is done when nothing is left to do.
     pub(crate) async fn settle(&self) {
-        self.write(|_tx| Ok(())).await;
-        while engine() == Engine::Postgres && self.db().stats().queued > 0 {
+        while self.db().stats().queued > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// How much work waits for the database or runs, and how many writes it has committed.
+    pub(crate) fn work(&self) -> (usize, u64) {
+        let stats = self.db().stats();
+        (stats.queued, stats.writes)
     }
 
     /// Sends bytes as they are, and returns everything that is answered until the end.

@@ -102,14 +102,24 @@ async fn batch(
             let bounds = [cursor.as_ref().and_then(Cursor::id), up_to.map(MessageId::next)];
             let before = bounds.into_iter().flatten().min();
             // Before the transaction, because it may take long.
-            app.db.scan(move |tx| lists::ids(tx, user, &filter, before, MAX_MESSAGES)).await?
+            app.db
+                .of(user)
+                .scan(move |tx| lists::ids(tx, user, &filter, before, MAX_MESSAGES))
+                .await?
         }
     };
     ids.sort();
     ids.dedup();
-    let batch = move |tx: &mut Tx<'_>| messages::batch(tx, &cx, user, &ids, action);
+    let step = |ids: &[MessageId]| {
+        let ids = ids.to_vec();
+        move |tx: &mut Tx<'_>| messages::batch(tx, &cx, user, &ids, action)
+    };
     let purpose = if action == Action::Delete { Purpose::Free } else { Purpose::Store };
-    let done = caller.write_for(&app, purpose, batch).await?;
+    let (first, rest) = ids.split_at(ids.len().min(messages::STEP));
+    let mut done = caller.write_for(&app, purpose, step(first)).await?;
+    for ids in rest.chunks(messages::STEP) {
+        done.add(app.db.of(user).write_for(purpose, step(ids)).await?);
+    }
     // Which messages a filter finds says what is in them.
     let numbers =
         |ids: &[MessageId]| ids.iter().filter(|_| lists_them).map(|id| id.get()).collect();

@@ -54,7 +54,7 @@ async fn list(
     QueryParams(ChangesSince { since, limit }): QueryParams<ChangesSince>,
 ) -> Result<Json<Changes>, Error> {
     let (user, since, limit) = (caller.user, since.0, limit.0.into());
-    let found = app.db.read(move |tx| changes::since(tx, user, since, limit)).await?;
+    let found = app.db.of(user).read(move |tx| changes::since(tx, user, since, limit)).await?;
     let mut changes = Changes {
         old_state: since.to_string(),
         new_state: found.until.to_string(),
@@ -98,7 +98,7 @@ async fn unread(
     caller: Caller<Look>,
     preconditions: Preconditions,
 ) -> Result<Response, Error> {
-    let counts = app.db.read(move |tx| unread::counts(tx, caller.user)).await?;
+    let counts = app.db.of(caller.user).read(move |tx| unread::counts(tx, caller.user)).await?;
     let tag = counts.modseq.to_string();
     Ok(preconditions.answer(&tag, Json(Unread::from(counts))))
 }

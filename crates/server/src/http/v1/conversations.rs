@@ -3,15 +3,13 @@
 use axum::http::header::ETAG;
 use domain::conversations::{self, Conversation, ConversationAction};
 use domain::envelopes::BodyPart;
+use domain::messages;
 use domain::users::Person;
 use domain::{ConversationId, MessageId};
 
 use super::preconditions::quoted;
 use super::prelude::*;
 use super::view::OnlyId;
-
-/// The messages of one transaction: a few milliseconds of the writer's time.
-const STEP: usize = 200;
 
 pub(super) fn api(api: Api) -> Api {
     let change_summary = "Mutes a conversation, or marks all of it as read";
@@ -78,7 +76,7 @@ async fn list(
 ) -> Result<Response, Error> {
     let (user, Fields(part)) = (caller.user, with.fields);
     let paging = (paging.before(), paging.limit.0.into());
-    let page = app.db.read(move |tx| conversations::list(tx, user, part, paging)).await?;
+    let page = app.db.of(user).read(move |tx| conversations::list(tx, user, part, paging)).await?;
     let tag = (page.modseq, page.tag());
     let people = People::new(page.people);
     let data = page.items.iter().filter_map(|item| {
@@ -105,7 +103,7 @@ async fn read(
     user: UserId,
     id: ConversationId,
 ) -> Result<(Conversation, Vec<Person>), Error> {
-    let found = app.db.read(move |tx| conversations::read(tx, user, id)).await?;
+    let found = app.db.of(user).read(move |tx| conversations::read(tx, user, id)).await?;
     Ok(found.ok_or(domain::Error::NotFound(Missing::Conversation))?)
 }
 
@@ -198,7 +196,7 @@ fn step(
     action: ConversationAction,
     before: Option<MessageId>,
 ) -> domain::Result<Option<MessageId>> {
-    conversations::apply_to_all(tx, cx, user, id, action, (before, STEP))
+    conversations::apply_to_all(tx, cx, user, id, action, (before, messages::STEP))
 }
 
 /// Continues after the first step, so that no sender waits behind a long conversation. What comes
@@ -216,7 +214,8 @@ async fn apply_to_rest(
         ConversationAction::Read => Purpose::Store,
     };
     while next.is_some() {
-        let done = app.db.write_for(purpose, move |tx| step(tx, &cx, user, id, action, next));
+        let done =
+            app.db.of(user).write_for(purpose, move |tx| step(tx, &cx, user, id, action, next));
         next = done.await?;
     }
     Ok(())

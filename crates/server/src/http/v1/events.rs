@@ -189,10 +189,12 @@ impl Events {
         // If the check fails, it is repeated in the background.
         if let Some(pass) = self.stream.pass() {
             let cx = app.clock.cx();
-            let standing = Box::pin(app.sessions.standing(&app.db, &cx, &pass.grant)).await;
+            let standing =
+                Box::pin(app.sessions.standing(app.db.of(key.user), &cx, &pass.grant)).await;
             return standing.is_ok_and(|standing| standing != Standing::Valid);
         }
-        let scopes = Box::pin(app.sessions.scopes(&app.db, &app.clock.cx(), &key)).await;
+        let scopes =
+            Box::pin(app.sessions.scopes(&app.db, &app.clock.cx(), &key, || key.user.into())).await;
         scopes.is_ok_and(|scopes| scopes.is_none_or(|scopes| !scopes.contains(Read::SCOPE)))
     }
 
@@ -205,7 +207,7 @@ impl Events {
             Since::State(since) => Some(since),
             Since::Now | Since::Unknown => None,
         };
-        let found = self.app.db.read(move |tx| {
+        let found = self.app.db.of(user).read(move |tx| {
             let changes = match since {
                 Some(since) => changes::with_messages(tx, user, since, most, part),
                 None => Err(domain::Error::ChangesForgotten),

@@ -172,7 +172,9 @@ impl KeyedRequest {
             }
             Ok(shown)
         };
-        let done = self.process(app, By::Name(username), Replay::Checked, prepare, show).await;
+        let done = self
+            .process(app, By::Name(username, device.address), Replay::Checked, prepare, show)
+            .await;
         let response = attempt.settle(app, done).await?;
         attempt.succeeded(app);
         Ok(response)
@@ -195,7 +197,7 @@ impl KeyedRequest {
         let Some(key) = self.sign(app, by) else {
             let (mut f, secret) = (prepare.await?, cx.random());
             let acting = by.acting();
-            let response = app.db.write_for(self.purpose, move |tx| {
+            let response = app.db.of(by.owner()).write_for(self.purpose, move |tx| {
                 let kept = f(tx, &cx, &secret)?;
                 by::record(tx, &cx, acting.as_ref())?;
                 fresh(tx, &cx, &kept, &secret, &mut show)
@@ -203,7 +205,7 @@ impl KeyedRequest {
             return Ok(response.await?);
         };
         let (request, keys, mut again) = (key.request, App::clone(app), show.clone());
-        let found = app.db.read(move |tx| {
+        let found = app.db.of(by.owner()).read(move |tx| {
             let stored = idempotency::find(tx, &cx, &request)?;
             stored
                 .filter(|_| replay == Replay::AtOnce)
@@ -213,7 +215,7 @@ impl KeyedRequest {
             // A visible row may not have reached the standby yet if the first request was cut off
             // while it waited for that. A commit of our own waits for it.
             let acting = by.acting();
-            let claimed = app.db.write_for(self.purpose, move |tx| {
+            let claimed = app.db.of(by.owner()).write_for(self.purpose, move |tx| {
                 idempotency::claim(tx, &request)?;
                 by::record(tx, &cx, acting.as_ref())
             });
@@ -224,7 +226,7 @@ impl KeyedRequest {
         let secret = key.secret(app, &nonce);
         let in_flight = InFlight::begin(app, key.id)?;
         let (mut f, keys, acting) = (prepare.await?, App::clone(app), by.acting());
-        let done = app.db.write_for(self.purpose, move |tx| {
+        let done = app.db.of(by.owner()).write_for(self.purpose, move |tx| {
             idempotency::claim(tx, &request)?;
             by::record(tx, &cx, acting.as_ref())?;
             if let Some(stored) = idempotency::find(tx, &cx, &request)? {
@@ -255,7 +257,7 @@ impl KeyedRequest {
             By::User(user, None) => (Holder::User(user), self.route.clone()),
             By::User(user, Some(call)) => (Holder::User(user), self.route_by(call)),
             By::Key(call) => (Holder::ServerKey(call.key.get()), self.route_by(call)),
-            By::Name(name) => {
+            By::Name(name, _) => {
                 // Only a keyed hash: the name may be erased while the response is stored.
                 let name = sign(b"name", &[login::login_name(name).as_bytes()]);
                 let route = format!("{} {}", self.route, URL_SAFE_NO_PAD.encode(name));

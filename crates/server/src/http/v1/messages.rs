@@ -207,9 +207,9 @@ async fn list(
     let (user, Fields(part)) = (caller.user, with.fields);
     let paging = (paging.before(), paging.limit.0.into());
     let page = if filter.is_selective() {
-        app.db.scan(move |tx| lists::page(tx, user, &filter, part, paging)).await?
+        app.db.of(user).scan(move |tx| lists::page(tx, user, &filter, part, paging)).await?
     } else {
-        app.db.read(move |tx| lists::page(tx, user, &filter, part, paging)).await?
+        app.db.of(user).read(move |tx| lists::page(tx, user, &filter, part, paging)).await?
     };
     let tag = (page.modseq, page.tag());
     let people = People::new(page.people);
@@ -224,7 +224,11 @@ async fn one(
     PathId(id): PathId<MessageId>,
     preconditions: Preconditions,
 ) -> Result<Response, Error> {
-    let found = app.db.read(move |tx| messages::read_with_people(tx, caller.user, id)).await?;
+    let found = app
+        .db
+        .of(caller.user)
+        .read(move |tx| messages::read_with_people(tx, caller.user, id))
+        .await?;
     let (message, people) = found.ok_or(domain::Error::NotFound(Missing::Message))?;
     let tag = message.tag(&people);
     let people = People::new(people);

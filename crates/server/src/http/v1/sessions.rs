@@ -137,7 +137,8 @@ async fn list(
     caller: Caller<Account>,
 ) -> Result<Json<ListPage<SessionView>>, Error> {
     let cx = app.clock.cx();
-    let listed = app.db.read(move |tx| sessions::list(tx, &cx, caller.user)).await?;
+    let listed =
+        app.db.of(caller.user).read(move |tx| sessions::list(tx, &cx, caller.user)).await?;
     let shown = listed.into_iter().map(|session| SessionView {
         id: session.id,
         created_at: clock::rfc3339(session.created_at),
@@ -157,7 +158,10 @@ async fn out(
     if caller.key.kind != CredentialKind::Session {
         return Err(domain::Error::NotFound(Missing::Session).into());
     }
-    app.db.write_for(Purpose::Free, move |tx| sessions::end(tx, &caller.key)).await?;
+    app.db
+        .of(caller.user)
+        .write_for(Purpose::Free, move |tx| sessions::end(tx, &caller.key))
+        .await?;
     app.sessions.forget(&caller.key);
     tracing::info!(client = %device.address, user = caller.user.get(), "logged out");
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookies::no_session(device.secure))]))
@@ -170,7 +174,7 @@ async fn end(
     PathId(SessionId(id)): PathId<SessionId>,
 ) -> Result<StatusCode, Error> {
     let end = move |tx: &mut Tx<'_>| sessions::end_by_id(tx, caller.user, id);
-    let ended = app.db.write_for(Purpose::Free, end).await?;
+    let ended = app.db.of(caller.user).write_for(Purpose::Free, end).await?;
     app.sessions.forget(&ended.ok_or(domain::Error::NotFound(Missing::Session))?);
     let user = caller.user.get();
     tracing::info!(client = %device.address, user, session = id, "ended a session");

@@ -177,7 +177,7 @@ async fn list(
     State(app): State<App>,
     caller: Caller<Account>,
 ) -> Result<Json<ListPage<TokenView>>, Error> {
-    let listed = app.db.read(move |tx| tokens::list(tx, caller.user)).await?;
+    let listed = app.db.of(caller.user).read(move |tx| tokens::list(tx, caller.user)).await?;
     Ok(ListPage::new(listed.into_iter().map(TokenView::from).collect(), None))
 }
 
@@ -188,7 +188,7 @@ async fn revoke(
     PathId(TokenId(id)): PathId<TokenId>,
 ) -> Result<StatusCode, Error> {
     let revoke = move |tx: &mut Tx<'_>| tokens::revoke(tx, caller.user, id);
-    let revoked = app.db.write_for(Purpose::Free, revoke).await?;
+    let revoked = app.db.of(caller.user).write_for(Purpose::Free, revoke).await?;
     let revoked = revoked.ok_or(domain::Error::NotFound(Missing::Token))?;
     app.sessions.forget(&revoked);
     let user = caller.user.get();

@@ -140,7 +140,8 @@ async fn register(
             Ok(KeptAccount { id: id.get() })
         })
     };
-    let response = request.run_after(&app, By::Name(by.folded()), prepare, show).await?;
+    let response =
+        request.run_after(&app, By::Name(by.folded(), device.address), prepare, show).await?;
     if let Some(Created { user, .. }) = created(&response) {
         tracing::info!(client = %device.address, user, "registered");
     }
@@ -170,11 +171,17 @@ async fn find(
     app.count_lookups(caller, 1).await?;
     let found = match app.settings.lookup {
         Lookup::Everybody => {
-            app.db.read(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP, None)).await?
+            app.db
+                .of(caller)
+                .read(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP, None))
+                .await?
         }
         Lookup::Contacts => {
             let among = Some(caller);
-            app.db.scan(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP, among)).await?
+            app.db
+                .of(caller)
+                .scan(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP, among))
+                .await?
         }
         Lookup::Off => vec![],
     };
@@ -182,7 +189,7 @@ async fn find(
 }
 
 async fn own(State(app): State<App>, caller: Caller<Look>) -> Result<Json<AccountView>, Error> {
-    let profile = app.db.read(move |tx| users::profile(tx, caller.user)).await?;
+    let profile = app.db.of(caller.user).read(move |tx| users::profile(tx, caller.user)).await?;
     Ok(Json(profile.ok_or(domain::Error::NotLoggedIn)?.into()))
 }
 
@@ -244,7 +251,7 @@ async fn erase(
         None => (None, Proof::Credential(caller.key)),
     };
     let erase = move |tx: &mut Tx<'_>| users::erase_own(tx, &cx, &proof);
-    let erased = app.db.write_for(Purpose::Free, erase).await;
+    let erased = app.db.of(user).write_for(Purpose::Free, erase).await;
     if let (Err(error), Some(attempt)) = (&erased, attempt) {
         let error = Err::<(), _>(error.clone().into());
         drop(attempt.settle(&app, error).await);
@@ -276,7 +283,7 @@ async fn password(
     KeyedBody(NewPassword { current_password, new_password }, request): KeyedBody<NewPassword>,
 ) -> Result<Response, Error> {
     let user = caller.user;
-    let known = app.db.read(move |tx| users::profile(tx, user)).await?;
+    let known = app.db.of(user).read(move |tx| users::profile(tx, user)).await?;
     let Profile { person, email, .. } = known.ok_or(domain::Error::NotLoggedIn)?;
     let email = email.unwrap_or_default();
     let name = Username::parse(&person.username).ok();
@@ -317,7 +324,7 @@ async fn one(
     PathRef(of): PathRef,
 ) -> Result<Json<PersonView>, Error> {
     app.count_lookups(caller.user, 1).await?;
-    let found = app.db.read(move |tx| match users::id_of(tx, &of)? {
+    let found = app.db.of(caller.user).read(move |tx| match users::id_of(tx, &of)? {
         Some(id) => users::person(tx, id),
         None => Ok(None),
     });

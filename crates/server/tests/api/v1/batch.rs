@@ -1,5 +1,9 @@
 //! Many messages at once.
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use testing::Response;
 
@@ -182,4 +186,52 @@ async fn a_limit_that_is_null_is_refused_and_not_lifted() {
     let refused = bob.request("POST", "/v1/tokens").json(&token).send().await;
     assert_eq!(refused.invalid(), ["#/scopes wrong_type"]);
     assert_eq!(app.dump().await, before);
+}
+
+#[tokio::test]
+async fn a_batch_is_done_in_steps_that_leave_turns_to_others() {
+    let app = TestApp::with(&[("rate_limits", "off")]).await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let mut ids = app.send_many(&ann, &bob, 250).await;
+    let (_, before) = app.work();
+
+    let done = batch(&bob, &json!({ "ids": ids, "set": { "read": true } })).await.ok();
+
+    assert_eq!(done["updated"], json!(ids), "one answer, ascending");
+    let (_, after) = app.work();
+    assert!(after - before >= 3, "writes: {before}, {after}");
+    assert_eq!(bob.counts().await, (0, 0));
+    ids.extend([4_000_000, 4_000_001]);
+    let gone = batch(&bob, &json!({ "ids": ids, "delete": true })).await.ok();
+    assert_eq!((&gone["destroyed"], &gone["not_found"]), (&json!(ids[..250]), &json!(ids[250..])));
+}
+
+#[tokio::test]
+async fn a_send_does_not_wait_for_forty_batches_of_somebody_else() {
+    let app = TestApp::with(&[("rate_limits", "off")]).await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let mallory = app.user("mallory").await;
+    // Looked for one after the other, and not found.
+    let ids: Vec<_> = (4_000_000..4_000_300).collect();
+    let body = json!({ "ids": ids, "set": { "read": true } });
+    let done = AtomicUsize::new(0);
+    let token = mallory.token(None).await;
+    let clients: Vec<_> = (0..40).map(|_| app.client()).collect();
+    let batches = join_all(clients.iter().map(async |client| {
+        let batch = client.request("POST", "/v1/messages/batch").bearer(&token).json(&body);
+        batch.send().await.ok();
+        done.fetch_add(1, SeqCst);
+    }));
+    let sends = async {
+        while app.work().0 < 20 && done.load(SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for number in 0..3 {
+            ann.write_to(&[&bob], "hello").await;
+            let done = done.load(SeqCst);
+            assert!(done < 20, "send {number} waited for {done} batches");
+        }
+    };
+    tokio::join!(batches, sends);
+    assert_eq!(done.load(SeqCst), 40);
 }

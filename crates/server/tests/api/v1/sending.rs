@@ -1,6 +1,11 @@
 //! Sending over /v1.
 
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use serde_json::{Value, json};
+use testing::is_about_sqlite;
 
 use super::verbs::{ids, person};
 use crate::harness::TestApp;
@@ -318,4 +323,47 @@ async fn every_field_is_taken_up_to_its_limit_and_not_beyond() {
     ];
     assert_eq!(all, expected, "everything that is wrong is told at once");
     assert_eq!(app.dump().await, before);
+}
+
+#[tokio::test]
+async fn a_send_comes_before_most_of_forty_sends_of_somebody_else_that_wait() {
+    if is_about_sqlite("the order of commits shows in the ids") {
+        return;
+    }
+    let app = TestApp::with(&[("rate_limits", "off")]).await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let mallory = app.user("mallory").await;
+    let (to, draft) = ([&bob], json!({ "to": [bob.id.get()], "body": "one of many" }));
+    let token = mallory.token(None).await;
+    let clients: Vec<_> = (0..40).map(|_| app.client()).collect();
+    app.settle().await;
+    let (go, wait) = channel::<()>();
+    let hold = app.write(move |_tx| {
+        wait.recv().unwrap_or_default();
+        Ok(())
+    });
+    let queued = async |work: usize| {
+        let queued = async {
+            while app.work().0 < work {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), queued).await.expect("it is queued");
+    };
+    let many = join_all(clients.iter().map(async |client| {
+        let sent = client.request("POST", "/v1/messages").bearer(&token).json(&draft).send();
+        number(&sent.await.expect(201)["id"])
+    }));
+    let one = async {
+        queued(41).await;
+        let waiting = app.work().0;
+        let release = async {
+            queued(waiting + 1).await;
+            drop(go);
+        };
+        tokio::join!(ann.write_to(&to, "one"), release).0
+    };
+    let ((), many, one) = tokio::join!(hold, many, one);
+    let before = many.iter().filter(|id| **id < one).count();
+    assert!(before <= 2, "{before} of 40 came before");
 }

@@ -120,7 +120,7 @@ async fn send(
     let ids: Vec<_> = ids.collect();
     let mut named = users.clone();
     named.sort();
-    let people = app.db.scan(move |tx| users::people(tx, &named)).await?;
+    let people = app.db.of(caller.key.id).scan(move |tx| users::people(tx, &named)).await?;
     let messages = users.iter().zip(ids).filter_map(|(user, id)| {
         let at = people.binary_search_by_key(user, |person| person.id).ok()?;
         Some(SystemMessage { user: people[at].clone().into(), id })

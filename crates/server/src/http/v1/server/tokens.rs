@@ -108,7 +108,7 @@ async fn create(
         KeptBrowserToken { user, scopes, generation: number, origin, expires_at }
     };
     let of = user.clone();
-    match app.db.read(move |tx| users::standing(tx, &of)).await? {
+    match app.db.of(caller.key.id).read(move |tx| users::standing(tx, &of)).await? {
         // With the token the user's messages can be read.
         Some((user, Standing::Active)) => {
             app.actings.has_read(Arc::clone(&caller.call), user, now)?;
@@ -176,7 +176,7 @@ async fn revoke(
     KeyedBody(Revocation { session }, _repeated): KeyedBody<Revocation>,
 ) -> Result<StatusCode, Error> {
     let (cx, session) = (app.clock.cx(), session.map(|SessionName(session)| session));
-    let revoked = app.db.write_for(Purpose::Free, move |tx| {
+    let revoked = app.db.of(caller.key.id).write_for(Purpose::Free, move |tx| {
         let user = users::resolve(tx, &of)?.ok_or(domain::Error::UnknownUser)?;
         browser_tokens::revoke(tx, &cx, user, session.as_ref())?;
         audit::record(tx, &cx, &caller.call, Some(user))?;

@@ -79,14 +79,14 @@ fn recipients() -> utoipa::openapi::Schema {
 
 async fn of_users(
     State(app): State<App>,
-    _caller: ServerCaller<Unread>,
+    caller: ServerCaller<Unread>,
     // Asking changes nothing, so nothing is stored for its key.
     KeyedBody(asked, _request): KeyedBody<UnreadQuery>,
 ) -> Result<Response, Error> {
     let List(asked) = asked.users;
     let (refs, written): (Vec<UserRef>, Vec<Value>) =
         asked.into_iter().map(|Recipient(of, written)| (of, written)).unzip();
-    let read = app.db.scan(move |tx| {
+    let read = app.db.of(caller.key.id).scan(move |tx| {
         // Ids are looked up with the names: a look of its own would be a fifth of the work.
         let is_id = |of: &&UserRef| matches!(of, UserRef::Id(_));
         let others: Vec<_> = refs.iter().filter(|of| !is_id(of)).cloned().collect();
@@ -153,13 +153,14 @@ impl FieldType for Least {
 
 async fn list(
     State(app): State<App>,
-    _caller: ServerCaller<Unread>,
+    caller: ServerCaller<Unread>,
     QueryParams(paging): QueryParams<UnreadPaging>,
 ) -> Result<Json<ListPage<UserUnread>>, Error> {
     let UnreadPaging { min: Least(least), oldest_before, limit: Limit(limit), cursor } = paging;
     let after = cursor.as_ref().and_then(Cursor::id);
     let filter = UnreadFilter { least, oldest_before };
-    let read = app.db.scan(move |tx| many::page(tx, filter, after, i64::from(limit)));
+    let read =
+        app.db.of(caller.key.id).scan(move |tx| many::page(tx, filter, after, i64::from(limit)));
     let (found, next) = read.await?;
     let shown = found.into_iter().map(UserUnread::from).collect();
     Ok(ListPage::new(shown, next.map(UserId::get)))

@@ -137,7 +137,7 @@ async fn put(
     fields.confirm_scope(&caller.key)?;
     let (change, changed) = fields.split();
     let (cx, put) = (app.clock.cx(), Put { user, change });
-    let done = app.db.write(move |tx| {
+    let done = app.db.of(caller.key.id).write(move |tx| {
         let done = users::put(tx, &cx, &put)?;
         if let (user, PutStatus::Created | PutStatus::Updated) = &done {
             audit::record(tx, &cx, &caller.call, Some(user.person.id))?;
@@ -158,12 +158,12 @@ async fn put(
 }
 
 async fn one(
-    _caller: ServerCaller<Users>,
+    caller: ServerCaller<Users>,
     State(app): State<App>,
     PathRef(of): PathRef,
 ) -> Result<Json<WholeUserView>, Error> {
     let cx = app.clock.cx();
-    let read = app.db.read(move |tx| {
+    let read = app.db.of(caller.key.id).read(move |tx| {
         let id = found(tx, &cx, &of)?;
         let user = users::app_user(tx, id)?.ok_or(domain::Error::UnknownUser)?;
         Ok::<_, domain::Error>((user, users::logins(tx, id)?))
@@ -197,7 +197,7 @@ fields! {
 }
 
 async fn list(
-    _caller: ServerCaller<Users>,
+    caller: ServerCaller<Users>,
     State(app): State<App>,
     QueryParams(UserList { updated_since, active, limit, cursor }): QueryParams<UserList>,
 ) -> Result<Json<ListPage<AppUserView>>, Error> {
@@ -205,8 +205,11 @@ async fn list(
     let after = cursor.map_or((since, i64::MAX), |ChangeCursor(at, user)| (at, user));
     let one_more = i64::from(limit.0) + 1;
     let limit = usize::from(limit.0);
-    let mut found =
-        app.db.read(move |tx| users::changed_since(tx, after, active, one_more)).await?;
+    let mut found = app
+        .db
+        .of(caller.key.id)
+        .read(move |tx| users::changed_since(tx, after, active, one_more))
+        .await?;
     let is_last = found.len() <= limit;
     found.truncate(limit);
     let next = found
@@ -231,7 +234,7 @@ async fn erase(
     QueryParams(Erasing { messages }): QueryParams<Erasing>,
 ) -> Result<StatusCode, Error> {
     let cx = app.clock.cx();
-    let erased = app.db.write_for(Purpose::Free, move |tx| {
+    let erased = app.db.of(caller.key.id).write_for(Purpose::Free, move |tx| {
         let id = match found(tx, &cx, &of) {
             // Repeating it is success.
             Err(domain::Error::UserErased) => return Ok(None),
@@ -270,7 +273,7 @@ async fn link(
     KeyedBody(UserLink { external_id, end_logins }, _request): KeyedBody<UserLink>,
 ) -> Result<Json<AppUserView>, Error> {
     let (cx, end_logins) = (app.clock.cx(), end_logins.unwrap_or(true));
-    let linked = app.db.write(move |tx| {
+    let linked = app.db.of(caller.key.id).write(move |tx| {
         let id = found(tx, &cx, &of)?;
         if users::link(tx, &cx, id, &external_id, end_logins)? {
             audit::record(tx, &cx, &caller.call, Some(id))?;

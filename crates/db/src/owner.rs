@@ -1,0 +1,131 @@
+//! For whom work is done. All queues serve owners in turns, so that nobody waits behind all the
+//! work of one other.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use crate::job::{Job, job};
+use crate::{Db, Engine, Error, Purpose, Result, SCAN, Tx};
+
+/// For whom work is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// The server itself: background work and commands. It takes turns, but has no limits.
+    Server,
+    /// A user, by their number.
+    User(i64),
+    /// A program that works for many users, by the number of its key.
+    Program(i64),
+    /// Somebody who has not proved who they are, by their address.
+    Address(u64),
+}
+
+impl From<IpAddr> for Owner {
+    /// Of IPv6 the network of 64 bits: that is what one client has.
+    fn from(address: IpAddr) -> Self {
+        Self::Address(match address.to_canonical() {
+            IpAddr::V4(address) => u64::from(address.to_bits()),
+            IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+        })
+    }
+}
+
+/// A database that does work for one owner; made by [`Db::of`].
+#[derive(Clone, Copy)]
+pub struct Of<'d> {
+    db: &'d Db,
+    owner: Owner,
+}
+
+impl Db {
+    /// The same database, for work that is done for this owner.
+    pub fn of(&self, owner: impl Into<Owner>) -> Of<'_> {
+        Of { db: self, owner: owner.into() }
+    }
+}
+
+impl Of<'_> {
+    /// [`Db::write`] for this owner.
+    ///
+    /// # Errors
+    /// As [`Db::write`]; [`Error::Busy`] also if too much of this owner waits.
+    pub async fn write<R, E, F>(self, f: F) -> Result<R, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.write_for(Purpose::Store, f).await
+    }
+
+    /// [`Db::write_for`] for this owner.
+    ///
+    /// # Errors
+    /// As [`Db::write_for`]; [`Error::Busy`] also if too much of this owner waits.
+    pub async fn write_for<R, E, F>(self, purpose: Purpose, f: F) -> Result<R, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let (job, answer) = job(purpose, f);
+        self.submit(job).map_err(E::from)?;
+        answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
+    }
+
+    /// [`Db::write_later`] for this owner.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the queue is full, or too much of this owner waits.
+    pub fn write_later<F>(self, f: F) -> Result<()>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static,
+    {
+        self.submit(job(Purpose::Store, f).0)
+    }
+
+    fn submit(self, job: Box<dyn Job>) -> Result<()> {
+        match &self.db.engine {
+            Engine::Sqlite(engine) => engine.write(self.owner, job),
+            Engine::Postgres(engine) => engine.write(self.owner, job),
+        }
+    }
+
+    /// [`Db::read`] for this owner.
+    ///
+    /// # Errors
+    /// As [`Db::read`].
+    pub async fn read<R, E, F>(self, f: F) -> Result<R, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        match &self.db.engine {
+            Engine::Sqlite(engine) => engine.read(f),
+            Engine::Postgres(engine) => engine.read(self.owner, f).await,
+        }
+    }
+
+    /// [`Db::scan`] for this owner: one at a time.
+    ///
+    /// # Errors
+    /// As [`Db::scan`]; [`Error::Busy`] also if too many scans of this owner wait.
+    pub async fn scan<R, E, F>(self, mut f: F) -> Result<R, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let (job, answer) = job(Purpose::Store, move |tx: &mut Tx<'_>| {
+            tx.end_by(Instant::now() + SCAN);
+            f(tx)
+        });
+        let submitted = match &self.db.engine {
+            Engine::Sqlite(engine) => engine.scan(self.owner, job),
+            Engine::Postgres(engine) => engine.scan(self.owner, job),
+        };
+        submitted.map_err(E::from)?;
+        answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
+    }
+}

@@ -1,0 +1,111 @@
+//! The queues before the threads that write and scan.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use crate::threads::lock;
+use crate::turns::Turns;
+use crate::{Error, Owner, Result, job::Job};
+
+/// One owner may fill this part of a queue.
+const SHARE: usize = 4;
+
+pub(super) struct Queue {
+    state: Mutex<State>,
+    more: Condvar,
+    /// Work that may wait.
+    length: usize,
+    /// How much of one owner may run at once.
+    most: Option<usize>,
+}
+
+#[derive(Default)]
+struct State {
+    turns: Turns<Owner, Box<dyn Job>>,
+    stopped: bool,
+    /// Threads that have to be woken for new work.
+    asleep: usize,
+}
+
+/// Work that was taken; it counts as running until this is dropped.
+pub(super) struct Taken<'q> {
+    pub(super) owner: Owner,
+    queue: &'q Queue,
+}
+
+impl Queue {
+    pub(super) fn new(length: usize, most: Option<usize>) -> Self {
+        Self { state: Mutex::default(), more: Condvar::new(), length, most }
+    }
+
+    pub(super) fn submit(&self, owner: Owner, job: Box<dyn Job>) -> Result<()> {
+        let mut state = lock(&self.state);
+        if state.stopped {
+            return Err(Error::Closed);
+        }
+        let is_server = owner == Owner::Server;
+        let too_many = !is_server && state.turns.len_of(owner) >= self.length / SHARE;
+        if too_many || state.turns.len() >= self.length {
+            return Err(Error::Busy);
+        }
+        let may_run = state.turns.push(owner, self.most.filter(|_| !is_server), job);
+        let wake = may_run && state.asleep > 0;
+        drop(state);
+        if wake {
+            self.more.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Lets the threads finish what waits, and end.
+    pub(super) fn stop(&self) {
+        lock(&self.state).stopped = true;
+        self.more.notify_all();
+    }
+
+    /// Drops what waits, because nobody is left to do it.
+    pub(super) fn abandon(&self) {
+        let mut state = lock(&self.state);
+        state.stopped = true;
+        let waiting = std::mem::take(&mut state.turns);
+        drop(state);
+        drop(waiting);
+    }
+
+    /// Begins a round and waits for its first work; `None` at the end.
+    pub(super) fn next(&self) -> Option<(Taken<'_>, Box<dyn Job>)> {
+        let mut state = lock(&self.state);
+        state.turns.begin_round();
+        loop {
+            if let Some((owner, job)) = state.turns.pop() {
+                return Some((Taken { owner, queue: self }, job));
+            }
+            if state.stopped {
+                return None;
+            }
+            state.asleep += 1;
+            state = self.more.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.asleep -= 1;
+        }
+    }
+
+    /// Work that waits, if `may` takes it. It is told whether the owner had a turn in this round.
+    pub(super) fn try_next(&self, may: impl Fn(bool) -> bool) -> Option<(Owner, Box<dyn Job>)> {
+        let mut state = lock(&self.state);
+        let again = state.turns.comes_again()?;
+        may(again).then(|| state.turns.pop()).flatten()
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        // Only where running work is counted can it have been in the way of other work.
+        if self.queue.most.is_none() {
+            return;
+        }
+        let mut state = lock(&self.queue.state);
+        state.turns.done(self.owner);
+        if state.asleep > 0 {
+            self.queue.more.notify_one();
+        }
+    }
+}
