@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use axum::http::header::{ETAG, HeaderName, LOCATION};
 use axum::response::AppendHeaders;
+use domain::envelopes::BodyPart;
 use domain::lists::{self, Filter, FolderFilter};
 use domain::messages::{self, Marks, Message};
 use domain::search::Query;
@@ -206,7 +207,8 @@ async fn list(
 ) -> Result<Response, Error> {
     let (user, Fields(part)) = (caller.user, with.fields);
     let paging = (paging.before(), paging.limit.0.into());
-    let page = if filter.is_selective() {
+    // A page of whole letters may be a megabyte: of those, one user has one at a time as well.
+    let page = if filter.is_selective() || part == BodyPart::Whole {
         app.db.of(user).scan(move |tx| lists::page(tx, user, &filter, part, paging)).await?
     } else {
         app.db.of(user).read(move |tx| lists::page(tx, user, &filter, part, paging)).await?
