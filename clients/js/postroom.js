@@ -5,9 +5,10 @@
 // clients who lost a server do not all come back at once.
 const FIRST_RETRY = 1_000;
 const LONGEST_RETRY = 30_000;
-/** The longest pause that a server can ask for. */
-const LONGEST_RETRY_AFTER = 60_000;
-const REQUEST_TIMEOUT = 30_000;
+/** A message is not sent again where the server asks for a longer pause. */
+const LONGEST_WAIT = 60_000;
+/** How long a call takes at most, with all that it waits for. */
+const CALL_TIMEOUT = 30_000;
 /** The server sends a ping every 15 seconds; a stream that is silent for this long is dead. */
 const STREAM_TIMEOUT = 40_000;
 /** A stream that lasted this long resets the count of failures. */
@@ -18,7 +19,7 @@ const LEADER_TIMEOUT = 90_000;
 const MAX_CHANGES = 20;
 /** The pages of a list that is loaded again. */
 const PAGE = 100;
-/** The most updates that a mailbox queues, and the most messages that it loads again. */
+/** The most updates that a mailbox queues. */
 const MAX_KEPT = 1_000;
 /** How many recipients of a message a list names. */
 const NAMED = 5;
@@ -29,14 +30,15 @@ const RENEWAL = 30_000;
 const USUAL_LIFE = 900_000;
 /** The least time between two questions, if the app gives a token that is about to end. */
 const SHORTEST_RENEWAL = 1_000;
-/** When a token is due that may be that of a user who has signed out of the app. */
-const IN_DOUBT = 0;
+/** How long a mailbox that is opened waits for the first token while the app cannot be asked. */
+const FIRST_TOKEN = 20_000;
 /** How long a tab waits for the token of the leading one before it asks for its own. */
 const LEADER_ANSWER = 10_000;
 /** The longest time of a timer. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
+ * @typedef {number | string} Id  A whole number, or its digits.
  * @typedef {{ id: number, username: string, display_name: string, external_id: string | null,
  *     kind: "person" | "system", mixed_scripts?: true }} Person
  * @typedef {{ id: number, conversation_id: number, in_reply_to: number | null, from: Person,
@@ -137,17 +139,23 @@ function ended(reason, cause) {
     return failure("ended", cause, reason);
 }
 
-/** Why there is no usable response; what the caller aborted is passed on. */
+/** Why there is no usable response; what was aborted has its own reason. */
 function withoutResponse(cause, signal) {
-    if (cause instanceof SyntaxError) return failure("unexpected_response", cause);
-    if (!signal?.aborted) return failure("network", cause);
-    return signal.reason?.name === "TimeoutError" ? failure("timeout", cause) : cause;
+    if (signal?.aborted) return signal.reason;
+    return failure(cause instanceof SyntaxError ? "unexpected_response" : "network", cause);
 }
 
-/** The id of a message or conversation for a path: anything else could name another resource. */
-function pathId(id) {
-    if (["number", "string"].includes(typeof id) && /^\d+$/.test(String(id))) return String(id);
+/** The id of a message or conversation: anything else could name another resource. @param {Id} id */
+function idOf(id) {
+    const parsed = typeof id === "string" && /^\d+$/.test(id) ? Number(id) : id;
+    if (typeof parsed === "number" && Number.isSafeInteger(parsed) && parsed > 0) return parsed;
     throw new TypeError("An id must be a whole number, or its digits.");
+}
+
+/** A copy in which these members, where they are there, are ids. */
+function withIds(given, names) {
+    const ids = names.filter((name) => name in given).map((name) => [name, idOf(given[name])]);
+    return { ...given, ...Object.fromEntries(ids) };
 }
 
 /** The JSON of a response, which is an object; null of one without content. */
@@ -192,10 +200,15 @@ export class Postroom {
     #token;
     /** @type {Tokens | undefined} */
     #tokens;
-    #csrf;
-    /** The user who has the session of the browser, as far as this client knows. */
+    /**
+     * Whose calls these are, by cookie: a call that names a user is refused as soon as the session
+     * of the browser is another user's. @type {number | undefined}
+     */
     #user;
-    #feed;
+    /** Ends the calls of a client that is there for a while. @type {AbortSignal | undefined} */
+    #signal;
+    /** What a client and those that `with` makes of it have in common. */
+    #shared = { csrf: undefined, /** @type {Feed | undefined} */ feed: undefined };
 
     /**
      * @param {{ url?: string, getToken?: () => Given | Promise<Given>, token?: string }} [options]
@@ -206,8 +219,21 @@ export class Postroom {
     constructor({ url = "", getToken, token } = {}) {
         this.#url = new URL(`${url}/`, globalThis.location?.href).href.replace(/\/+$/, "");
         if (token !== undefined) this.#token = checked(token);
-        const owner = (given) => this.#exchange("GET", "/v1/users/me", undefined, { token: given });
+        const owner = (given, signal) =>
+            this.#exchange("GET", "/v1/users/me", undefined, { token: given, signal });
         if (getToken) this.#tokens = new Tokens(getToken, owner, `postroom ${this.#url} app`);
+    }
+
+    /**
+     * @internal The same client, for calls that are one user's, also when another logs in, or for
+     * calls that end with a signal.
+     * @param {{ user?: number, signal?: AbortSignal }} by
+     */
+    with({ user = this.#user, signal }) {
+        const copy = new Postroom({ url: this.#url });
+        [copy.#token, copy.#tokens, copy.#shared] = [this.#token, this.#tokens, this.#shared];
+        [copy.#user, copy.#signal] = [user, signal];
+        return copy;
     }
 
     /**
@@ -218,47 +244,76 @@ export class Postroom {
      * @throws {Problem} Within 30 seconds at most.
      */
     async request(method, path, body, { headers, signal } = {}) {
-        // Not `AbortSignal.any`: Node forgets a timeout that nothing else refers to, and never aborts.
-        const either = new AbortController();
-        const pass = () => either.abort(signal.reason);
-        const end = () => either.abort(new DOMException("It took too long.", "TimeoutError"));
-        const timer = setTimeout(end, REQUEST_TIMEOUT);
-        signal?.addEventListener("abort", pass);
-        if (signal?.aborted) pass();
-        const options = { headers, signal: either.signal };
-        try {
-            const response = await this.fetch(method, path, body, options);
-            return await contentOf(response, either.signal);
-        } finally {
-            clearTimeout(timer);
-            signal?.removeEventListener("abort", pass);
-        }
+        return this.#request(method, path, body, { headers, signal });
     }
 
     /**
-     * Like `request`, but without a timeout, and returns the `Response` itself: for streams.
+     * @param {string} method @param {string} path @param {object} [body]
+     * @param {{ headers?: object, signal?: AbortSignal, isOpen?: boolean }} [options] `isOpen`: it
+     *     is no call of a user, or one that says who the user is.
+     */
+    #request(method, path, body, { headers, signal = this.#signal, isOpen } = {}) {
+        return within(signal, async (inner) => {
+            const options = { headers, signal: inner, isOpen };
+            return contentOf(await this.#call(method, path, body, options), inner);
+        });
+    }
+
+    /**
+     * Like `request`, but returns the `Response` itself as soon as it begins, for streams: what comes
+     * then has no timeout.
      * @param {string} method @param {string} path @param {object} [body]
      * @param {{ headers?: object, signal?: AbortSignal }} [options]
      * @returns {Promise<Response>}
      */
     async fetch(method, path, body, { headers, signal } = {}) {
+        const call = (inner) => this.#call(method, path, body, { headers, signal: inner });
+        return within(signal, call, true);
+    }
+
+    /**
+     * One call, with what it needs before: the user, a token of the app, the CSRF token.
+     * @param {string} method @param {string} path @param {object} [body]
+     * @param {{ headers?: object, signal?: AbortSignal, isOpen?: boolean }} [options]
+     */
+    async #call(method, path, body, { headers, signal, isOpen } = {}) {
         const needsCsrf = method !== "GET" && this.#isByCookie();
-        let token = this.#token;
-        if (this.#tokens) token = await unlessAborted(this.#tokens.current(), signal);
+        let [user, token] = [undefined, this.#token];
+        if (this.#isByCookie() && !isOpen) {
+            user = await this.#whose(signal).catch((error) => {
+                // Without a session there are calls as well.
+                if (error?.status !== 401) throw error;
+            });
+        }
+        if (this.#tokens) token = await this.#tokens.current();
         for (let retries = 0; ; retries += 1) {
-            const sent = { ...headers };
-            if (needsCsrf) sent["X-CSRFToken"] = this.#csrf ||= await this.#fetchCsrf(signal);
+            const sent = { ...headers, ...(user && { "Postroom-If-User": user }) };
+            if (needsCsrf) sent["X-CSRFToken"] = this.#shared.csrf ||= await this.#fetchCsrf(signal);
             try {
                 return await this.#exchange(method, path, body, { headers: sent, signal, token });
             } catch (error) {
+                if (signal.aborted) throw error;
+                if (user && error.code === "another_user") throw this.#isAnother(user, error);
                 // A login in another tab replaces the CSRF cookie.
-                if (needsCsrf && error.code === "csrf" && !retries) this.#csrf = undefined;
-                else if (!this.#tokens || error.status !== 401) throw error;
+                if (needsCsrf && error.code === "csrf" && !retries) this.#shared.csrf = undefined;
+                else if (!this.#tokens || !isRefused(error)) throw error;
                 // The first one of another tab may be refused as well; the next one is fresh.
                 else if (retries > 1) throw this.#tokens.end(error.code, ended(error.code, error));
-                else token = await unlessAborted(this.#tokens.renew(token, true), signal);
+                else token = await this.#tokens.renew(token, true);
             }
         }
+    }
+
+    /** Somebody else has logged in with this browser. Returns the error for the caller. */
+    #isAnother(user, cause) {
+        const { feed } = this.#shared;
+        if (feed?.user === user) feed.end("another_user");
+        return ended("another_user", cause);
+    }
+
+    /** The user whose calls these are. */
+    async #whose(signal) {
+        return this.#user ?? (await this.#me(signal)).id;
     }
 
     /**
@@ -283,7 +338,9 @@ export class Postroom {
         if (response.ok) return response;
         const { status } = response;
         const retryAfter = milliseconds(response.headers.get("retry-after"));
-        const problem = await response.json().catch(nothing);
+        const problem = await response.json().catch((cause) => {
+            if (!(cause instanceof SyntaxError)) throw withoutResponse(cause, signal);
+        });
         const isOurs = typeof problem?.code === "string";
         const { code, errors, detail, title } = isOurs ? problem : { code: "unexpected_response" };
         const message = detail || title || `The server answered ${status}.`;
@@ -295,7 +352,7 @@ export class Postroom {
     }
 
     async #fetchCsrf(signal) {
-        const asked = this.request("GET", "/v1/csrf", undefined, { signal });
+        const asked = this.#request("GET", "/v1/csrf", undefined, { signal, isOpen: true });
         return (await expect(asked, { csrf_token: "string" })).csrf_token;
     }
 
@@ -304,20 +361,23 @@ export class Postroom {
      * @param {{ username: string, email: string, password: string, display_name?: string }} account
      */
     register(account) {
-        return expect(this.request("POST", "/v1/users", account), WITH_ID);
+        return expect(this.#request("POST", "/v1/users", account, { isOpen: true }), WITH_ID);
     }
 
     /**
-     * Starts a session in this browser.
+     * Starts a session in this browser. Mailboxes of another user who had one end.
      * @param {string} username @param {string} password @returns {Promise<Person>} The user.
      */
     async login(username, password) {
-        const asked = this.request("POST", "/v1/sessions", { username, password });
+        const given = { username, password };
+        const asked = this.#request("POST", "/v1/sessions", given, { isOpen: true });
         const { csrf_token: csrf, user } = await expect(asked, {
             csrf_token: "string",
             user: "object",
         });
-        [this.#csrf, this.#user] = [csrf, user.id];
+        [this.#shared.csrf, this.#user] = [csrf, user.id];
+        const { feed } = this.#shared;
+        if (this.#isByCookie() && feed?.user !== user.id) feed?.end("another_user");
         return user;
     }
 
@@ -327,14 +387,22 @@ export class Postroom {
      */
     async logout() {
         if (this.#tokens) return void this.#tokens.signOut();
-        await expect(this.request("DELETE", "/v1/sessions/current"), null);
+        const isOpen = this.#user === undefined;
+        await expect(this.#request("DELETE", "/v1/sessions/current", undefined, { isOpen }), null);
         this.#user = undefined;
-        this.#feed?.then((feed) => feed.end("signed_out"), nothing);
+        this.#shared.feed?.end("signed_out");
     }
 
     /** The user's own account. @returns {Promise<Person & Record<string, any>>} */
     me() {
-        return expect(this.request("GET", "/v1/users/me"), WITH_ID);
+        return this.#me();
+    }
+
+    async #me(signal = this.#signal) {
+        const options = { signal, isOpen: this.#user === undefined };
+        const me = await expect(this.#request("GET", "/v1/users/me", undefined, options), WITH_ID);
+        this.#user ??= me.id;
+        return me;
     }
 
     /** @returns {Promise<{ messages: number, conversations: number, state: string }>} */
@@ -349,46 +417,49 @@ export class Postroom {
      *     `fields`, ….
      * @returns {Promise<{ data: Item[], next_cursor: string | null, state?: string }>}
      */
-    listMessages(filter = {}) {
+    async listMessages(filter = {}) {
+        if ("conversation" in filter) idOf(filter.conversation);
         const query = new URLSearchParams(filter);
         return expect(this.request("GET", `/v1/messages?${query}`), LIST);
     }
 
     /**
      * The whole message. This does not mark it as read.
-     * @param {number} id @returns {Promise<Message>}
+     * @param {Id} id @returns {Promise<Message>}
      */
     async getMessage(id) {
-        const asked = this.request("GET", `/v1/messages/${pathId(id)}`);
+        const asked = this.request("GET", `/v1/messages/${idOf(id)}`);
         return expect(asked, { ...WITH_ID, body: "string" });
     }
 
     /**
      * Sets or removes marks of a message.
-     * @param {number} id @param {Marks} marks @returns {Promise<Message>} The message as it is now.
+     * @param {Id} id @param {Marks} marks @returns {Promise<Message>} The message as it is now.
      */
     async mark(id, marks) {
         checkNames(marks);
-        return expect(this.request("PATCH", `/v1/messages/${pathId(id)}`, marks), WITH_ID);
+        return expect(this.request("PATCH", `/v1/messages/${idOf(id)}`, marks), WITH_ID);
     }
 
-    /** Deletes a message from the user's own mailbox, for good. @param {number} id */
+    /** Deletes a message from the user's own mailbox, for good. @param {Id} id */
     async delete(id) {
-        return expect(this.request("DELETE", `/v1/messages/${pathId(id)}`), null);
+        return expect(this.request("DELETE", `/v1/messages/${idOf(id)}`), null);
     }
 
     /**
      * Marks or deletes up to 1,000 messages: those with the `ids`, or those that fit the `filter`
      * and are not newer than the message `upTo`. `next_cursor` is the `cursor` of the next call.
-     * @param {{ ids?: number[], filter?: object, upTo?: number, cursor?: string,
+     * @param {{ ids?: Id[], filter?: object, upTo?: Id, cursor?: string,
      *     set?: Marks, delete?: true }} batch
      * @returns {Promise<{ updated: number[], destroyed: number[], not_found: number[],
      *     next_cursor: string | null }>}
      */
     async batch(batch) {
         checkNames(batch, ["ids", "filter", "upTo", "cursor", "set", "delete"]);
-        const { upTo, ...rest } = batch;
-        const asked = this.request("POST", "/v1/messages/batch", { ...rest, up_to: upTo });
+        const { upTo, ...body } = withIds(batch, ["upTo"]);
+        if ("ids" in body) body.ids = Array.from(body.ids, idOf);
+        if ("filter" in body) body.filter = withIds(body.filter, ["conversation"]);
+        const asked = this.request("POST", "/v1/messages/batch", { ...body, up_to: upTo });
         const kinds = { updated: "array", destroyed: "array", next_cursor: "string null" };
         return expect(asked, kinds);
     }
@@ -403,67 +474,67 @@ export class Postroom {
         return expect(this.request("GET", `/v1/conversations?${query}`), LIST);
     }
 
-    /** @param {number} id @returns {Promise<Conversation>} */
+    /** @param {Id} id @returns {Promise<Conversation>} */
     async getConversation(id) {
-        return expect(this.request("GET", `/v1/conversations/${pathId(id)}`), WITH_ID);
+        return expect(this.request("GET", `/v1/conversations/${idOf(id)}`), WITH_ID);
     }
 
     /**
      * Marks the messages of a conversation as read, none that is newer than the message `upTo`.
-     * @param {number} id @param {{ upTo?: number }} [options] @returns {Promise<Conversation>}
+     * @param {Id} id @param {{ upTo?: Id }} [options] @returns {Promise<Conversation>}
      */
     async markConversationRead(id, options = {}) {
         checkNames(options, ["upTo"]);
-        const body = { read: true, up_to: options.upTo };
-        return expect(this.request("PATCH", `/v1/conversations/${pathId(id)}`, body), WITH_ID);
+        const body = { read: true, up_to: withIds(options, ["upTo"]).upTo };
+        return expect(this.request("PATCH", `/v1/conversations/${idOf(id)}`, body), WITH_ID);
     }
 
     /**
      * Moves a conversation to the trash, but no message that is newer than the message `upTo`.
-     * @param {number} id @param {{ upTo?: number }} [options]
+     * @param {Id} id @param {{ upTo?: Id }} [options]
      */
     async deleteConversation(id, options = {}) {
         checkNames(options, ["upTo"]);
-        const query = "upTo" in options ? `?up_to=${pathId(options.upTo)}` : "";
-        return expect(this.request("DELETE", `/v1/conversations/${pathId(id)}${query}`), null);
+        const query = "upTo" in options ? `?up_to=${idOf(options.upTo)}` : "";
+        return expect(this.request("DELETE", `/v1/conversations/${idOf(id)}${query}`), null);
     }
 
     /**
      * Mutes a conversation: the app should not notify about it.
-     * @param {number} id @param {boolean} [muted] @returns {Promise<Conversation>}
+     * @param {Id} id @param {boolean} [muted] @returns {Promise<Conversation>}
      */
     async muteConversation(id, muted = true) {
-        const asked = this.request("PATCH", `/v1/conversations/${pathId(id)}`, { muted });
+        const asked = this.request("PATCH", `/v1/conversations/${idOf(id)}`, { muted });
         return expect(asked, WITH_ID);
     }
 
     /**
      * Sends a message exactly once: if no response arrives, it is sent again with the same
      * idempotency key.
-     * @param {{ to?: (number | string)[], subject?: string, body: string, in_reply_to?: number,
+     * @param {{ to?: (number | string)[], subject?: string, body: string, in_reply_to?: Id,
      *     client_id?: string, metadata?: object }} message
      * @returns {Promise<Message & { refused: { to: number | string, code: string }[] }>}
      */
     async send(message) {
         // A reply without recipients goes to everybody whom the message before names.
         if ("to" in message) checkNames({ to: message.to });
+        const answered = message.in_reply_to ?? undefined;
+        const body = answered === undefined ? message : withIds(message, ["in_reply_to"]);
         const headers = { "Idempotency-Key": hex(crypto.getRandomValues(new Uint8Array(16))) };
         let sender;
         for (let retries = 0; ; retries += 1) {
             try {
-                if (this.#isByCookie()) {
-                    // Between two attempts another user may log in with this browser.
-                    const known = !retries && this.#user;
-                    const user = known || (await this.me()).id;
-                    if ((sender ??= user) !== user) throw ended("another_user");
-                }
-                const asked = this.request("POST", "/v1/messages", message, { headers });
+                // Between two attempts another user may log in with this browser.
+                sender ??= this.#isByCookie() ? this.with({ user: await this.#whose() }) : this;
+                const asked = sender.request("POST", "/v1/messages", body, { headers });
                 return await expect(asked, WITH_ID);
             } catch (error) {
-                const unknown = [undefined, 502, 503, 504].includes(error.status);
+                const unknown =
+                    error instanceof Problem && [undefined, 502, 503, 504].includes(error.status);
                 const canRetry =
                     (unknown && !isFinal(error)) || error.code === "request_in_progress";
-                if (retries === SEND_RETRIES || !canRetry) throw error;
+                const isLong = error.retryAfter > LONGEST_WAIT;
+                if (retries === SEND_RETRIES || !canRetry || isLong) throw error;
                 await pause(error.retryAfter || backoff(retries));
             }
         }
@@ -471,41 +542,36 @@ export class Postroom {
 
     /**
      * Loads a folder and keeps the copy up to date until it is closed. Where `getToken` fails, it
-     * is called again and again, for 30 seconds.
+     * is called again and again, for 20 seconds.
      * @param {{ folder?: Folder, limit?: number }} [options] `limit` is the size of a page.
      * @returns {Promise<Mailbox>}
      */
     async openMailbox({ folder = "inbox", limit = 50 } = {}) {
-        const opened = (this.#feed ||= this.#newFeed());
-        const feed = await opened.catch(nothing);
-        if (!feed || feed.over) {
-            if (this.#feed === opened) this.#feed = undefined;
-            return feed ? this.openMailbox({ folder, limit }) : opened;
-        }
-        const mailbox = new Mailbox(this, feed, folder, limit);
-        await mailbox.load().catch((error) => {
-            mailbox.close();
-            throw error;
+        return within(undefined, async (signal) => {
+            const user = await (this.#tokens?.first(signal) ?? this.#whose(signal));
+            const feed = await this.#feedOf(user);
+            const mailbox = new Mailbox(feed, folder, limit);
+            await mailbox.load(this.with({ user, signal })).catch((error) => {
+                mailbox.close();
+                throw error;
+            });
+            // The user may have signed out meanwhile.
+            if (feed.over) throw ended(feed.reason);
+            feed.start(mailbox.state);
+            return mailbox;
         });
-        // The list may be that of the user who has logged in meanwhile.
-        if (feed.over) throw ended(feed.reason);
-        feed.start(mailbox.state);
-        return mailbox;
     }
 
-    async #newFeed() {
-        const tokens = this.#tokens;
-        if (tokens) {
-            await tokens.first();
-            return (tokens.feed = new Feed(this, tokens.user, tokens.name, { tokens }));
-        }
-        const user = (await this.me()).id;
-        if (!this.#token) this.#user = user;
-        // Tabs share a stream if it shows them the same: one user by cookie, or one token.
-        const key = this.#token && (await hash(this.#token));
-        const who = this.#token ? key : `user ${user}`;
-        const name = who && `postroom ${this.#url} ${who}`;
-        return new Feed(this, user, name, { byCookie: !this.#token });
+    /** The feed of a user: the one that there is, if it is theirs, or a new one. */
+    async #feedOf(user) {
+        // Tabs share a stream if it shows them the same: one user, or one token.
+        const who = this.#token ? await hash(this.#token) : `user ${user}`;
+        const name = this.#tokens?.name ?? (who && `postroom ${this.#url} ${who}`);
+        const { feed } = this.#shared;
+        if (feed && !feed.over && feed.user === user) return feed;
+        this.#shared.feed = new Feed(this.with({ user }), user, name, this.#tokens);
+        if (this.#tokens) this.#tokens.feed = this.#shared.feed;
+        return this.#shared.feed;
     }
 }
 
@@ -526,8 +592,11 @@ class Tokens {
     #owner;
     #prefix;
     #token;
-    /** When to ask for the next token. */
-    #due = Infinity;
+    /** When the token came, and how long after that to ask for the next one. */
+    #since = now();
+    #wait = Infinity;
+    /** Whether the token may be that of a user who has signed out of the app. */
+    #isInDoubt = false;
     #asking;
     /** Where the clients of all users in this browser say who has signed in. */
     #arrivals;
@@ -543,31 +612,27 @@ class Tokens {
 
     /** How many milliseconds there are until the next token is due. */
     get left() {
-        return this.#due - Date.now();
+        return this.#isInDoubt ? 0 : this.#wait - elapsed(this.#since);
     }
 
-    /** The token to send. One that is due is good for a while, also if the app cannot be asked. */
+    /** The token to send. One that is due is good for a while, and nobody waits for the next one. */
     async current() {
         if (this.over) throw this.over;
-        if (!this.#token) return this.renew();
-        if (this.left <= 0) {
-            await this.renew().catch((error) => {
-                if (this.over || this.#due === IN_DOUBT) throw error;
-            });
-        }
+        if (!this.#token || this.#isInDoubt) return this.renew();
+        if (this.left <= 0) this.renew().catch(nothing);
         return this.#token;
     }
 
-    /** Waits for the first token, for 30 seconds while the app cannot be asked. */
-    async first() {
-        const started = Date.now();
+    /** The user, as soon as there is a token; the app is asked again for a while if it gives none. */
+    async first(signal) {
+        const started = now();
         for (let failures = 0; ; failures += 1) {
             try {
-                return await this.current();
+                await this.current();
+                return this.user;
             } catch (error) {
-                const isLate = Date.now() - started > REQUEST_TIMEOUT;
-                if (error.code !== "no_token" || isLate) throw error;
-                await pause(backoff(failures));
+                if (error.code !== "no_token" || elapsed(started) > FIRST_TOKEN) throw error;
+                await pause(backoff(failures), signal);
             }
         }
     }
@@ -580,46 +645,54 @@ class Tokens {
     async renew(old = this.#token, isRefused = false) {
         if (this.over) throw this.over;
         if (this.#token !== old) return this.#token;
-        this.#asking ||= this.#renew(old, isRefused).finally(() => (this.#asking = undefined));
-        return this.#asking;
+        const begun = this.#asking;
+        this.#asking ||= within(undefined, (signal) => this.#renew(old, isRefused, signal)).finally(
+            () => (this.#asking = undefined),
+        );
+        return this.#asking.catch((error) => {
+            // What was lost before this call began is no answer to it.
+            const isLost = begun && ["network", "timeout"].includes(error.code);
+            if (isLost) return this.renew(old, isRefused);
+            throw error;
+        });
     }
 
-    async #renew(old, isRefused) {
-        await this.feed?.askLeader(old, isRefused);
+    async #renew(old, isRefused, signal) {
+        await this.feed?.askLeader(old, isRefused, signal);
         if (this.over) throw this.over;
-        if (this.#token === old) await this.#ask(isRefused);
+        if (this.#token === old) await this.#ask(isRefused, signal);
         return this.#token;
     }
 
     /** Asks the app, and once more if the server refuses what it gave. */
-    async #ask(isLast) {
-        const { token, expires_at: end } = await this.#call();
+    async #ask(isLast, signal) {
+        const { token, expires_at: end } = await this.#call(signal);
         let response;
         try {
-            response = await this.#owner(token);
+            response = await this.#owner(token, signal);
         } catch (error) {
-            if (error.status === 401 && !isLast) return this.#ask(true);
+            if (isRefused(error) && !isLast) return this.#ask(true, signal);
             throw isFinal(error) ? this.end(error.code, ended(error.code, error)) : error;
         }
-        const { id } = await expect(contentOf(response), WITH_ID);
+        const { id } = await expect(contentOf(response, signal), WITH_ID);
         if (this.over) throw this.over;
         if (this.user !== undefined && this.user !== id) throw this.end("another_user");
         if (this.user === undefined) this.#announce(id);
         this.user = id;
         // By the server's clock: that of the browser may be wrong.
-        const now = Date.parse(response.headers.get("date")) || Date.now();
-        const left = (Date.parse(end) || endOf(token) || now + USUAL_LIFE) - now;
+        const time = Date.parse(response.headers.get("date")) || Date.now();
+        const left = (Date.parse(end) || endOf(token) || time + USUAL_LIFE) - time;
         const wait = Math.max(left - RENEWAL, left / 2, SHORTEST_RENEWAL);
-        this.shared = { token, due: left > 0 ? Date.now() + wait : Infinity };
+        this.shared = { token, left: left > 0 ? wait : Infinity };
         this.feed?.handOut();
     }
 
-    async #call() {
+    async #call(signal) {
         let given;
         try {
-            given = await unlessAborted(this.#getToken(), AbortSignal.timeout(REQUEST_TIMEOUT));
+            given = await unlessAborted(this.#getToken(), signal);
         } catch (cause) {
-            throw failure("no_token", cause);
+            throw signal.aborted ? cause : failure("no_token", cause);
         }
         if (given === null) throw this.signOut();
         given = typeof given === "string" ? { token: given } : given;
@@ -630,13 +703,13 @@ class Tokens {
         }
     }
 
-    /** The token and when the next one is due, for the other tabs of this user. */
+    /** The token, and in how long the next one is due, for the other tabs of this user. */
     get shared() {
-        return { token: this.#token, due: this.#due };
+        return { token: this.#token, left: this.left };
     }
 
-    set shared({ token, due }) {
-        [this.#token, this.#due] = [token, due];
+    set shared({ token, left }) {
+        [this.#token, this.#since, this.#wait, this.#isInDoubt] = [token, now(), left, false];
     }
 
     /**
@@ -650,7 +723,7 @@ class Tokens {
         this.#arrivals.unref?.();
         this.#arrivals.onmessage = ({ data }) => {
             if (data === this.user) return;
-            this.#due = IN_DOUBT;
+            this.#isInDoubt = true;
             this.feed?.keepToken();
         };
         this.#arrivals.postMessage(user);
@@ -710,9 +783,9 @@ export class Mailbox extends EventTarget {
     #wake = nothing;
 
     /** @internal Use `Postroom.openMailbox`. */
-    constructor(client, feed, folder, limit) {
+    constructor(feed, folder, limit) {
         super();
-        [this.#client, this.#feed, this.#folder, this.#limit] = [client, feed, folder, limit];
+        [this.#client, this.#feed, this.#folder, this.#limit] = [feed.client, feed, folder, limit];
         feed.subscribe(this);
     }
 
@@ -769,16 +842,17 @@ export class Mailbox extends EventTarget {
      *     reach the server.
      */
     loadMore() {
-        return new Promise((resolve, reject) => {
+        const begin = (signal, resolve, reject) => {
             const obstacle = this.#end() || this.#obstacle;
             if (obstacle) reject(obstacle);
-            else this.receive({ kind: "more", resolve, reject });
-        });
+            else this.receive({ kind: "more", signal, resolve, reject });
+        };
+        return within(undefined, (signal) => new Promise((...ends) => begin(signal, ...ends)));
     }
 
     /**
      * Sets or removes marks of a message, and shows it at once.
-     * @param {number} id @param {Marks} marks
+     * @param {Id} id @param {Marks} marks
      */
     async mark(id, marks) {
         this.#confirmUser();
@@ -787,17 +861,17 @@ export class Mailbox extends EventTarget {
         this.receive({ kind: "own", state, event: { id: message.id, message } });
     }
 
-    /** Deletes a message for good, and shows it at once. @param {number} id */
+    /** Deletes a message for good, and shows it at once. @param {Id} id */
     async delete(id) {
         this.#confirmUser();
         const { state } = this;
         await this.#client.delete(id);
-        this.receive({ kind: "own", state, event: { id: Number(id) } });
+        this.receive({ kind: "own", state, event: { id: idOf(id) } });
     }
 
     /**
      * Marks a conversation as read, up to its newest message that this copy shows.
-     * @param {number} id @param {{ upTo?: number }} [options] @returns {Promise<Conversation>}
+     * @param {Id} id @param {{ upTo?: Id }} [options] @returns {Promise<Conversation>}
      */
     async markConversationRead(id, options = {}) {
         checkNames(options, ["upTo"]);
@@ -808,7 +882,7 @@ export class Mailbox extends EventTarget {
 
     /**
      * Moves a conversation to the trash, up to its newest message that this copy shows.
-     * @param {number} id @param {{ upTo?: number }} [options]
+     * @param {Id} id @param {{ upTo?: Id }} [options]
      */
     async deleteConversation(id, options = {}) {
         checkNames(options, ["upTo"]);
@@ -853,7 +927,8 @@ export class Mailbox extends EventTarget {
     }
 
     #newestShown(conversation) {
-        const newest = this.messages.find((one) => one.conversation_id === conversation);
+        const id = idOf(conversation);
+        const newest = this.messages.find((one) => one.conversation_id === id);
         if (!newest) throw failure("not_shown");
         return newest.id;
     }
@@ -863,7 +938,7 @@ export class Mailbox extends EventTarget {
         return this.status === "ended" ? ended(this.reason) : this.#closed && failure("closed");
     }
 
-    /** After the end, the browser's session may be that of another user. */
+    /** After the end nothing is sent. Until then the server refuses what is no longer this user's. */
     #confirmUser() {
         if (this.status === "ended") throw ended(this.reason);
     }
@@ -876,8 +951,8 @@ export class Mailbox extends EventTarget {
     }
 
     /** @internal Loads the list for the first time. */
-    async load() {
-        await this.#reload();
+    async load(client) {
+        await this.#reload(client);
         this.#busy = false;
         this.#applyQueue();
     }
@@ -940,7 +1015,10 @@ export class Mailbox extends EventTarget {
     #apply(update) {
         if (update.kind === "changes") return this.#applyChanges(update);
         if (update.kind === "reload") return this.#reload();
-        if (update.kind === "more") return this.#loadPage().then(update.resolve);
+        if (update.kind === "more") {
+            if (update.signal.aborted) return undefined;
+            return this.#loadPage(update.signal).then(update.resolve);
+        }
         if (update.kind === "unread") this.#setUnread(update.counts);
         // If the state has advanced meanwhile, the feed may have shown something newer than this
         // response, and it reports this change as well.
@@ -981,18 +1059,18 @@ export class Mailbox extends EventTarget {
         this.#applyEvents(missed.events.filter(({ isNew }) => !isNew));
     }
 
-    async #reload() {
-        const wanted = Math.min(this.messages.length, MAX_KEPT);
+    async #reload(client = this.#client) {
+        const wanted = this.messages.length;
         const [folder, limit] = [this.#folder, this.#limit];
-        const first = await this.#client.listMessages({ folder, limit });
+        const first = await client.listMessages({ folder, limit });
         // The counts after the list: a gap is detected by the state of the list, not of the counts.
-        const counts = await this.#client.getUnread();
+        const counts = await client.getUnread();
         let { data: list, next_cursor: next } = first;
         // As much as was shown is loaded again. Later pages may be newer than the state of the
         // first one: changes in between are reported again, which changes nothing.
         while (next && list.length < wanted) {
             const query = { folder, limit: PAGE, cursor: next };
-            const page = await this.#client.listMessages(query);
+            const page = await client.listMessages(query);
             [list, next] = [[...list, ...page.data], page.next_cursor];
         }
         if (this.#end()) return;
@@ -1009,10 +1087,11 @@ export class Mailbox extends EventTarget {
         this.#setUnread(counts);
     }
 
-    async #loadPage() {
+    async #loadPage(signal) {
         if (!this.hasMore) return;
         const query = { folder: this.#folder, limit: this.#limit, cursor: this.#nextCursor };
-        const { data, next_cursor: next } = await this.#client.listMessages(query);
+        const client = this.#client.with({ signal });
+        const { data, next_cursor: next } = await client.listMessages(query);
         if (this.#end()) return;
         this.messages = [...this.messages, ...data];
         const lowest = next ? (data.at(-1)?.id ?? this.#lowestId) : 0;
@@ -1067,10 +1146,8 @@ class Feed {
     /** @type {string | undefined} Why it has ended. */
     reason;
     #subscribers = new Set();
-    #client;
     /** The name of the lock and of the channel; the tabs that share it show the same mailbox. */
     #name;
-    #byCookie;
     /** @type {Tokens | undefined} */
     #tokens;
     /** Asks for the next token in time. */
@@ -1088,7 +1165,7 @@ class Feed {
     #base = 0;
     #isLeader = false;
     /** When the server, or the leading tab, was last heard from. */
-    #lastSeen = Date.now();
+    #lastSeen = now();
     /** How long the server wants clients to wait after it has ended a stream. */
     #retry;
     #stop = new AbortController();
@@ -1098,13 +1175,13 @@ class Feed {
     #dropStream = nothing;
 
     /**
-     * @param {Postroom} client @param {number} user @param {string | undefined} name
-     * @param {{ byCookie?: boolean, tokens?: Tokens }} by
+     * @param {Postroom} client Its calls are those of the user, and of nobody else.
+     * @param {number} user @param {string | undefined} name @param {Tokens} [tokens]
      */
-    constructor(client, user, name, { byCookie, tokens }) {
+    constructor(client, user, name, tokens) {
+        this.client = client;
         this.user = user;
-        [this.#client, this.#name, this.#byCookie] = [client, name, byCookie];
-        this.#tokens = tokens;
+        [this.#name, this.#tokens] = [name, tokens];
     }
 
     subscribe(mailbox) {
@@ -1169,11 +1246,11 @@ class Feed {
     }
 
     /** Waits for another token than the old one from the leading tab, if there is one. */
-    async askLeader(old, isRefused) {
+    async askLeader(old, isRefused, signal) {
         if (this.#isLeader || !this.#channel) return;
         this.#channel.postMessage({ kind: "renew", old, isRefused });
         let hasFailed = false;
-        await pause(LEADER_ANSWER, undefined, (wake) => {
+        await pause(LEADER_ANSWER, signal, (wake) => {
             this.#answered = (failed = false) => {
                 hasFailed = failed;
                 wake();
@@ -1221,23 +1298,23 @@ class Feed {
     async changesSince(since) {
         const path = `/v1/changes?since=${since}&limit=${MAX_CHANGES}`;
         const kinds = { created: "array", updated: "array", destroyed: "array" };
-        const asked = expect(this.#client.request("GET", path), { ...kinds, new_state: "string" });
+        const asked = expect(this.client.request("GET", path), { ...kinds, new_state: "string" });
         const found = await asked.catch((error) => {
-            if (error.status !== 410) throw error;
+            if (error.code !== "cannot_calculate_changes") throw error;
         });
         if (!found || found.has_more) return { kind: "reload" };
         const events = found.destroyed.map((id) => ({ id }));
         const updated = new Set(found.updated);
         // One after the other: beside the stream, a browser needs one connection.
         for (const id of [...found.created, ...updated]) {
-            const message = await this.#client.getMessage(id).catch((error) => {
+            const message = await this.client.getMessage(id).catch((error) => {
                 // It was destroyed meanwhile, which will be reported.
                 if (error.status !== 404) throw error;
             });
             if (message)
                 events.push({ id, message: toItem(message, this.user), isNew: !updated.has(id) });
         }
-        const counts = await this.#client.getUnread();
+        const counts = await this.client.getUnread();
         const state = Number(found.new_state);
         return { kind: "changes", base: since, since, state, events, counts };
     }
@@ -1267,7 +1344,7 @@ class Feed {
                 await pause(LONGEST_RETRY, signal, (wake) => (this.#wake = wake));
                 continue;
             }
-            const started = Date.now();
+            const started = now();
             let wait;
             try {
                 this.#base = this.#state;
@@ -1287,7 +1364,7 @@ class Feed {
             }
             if (/** @type {Status} */ (this.status) === "displaced") continue;
             if (this.status === "live") this.#setStatus("connecting");
-            failures = Date.now() - started > STABLE_STREAM ? 0 : failures + 1;
+            failures = elapsed(started) > STABLE_STREAM ? 0 : failures + 1;
             await pause(wait || backoff(failures), signal, (wake) => {
                 if (!wait) this.#wake = wake;
             });
@@ -1297,12 +1374,9 @@ class Feed {
 
     /** Publishes what happened while there was no stream. */
     async #publishMissed() {
-        // Another user may have logged in with this browser.
-        if (this.#byCookie && (await this.#client.me()).id !== this.user)
-            return this.end("another_user");
         const missed = await this.changesSince(this.#state);
         if (missed.kind === "changes") return this.#publishChanges(missed);
-        this.#state = Number((await this.#client.getUnread()).state);
+        this.#state = Number((await this.client.getUnread()).state);
         this.#publish(missed);
     }
 
@@ -1312,24 +1386,24 @@ class Feed {
         const abort = () => aborter.abort();
         signal.addEventListener("abort", abort);
         if (signal.aborted) abort();
-        [this.#dropStream, this.#lastSeen, this.#retry] = [abort, Date.now(), undefined];
+        [this.#dropStream, this.#lastSeen, this.#retry] = [abort, now(), undefined];
         this.#base = this.#state;
         try {
             const headers = { Accept: "text/event-stream" };
             const path = `/v1/events?since=${this.#state}`;
             const options = { headers, signal: aborter.signal };
-            const response = await this.#client.fetch("GET", path, undefined, options);
+            const response = await this.client.fetch("GET", path, undefined, options);
             const { body } = response;
             const kind = response.headers.get("content-type");
             if (!kind?.startsWith("text/event-stream")) throw failure("unexpected_response");
             this.#isStreaming = true;
             this.#setStatus("live");
             let events = [];
-            for await (const event of eventsOf(body, () => (this.#lastSeen = Date.now()))) {
+            for await (const event of eventsOf(body, () => (this.#lastSeen = now()))) {
                 const data = event.data ? JSON.parse(event.data) : {};
                 const state = Number(event.id || 0);
                 if (event.retry !== undefined)
-                    this.#retry = Math.min(event.retry, LONGEST_RETRY_AFTER);
+                    this.#retry = Math.min(event.retry, LONGEST_TIMER);
                 if (event.type === "displaced") return this.#setStatus("displaced");
                 if (event.type === "ping") {
                     this.#publish(this.#heartbeat());
@@ -1393,7 +1467,7 @@ class Feed {
             if (update.token) this.#tokens.shared = update;
             this.#answered(!update.token);
         } else if (!this.#isLeader && !["hello", "renew"].includes(update.kind)) {
-            this.#lastSeen = Date.now();
+            this.#lastSeen = now();
             if (update.kind === "changes") [this.#base, this.#state] = [update.base, update.state];
             this.#deliver(update);
         }
@@ -1402,10 +1476,10 @@ class Feed {
     /** Gives up a stream, or a leading tab, that has been silent for too long. */
     #checkSilence() {
         if (this.status === "displaced") return;
-        const silence = Date.now() - this.#lastSeen;
+        const silence = elapsed(this.#lastSeen);
         if (this.#isLeader && silence > STREAM_TIMEOUT) this.#dropStream();
         if (!this.#isLeader && silence > LEADER_TIMEOUT) {
-            this.#lastSeen = Date.now();
+            this.#lastSeen = now();
             this.#waitForLock({ steal: true });
         }
     }
@@ -1416,7 +1490,7 @@ class Feed {
      */
     #reconnect(silence) {
         if (globalThis.document?.visibilityState === "hidden" && silence) return;
-        if (Date.now() - this.#lastSeen >= silence) this.#dropStream();
+        if (elapsed(this.#lastSeen) >= silence) this.#dropStream();
         this.#wake();
         this.keepToken();
     }
@@ -1466,9 +1540,15 @@ export async function* eventsOf(body, onData = nothing) {
 
 function nothing() {}
 
+/** Whether the server has refused the session or token. A JWT of an erased user gets 410. */
+function isRefused({ status, code }) {
+    return status === 401 || code === "user_erased";
+}
+
 /** Whether a retry is pointless: logged out, revoked, or not allowed. */
-function isFinal({ status, code }) {
-    return [401, 403].includes(status) || ["ended", "server_key_in_browser"].includes(code);
+function isFinal(error) {
+    const { status, code } = error;
+    return isRefused(error) || status === 403 || ["ended", "server_key_in_browser"].includes(code);
 }
 
 /** Whether tabs can find each other. */
@@ -1496,14 +1576,48 @@ function endOf(token) {
     }
 }
 
+/** Now, by both clocks: one stands still while the machine sleeps, the other one can be set. */
+function now() {
+    return [performance.now(), Date.now()];
+}
+
+/** The milliseconds since then, by the clock that went further. */
+function elapsed(then) {
+    return Math.max(...now().map((time, clock) => time - then[clock]));
+}
+
+/**
+ * Does the work of a call: whatever it asks or waits for ends with the caller's signal, with the
+ * reason of that, or as soon as the time of the call is over.
+ * @template T
+ * @param {AbortSignal | undefined} outer @param {(signal: AbortSignal) => Promise<T>} work
+ * @param {boolean} [isOpen] Whether the caller's signal counts for what is done with the result too.
+ * @returns {Promise<T>}
+ */
+async function within(outer, work, isOpen = false) {
+    if (outer?.aborted) throw outer.reason;
+    // Not `AbortSignal.any`: Node forgets a timeout that nothing else refers to, and never aborts.
+    const inner = new AbortController();
+    const cause = new DOMException("It took too long.", "TimeoutError");
+    const timer = setTimeout(() => inner.abort(failure("timeout", cause)), CALL_TIMEOUT);
+    const pass = () => inner.abort(outer.reason);
+    outer?.addEventListener("abort", pass, { once: true });
+    try {
+        return await unlessAborted(work(inner.signal), inner.signal);
+    } finally {
+        clearTimeout(timer);
+        if (!isOpen) outer?.removeEventListener("abort", pass);
+    }
+}
+
 /** Waits for a value, but no longer than until the signal aborts. */
 function unlessAborted(value, signal) {
     return new Promise((resolve, reject) => {
-        const abort = () => reject(withoutResponse(signal.reason, signal));
-        const forget = () => signal?.removeEventListener("abort", abort);
-        signal?.addEventListener("abort", abort);
+        const abort = () => reject(signal.reason);
+        const forget = () => signal.removeEventListener("abort", abort);
+        signal.addEventListener("abort", abort);
         Promise.resolve(value).then(resolve, reject).finally(forget);
-        if (signal?.aborted) abort();
+        if (signal.aborted) abort();
     });
 }
 
@@ -1562,7 +1676,7 @@ function pause(time, signal, onStart = nothing) {
 function milliseconds(header) {
     if (!header) return undefined;
     const wait = /^\d+$/.test(header) ? header * 1_000 : Date.parse(header) - Date.now();
-    return Math.min(Math.max(wait || 0, 0), LONGEST_RETRY_AFTER);
+    return Math.min(Math.max(wait || 0, 0), LONGEST_TIMER);
 }
 
 function hex(bytes) {

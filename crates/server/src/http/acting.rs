@@ -1,5 +1,5 @@
 //! Acting: a call of /v1 that the app's own server makes for a user, with a server key and the
-//! header `Postroom-User`.
+//! header `Postroom-User`. And the condition that a call is that of a certain user.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::http::App;
 
 const USER: HeaderName = HeaderName::from_static("postroom-user");
 const PRESENT: HeaderName = HeaderName::from_static("postroom-present");
+const IF_USER: HeaderName = HeaderName::from_static("postroom-if-user");
 
 /// Whether the request is one for a user, as only a server key makes it.
 pub(super) fn is_asked(headers: &HeaderMap) -> bool {
@@ -80,6 +81,20 @@ pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Error> {
         return Err(Error::new(Code::ActNotAllowed, detail));
     }
     Ok(())
+}
+
+/// Refuses a call that was meant to be another user's: somebody else may have logged in with the
+/// browser since the page was made.
+pub(super) fn confirm(headers: &HeaderMap, user: UserId) -> Result<(), Error> {
+    let Some(meant) = one(headers, &IF_USER)? else { return Ok(()) };
+    match meant.parse() {
+        Ok(meant) if UserId::new(meant) == Some(user) => Ok(()),
+        Ok(_other) => {
+            let detail = "the call is that of another user than Postroom-If-User names";
+            Err(Error::new(Code::AnotherUser, detail))
+        }
+        Err(_) => Err(Error::new(Code::BadRequest, "Postroom-If-User: it must be a user's id")),
+    }
 }
 
 /// The error of a call that is the user's own.

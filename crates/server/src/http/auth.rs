@@ -175,6 +175,7 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
             (key, scopes, None)
         };
         acting::refuse(&parts.headers)?;
+        acting::confirm(&parts.headers, key.user)?;
         if !scopes.contains(S::SCOPE) {
             return Err(Error::insufficient_scope(S::SCOPE.name()));
         }
@@ -191,6 +192,7 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
 impl<S: Scope> Caller<S> {
     async fn by_key(app: &App, parts: &Parts, sent: &[u8]) -> Result<Self, Error> {
         let (user, call) = acting::user(app, parts, sent, S::BY_KEY != ByKey::Never).await?;
+        acting::confirm(&parts.headers, user)?;
         if S::BY_KEY == ByKey::Reads {
             let noted = app.actings.has_read(Arc::clone(&call), user, app.clock.now());
             noted?;
@@ -212,6 +214,7 @@ impl FromRequestParts<App> for InSession {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         let (key, _all) = by_cookie(app, parts).await?;
+        acting::confirm(&parts.headers, key.user)?;
         Arrival::accept(parts, Holder::User(key.user));
         Ok(Self { user: key.user })
     }

@@ -122,6 +122,8 @@ codes! {
     PreconditionFailed, "precondition_failed", PRECONDITION_FAILED / PRECONDITION_FAILED,
         "Precondition failed",
         "The object has changed since the ETag in If-Match.";
+    AnotherUser, "another_user", PRECONDITION_FAILED / PRECONDITION_FAILED, "Another user",
+        "The session, token or key is that of another user than the header Postroom-If-User names.";
     BodyTooLarge, "body_too_large", PAYLOAD_TOO_LARGE / PAYLOAD_TOO_LARGE, "Body too large",
         "The body is larger than the server accepts.";
     UnsupportedMediaType, "unsupported_media_type",

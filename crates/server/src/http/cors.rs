@@ -21,7 +21,7 @@ const PREFLIGHT: [(HeaderName, HeaderValue); 3] = [
         ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static(
             "authorization, content-type, x-csrftoken, idempotency-key, if-match, if-none-match, \
-             last-event-id",
+             last-event-id, postroom-if-user",
         ),
     ),
     (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),

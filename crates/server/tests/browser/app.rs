@@ -100,7 +100,8 @@ fn mint(server: SocketAddr, id: &str) -> Value {
     answer.json()
 }
 
-fn by_key(server: SocketAddr, method: &str, path: &str, body: &Value) -> Response {
+/// A call of the app's server.
+pub(crate) fn by_key(server: SocketAddr, method: &str, path: &str, body: &Value) -> Response {
     let client = Client::new(server);
     client.request(method, path).bearer(KEY).json(body).wait().expect("it is answered")
 }

@@ -119,6 +119,111 @@ fn a_copy_is_never_mixed_with_the_mailbox_of_who_logged_in_after() {
 }
 
 #[test]
+fn a_page_of_the_user_before_does_nothing_to_the_mail_of_who_logged_in() {
+    /// The page hears nothing of the login.
+    const DEAF: &str = "
+        const ask = window.fetch;
+        window.fetch = (url, options) =>
+            /events|changes/.test(url) ? new Promise(() => {}) : ask(url, options);
+        dispatchEvent(new Event('online'));";
+    const ACT: &str = "
+        const told = (call) => call.then(() => 'done', ({ code, reason }) => `${code}: ${reason}`);
+        const set = { starred: true };
+        const ends = [await told(mailbox.batch({ delete: true })), mailbox.status];
+        for (const act of [
+            () => mailbox.mark(args[0], set),
+            () => mailbox.delete(args[0]),
+            () => client.mark(args[0], set),
+            () => client.delete(args[0]),
+            () => client.batch({ filter: {}, set }),
+            () => client.markConversationRead(args[0]),
+            () => client.deleteConversation(args[0]),
+            () => client.send({ to: [args[1]], body: 'from ann' }),
+            () => client.request('PATCH', '/v1/users/me', { display_name: 'Ann' }),
+            () => client.listMessages(),
+            () => client.getMessage(args[0]),
+            () => client.me(),
+            () => client.openMailbox(),
+            () => client.logout(),
+        ]) ends.push(await told(act()));
+        return [ends, mailbox.messages.length];";
+    let Some(browser) = Browser::start() else { return };
+    let place = place();
+    let server = place.serve();
+    let (ann, mut bob, mut cid) = (server.user("ann"), server.user("bob"), server.user("cid"));
+    let both = json!({ "to": [ann.id, bob.id], "subject": "for both", "body": "" });
+    let both = cid.v1("POST", "/messages", "", &both).json()["id"].clone();
+    // A page that only reads knows whose session it has as well.
+    let reader = browser.open(server.address, "/docs/errors");
+    let tab = copy(&browser, server.address, &By::Login(&ann), "inbox");
+    let read = "const { Postroom } = await import('/docs/postroom.js');
+        window.client = new Postroom();
+        return (await client.listMessages()).data.length;";
+    assert_eq!(reader.run(read, &[]), 1);
+    is_in_step(&tab);
+    tab.run(DEAF, &[]);
+    let other = copy(&browser, server.address, &By::Login(&bob), "inbox");
+    let mut state = || {
+        ["/messages", "/users/me", "/sessions"].map(|path| {
+            let mut state = bob.v1("GET", path, "", &Value::Null).json();
+            // Whose session was seen last is no part of it.
+            state["state"].take();
+            state
+        })
+    };
+    let before = state();
+    let (ends, left) = {
+        let told = tab.run(ACT, &[both.clone(), json!(cid.name)]);
+        (told[0].clone(), told[1].clone())
+    };
+    let ends: Vec<_> =
+        ends.as_array().expect("it is a list").iter().filter_map(Value::as_str).collect();
+    assert_eq!(ends.len(), 16);
+    assert_eq!((ends[1], left), ("ended", json!(0)), "{ends:?}");
+    assert!(
+        ends.iter().enumerate().all(|(at, end)| at == 1 || *end == "ended: another_user"),
+        "{ends:?}"
+    );
+    let delete = "return client.delete(args[0]).catch(({ reason }) => reason);";
+    assert_eq!(reader.run(delete, &[both]), "another_user");
+    assert_eq!(state(), before);
+    is_in_step(&other);
+    server.is_unharmed();
+}
+
+#[test]
+fn a_client_that_logs_in_another_user_gets_a_mailbox_of_theirs() {
+    const NEXT: &str = "
+        window.before = mailbox;
+        await client.login(args[0], args[1]);
+        window.ended = before.status;
+        statuses.length = 0;
+        window.mailbox = await client.openMailbox({ folder, limit: 20 });
+        return [ended, before.reason, before.messages.length];";
+    let Some(browser) = Browser::start() else { return };
+    let place = place();
+    let server = place.serve();
+    let (mut ann, mut bob) = (server.user("ann"), server.user("bob"));
+    bob.send_message(ann.id, "for ann", "");
+    let tabs = [
+        copy(&browser, server.address, &By::Login(&ann), "inbox"),
+        copy(&browser, server.address, &By::Cookie, "inbox"),
+    ];
+    tabs.iter().for_each(is_in_step);
+    let told = tabs[0].run(NEXT, &[json!(bob.name), json!(testing::PASSWORD)]);
+    assert_eq!(told, json!(["ended", "another_user", 0]));
+    tabs[1].shows("mailbox.status === 'ended'");
+    ann.send_message(bob.id, "for bob", "");
+    is_in_step(&tabs[0]);
+    assert_eq!(
+        tabs[0].run("return mailbox.messages.map(({ subject }) => subject);", &[]),
+        json!(["for bob"])
+    );
+    has_streams(&server, 1);
+    server.is_unharmed();
+}
+
+#[test]
 fn a_letter_that_waits_for_the_network_is_not_sent_by_who_logged_in_after() {
     /// The server cannot be reached for letters until the page says so.
     const SEND: &str = "

@@ -135,11 +135,22 @@ fn an_id_names_nothing_but_what_has_it() {
         "client.deleteConversation(ID)",
         "client.deleteConversation(1, { upTo: ID })",
         "client.muteConversation(ID)",
+        "client.markConversationRead(1, { upTo: ID })",
+        "client.batch({ ids: [1, ID], set: { read: true } })",
+        "client.batch({ filter: {}, upTo: ID, set: { read: true } })",
+        "client.batch({ filter: { conversation: ID }, set: { read: true } })",
+        "client.listMessages({ conversation: ID })",
         "mailbox.delete(ID)",
         "mailbox.mark(ID, { read: true })",
+        "mailbox.markConversationRead(ID)",
+        "mailbox.markConversationRead(1, { upTo: ID })",
+        "mailbox.deleteConversation(ID)",
+        "mailbox.deleteConversation(1, { upTo: ID })",
+        "mailbox.batch({ filter: { conversation: ID }, set: { read: true } })",
     ];
     let ids = ["'../conversations/1'", "'1?x'", "'1/'", "''", "' 1'", "'1e0'", "-1", "1.5", "1e21"];
-    for id in ids.into_iter().chain(["NaN", "null", "undefined", "[1]", "true", "'١'"]) {
+    let more = ["NaN", "null", "undefined", "[1]", "true", "'١'", "0", "1n", "'9007199254740993'"];
+    for id in ids.into_iter().chain(more) {
         for call in calls {
             let call = call.replace("ID", id);
             let name = format!("return {call}.then(() => 'done', ({{ name }}) => name);");
@@ -148,9 +159,34 @@ fn an_id_names_nothing_but_what_has_it() {
     }
     let unread = ann.v1("GET", "/messages?unread=true", "", &Value::Null).json();
     assert_eq!(unread["data"].as_array().map(Vec::len), Some(2), "nothing is changed");
+    let wrong = "return client.send({ in_reply_to: 'x', body: '' }).catch(({ name }) => name);";
+    assert_eq!(tab.run(wrong, &[]), "TypeError");
     // Digits are what a page has that keeps ids in attributes.
-    tab.run("await mailbox.mark('1', { read: true }); await mailbox.delete('2');", &[]);
+    let by_digits = tab.run(
+        "await client.getMessage('1');
+         await client.getConversation('1');
+         await client.muteConversation('1');
+         await client.mark('1', { starred: true });
+         const { data } = await client.listMessages({ conversation: '1' });
+         const set = { starred: true };
+         const byIds = await client.batch({ ids: ['1'], set });
+         const upTo = await client.batch({ filter: { conversation: '1' }, upTo: '1', set });
+         const own = await mailbox.batch({ filter: { conversation: '1' }, set });
+         await client.markConversationRead('1', { upTo: '1' });
+         await mailbox.markConversationRead('1', { upTo: '1' });
+         await mailbox.markConversationRead('1');
+         await mailbox.mark('1', { read: true });
+         const { in_reply_to: before } = await client.send({ in_reply_to: '1', body: 'so' });
+         await mailbox.delete('2');
+         return [data.length, byIds.updated, upTo.updated, own.updated, before];",
+        &[],
+    );
+    assert_eq!(by_digits, json!([2, [1], [1], [1, 2], 1]));
     tab.shows("mailbox.messages.length === 1 && mailbox.messages[0].read_at");
+    is_in_step(&tab);
+    tab.run("await client.deleteConversation('1', { upTo: '1' });", &[]);
+    tab.shows("mailbox.messages.length === 0");
+    tab.run("await mailbox.deleteConversation('1', { upTo: '1' });", &[]);
     is_in_step(&tab);
     server.is_unharmed();
 }

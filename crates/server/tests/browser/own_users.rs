@@ -6,7 +6,7 @@ use crate::app::{self, Says};
 use crate::copies::{has_streams, ids, is_in_step, place};
 use crate::driver::{Browser, LONG, Tab};
 use crate::ends::is_over;
-use crate::support::{Server, until};
+use crate::support::{Place, Server, until};
 
 /// What a page of the app may not be told by the way.
 const ALWAYS_LIVE: &str = "statuses.every((status) => status === 'live')";
@@ -89,6 +89,25 @@ fn a_stream_goes_on_from_its_cursor_with_tokens_that_are_renewed_thirty_seconds_
     assert_eq!(ids(&tab).len(), sent);
     tab.shows(ALWAYS_LIVE);
     has_streams(&server, 1);
+    server.is_unharmed();
+}
+
+#[test]
+fn calls_go_on_while_the_proof_of_the_next_token_is_lost() {
+    const LOSE: &str = "
+        const ask = window.fetch;
+        window.fetch = (url, options) => {
+            if (!url.endsWith('/v1/users/me')) return ask(url, options);
+            window.lost = true;
+            return new Promise(() => {});
+        };";
+    let Some(browser) = Browser::start() else { return };
+    let (app, _place, server) = app::start(Says::User("ann"));
+    let tab = app.open(&browser, Some(32_000));
+    tab.run(LOSE, &[]);
+    tab.shows("window.lost");
+    tab.run("await client.getUnread(); await client.listMessages();", &[]);
+    tab.shows(ALWAYS_LIVE);
     server.is_unharmed();
 }
 
@@ -289,45 +308,72 @@ fn a_server_key_is_refused_and_never_sent() {
     server.is_unharmed();
 }
 
-#[test]
-fn a_jwt_says_itself_when_it_has_to_be_renewed() {
-    /// The page signs for the app. A token that lives for 32 seconds is renewed after two.
-    const OPEN: &str = "
-        const { Postroom } = await import('/docs/postroom.js');
-        const bytes = (text) => new TextEncoder().encode(text);
-        const part = (value) =>
-            btoa(value).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
-        const key = await crypto.subtle.importKey(
-            'raw', bytes(args[0]), { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
-        window.given = [];
-        const getToken = async () => {
-            const iat = Math.floor(Date.now() / 1000);
-            const claims = { iss: 'https://app.example.org', aud: 'mail', sub: 'ann', name: 'Ann' };
-            const said = JSON.stringify({ ...claims, iat, exp: iat + 32 });
-            const signed = `${part('{\"alg\":\"HS256\",\"typ\":\"JWT\"}')}.${part(said)}`;
-            const signature = new Uint8Array(await crypto.subtle.sign('HMAC', key, bytes(signed)));
-            given.push(`${signed}.${part(String.fromCharCode(...signature))}`);
-            return given.at(-1);
-        };
-        window.client = new Postroom({ getToken });
-        window.folder = 'inbox';
-        window.statuses = [];
-        window.mailbox = await client.openMailbox({ folder, limit: 20 });
-        mailbox.addEventListener('status', ({ detail }) => statuses.push(detail));
-        return (await client.me()).external_id;";
-    const SECRET: &str = "a secret that the app and its Postroom share";
-    let Some(browser) = Browser::start() else { return };
+/// The page signs for the app. A token that lives for 32 seconds is renewed after two.
+const SIGNING: &str = "
+    const { Postroom } = await import('/docs/postroom.js');
+    const bytes = (text) => new TextEncoder().encode(text);
+    const part = (value) =>
+        btoa(value).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+    const key = await crypto.subtle.importKey(
+        'raw', bytes(args[0]), { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
+    window.given = [];
+    const getToken = async () => {
+        const iat = Math.floor(Date.now() / 1000);
+        const claims = { iss: 'https://app.example.org', aud: 'mail', sub: 'ann', name: 'Ann' };
+        const said = JSON.stringify({ ...claims, iat, exp: iat + 32 });
+        const signed = `${part('{\"alg\":\"HS256\",\"typ\":\"JWT\"}')}.${part(said)}`;
+        const signature = new Uint8Array(await crypto.subtle.sign('HMAC', key, bytes(signed)));
+        given.push(`${signed}.${part(String.fromCharCode(...signature))}`);
+        return given.at(-1);
+    };
+    window.client = new Postroom({ getToken });
+    window.folder = 'inbox';
+    window.statuses = [];
+    window.mailbox = await client.openMailbox({ folder, limit: 20 });
+    mailbox.addEventListener('status', ({ detail }) => statuses.push(detail));
+    return (await client.me()).external_id;";
+const SECRET: &str = "a secret that the app and its Postroom share";
+/// A server that takes the JWTs of the app, and its folder.
+fn with_jwts() -> (Place, Server) {
     let place = place()
         .with("POSTROOM_JWT_ISSUER", "https://app.example.org")
         .with("POSTROOM_JWT_AUDIENCE", "mail")
-        .with("POSTROOM_JWT_SECRET_FILE", "jwt.secret");
+        .with("POSTROOM_JWT_SECRET_FILE", "jwt.secret")
+        .with("POSTROOM_SERVER_KEY", app::KEY);
     std::fs::write(place.path("jwt.secret"), SECRET).expect("it can be written");
     let server = place.serve();
+    (place, server)
+}
+
+#[test]
+fn a_jwt_says_itself_when_it_has_to_be_renewed() {
+    let Some(browser) = Browser::start() else { return };
+    let (_place, server) = with_jwts();
     let tab = browser.open(server.address, "/docs/errors");
-    assert_eq!(tab.run(OPEN, &[json!(SECRET)]), "ann");
+    assert_eq!(tab.run(SIGNING, &[json!(SECRET)]), "ann");
     tab.shows("given.length >= 3");
     is_in_step(&tab);
     tab.shows(ALWAYS_LIVE);
     has_streams(&server, 1);
+    server.is_unharmed();
+}
+
+#[test]
+fn a_jwt_of_a_user_who_was_erased_ends_the_client_and_empties_the_page() {
+    let Some(browser) = Browser::start() else { return };
+    let (_place, server) = with_jwts();
+    let mut bob = server.user("bob");
+    let tab = browser.open(server.address, "/docs/errors");
+    assert_eq!(tab.run(SIGNING, &[json!(SECRET)]), "ann");
+    let ann = tab.run("return (await client.me()).id;", &[]).as_i64().expect("it is a number");
+    bob.send_message(ann, "a letter", "");
+    is_in_step(&tab);
+    let erased = app::by_key(server.address, "DELETE", "/v1/server/users/ext:ann", &json!({}));
+    assert_eq!(erased.status, 202, "{}", erased.text());
+    is_over(std::slice::from_ref(&tab), &server, "user_erased", 0);
+    for call in ["me", "openMailbox"] {
+        let told = format!("return client.{call}().catch(({{ code, reason }}) => code + reason);");
+        assert_eq!(tab.run(&told, &[]), "endeduser_erased", "{call}");
+    }
     server.is_unharmed();
 }

@@ -232,6 +232,26 @@ fn what_the_copy_does_not_show_is_neither_read_nor_thrown_away() {
 }
 
 #[test]
+fn a_list_is_loaded_again_as_far_as_it_was_shown() {
+    const AGAIN: &str = "
+        const all = await client.openMailbox({ limit: 100 });
+        while (all.hasMore) await all.loadMore();
+        const changes = [];
+        all.addEventListener('change', ({ detail }) => changes.push(detail));
+        const before = all.messages.length;
+        all.receive({ kind: 'reload' });
+        while (!changes.length) await new Promise((resolve) => setTimeout(resolve, 20));
+        return [before, all.messages.length, changes[0].removed.length, all.hasMore];";
+    let Some(browser) = Browser::start() else { return };
+    let place = place();
+    let server = place.serve();
+    let (mut ann, _bob) = with_letters(&server, 1_020);
+    let tab = copy(&browser, server.address, &By::Token(&token(&mut ann)), "inbox");
+    assert_eq!(tab.run(AGAIN, &[]), json!([1_020, 1_020, 0, false]));
+    server.is_unharmed();
+}
+
+#[test]
 fn a_batch_goes_on_where_a_page_of_it_is_empty() {
     let Some(browser) = Browser::start() else { return };
     let place = place();

@@ -252,7 +252,9 @@ fn security_schemes() -> Value {
             "type": "apiKey",
             "in": "cookie",
             "name": "sessionid",
-            "description": "The session of `POST /v1/sessions`. It has all scopes.",
+            "description": "The session of `POST /v1/sessions`. It has all scopes. With \
+                `Postroom-If-User: <id>` a call is made only if it is still that user's: \
+                `another_user`.",
         },
         "csrfToken": {
             "type": "apiKey",

@@ -63,13 +63,14 @@ impl<S: Scope> Argument for Caller<S> {
         operation.errors.extend([Code::Unauthenticated, Code::InsufficientScope]);
         operation.errors.extend(browser_login::CODES);
         operation.errors.extend([Code::ServerKeyInBrowser, Code::ActNotAllowed]);
+        operation.errors.extend([Code::BadRequest, Code::AnotherUser]);
         if S::BY_KEY == ByKey::Never {
             operation.errors.push(Code::NotByKey);
             return;
         }
         let key = json!({ "serverKey": [KeyScope::Act.name()], "actingUser": [] });
         operation.security.push(key);
-        operation.errors.extend([Code::BadRequest, Code::UserRequired, Code::MissingScope]);
+        operation.errors.extend([Code::UserRequired, Code::MissingScope]);
         operation.errors.extend([Code::UserDeactivated, Code::SystemUser, Code::UserUnknown]);
     }
 }

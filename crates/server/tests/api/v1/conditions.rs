@@ -86,3 +86,64 @@ async fn a_call_that_takes_no_condition_says_so_and_does_nothing() {
     batch.send().await.problem(400, "bad_request");
     assert_eq!(app.dump().await, before);
 }
+
+#[tokio::test]
+async fn a_call_that_was_meant_to_be_another_users_is_refused_and_changes_nothing() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    let id = ann.write_to(&[&bob], "keep this").await;
+    let document: Value =
+        serde_json::from_str(include_str!("../../../../../docs/openapi.json")).unwrap();
+    let made = bob.post("/v1/tokens", &json!({ "name": "a program" })).await.json();
+    let (token, shop) = (made["token"].as_str().unwrap(), app.server_key(&["act"]).await);
+    let client = app.client();
+    // When a token is used first, that is noted.
+    client.request("GET", "/v1/unread").bearer(token).send().await.expect(200);
+    let before = app.dump().await;
+
+    let mut refused = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let mut ways = operation["security"].as_array().into_iter().flatten();
+            if !ways.any(|way| way["cookieAuth"].is_array()) {
+                continue;
+            }
+            let path = path.replace("{id}", &id.to_string()).replace("{user}", "1");
+            let mut request = bob.request(&method.to_uppercase(), &path);
+            if path == "/v1/tokens" && method == "post" {
+                // One with a name and a password in it would be a call without a caller.
+                request = request.json(&json!({ "name": "another" }));
+            }
+            let request = request.header("postroom-if-user", ann.id.get().to_string());
+            request.send().await.problem(412, "another_user");
+            refused += 1;
+        }
+    }
+    assert!(refused > 25, "{refused}");
+    for path in ["/messages/messages_per_receiver", "/users/logout"] {
+        let method = if path.ends_with("logout") { "POST" } else { "GET" };
+        let request =
+            bob.request(method, path).header("postroom-if-user", ann.id.get().to_string());
+        request.send().await.error(412);
+    }
+    let path = format!("/v1/messages/{id}");
+    let delete = async |user: &str| {
+        let by_token = client.request("DELETE", &path).bearer(token);
+        let by_key =
+            client.request("DELETE", &path).bearer(&shop.key).header("postroom-user", "bob");
+        let by_token = by_token.header("postroom-if-user", user).send().await;
+        [by_token, by_key.header("postroom-if-user", user).send().await]
+    };
+    for answer in delete(&ann.id.get().to_string()).await {
+        answer.problem(412, "another_user");
+    }
+    for wrong in ["bob", "", "1.0"] {
+        for answer in delete(wrong).await {
+            answer.problem(400, "bad_request");
+        }
+    }
+    assert_eq!(app.dump().await, before);
+    for answer in delete(&bob.id.get().to_string()).await {
+        answer.expect(204);
+    }
+}
