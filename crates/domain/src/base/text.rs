@@ -1,5 +1,7 @@
 //! Parsed text: values that can only be made from valid input.
 
+use std::net::IpAddr;
+
 use caseless::default_case_fold_str;
 use email_address::EmailAddress;
 use unicode_normalization::UnicodeNormalization as _;
@@ -112,6 +114,20 @@ impl Email {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What is before the last `@`, and the host after it.
+    pub fn parts(&self) -> (&str, &str) {
+        self.0.rsplit_once('@').expect("an address has an @")
+    }
+}
+
+/// The IP address that stands for a host; that of version 6 also without its tag, as Django has it.
+pub fn literal_ip(host: &str) -> Option<IpAddr> {
+    let literal = host.strip_prefix('[')?.strip_suffix(']')?;
+    match literal.get(..5) {
+        Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => literal[5..].parse().ok().map(IpAddr::V6),
+        _ => literal.parse().ok(),
+    }
 }
 
 /// Whether a text has the form of RFC 5321 and 6531, by which a host without a dot and an IP
@@ -120,7 +136,12 @@ fn has_form(address: &str) -> bool {
     let Some((name, host)) = address.rsplit_once('@') else { return false };
     let allowed = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
     let mut words = name.split('.');
-    EmailAddress::is_valid_domain(host)
+    let is_host = if host.starts_with('[') {
+        literal_ip(host).is_some()
+    } else {
+        EmailAddress::is_valid_domain(host)
+    };
+    is_host
         && (words.all(|word| !word.is_empty() && word.chars().all(allowed))
             || EmailAddress::is_valid_local_part(name))
 }

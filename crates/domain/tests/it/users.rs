@@ -225,6 +225,7 @@ fn an_address_is_of_a_valid_form_and_kept_to_the_letter() {
         "\"a@b\"@c",
         "a+b@[::1]",
         "a@[127.0.0.1]",
+        "a@[IPv6:2001:db8::1]",
         &longest,
     ] {
         assert_eq!(Email::parse(address).unwrap().as_str(), address);
@@ -247,6 +248,11 @@ fn an_address_is_of_a_valid_form_and_kept_to_the_letter() {
         "a@.b",
         "a@b.",
         "a@[b",
+        "a@[b]",
+        "a@[]",
+        "a@[127.0.0.256]",
+        "a@[IPv6:127.0.0.1]",
+        "a@127.0.0.1]",
         "a@b/c\\d",
         "a@b;rm",
         &format!("a@{}", "b".repeat(64)),

@@ -9,14 +9,13 @@ use domain::Time;
 use domain::digests::{self, Digest, NextDigest};
 use domain::reminders::{self, Claim, SendFailure};
 use hmac::Hmac;
-use lettre::Address;
 use sha2::Sha256;
 use tokio::time::sleep;
 
 use super::runner::{Lease, Task};
 use crate::config::Settings;
 use crate::config::secret::Secret;
-use crate::email::address::with_ascii_domain;
+use crate::email::address;
 use crate::email::mailer::{Failure, FailureKind, Mailer};
 use crate::email::message::{self, Headers};
 use crate::email::templates::Templates;
@@ -149,9 +148,8 @@ impl Reminders {
     }
 
     async fn send(&self, reminder: &Digest) -> Result<(), Failure> {
-        // Accounts accept any text that looks like an address.
-        let to: Address = reminder.email.parse().map_err(|_error| unusable("the address"))?;
-        let to = with_ascii_domain(&to);
+        // It may be from a version that took others.
+        let to = address::parse(&reminder.email).map_err(|_error| unusable("the address"))?;
         let token = self.node.links.token(reminder.claim.owner);
         let unsubscribe = format!("{}/unsubscribe?token={token}", self.node.settings.public_url);
         let from = self.mailer.sender();

@@ -5,13 +5,13 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context as _, Result, anyhow};
 use clap::Subcommand;
 use domain::Time;
+use lettre::Message;
 use lettre::message::{Mailbox, SinglePart};
-use lettre::{Address, Message};
 
 use super::output::done;
 use super::{Usage, wait};
 use crate::config::{Settings, Unusable};
-use crate::email::address::with_ascii_domain;
+use crate::email::address;
 use crate::email::mailer::Mailer;
 use crate::runtime::clock::Clock;
 
@@ -28,8 +28,8 @@ pub(super) enum Command {
 
 pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
     let Command::Test { address } = command;
-    let wrong = |error| Usage(format!("{address}: {error}"));
-    let to = with_ascii_domain(&address.parse::<Address>().map_err(wrong)?);
+    let wrong = |error: domain::Invalid| Usage(format!("{address}: {}", error.problem));
+    let to = address::parse(&address).map_err(wrong)?;
     let unset = || Usage("smtp_url is not set".to_owned());
     let mailer = Mailer::new(settings).map_err(Unusable)?.ok_or_else(unset)?;
     let cx = Clock::default().cx();
@@ -37,6 +37,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
     let random = u128::from_be_bytes(cx.random());
     let id = format!("<{random:032x}@{}>", mailer.sender().email.domain());
     let mail = Message::builder()
+        .envelope(address::envelope(&mailer.sender().email, &to))
         .from(mailer.sender().clone())
         .to(Mailbox::new(None, to.clone()))
         .subject("A test of Postroom")

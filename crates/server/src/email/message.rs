@@ -12,6 +12,7 @@ use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, Message};
 use sha2::Sha256;
 
+use super::address::envelope;
 use super::templates::Rendered;
 use crate::config::secret;
 
@@ -32,6 +33,7 @@ pub(crate) fn write(
 ) -> Result<Vec<u8>, lettre::error::Error> {
     let seconds = u64::try_from(headers.now.0 / Time::SECOND).unwrap_or_default();
     let message = Message::builder()
+        .envelope(envelope(&headers.from.email, headers.to))
         .from(headers.from.clone())
         .to(Mailbox::new(None, headers.to.clone()))
         .subject(content.subject)

@@ -151,6 +151,51 @@ async fn who_wants_none_says_so_in_the_account() {
     assert_eq!(email_app.reminded(&ann).await, ["bob@example.org"]);
 }
 
+#[tokio::test]
+async fn whatever_address_an_account_takes_gets_them_and_any_other_holds_up_nobody() {
+    let email_app = EmailApp::start().await;
+    let ann = email_app.app.user("ann").await;
+    let long = format!("{}@example.org", "b".repeat(100));
+    let addresses = [
+        ("bob@[127.0.0.1]", "bob@[127.0.0.1]"),
+        ("bob@[::1]", "bob@[IPv6:::1]"),
+        ("\"bob@home\"@example.org", "\"bob@home\"@example.org"),
+        (long.as_str(), long.as_str()),
+        ("bob@localhost", "bob@localhost"),
+    ];
+    let mut users = vec![];
+    for (number, (address, _)) in addresses.iter().enumerate() {
+        let user = email_app.app.user(&format!("bob{number}")).await;
+        let email = json!({ "email": address });
+        user.request("PATCH", "/v1/users/me").json(&email).send().await.ok();
+        users.push(user);
+    }
+    // Older versions took whatever had an @.
+    let old = email_app.app.user("old").await;
+    let id = old.id;
+    let change = "UPDATE users SET email = 'two words@[nowhere' WHERE id = ?1";
+    email_app.app.write(move |tx| Ok(tx.execute(change, &db::params![id])?)).await;
+    let shown = old.request("GET", "/v1/users/me").send().await.ok();
+    assert_eq!(shown["email"], "two words@[nowhere");
+    email_app.wait(5);
+    for user in [&old].into_iter().chain(&users) {
+        ann.send(user, "hello", "").await;
+    }
+    email_app.wait(60);
+    let mut reminded: Vec<_> = users.iter().map(|_| email_app.mail()).collect();
+    reminded.sort_by_key(|mail| mail.to.clone());
+    let mut written: Vec<_> = addresses.iter().map(|(_, written)| *written).collect();
+    written.sort_unstable();
+    assert_eq!(reminded.iter().map(|mail| mail.to.as_str()).collect::<Vec<_>>(), written);
+    for mail in &reminded {
+        assert_eq!(mail.header("To"), mail.to);
+    }
+    let refused = json!({ "email": "\"a b\"@example.org" });
+    let refused = old.request("PATCH", "/v1/users/me").json(&refused).send().await;
+    assert_eq!(refused.invalid().len(), 1);
+    assert_eq!(email_app.reminded(&ann).await, [""; 0], "the others were tried once");
+}
+
 /// A request as somebody makes it who has nothing but the link.
 async fn follow(email_app: &EmailApp, method: &str, link: &str, more: &str) -> String {
     let body = if method == "POST" { "List-Unsubscribe=One-Click" } else { "" };

@@ -54,6 +54,12 @@ fn an_operator_can_see_whether_mail_can_be_sent() {
     let session = smtp.next();
     assert!(session.commands.contains(&"RCPT TO:<ann@xn--bcher-kva.example>".to_owned()));
     assert!(!session.text.expect("there is one").contains(ids[0]));
+    // Whatever an account takes can be tried.
+    let long = format!("{}@example.org", "a".repeat(100));
+    for address in ["ann@[127.0.0.1]", &long] {
+        place.run(&["mail", "test", address]).ok();
+        assert!(smtp.next().commands.contains(&format!("RCPT TO:<{address}>")));
+    }
 
     smtp.plan(&[
         Turn::Answer("RCPT", "550 5.1.1 nobody of that name"),
