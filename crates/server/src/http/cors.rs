@@ -27,9 +27,11 @@ const PREFLIGHT: [(HeaderName, HeaderValue); 3] = [
     (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
 ];
 
-/// Response headers that scripts may read, besides those that they always can.
+/// Response headers that scripts may read, besides those that they always can. `Date` is the
+/// server's clock: that of a browser may be wrong.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "etag, location, retry-after, ratelimit, ratelimit-policy, x-request-id, idempotency-replayed",
+    "date, etag, location, retry-after, ratelimit, ratelimit-policy, x-request-id, \
+     idempotency-replayed, www-authenticate",
 );
 
 pub(crate) struct Cors(Vec<Origin>);
