@@ -268,6 +268,51 @@ async fn the_document_for_openapi_3_0_says_the_same_in_the_words_of_that_version
     assert!(lost.is_empty(), "{lost:?}");
 }
 
+/// Some clients name the type of a form with every body, also with one that is empty.
+#[tokio::test]
+async fn an_empty_body_is_none_whatever_its_type() {
+    let app = TestApp::with(&[("rate_limits", "off")]).await;
+    let token = app.user("ann").await.token(None).await;
+    let server = app.server_key(&["users", "tokens", "unread", "system"]).await;
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let (length, chunked) = ("Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n");
+    let ways = [
+        format!("{form}{length}\r\n"),
+        format!("{form}{chunked}\r\n0\r\n\r\n"),
+        format!("Content-Type: text/plain\r\n{length}\r\n"),
+        format!("Content-Type: \r\n{chunked}\r\n0\r\n\r\n"),
+        format!("{length}\r\n"),
+    ];
+    let (mut without, mut needed) = (0, 0);
+    for (method, path, said) in operations() {
+        if method == "GET" {
+            continue;
+        }
+        let bearer = if path.starts_with("/v1/server/") { &server.key } else { &token };
+        let mut told = BTreeSet::new();
+        for way in ["\r\n"].into_iter().chain(ways.iter().map(String::as_str)) {
+            let host = app.address().host();
+            let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+            let request = format!("{head}Authorization: Bearer {bearer}\r\n{way}");
+            let answer = app.raw(request.as_bytes()).await;
+            let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
+            let code = answer.split_once("\"code\":\"").map_or("", |(_, rest)| rest);
+            told.insert((status, code.split('"').next().unwrap_or_default().to_owned()));
+        }
+        let [(status, code)] = &Vec::from_iter(told.clone())[..] else {
+            panic!("{method} {path}: {told:?}")
+        };
+        if said["requestBody"]["required"] == true {
+            assert!(status == "422" && code == "invalid", "{method} {path}: {status} {code}");
+            needed += 1;
+        } else {
+            assert!(status != "415" && status != "400", "{method} {path}: {status} {code}");
+            without += 1;
+        }
+    }
+    assert!(without > 14 && needed > 9, "{without} {needed}");
+}
+
 #[tokio::test]
 async fn who_may_call_is_as_documented() {
     let app = TestApp::start().await;
