@@ -142,16 +142,23 @@ gone = time.monotonic() - started
 status, _, content = call("POST", "/v1/tokens", {"name": "ended", **credentials})
 ended, id = json.loads(content)["token"], json.loads(content)["id"]
 assert call("DELETE", f"/v1/tokens/{id}", headers=bearer)[0] == 204
+# Some say that they wait to be asked, and some proxies say so for them and do not wait. Of long bodies of theirs
+# Caddy and Traefik cut off some themselves, because Go reads no more of them once there is a response.
+ASKING = (60_000,) if NAME in ("caddy", "traefik") else (60_000, 300_000)
 seen = {}
 for length in (60_000, 300_000, 1_000_000):
-    for _ in range(20):
-        try:
-            status, _, content = call("POST", "/v1/messages", b"x" * length, {"Authorization": f"Bearer {ended}"})
-        except (OSError, http.client.HTTPException) as cut:
-            status = type(cut).__name__
-        seen.setdefault(length, []).append(status)
-    assert seen[length].count(401) >= 19, seen[length]
+    for asks in ({}, {"Expect": "100-continue"})[: 1 + (length in ASKING)]:
+        statuses = []
+        for _ in range(20):
+            try:
+                bearer_ended = {"Authorization": f"Bearer {ended}", **asks}
+                status, _, content = call("POST", "/v1/messages", b"x" * length, bearer_ended)
+            except (OSError, http.client.HTTPException) as cut:
+                status = type(cut).__name__
+            statuses.append(status)
+        assert statuses.count(401) >= 19, (length, asks, statuses)
+        seen[length, bool(asks)] = statuses
 
 median = lambda values: f"{sorted(values)[len(values) // 2] * 1000:.0f} ms"
 print(f"{NAME}: a send of 20 KB {median(times)}, an event {median(delays)} later, a closed stream gone after "
-      f"{gone:.1f} s, 401 seen {sum(one.count(401) for one in seen.values())} times of 60")
+      f"{gone:.1f} s, 401 seen {sum(one.count(401) for one in seen.values())} times of {sum(map(len, seen.values()))}")

@@ -100,6 +100,8 @@ const SERVER_BYTES: usize = 1 << 20;
 /// The most bytes of a body without a credential: the longest registration has 11,000, with each
 /// character escaped.
 const STRANGERS_BYTES: usize = 16 << 10;
+/// How much is read on after the response: so much more than a request may have.
+pub(super) const READ_ON_BYTES: usize = 1 << 20;
 
 impl Limits {
     pub(crate) fn new(settings: &Settings) -> Self {
@@ -129,6 +131,11 @@ impl Limits {
     /// The most bytes of a body that is sent to a path.
     pub(super) fn request_bytes(&self, path: &str) -> usize {
         if paths::is_servers(path) { SERVER_BYTES } else { self.request_bytes }
+    }
+
+    /// The most bytes that are read on at the end of a connection.
+    pub(crate) fn read_on_bytes(&self) -> usize {
+        self.request_bytes.max(SERVER_BYTES) + READ_ON_BYTES
     }
 
     /// The most bytes of a body that is read into memory.

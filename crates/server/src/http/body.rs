@@ -4,27 +4,28 @@
 //! 500,000 chunks of one byte each held 19 MiB there, and hold 1 MiB here.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::BoxError;
 use axum::body::{Body, HttpBody};
-use axum::http::Request;
 use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use axum::http::request::Parts;
+use axum::http::{Request, Version};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 use tokio::runtime::Handle;
 
+use super::app::READ_ON_BYTES;
 use super::client::Arrival;
 use super::code::Code;
 use super::unfinished_bodies::Holder;
 use super::{Error, Peer};
 use crate::http::App;
 
-/// How much of a body is read on after the response: so much more than a request may have.
-const READ_ON_BYTES: usize = 1024 * 1024;
 /// How long it is read on, within the time that every body has.
 const READ_ON_TIME: Duration = Duration::from_secs(5);
 
@@ -39,21 +40,45 @@ pub(super) struct ReadOn<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> {
     left: usize,
     /// When it is too late for any more.
     end: Instant,
+    asked: Asked,
+}
+
+/// Whether a body was asked for whose client waits for "100 Continue"; `None` where it does not
+/// wait. Without being asked it may send the body or not, so the connection has to end.
+#[derive(Clone)]
+pub(super) struct Asked(Option<Arc<AtomicBool>>);
+
+impl Asked {
+    /// Looks at a request as hyper does.
+    fn of<B>(request: &Request<B>) -> Self {
+        let waits = request.version() > Version::HTTP_10
+            && request
+                .headers()
+                .get(EXPECT)
+                .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        Self(waits.then(Arc::default))
+    }
+
+    /// Whether the client waits in vain.
+    pub(super) fn is_missing(&self) -> bool {
+        self.0.as_ref().is_some_and(|asked| !asked.load(Relaxed))
+    }
 }
 
 /// Puts a request's body into a [`ReadOn`].
-pub(super) fn read_on<B>(app: &App, started: Instant, request: Request<B>) -> Request<Body>
+pub(super) fn read_on<B>(app: &App, started: Instant, request: Request<B>) -> (Request<Body>, Asked)
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    // Who waits for "100 Continue" sends nothing after a refusal.
-    if request.body().is_end_stream() || request.headers().contains_key(EXPECT) {
-        return request.map(Body::new);
+    if request.body().is_end_stream() {
+        return (request.map(Body::new), Asked(None));
     }
+    let asked = Asked::of(&request);
     let left = app.limits.request_bytes(request.uri().path()) + READ_ON_BYTES;
     let end = started + Duration::from_secs(app.settings.body_timeout_seconds);
-    request.map(|body| Body::new(ReadOn { body: Some(body), left, end }))
+    let read_on = |body| ReadOn { body: Some(body), left, end, asked: asked.clone() };
+    (request.map(|body| Body::new(read_on(body))), asked)
 }
 
 impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> HttpBody for ReadOn<B> {
@@ -64,6 +89,9 @@ impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> HttpBody for ReadOn<B> 
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if let Some(asked) = self.asked.0.take() {
+            asked.store(true, Relaxed);
+        }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
         match &frame {
@@ -88,6 +116,10 @@ impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> HttpBody for ReadOn<B> 
 impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> Drop for ReadOn<B> {
     fn drop(&mut self) {
         let Some(mut body) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
+        // To read it now would be to ask for it; the connection ends.
+        if self.asked.is_missing() {
+            return;
+        }
         let time = self.end.saturating_duration_since(Instant::now()).min(READ_ON_TIME);
         if time.is_zero() {
             return;

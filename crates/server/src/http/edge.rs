@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, EXPECT, HeaderMap, HeaderName, HeaderValue,
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue,
     REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{Request, StatusCode, Version};
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use db::panic_text;
 use futures_util::FutureExt as _;
@@ -37,14 +37,20 @@ static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
     headers.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect()
 });
 
-/// Responds to a request, even if its handler panics.
-pub async fn handle<B>(app: App, mut router: Router, peer: Peer, request: Request<B>) -> Response
+/// Responds to a request, even if its handler panics. Returns also whether the client waits to be
+/// asked for a body that nobody wants: it may send it all the same, so the connection has to end.
+pub async fn handle<B>(
+    app: App,
+    mut router: Router,
+    peer: Peer,
+    request: Request<B>,
+) -> (Response, bool)
 where
     B: axum::body::HttpBody<Data = bytes::Bytes> + Send + Unpin + 'static,
     B::Error: Into<axum::BoxError>,
 {
     let started = Instant::now();
-    let mut request = body::read_on(&app, started, request);
+    let (mut request, asked) = body::read_on(&app, started, request);
     app.forwarding.note(peer, request.headers(), &app.settings.trusted_proxies);
     let method = request.method().clone();
     let route = app.0.routes.of(request.uri().path());
@@ -55,7 +61,6 @@ where
     let client = is_logged.then(|| peer.client(request.headers(), &app.settings.trusted_proxies));
 
     let has_cors = app.cors.is_on() && paths::has_cors(request.uri().path());
-    let asked = request.headers().contains_key(EXPECT) && request.version() <= Version::HTTP_11;
     let origin = if has_cors { app.cors.origin(request.headers()) } else { None };
     let refused = app.hosts.check(&request).err().map(Error::into_response);
     let early = refused.or_else(|| origin.as_ref().and_then(|_| cors::preflight(&request)));
@@ -63,9 +68,6 @@ where
         Some(response) => Ok(Ok(response)),
         None => AssertUnwindSafe(router.call(request)).catch_unwind().await,
     };
-    // A client that waits to be told to go on is not: what it might send now would be taken for
-    // its next request.
-    let ends = asked && matches!(&result, Ok(Ok(response)) if !response.status().is_success());
     let mut response = match result {
         Ok(Ok(response)) => response,
         Err(panic) => {
@@ -89,7 +91,9 @@ where
     if let Some(origin) = origin {
         cors::allow(headers, origin);
     }
-    if ends {
+    // What the client might send now would be taken for its next request.
+    let is_unasked = asked.is_missing();
+    if is_unasked {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     headers.insert(REQUEST_ID, HeaderValue::from_str(id.as_str()).expect("ids are digits"));
@@ -108,5 +112,5 @@ where
         microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
         "answered"
     );
-    response
+    (response, is_unasked)
 }

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutWriter;
 
 use super::addresses::{Addresses, Counted};
-use super::socket;
+use super::socket::{self, Input};
 use crate::http::{self, App, Peer};
 use crate::node::or_processors;
 
@@ -223,19 +223,22 @@ async fn serve(app: App, stream: TcpStream, router: Router) {
         // The client is gone already.
         _ => return,
     };
-    let streams = Arc::new(AtomicBool::new(false));
+    let input = Arc::new(Input::default());
     let service = service_fn(|request| {
-        let (app, router, streams) = (App::clone(&app), router.clone(), Arc::clone(&streams));
+        let (app, router, input) = (App::clone(&app), router.clone(), Arc::clone(&input));
         async move {
-            let response = http::handle(app, router, peer, request).await;
+            let (response, is_unasked) = http::handle(app, router, peer, request).await;
             let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-            streams.store(kind.is_some_and(|kind| kind.starts_with(b"text/event-stream")), Relaxed);
+            let is_stream = kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+            input.is_answered(is_stream, is_unasked);
             Ok::<_, Infallible>(response)
         }
     });
     // Nothing else would ever close the connection of a client that does not read.
     let write_timeout = Duration::from_secs(app.settings.body_timeout_seconds);
-    let mut stream = TimeoutWriter::new(socket::Socket::new(stream, Arc::clone(&streams)));
+    let most = app.limits.read_on_bytes();
+    let socket = socket::Socket::new(stream, Arc::clone(&input), most, &app.stopping);
+    let mut stream = TimeoutWriter::new(socket);
     stream.set_timeout(Some(write_timeout));
     tokio::pin!(stream);
     let connection = http1::Builder::new()

@@ -183,6 +183,14 @@ fn a_body_beyond_the_limit_is_refused_and_not_read() {
     server.is_unharmed();
 }
 
+/// Sends in pieces, so that no buffer takes all of it at once; whether all was taken.
+fn send_slowly(connection: &mut RawConnection, text: &str) -> bool {
+    text.as_bytes().chunks(50_000).all(|piece| {
+        thread::sleep(Duration::from_millis(5));
+        connection.send(piece)
+    })
+}
+
 #[test]
 fn who_is_answered_early_can_finish_sending_and_sees_the_answer() {
     let place = Place::new();
@@ -216,6 +224,39 @@ fn who_is_answered_early_can_finish_sending_and_sees_the_answer() {
             200
         );
     }
+    // Who waits to be asked may send all the same, as some proxies do. The connection ends then,
+    // and nothing of what came is taken for a request.
+    let asking = |text: String| text.replacen("\r\n", "\r\nExpect: 100-continue\r\n", 1);
+    let hidden = request_text("GET", "/healthz", &[], "").repeat(10_000);
+    let inside = request_text("POST", "/v1/messages", &bearer, &hidden);
+    let read_only = inside.replacen("POST /v1/messages", "GET /healthz", 1);
+    for (request, status) in [
+        (v1(60_000), 401),
+        (v1(1_000_000), 401),
+        (format!("{chunked}{chunks}0\r\n\r\n"), 401),
+        (classic("/none", 1_000_000), 404),
+        (classic(path, 1_500_000), 413),
+        (inside, 401),
+        (read_only, 200),
+    ] {
+        let request = asking(request);
+        let (head, _body) = request.split_once("\r\n\r\n").unwrap();
+        for at_once in [head.len() + 4, 20_000] {
+            let mut connection = RawConnection::open(server.address);
+            let answer = connection.exchange(&request[..at_once]);
+            let answer = answer.unwrap_or_else(|end| panic!("{status}: {end:?}"));
+            assert_eq!((answer.status, answer.header("connection")), (status, Some("close")));
+            let rest = &request[at_once..];
+            assert!(send_slowly(&mut connection, rest), "{status}: it was cut off");
+            assert!(connection.is_closed(), "{status}");
+        }
+    }
+    // Who was asked goes on.
+    let mut connection = RawConnection::open(server.address);
+    let head = asking(classic(path, 10)).trim_end_matches('x').to_owned();
+    assert_eq!(connection.exchange(head).map(|answer| answer.status), Ok(100));
+    assert_eq!(connection.exchange("x".repeat(10)).map(|answer| answer.status), Ok(400));
+    assert_eq!(connection.exchange(request_text("GET", "/healthz", &[], "")).unwrap().status, 200);
     // It is not waited for who promises a body and sends nothing.
     let mut connection = RawConnection::open(server.address);
     let promise = v1(60_000);
@@ -271,6 +312,12 @@ fn a_head_beyond_the_limits_is_refused() {
     let query = format!("/healthz?{}", "x".repeat(20_000));
     refused("a long query", request_text("GET", &query, &[], ""), 200);
     refused("a longer path", request_text("GET", &format!("/{long}"), &[], ""), 431);
+    // It sends all of it before it reads.
+    let mut connection = RawConnection::open(server.address);
+    let longest = "x".repeat(1_000_000);
+    let text = request_text("GET", "/healthz", &[("X", &longest)], "");
+    assert!(send_slowly(&mut connection, &text), "it was cut off");
+    assert_eq!(connection.response().map(|answer| answer.status), Ok(431));
     refused("a long method", request_text(&"G".repeat(20_000), "/healthz", &[], ""), 405);
     server.is_unharmed();
 }

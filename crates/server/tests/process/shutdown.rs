@@ -79,6 +79,29 @@ fn has_read(server: &Server, port: u16) -> bool {
 }
 
 #[test]
+fn a_connection_that_ends_while_its_client_may_send_is_counted_and_ends_with_the_server() {
+    let place = Place::new();
+    let server = place.serve();
+    let head = "POST /v1/messages HTTP/1.1\r\nHost: postroom\r\nContent-Length: 9\r\n";
+    let begun = Instant::now();
+    let mut connections: Vec<_> = (0..5)
+        .map(|_| {
+            let mut connection = RawConnection::open(server.address);
+            let answer = connection.exchange(format!("{head}Expect: 100-continue\r\n\r\n"));
+            assert_eq!(answer.expect("it is refused").header("connection"), Some("close"));
+            connection
+        })
+        .collect();
+    // They have read that it is the end, and have not closed it either.
+    assert!(connections.iter_mut().all(RawConnection::is_closed));
+    // One of them asks.
+    assert_eq!(server.figure("postroom_connections", ""), 5 + 1);
+    server.stop();
+    // Each would be waited for as long.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_stop_waits_for_what_was_begun_and_takes_nothing_new() {
     let place = Place::new();
     let mut server = place.serve();

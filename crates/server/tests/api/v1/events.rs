@@ -333,6 +333,52 @@ async fn a_stream_ends_when_its_client_says_that_it_is_done() {
 }
 
 #[tokio::test]
+async fn a_closed_stream_is_gone_at_once_whatever_was_sent_on_it() {
+    let app = TestApp::start().await;
+    let bob = app.user("bob").await;
+    let next = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", app.address().host());
+    let token = bob.token(None).await;
+    let open = async || {
+        let mut stream =
+            tokio::net::TcpStream::connect(app.address().socket()).await.expect("it is");
+        let request =
+            next.replace("/healthz", "/v1/events").replace("\r\n\r\n", "\r\nAuthorization: ");
+        let request = format!("{request}Bearer {token}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("the server reads");
+        let mut heard = vec![];
+        while !String::from_utf8_lossy(&heard).contains("event: unread") {
+            assert_ne!(stream.read_buf(&mut heard).await.expect("it answers"), 0);
+        }
+        stream
+    };
+    let count = async || app.scraper().request("GET", "/metrics").send().await.text();
+    for more in ["", "\n", &next, &next.repeat(200), &next.repeat(8_000)] {
+        let mut stream = open().await;
+        // It may be cut off before it has sent so much.
+        let _cut = stream.write_all(more.as_bytes()).await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        drop(stream);
+        let gone = async { while !count().await.contains("\npostroom_streams 0\n") {} };
+        // A ping, which would find out as well, comes after half of fifteen seconds.
+        let gone = tokio::time::timeout(std::time::Duration::from_secs(6), gone).await;
+        assert!(gone.is_ok(), "{} bytes", more.len());
+    }
+    // A next request waits until the stream has ended.
+    let mut stream = open().await;
+    stream.write_all(next.repeat(3).as_bytes()).await.expect("it is taken");
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let mine = bob.call("GET", "/v1/tokens").await.ok()["data"][0]["id"].clone();
+    bob.call("DELETE", &format!("/v1/tokens/{mine}")).await.expect(204);
+    let mut heard = String::new();
+    while heard.matches("HTTP/1.1 200 OK").count() < 3 {
+        let mut piece = [0; 4096];
+        let length = stream.read(&mut piece).await.expect("it answers");
+        assert_ne!(length, 0, "{heard}");
+        heard += std::str::from_utf8(&piece[..length]).expect("it is text");
+    }
+}
+
+#[tokio::test]
 async fn what_was_missed_comes_in_pieces_of_a_bounded_length() {
     let settings = [("subject_max_chars", "10000"), ("rate_limits", "off")];
     let app = TestApp::with(&settings).await;
