@@ -13,8 +13,9 @@ const SHORT: usize = 16;
 pub(crate) struct Turns<K, T> {
     /// Those of whom work waits, or runs where it is counted.
     lines: HashMap<K, Line<T>>,
-    /// Those of whom work waits that may run now, in the order of their turns.
-    order: VecDeque<K>,
+    /// Those of whom work waits that may run now, in the order of their turns, each with the last
+    /// round in which they had one.
+    order: VecDeque<(K, u64)>,
     /// Empty lines, kept for the next owner so that nothing is allocated for a single job.
     spare: Vec<VecDeque<T>>,
     len: usize,
@@ -49,14 +50,15 @@ impl<K: Copy + Eq + Hash, T> Turns<K, T> {
         self.len
     }
 
-    /// How much waits of one owner.
-    pub(crate) fn len_of(&self, owner: K) -> usize {
-        self.lines.get(&owner).map_or(0, |line| line.waiting.len())
-    }
-
-    /// Adds work of an owner, of whom so much may run at once. Returns whether it may run before
-    /// any of it is done.
-    pub(crate) fn push(&mut self, owner: K, most: Option<usize>, work: T) -> bool {
+    /// Adds work of an owner, of whom so much may wait, and so much run at once. Returns whether it
+    /// may run before any of it is done; `None` where too much of it waits, and it was not added.
+    pub(crate) fn push(
+        &mut self,
+        owner: K,
+        share: usize,
+        most: Option<usize>,
+        work: T,
+    ) -> Option<bool> {
         let line = match self.lines.entry(owner) {
             Entry::Occupied(line) => line.into_mut(),
             Entry::Vacant(place) => {
@@ -64,50 +66,54 @@ impl<K: Copy + Eq + Hash, T> Turns<K, T> {
                 place.insert(Line { waiting, most, running: 0, round: 0 })
             }
         };
+        if line.waiting.len() >= share {
+            return None;
+        }
         line.waiting.push_back(work);
         self.len += 1;
         let may_run = line.may_run();
         if may_run && line.waiting.len() == 1 {
-            self.order.push_back(owner);
+            self.order.push_back((owner, line.round));
         }
-        may_run
+        Some(may_run)
     }
 
     /// Whether the owner whose turn it is had one in this round; `None` where nobody has one.
     pub(crate) fn comes_again(&self) -> Option<bool> {
-        let line = self.lines.get(self.order.front()?)?;
-        Some(line.round == self.round)
+        self.order.front().map(|(_, round)| *round == self.round)
     }
 
     /// Takes the work of the owner whose turn it is. Where it is counted, [`Turns::done`] follows.
     pub(crate) fn pop(&mut self) -> Option<(K, T)> {
-        let owner = self.order.pop_front()?;
-        let line = self.lines.get_mut(&owner)?;
+        let (owner, _) = self.order.pop_front()?;
+        let Entry::Occupied(mut place) = self.lines.entry(owner) else { return None };
+        let line = place.get_mut();
         let work = line.waiting.pop_front()?;
         self.len -= 1;
         line.running += usize::from(line.most.is_some());
         line.round = self.round;
         if !line.waiting.is_empty() {
             if line.may_run() {
-                self.order.push_back(owner);
+                self.order.push_back((owner, line.round));
             }
         } else if line.running == 0 {
-            self.remove(owner);
+            keep(&mut self.spare, place.remove());
         }
         Some((owner, work))
     }
 
     /// Counts off work that has run. What waits of its owner comes behind everybody else's.
     pub(crate) fn done(&mut self, owner: K) {
-        let Some(line) = self.lines.get_mut(&owner) else { return };
+        let Entry::Occupied(mut place) = self.lines.entry(owner) else { return };
+        let line = place.get_mut();
         let could_run = line.may_run();
         line.running = line.running.saturating_sub(1);
         if line.waiting.is_empty() {
             if line.running == 0 {
-                self.remove(owner);
+                keep(&mut self.spare, place.remove());
             }
         } else if !could_run {
-            self.order.push_back(owner);
+            self.order.push_back((owner, line.round));
         }
     }
 
@@ -115,12 +121,12 @@ impl<K: Copy + Eq + Hash, T> Turns<K, T> {
     pub(crate) fn begin_round(&mut self) {
         self.round += 1;
     }
+}
 
-    fn remove(&mut self, owner: K) {
-        let Some(line) = self.lines.remove(&owner) else { return };
-        if self.spare.len() < SPARE && line.waiting.capacity() <= SHORT {
-            self.spare.push(line.waiting);
-        }
+/// Keeps an empty line for the next owner, unless it has become long.
+fn keep<T>(spare: &mut Vec<VecDeque<T>>, line: Line<T>) {
+    if spare.len() < SPARE && line.waiting.capacity() <= SHORT {
+        spare.push(line.waiting);
     }
 }
 
@@ -132,7 +138,7 @@ mod tests {
     fn queue(most: Option<usize>, work: &[(char, u32)]) -> Turns<char, u32> {
         let mut turns = Turns::default();
         for (owner, number) in work {
-            turns.push(*owner, most, *number);
+            turns.push(*owner, usize::MAX, most, *number);
         }
         turns
     }
@@ -145,8 +151,10 @@ mod tests {
     fn owners_have_turns_and_the_work_of_one_keeps_its_order() {
         let work = [('a', 1), ('a', 2), ('a', 3), ('b', 1), ('c', 1), ('b', 2)];
         let mut turns = queue(None, &work);
-        assert_eq!((turns.len(), turns.len_of('a'), turns.len_of('d')), (6, 3, 0));
-        let expected = [('a', 1), ('b', 1), ('c', 1), ('a', 2), ('b', 2), ('a', 3)];
+        assert_eq!(turns.len(), 6);
+        assert_eq!(turns.push('a', 3, None, 4), None, "three wait already");
+        assert_eq!(turns.push('b', 3, None, 3), Some(true));
+        let expected = [('a', 1), ('b', 1), ('c', 1), ('a', 2), ('b', 2), ('a', 3), ('b', 3)];
         assert_eq!(take(&mut turns), expected);
         assert_eq!((turns.len(), turns.lines.len()), (0, 0), "nothing is kept of anybody");
     }
@@ -155,8 +163,8 @@ mod tests {
     fn what_is_behind_running_work_comes_behind_everybody_else() {
         let mut turns = queue(Some(1), &[('a', 1), ('a', 2), ('b', 1)]);
         assert_eq!(take(&mut turns), [('a', 1), ('b', 1)]);
-        assert!(!turns.push('a', Some(1), 3));
-        assert!(turns.push('c', Some(1), 1));
+        assert_eq!(turns.push('a', 9, Some(1), 3), Some(false));
+        assert_eq!(turns.push('c', 9, Some(1), 1), Some(true));
         turns.done('a');
         assert_eq!(take(&mut turns), [('c', 1), ('a', 2)]);
         for owner in ['a', 'b', 'c'] {

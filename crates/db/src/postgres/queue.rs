@@ -124,13 +124,13 @@ impl Queue {
         if state.stopped {
             return Err(Error::Closed);
         }
-        let is_server = owner == Owner::Server;
-        if state.work.len() >= QUEUE || !is_server && state.work.len_of(line) >= SHARE {
+        if state.work.len() >= QUEUE {
             return Err(Error::Busy);
         }
+        let share = if owner == Owner::Server { QUEUE } else { SHARE };
         let counted = Counted::new(&self.pending);
         let work = Work { access, job, deadline, locked_since: None, counted };
-        let may_run = state.work.push(line, most, work);
+        let may_run = state.work.push(line, share, most, work).ok_or(Error::Busy)?;
         drop(state);
         if may_run {
             // The fiber that worked last is the one most likely to be awake.
@@ -152,7 +152,9 @@ impl Queue {
 
     /// Queues work again that met a lock.
     pub(super) fn put_back(&self, work: Work) {
-        if lock(&self.state).work.push(Line::Locked, Some(self.most), work) {
+        if lock(&self.state).work.push(Line::Locked, usize::MAX, Some(self.most), work)
+            == Some(true)
+        {
             self.more.notify_last();
         }
     }

@@ -42,12 +42,14 @@ impl Queue {
         if state.stopped {
             return Err(Error::Closed);
         }
-        let is_server = owner == Owner::Server;
-        let too_many = !is_server && state.turns.len_of(owner) >= self.length / SHARE;
-        if too_many || state.turns.len() >= self.length {
+        if state.turns.len() >= self.length {
             return Err(Error::Busy);
         }
-        let may_run = state.turns.push(owner, self.most.filter(|_| !is_server), job);
+        let (share, most) = match owner {
+            Owner::Server => (self.length, None),
+            _ => (self.length / SHARE, self.most),
+        };
+        let may_run = state.turns.push(owner, share, most, job).ok_or(Error::Busy)?;
         let wake = may_run && state.asleep > 0;
         drop(state);
         if wake {

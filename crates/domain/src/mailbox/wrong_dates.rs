@@ -40,77 +40,44 @@ pub fn correct(tx: &mut Tx<'_>, cx: &Cx, limit: i64) -> Result<u64> {
     Ok(corrected)
 }
 
+/// Sets a date of a table to `?1` where it is later than `?2`, in up to `?3` rows, which a key
+/// identifies.
+macro_rules! correct {
+    ($table:literal, $key:literal, $date:literal $(, $which:literal)?) => {
+        concat!(
+            "UPDATE ", $table, " SET ", $date, " = ?1 WHERE (", $key, ") IN (SELECT ", $key,
+            " FROM ", $table, " WHERE ", $($which, " AND ",)? $date, " > ?2 ORDER BY ", $date,
+            " LIMIT ?3)"
+        )
+    };
+}
+
 /// How far in the future a date may be, how far it is set otherwise, and how.
 const DATES: [(i64, i64, &str); 10] = [
-    (
-        FAR,
-        0,
-        "UPDATE tombstones SET destroyed_at = ?1 WHERE (owner_id, modseq, message_id) IN
-         (SELECT owner_id, modseq, message_id FROM tombstones
-          WHERE destroyed_at > ?2 ORDER BY destroyed_at LIMIT ?3)",
-    ),
+    (FAR, 0, correct!("tombstones", "owner_id, modseq, message_id", "destroyed_at")),
     (
         FAR + idempotency::KEPT,
         idempotency::KEPT,
-        "UPDATE stored_responses SET expires_at = ?1 WHERE (owner_id, key_hash) IN
-         (SELECT owner_id, key_hash FROM stored_responses
-          WHERE expires_at > ?2 ORDER BY expires_at LIMIT ?3)",
+        correct!("stored_responses", "owner_id, key_hash", "expires_at"),
     ),
     // What they count is over.
-    (
-        FAR + Time::DAY,
-        0,
-        "UPDATE throttles SET expires_at = ?1 WHERE subject IN
-         (SELECT subject FROM throttles WHERE expires_at > ?2 ORDER BY expires_at LIMIT ?3)",
-    ),
-    (
-        FAR,
-        0,
-        "UPDATE familiar_addresses SET signed_in_at = ?1 WHERE (user_id, network_hash) IN
-         (SELECT user_id, network_hash FROM familiar_addresses
-          WHERE signed_in_at > ?2 ORDER BY signed_in_at LIMIT ?3)",
-    ),
-    (
-        FAR,
-        0,
-        "UPDATE reserved_names SET erased_at = ?1 WHERE name_hash IN
-         (SELECT name_hash FROM reserved_names WHERE erased_at > ?2 ORDER BY erased_at LIMIT ?3)",
-    ),
-    (
-        FAR,
-        0,
-        "UPDATE revoked_sessions SET revoked_at = ?1 WHERE (user_id, session_hash) IN
-         (SELECT user_id, session_hash FROM revoked_sessions
-          WHERE revoked_at > ?2 ORDER BY revoked_at LIMIT ?3)",
-    ),
-    (
-        Time::MINUTE,
-        0,
-        "UPDATE unread_changes SET next_at = ?1 WHERE owner_id IN
-         (SELECT owner_id FROM unread_changes
-          WHERE pending = 1 AND next_at > ?2 ORDER BY next_at LIMIT ?3)",
-    ),
+    (FAR + Time::DAY, 0, correct!("throttles", "subject", "expires_at")),
+    (FAR, 0, correct!("familiar_addresses", "user_id, network_hash", "signed_in_at")),
+    (FAR, 0, correct!("reserved_names", "name_hash", "erased_at")),
+    (FAR, 0, correct!("revoked_sessions", "user_id, session_hash", "revoked_at")),
+    (Time::MINUTE, 0, correct!("unread_changes", "owner_id", "next_at", "pending = 1")),
     // The last attempts to remind are most of a day apart.
-    (
-        2 * Time::DAY,
-        0,
-        "UPDATE reminders SET waiting_since = ?1 WHERE owner_id IN
-         (SELECT owner_id FROM reminders
-          WHERE waiting_since > ?2 ORDER BY waiting_since LIMIT ?3)",
-    ),
+    (2 * Time::DAY, 0, correct!("reminders", "owner_id", "waiting_since")),
+    (FAR, 0, correct!("users", "id", "updated_at", "coalesce(disabled_at, 0) = 0")),
     (
         FAR,
         0,
-        "UPDATE users SET updated_at = ?1 WHERE id IN
-         (SELECT id FROM users WHERE coalesce(disabled_at, 0) = 0 AND updated_at > ?2
-          ORDER BY updated_at LIMIT ?3)",
-    ),
-    (
-        FAR,
-        0,
-        "UPDATE users SET updated_at = ?1 WHERE id IN
-         (SELECT id FROM users WHERE coalesce(disabled_at, 0) <> 0 AND erased_at IS NULL
-          AND updated_at > ?2 ORDER BY updated_at LIMIT ?3)",
+        correct!(
+            "users",
+            "id",
+            "updated_at",
+            "coalesce(disabled_at, 0) <> 0 AND erased_at IS NULL"
+        ),
     ),
 ];
 
