@@ -29,6 +29,8 @@ pub enum Turn {
     Hang,
     /// Answers the command that begins so with this; `.` is the end of the text.
     Answer(&'static str, &'static str),
+    /// Closes the connection when it hears this command.
+    CloseAt(&'static str),
     /// Reads the text, and closes the connection without an answer.
     CloseAfterText,
     /// Reads the text, and never answers.
@@ -213,6 +215,7 @@ fn converse(
                 say(&mut stream, answer)?;
                 continue;
             }
+            Turn::CloseAt(begins) if verb == begins => return Ok(()),
             _ => {}
         }
         match verb {

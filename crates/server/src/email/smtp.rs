@@ -16,8 +16,6 @@ use tokio::time::timeout;
 use super::mailer::{Failure, FailureKind, Mailer};
 use crate::config::smtp::Tls;
 
-/// "Closing transmission channel": at any step, it says nothing about the e-mail.
-const CLOSING: u16 = 421;
 /// How long QUIT may take.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -29,11 +27,12 @@ fn of_server(_code: Option<u16>) -> FailureKind {
     FailureKind::ServerUnavailable
 }
 
-/// Before the text was sent.
+/// Before the text was sent. A server that closes the connection, by 421 or without a word, may do
+/// so for this recipient alone, so the e-mail is put off and the others go on; where it cannot be
+/// used at all, the next one finds that out when it connects.
 fn of_email(code: Option<u16>) -> FailureKind {
     match code {
-        None | Some(CLOSING) => FailureKind::ServerUnavailable,
-        Some(400..=499) => FailureKind::Temporary,
+        None | Some(400..=499) => FailureKind::Temporary,
         Some(_) => FailureKind::Permanent,
     }
 }

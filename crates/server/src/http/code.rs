@@ -128,7 +128,7 @@ codes! {
         "The body is larger than the server accepts.";
     UnsupportedMediaType, "unsupported_media_type",
         UNSUPPORTED_MEDIA_TYPE / UNSUPPORTED_MEDIA_TYPE, "Unsupported media type",
-        "The Content-Type is not JSON.";
+        "The Content-Type is not JSON, or the body is compressed.";
     WrongHost, "wrong_host", MISDIRECTED_REQUEST / BAD_REQUEST, "Wrong host",
         "The server does not answer to the name in the header Host.";
     Invalid, "invalid", UNPROCESSABLE_ENTITY / BAD_REQUEST, "Invalid input",

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use domain::credential::Credential;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 
 use super::pacing::Pacing;
 use crate::runtime::jwt::Pass;
@@ -21,9 +22,17 @@ use crate::runtime::jwt::Pass;
 const SHARDS: usize = 64;
 /// Streams that read at the same time: most database connections are for requests.
 const READERS: usize = 8;
+/// How often a user can open a stream for long. A client comes back after two seconds at the
+/// earliest, and an opening costs as much as dozens of other requests.
+const OPENING: Duration = Duration::from_millis(100);
 
-/// Subscriptions by the user whose mailbox they follow, oldest first; no entry is empty.
-type Shard = HashMap<i64, Vec<Arc<Subscription>>>;
+#[derive(Default)]
+struct Shard {
+    /// Subscriptions by the user whose mailbox they follow, oldest first; no entry is empty.
+    open: HashMap<i64, Vec<Arc<Subscription>>>,
+    /// When a user's openings, of which each takes [`OPENING`], would all be over.
+    openings: HashMap<i64, Instant>,
+}
 
 pub(crate) struct Streams {
     /// The number of subscriptions, so that commits look no further where there are none.
@@ -96,7 +105,7 @@ impl Streams {
             displaced: AtomicBool::new(false),
         });
         let mut shard = self.shard(key.user.get());
-        let subscriptions = shard.entry(key.user.get()).or_default();
+        let subscriptions = shard.open.entry(key.user.get()).or_default();
         if subscriptions.len() >= most {
             let oldest = subscriptions.remove(0);
             oldest.displaced.store(true, SeqCst);
@@ -105,6 +114,20 @@ impl Streams {
         subscriptions.push(Arc::clone(&subscription));
         self.open.fetch_add(1, SeqCst);
         Stream { streams: Arc::clone(self), subscription }
+    }
+
+    /// When a user who asks now may open a stream: at once, until they have opened `most` of them
+    /// faster than one in [`OPENING`], and then one after the other.
+    pub(crate) fn next_opening(&self, user: i64, most: usize, now: Instant) -> Instant {
+        let mut shard = self.shard(user);
+        if !shard.openings.contains_key(&user) && shard.openings.len() == shard.openings.capacity()
+        {
+            shard.openings.retain(|_, over| *over > now);
+        }
+        let over = shard.openings.entry(user).or_insert(now);
+        *over = now.max(*over) + OPENING;
+        let at_once = OPENING * u32::try_from(most).unwrap_or(u32::MAX);
+        over.checked_sub(at_once).map_or(now, |then| now.max(then))
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -126,7 +149,7 @@ impl Streams {
 
     fn each_of(&self, user: i64, act: impl Fn(&Subscription)) {
         if self.count() > 0 {
-            self.shard(user).get(&user).into_iter().flatten().for_each(|one| act(one));
+            self.shard(user).open.get(&user).into_iter().flatten().for_each(|one| act(one));
         }
     }
 
@@ -134,7 +157,7 @@ impl Streams {
         let mut all = Vec::with_capacity(self.count());
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            all.extend(shard.values().flatten().map(Arc::clone));
+            all.extend(shard.open.values().flatten().map(Arc::clone));
         }
         all
     }
@@ -197,12 +220,43 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let user = self.subscription.key.user.get();
         let mut shard = self.streams.shard(user);
-        if let Some(subscriptions) = shard.get_mut(&user) {
+        if let Some(subscriptions) = shard.open.get_mut(&user) {
             subscriptions.retain(|one| !Arc::ptr_eq(one, &self.subscription));
             if subscriptions.is_empty() {
-                shard.remove(&user);
+                shard.open.remove(&user);
             }
         }
         self.streams.open.fetch_sub(1, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_opens_streams_without_a_pause_waits_and_nobody_else() {
+        let (streams, start) = (Streams::default(), Instant::now());
+        let waits = |user, at, count| {
+            let now = start + Duration::from_millis(at);
+            let open = |_| streams.next_opening(user, 3, now).duration_since(now);
+            (0..count).map(open).map(|wait| wait.as_millis()).collect::<Vec<_>>()
+        };
+        assert_eq!(waits(1, 0, 6), [0, 0, 0, 100, 200, 300]);
+        assert_eq!(waits(2, 0, 1), [0]);
+        assert_eq!(waits(1, 300, 1), [100]);
+        assert_eq!(waits(1, 1300, 4), [0, 0, 0, 100]);
+    }
+
+    #[test]
+    fn openings_that_are_over_are_forgotten() {
+        let (streams, start) = (Streams::default(), Instant::now());
+        for user in 1..=10_000_u32 {
+            let now = start + user * OPENING / 4;
+            assert_eq!(streams.next_opening(user.into(), 1, now), now);
+        }
+        let known: usize =
+            streams.shards.iter().map(|one| one.lock().unwrap().openings.len()).sum();
+        assert!(known < 8 * SHARDS, "{known}");
     }
 }

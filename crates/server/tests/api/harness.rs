@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -250,6 +251,15 @@ impl TestApp {
         T: Send + 'static,
     {
         self.db().scan(f).await.expect("the database can be read")
+    }
+
+    /// Is a scan of a user until the other end of the channel is dropped.
+    pub(crate) async fn hold_scan_of(&self, user: UserId, until: Receiver<()>) {
+        let hold = move |_tx: &mut Tx<'_>| -> db::Result<()> {
+            until.recv().unwrap_or_default();
+            Ok(())
+        };
+        self.db().of(user).scan(hold).await.expect("the database can be read");
     }
 
     /// Runs a command of the program beside the server: what it printed, or what it complained of.

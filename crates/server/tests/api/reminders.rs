@@ -341,8 +341,6 @@ async fn a_server_that_cannot_be_used_costs_no_try() {
         Turn::Answer("EHLO", "500 what?"),
         Turn::Answer("AUTH", "535 who?"),
         Turn::Answer("MAIL", "550 not from you"),
-        Turn::Answer("RCPT", "421 too many"),
-        Turn::Answer("DATA", "421 too many"),
         Turn::Close,
     ];
     email_app.smtp.plan(&down);
@@ -353,6 +351,23 @@ async fn a_server_that_cannot_be_used_costs_no_try() {
         email_app.wait(30);
     }
     assert_eq!(email_app.mail().to, "bob@example.org");
+}
+
+#[tokio::test]
+async fn a_recipient_at_whom_the_server_hangs_up_holds_up_nobody_else() {
+    for hangs_up in [Turn::Answer("RCPT", "421 not them"), Turn::CloseAt("RCPT")] {
+        let email_app = EmailApp::start().await;
+        let fay = email_app.app.user("fay").await;
+        email_app.smtp.plan(&[hangs_up]);
+        let (ann, _bob) = forgotten(&email_app).await;
+        let tried = email_app.put_off().await;
+        assert!(tried.text.is_none(), "{tried:?}");
+        ann.send(&fay, "hello", "").await;
+        email_app.wait(60);
+        let mut reminded = [email_app.mail().to, email_app.mail().to];
+        reminded.sort();
+        assert_eq!(reminded, ["bob@example.org", "fay@example.org"]);
+    }
 }
 
 #[tokio::test]

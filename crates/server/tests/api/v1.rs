@@ -21,6 +21,7 @@ mod paging;
 mod quotas;
 mod refusals;
 mod retries;
+mod scans;
 mod seen;
 mod sending;
 mod server;

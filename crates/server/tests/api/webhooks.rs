@@ -220,6 +220,7 @@ async fn only_an_answer_of_2xx_is_one() {
         redirect(302),
         redirect(307),
         redirect(308),
+        (Reply::status(304), "304"),
         (Reply::status(400), "400"),
         (Reply::status(404), "404"),
         (Reply::status(500), "500"),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use axum::http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, USER_AGENT};
+use axum::http::header::{
+    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, LOCATION, RETRY_AFTER, USER_AGENT,
+};
 use axum::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 use domain::Time;
@@ -99,7 +101,7 @@ fn outcome(status: StatusCode, headers: &HeaderMap, now: Time) -> Attempted {
     let code = status.as_u16();
     match status {
         status if status.is_success() => (Outcome::Delivered, code.to_string()),
-        status if status.is_redirection() => {
+        status if status.is_redirection() && headers.contains_key(LOCATION) => {
             (Outcome::Failed(None), format!("{code}, a redirect is not followed"))
         }
         StatusCode::GONE => (Outcome::Gone, code.to_string()),

@@ -81,6 +81,12 @@ async fn events(
         None => since.map_or(Since::Now, |since| Since::State(since.0)),
     };
     let most = app.settings.streams_per_user;
+    // Each opening reads, so a user who does nothing else would take the processors from others.
+    let turn = app.streams.next_opening(caller.key.user.get(), most, Instant::now());
+    tokio::select! {
+        () = sleep_until(turn) => {}
+        () = app.stopping.cancelled() => {}
+    }
     let stream = app.streams.open(caller.key, caller.pass, most);
     // The cached login may be old, which is good enough only for short requests.
     app.sessions.forget(&caller.key);
@@ -96,6 +102,7 @@ async fn events(
         part: fields.0,
         unread: None,
         behind: true,
+        is_catching_up: false,
         changes: FIRST,
         rests_until: started,
         ping: started + PING - PING.mul_f32(f32::from(ping) / 512.0),
@@ -128,6 +135,8 @@ struct Events {
     unread: Option<(i64, i64)>,
     /// Whether there may be something to send.
     behind: bool,
+    /// Whether more was waiting than the last piece had room for.
+    is_catching_up: bool,
     /// How many changes are read next: about as many as a piece has room for.
     changes: usize,
     rests_until: Instant,
@@ -201,13 +210,12 @@ impl Events {
     /// Reads what is new, as events.
     async fn read(&mut self) -> domain::Result<Bytes> {
         let (user, part) = (self.stream.key().user, self.part);
-        let turn = self.app.streams.turns.acquire().await;
         let most = self.changes;
         let since = match self.from {
             Since::State(since) => Some(since),
             Since::Now | Since::Unknown => None,
         };
-        let found = self.app.db.of(user).read(move |tx| {
+        let read = move |tx: &mut Tx<'_>| {
             let changes = match since {
                 Some(since) => changes::with_messages(tx, user, since, most, part),
                 None => Err(domain::Error::ChangesForgotten),
@@ -217,9 +225,15 @@ impl Events {
                 Err(domain::Error::ChangesForgotten) => Ok(Err(unread::counts(tx, user)?)),
                 Err(error) => Err(error),
             }
-        });
-        let found = found.await?;
-        drop(turn);
+        };
+        let db = self.app.db.of(user);
+        // Who has long been away may read the whole mailbox.
+        let found = if self.is_catching_up {
+            db.scan(read).await?
+        } else {
+            let _turn = self.app.streams.turns.acquire().await;
+            db.read(read).await?
+        };
         Ok(match found {
             Ok(changes) => self.send(changes),
             Err(now) => self.start(now),
@@ -234,7 +248,7 @@ impl Events {
         }
         self.unread = Some((now.messages, now.conversations));
         frames.unread(now);
-        self.behind = false;
+        (self.behind, self.is_catching_up) = (false, false);
         self.go_on(now.modseq, frames)
     }
 
@@ -243,6 +257,7 @@ impl Events {
         let (now, read) = (found.changes.now, found.changes.until);
         let until = frames.changes(found, self.part);
         self.behind = until < now.modseq;
+        self.is_catching_up = self.behind;
         self.changes = if until < read {
             usize::try_from(frames.count).unwrap_or(PIECE)
         } else {

@@ -78,6 +78,11 @@ async fn a_body_must_be_a_json_object_and_be_declared_as_json() {
     ] {
         post(Some(kind), b"{}").await.problem(415, "unsupported_media_type");
     }
+    for encoding in ["gzip", "deflate", "br", ""] {
+        let request = client.request("POST", "/v1/users").header("content-encoding", encoding);
+        let request = request.header("content-type", "application/json").body(&b"\x1f\x8b\x08"[..]);
+        request.send().await.problem(415, "unsupported_media_type");
+    }
     for kind in [
         "Application/JSON; charset=utf-8",
         "application/json;charset=UTF-8",
