@@ -34,6 +34,8 @@ const SHORTEST_RENEWAL = 1_000;
 const FIRST_TOKEN = 20_000;
 /** How long a tab waits for the token of the leading one before it asks for its own. */
 const LEADER_ANSWER = 10_000;
+/** The same while it is in doubt whose page this is. */
+const ANSWER_IN_DOUBT = 2_000;
 /** The longest time of a timer. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -596,7 +598,7 @@ class Tokens {
     #since = now();
     #wait = Infinity;
     /** Whether the token may be that of a user who has signed out of the app. */
-    #isInDoubt = false;
+    isInDoubt = false;
     #asking;
     /** Where the clients of all users in this browser say who has signed in. */
     #arrivals;
@@ -612,13 +614,13 @@ class Tokens {
 
     /** How many milliseconds there are until the next token is due. */
     get left() {
-        return this.#isInDoubt ? 0 : this.#wait - elapsed(this.#since);
+        return this.isInDoubt ? 0 : this.#wait - elapsed(this.#since);
     }
 
     /** The token to send. One that is due is good for a while, and nobody waits for the next one. */
     async current() {
         if (this.over) throw this.over;
-        if (!this.#token || this.#isInDoubt) return this.renew();
+        if (!this.#token || this.isInDoubt) return this.renew();
         if (this.left <= 0) this.renew().catch(nothing);
         return this.#token;
     }
@@ -631,8 +633,9 @@ class Tokens {
                 await this.current();
                 return this.user;
             } catch (error) {
-                if (error.code !== "no_token" || elapsed(started) > FIRST_TOKEN) throw error;
-                await pause(backoff(failures), signal);
+                const left = FIRST_TOKEN - elapsed(started);
+                if (error.code !== "no_token" || left <= 0) throw error;
+                await pause(Math.min(backoff(failures), left), signal);
             }
         }
     }
@@ -644,7 +647,7 @@ class Tokens {
      */
     async renew(old = this.#token, isRefused = false) {
         if (this.over) throw this.over;
-        if (this.#token !== old) return this.#token;
+        if (this.#token !== old && !this.isInDoubt) return this.#token;
         const begun = this.#asking;
         this.#asking ||= within(undefined, (signal) => this.#renew(old, isRefused, signal)).finally(
             () => (this.#asking = undefined),
@@ -660,7 +663,7 @@ class Tokens {
     async #renew(old, isRefused, signal) {
         await this.feed?.askLeader(old, isRefused, signal);
         if (this.over) throw this.over;
-        if (this.#token === old) await this.#ask(isRefused, signal);
+        if (this.#token === old || this.isInDoubt) await this.#ask(isRefused, signal);
         return this.#token;
     }
 
@@ -709,7 +712,7 @@ class Tokens {
     }
 
     set shared({ token, left }) {
-        [this.#token, this.#since, this.#wait, this.#isInDoubt] = [token, now(), left, false];
+        [this.#token, this.#since, this.#wait, this.isInDoubt] = [token, now(), left, false];
     }
 
     /**
@@ -723,7 +726,7 @@ class Tokens {
         this.#arrivals.unref?.();
         this.#arrivals.onmessage = ({ data }) => {
             if (data === this.user) return;
-            this.#isInDoubt = true;
+            this.isInDoubt = true;
             this.feed?.keepToken();
         };
         this.#arrivals.postMessage(user);
@@ -1245,19 +1248,22 @@ class Feed {
         this.#channel = undefined;
     }
 
-    /** Waits for another token than the old one from the leading tab, if there is one. */
+    /**
+     * Waits for another token than the old one from the leading tab, if there is one. Where the
+     * user may have signed out, a leading tab that sleeps or cannot reach its app is no excuse.
+     */
     async askLeader(old, isRefused, signal) {
         if (this.#isLeader || !this.#channel) return;
         this.#channel.postMessage({ kind: "renew", old, isRefused });
         let hasFailed = false;
-        await pause(LEADER_ANSWER, signal, (wake) => {
+        await pause(this.#tokens.isInDoubt ? ANSWER_IN_DOUBT : LEADER_ANSWER, signal, (wake) => {
             this.#answered = (failed = false) => {
                 hasFailed = failed;
                 wake();
             };
         });
         this.#answered = nothing;
-        if (hasFailed) throw failure("no_token");
+        if (hasFailed && !this.#tokens.isInDoubt) throw failure("no_token");
     }
 
     /** Hands a new token to the other tabs, and goes on with it. */
@@ -1270,10 +1276,11 @@ class Feed {
         this.keepToken();
     }
 
-    /** Has the leading tab ask for the next token when it is due. */
+    /** Has the leading tab ask for the next token when it is due, and every tab that is in doubt. */
     keepToken(failures = 0) {
         clearTimeout(this.#renewal);
-        if (!this.#tokens || !this.#isLeader || this.over) return;
+        if (!this.#tokens || this.over) return;
+        if (!this.#isLeader && !this.#tokens.isInDoubt) return;
         const again = (next, wait) => {
             clearTimeout(this.#renewal);
             this.#renewal = setTimeout(() => this.keepToken(next), wait);
@@ -1282,7 +1289,7 @@ class Feed {
         if (left > 0) return again(0, Math.min(left, LONGEST_TIMER));
         this.#tokens.renew().catch(({ retryAfter }) => {
             if (this.over) return;
-            if (this.status !== "displaced") this.#setStatus("offline");
+            if (this.#isLeader && this.status !== "displaced") this.#setStatus("offline");
             again(failures + 1, retryAfter || backoff(failures));
         });
     }

@@ -28,6 +28,7 @@ const OPEN: &str = r#"
         return ask(url, options);
     };
     window.getToken = async () => {
+        await window.held;
         const response = await ask("/token", { cache: "no-store" });
         if (response.status === 401) return null;
         if (!response.ok) throw new Error(`the app answered ${response.status}`);

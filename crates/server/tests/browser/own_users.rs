@@ -246,6 +246,25 @@ fn nothing_of_a_user_is_shown_or_sent_for_the_next_one_in_another_tab() {
 }
 
 #[test]
+fn a_leading_tab_that_gets_no_token_keeps_nothing_on_the_others_for_the_next_user() {
+    let Some(browser) = Browser::start() else { return };
+    for held in ["new Promise(() => {})", "Promise.reject(new Error())"] {
+        let (app, _place, server) = app::start(Says::User("ann"));
+        let (ann, mut cid) = (app.user("ann"), server.user("cid"));
+        cid.send_message(ann, "for ann", "");
+        let tabs = [app.open(&browser, None), app.open(&browser, None)];
+        tabs.iter().for_each(is_in_step);
+        tabs[0].run(&format!("window.held = {held}; window.held.catch(() => {{}});"), &[]);
+        app.says(Says::User("bob"));
+        let bobs = app.open(&browser, None);
+        is_in_step(&bobs);
+        // One hears it from the app, and the other one from the first.
+        is_over(&tabs, &server, "another_user", 1);
+        server.is_unharmed();
+    }
+}
+
+#[test]
 fn nothing_of_a_user_is_shown_or_sent_for_the_next_one_in_the_same_page() {
     let Some(browser) = Browser::start() else { return };
     let (app, _place, server) = app::start(Says::User("ann"));
