@@ -25,6 +25,7 @@ mod health;
 mod host;
 mod json;
 mod login;
+mod long_responses;
 mod messages;
 mod origin;
 mod paths;

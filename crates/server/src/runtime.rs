@@ -8,6 +8,7 @@ pub(crate) mod connect;
 pub(crate) mod fetch;
 pub(crate) mod jwt;
 pub(crate) mod key;
+mod log_budget;
 pub(crate) mod lookups;
 pub(crate) mod metrics;
 pub(crate) mod open_file_limit;

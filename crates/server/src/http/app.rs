@@ -74,7 +74,7 @@ pub struct Parts {
     pub(crate) idempotency: Idempotency,
     pub(crate) lookups: Lookups,
     pub(crate) hosts: Hosts,
-    pub(crate) unfinished_bodies: UnfinishedBodies,
+    pub(crate) unfinished_bodies: Arc<UnfinishedBodies>,
     pub(crate) forwarding: ForwardingNotes,
 }
 

@@ -144,14 +144,14 @@ impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> Drop for ReadOn<B> {
 /// If it is too long, too slow, or incomplete, or if too much of others is arriving.
 pub(super) async fn read(app: &App, head: &Parts, body: Body) -> Result<Bytes, Error> {
     let arrival = Arrival::of(head);
-    let limit = app.limits.body_bytes(head.uri.path(), arrival.accepted.is_some());
+    let limit = app.limits.body_bytes(head.uri.path(), arrival.accepted.get().is_some());
     let length = head.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
     let holder = || {
-        arrival.accepted.unwrap_or_else(|| {
+        arrival.accepted.get().copied().unwrap_or_else(|| {
             let client = arrival.peer.client(&head.headers, &app.settings.trusted_proxies);
             Holder::Stranger(Peer(client).network())
         })

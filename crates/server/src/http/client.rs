@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRequestParts;
 use axum::http::header::{HeaderValue, USER_AGENT};
@@ -16,25 +17,25 @@ use crate::config::origin::Origin;
 use crate::http::App;
 
 /// What is known of a request when it arrives, among its extensions.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Arrival {
     pub(super) peer: Peer,
     pub(super) id: RequestId,
     /// Its path, with parameters as `{name}`.
     pub(super) route: &'static str,
-    /// Whose it is, once its credential was accepted.
-    pub(super) accepted: Option<Holder>,
+    /// Whose it is, once its credential was accepted; shared with who answers the request.
+    pub(super) accepted: Arc<OnceLock<Holder>>,
 }
 
 impl Arrival {
     pub(super) fn of(parts: &Parts) -> Self {
-        *parts.extensions.get().expect("every request has one")
+        parts.extensions.get().cloned().expect("every request has one")
     }
 
     /// Notes that the credential of a request was accepted.
-    pub(super) fn accept(parts: &mut Parts, holder: Holder) {
-        if let Some(arrival) = parts.extensions.get_mut::<Self>() {
-            arrival.accepted = Some(holder);
+    pub(super) fn accept(parts: &Parts, holder: Holder) {
+        if let Some(arrival) = parts.extensions.get::<Self>() {
+            arrival.accepted.get_or_init(|| holder);
         }
     }
 }

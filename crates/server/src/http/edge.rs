@@ -1,7 +1,7 @@
 //! What every request passes through: ids, CORS, headers of all responses, the log and metrics.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use axum::Router;
@@ -9,7 +9,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue,
     REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{Request, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use db::panic_text;
 use futures_util::FutureExt as _;
@@ -17,7 +17,7 @@ use tower::Service as _;
 
 use super::client::Arrival;
 use super::problem::{self, Shape};
-use super::{Error, Peer, body, cors, paths};
+use super::{Error, Peer, body, cors, long_responses, paths};
 use crate::config::origin::Origin;
 use crate::http::App;
 
@@ -55,7 +55,9 @@ where
     let method = request.method().clone();
     let route = app.0.routes.of(request.uri().path());
     let id = app.0.request_ids.next();
-    request.extensions_mut().insert(Arrival { peer, id, route: route.name(), accepted: None });
+    let accepted = Arc::default();
+    let arrival = Arrival { peer, id, route: route.name(), accepted: Arc::clone(&accepted) };
+    request.extensions_mut().insert(arrival);
     let shape = Shape::of(request.uri().path());
     let is_logged = tracing::enabled!(tracing::Level::DEBUG);
     let client = is_logged.then(|| peer.client(request.headers(), &app.settings.trusted_proxies));
@@ -79,6 +81,9 @@ where
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     };
+    if let Some(holder) = accepted.get().filter(|_| method == Method::GET) {
+        response = long_responses::count(&app, *holder, response).await;
+    }
     problem::write(&mut response, shape, id.as_str(), &method);
     let headers = response.headers_mut();
     // To copy all of them is cheaper than to insert them one by one; those of the answer replace

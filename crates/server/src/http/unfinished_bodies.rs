@@ -1,11 +1,11 @@
-//! How many bytes of bodies are in memory while the rest of them arrives, in all and for each
-//! holder.
+//! How many bytes of bodies are in memory while the rest of them arrives, or until the client has
+//! taken them, in all and for each holder.
 //!
-//! A body that comes in one piece, as most do, is none of these.
+//! A body that comes in one piece, as most do, is none of these, and neither is a short response.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::UserId;
 
@@ -39,13 +39,13 @@ struct Held {
 }
 
 impl UnfinishedBodies {
-    pub(crate) fn new(most: usize) -> Self {
-        Self { most, held: Mutex::default() }
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, held: Mutex::default() })
     }
 
     /// Begins to count a body.
-    pub(super) fn begin(&self, holder: Holder) -> Unfinished<'_> {
-        Unfinished { of: self, holder, bytes: 0 }
+    pub(super) fn begin(self: &Arc<Self>, holder: Holder) -> Unfinished {
+        Unfinished { of: Arc::clone(self), holder, bytes: 0 }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -54,13 +54,13 @@ impl UnfinishedBodies {
 }
 
 /// One body; dropping it gives back what it holds.
-pub(super) struct Unfinished<'a> {
-    of: &'a UnfinishedBodies,
+pub(super) struct Unfinished {
+    of: Arc<UnfinishedBodies>,
     holder: Holder,
     bytes: usize,
 }
 
-impl Unfinished<'_> {
+impl Unfinished {
     /// Counts bytes before they are kept.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl Unfinished<'_> {
         let own = held.of.get(&self.holder).copied().unwrap_or_default() + bytes;
         let share = if self.holder == Holder::Key { self.of.most } else { self.of.most / SHARE };
         if held.all + bytes > self.of.most || own > share {
-            let detail = "body: too many bodies are arriving at the same time, try again";
+            let detail = "too many long bodies are on their way at the same time, try again";
             return Err(Error::new(Code::Unavailable, detail).retry_after(1));
         }
         held.all += bytes;
@@ -80,7 +80,7 @@ impl Unfinished<'_> {
     }
 }
 
-impl Drop for Unfinished<'_> {
+impl Drop for Unfinished {
     fn drop(&mut self) {
         if self.bytes == 0 {
             return;

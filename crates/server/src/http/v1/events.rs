@@ -226,13 +226,12 @@ impl Events {
                 Err(error) => Err(error),
             }
         };
-        let db = self.app.db.of(user);
         // Who has long been away may read the whole mailbox.
         let found = if self.is_catching_up {
-            db.scan(read).await?
+            self.app.db.of(user).scan(read).await?
         } else {
             let _turn = self.app.streams.turns.acquire().await;
-            db.read(read).await?
+            self.app.db.of(user).read(read).await?
         };
         Ok(match found {
             Ok(changes) => self.send(changes),

@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 use super::field_types::NumericId;
 use super::idempotency::{self, KeyedRequest};
-use super::json::Unambiguous;
+use super::json::{self, Bounds};
 use super::preconditions;
-use super::reader::{self, FieldSet, Source};
+use super::reader::{self, FieldSet};
 use crate::http::code::Code;
 use crate::http::error::FieldError;
-use crate::http::{App, Error, body};
+use crate::http::{App, Error, body, paths};
 
 /// The body of a request: a JSON object with the fields `T`.
 pub(super) struct JsonBody<T>(pub(super) T);
@@ -48,12 +48,14 @@ async fn read_body<T: FieldSet>(request: Request, app: &App) -> Result<(T, Bytes
         query::<()>(&parts, app)?;
     }
     let bytes = body::read(app, &parts, body).await?;
-    let values = object(&parts.headers, &bytes)?;
-    Ok((reader::read(Source::Body, app.limits.texts, &bytes, values)?, bytes))
+    let is_servers = paths::is_servers(parts.uri.path());
+    let bounds = if is_servers { Bounds::OF_SERVERS } else { Bounds::OF_USERS };
+    let values = object(&parts.headers, &bytes, bounds)?;
+    Ok((reader::read(app.limits.texts, &bytes, values)?, bytes))
 }
 
 /// The fields of a body; an empty body has none, whatever its type: some clients name one always.
-fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Map<String, Value>, Error> {
+fn object(headers: &HeaderMap, bytes: &[u8], bounds: Bounds) -> Result<Map<String, Value>, Error> {
     if bytes.is_empty() {
         return Ok(Map::new());
     }
@@ -68,8 +70,8 @@ fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Map<String, Value>, Error
     if bytes.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
-    match serde_json::from_slice(bytes) {
-        Ok(Unambiguous(Value::Object(fields))) => Ok(fields),
+    match json::read(bytes, bounds) {
+        Ok(Value::Object(fields)) => Ok(fields),
         Ok(_other) => Err(Error::invalid(vec![FieldError {
             pointer: Some("#".to_owned()),
             parameter: None,
@@ -104,8 +106,7 @@ fn query<T: FieldSet>(parts: &Parts, app: &App) -> Result<T, Error> {
     let Query(pairs) = pairs.map_err(|cause| {
         Error::new(Code::BadRequest, format!("the query string cannot be read: {cause}"))
     })?;
-    let values = pairs.into_iter().map(|(name, text)| (name, Value::String(text)));
-    reader::read(Source::Query, app.limits.texts, &Bytes::new(), values)
+    reader::read_query(app.limits.texts, pairs)
 }
 
 /// The one id in the path. Anything else there is "not found".

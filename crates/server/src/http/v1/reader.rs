@@ -145,22 +145,42 @@ pub(super) struct Shared {
     errors: Vec<FieldError>,
 }
 
-/// Reads a request from its fields, or returns 422 with everything that is wrong.
+/// Reads the fields of a body, or returns 422 with everything that is wrong.
 pub(super) fn read<T: FieldSet>(
-    source: Source,
     lengths: Lengths,
     bytes: &Bytes,
-    values: impl IntoIterator<Item = (String, Value)>,
+    values: Map<String, Value>,
 ) -> Result<T, Error> {
-    let mut shared = Shared { source, lengths, bytes: bytes.clone(), errors: vec![] };
-    let root = FieldContext { shared: &mut shared, path: "#".to_owned() };
-    let mut reader = FieldReader { object: root, values: Map::new() };
-    for (name, value) in values {
-        if reader.has(&name) {
-            reader.field(&name).note("repeated", "it is there more than once");
+    let shared = Shared { source: Source::Body, lengths, bytes: bytes.clone(), errors: vec![] };
+    read_all(shared, values, &[])
+}
+
+/// The same for the parameters of a query string.
+pub(super) fn read_query<T: FieldSet>(
+    lengths: Lengths,
+    pairs: Vec<(String, String)>,
+) -> Result<T, Error> {
+    let (mut values, mut repeated) = (Map::new(), vec![]);
+    for (name, text) in pairs {
+        if values.contains_key(&name) {
+            repeated.push(name);
         } else {
-            reader.values.insert(name, value);
+            values.insert(name, Value::String(text));
         }
+    }
+    let shared = Shared { source: Source::Query, lengths, bytes: Bytes::new(), errors: vec![] };
+    read_all(shared, values, &repeated)
+}
+
+fn read_all<T: FieldSet>(
+    mut shared: Shared,
+    values: Map<String, Value>,
+    repeated: &[String],
+) -> Result<T, Error> {
+    let root = FieldContext { shared: &mut shared, path: "#".to_owned() };
+    let mut reader = FieldReader { object: root, values };
+    for name in repeated {
+        reader.field(name).note("repeated", "it is there more than once");
     }
     match reader.read() {
         Some(value) if shared.errors.is_empty() => Ok(value),
@@ -184,7 +204,7 @@ impl FieldReader<'_> {
             Source::Body => "there is no such field",
             Source::Query => "there is no such parameter",
         };
-        for name in std::mem::take(&mut self.values).keys() {
+        for name in std::mem::take(&mut self.values).keys().take(MAX_ERRORS) {
             self.field(name).note("unknown_field", detail);
         }
         value

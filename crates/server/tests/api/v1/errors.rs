@@ -54,6 +54,33 @@ async fn what_is_missing_is_named_also_where_nothing_was_sent() {
 }
 
 #[tokio::test]
+async fn a_body_has_a_bounded_number_of_members_and_values() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let members = |count| -> Value { (0..count).map(|n| (n.to_string(), json!(n))).collect() };
+    let send = async |more: (&str, Value)| {
+        let mut draft = json!({ "to": ["ann"], "body": "x" });
+        draft[more.0] = more.1;
+        ann.try_write(&draft).await
+    };
+    let unknown = send(("x", members(1000 - 3))).await;
+    assert_eq!(unknown.invalid(), ["#/x unknown_field"]);
+    let unknown = send(("x", json!(vec![0; 5000 - 5]))).await;
+    assert_eq!(unknown.invalid(), ["#/x unknown_field"]);
+    send(("metadata", json!({ "a": vec![0; 2556] }))).await.expect(201);
+    for (more, problem) in [
+        (("x", members(1000 - 2)), "it has more than 1000 members"),
+        (("x", json!([members(600), members(600)])), "it has more than 1000 members"),
+        (("x", json!(vec![0; 5000 - 4])), "it has more than 5000 values"),
+        (("metadata", json!([vec![0; 3000], vec![0; 3000]])), "it has more than 5000 values"),
+    ] {
+        let refused = send(more).await.problem(400, "malformed_json");
+        let detail = refused["detail"].as_str().expect("it is text");
+        assert!(detail.starts_with(&format!("body: {problem}")), "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_must_be_a_json_object_and_be_declared_as_json() {
     let app = TestApp::start().await;
     let client = app.client();

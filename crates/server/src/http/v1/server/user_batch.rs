@@ -13,9 +13,7 @@ use crate::http::v1::declare::body_schema;
 use crate::http::v1::document::Schemas;
 use crate::http::v1::field_types::List;
 use crate::http::v1::prelude::*;
-use crate::http::v1::reader::{
-    self, FieldContext, FieldReader, FieldSet, FieldSpec, FieldType, Source,
-};
+use crate::http::v1::reader::{self, FieldContext, FieldReader, FieldSet, FieldSpec, FieldType};
 
 const MAX_USERS: usize = 1000;
 /// Users in one transaction: a crash leaves all of them changed, or none.
@@ -86,7 +84,7 @@ impl FieldType for Item {
             return Some(Self { named, read });
         };
         let shared = &field.shared;
-        let read = reader::read(Source::Body, shared.lengths, &shared.bytes, values);
+        let read = reader::read(shared.lengths, &shared.bytes, values);
         Some(Self { named, read })
     }
 
