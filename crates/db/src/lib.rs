@@ -45,7 +45,7 @@ pub use postgres::config::Options;
 pub use row::Row;
 pub use sqlite::restore::Restored;
 pub use stats::Stats;
-pub use threads::{go_last, panic_text};
+pub use threads::{be_nice, panic_text};
 pub use tx::Tx;
 #[cfg(feature = "explain")]
 pub use tx::explain;

@@ -10,19 +10,16 @@ use tokio::runtime::Runtime;
 
 use crate::{Error, Result};
 
-/// The lowest priority, as a nice value.
-const LOWEST: i32 = 19;
-
 pub(crate) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     let spawned = Builder::new().name(name.to_owned()).spawn(f);
     spawned.map_err(|cause| Error::Setup(format!("cannot start a thread: {cause}")))
 }
 
-/// Gives the calling thread the lowest priority: others go first. Threads of this kind, which scan
-/// or hash passwords, share the processors among themselves.
-pub fn go_last() {
+/// Lets other threads go before the calling one: the nicer it is, up to 19, the longer it waits
+/// while the processors are busy.
+pub fn be_nice(nice: i32) {
     // On Linux this sets the priority of the calling thread only.
-    if let Err(error) = rustix::process::setpriority_process(None, LOWEST) {
+    if let Err(error) = rustix::process::setpriority_process(None, nice) {
         tracing::debug!(%error, "cannot lower the priority of a thread");
     }
 }

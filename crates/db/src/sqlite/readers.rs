@@ -10,6 +10,8 @@ use super::{queue::Queue, shared::Shared};
 use crate::job::{self, Job};
 use crate::{Error, Owner, Result, Tx, threads, tx::On};
 
+/// The lowest priority.
+const NICE: i32 = 19;
 /// Threads for scans. Two, so that one long scan does not block all others.
 const THREADS: usize = 2;
 /// Scans that may wait.
@@ -100,7 +102,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(Scanners, Vec<JoinHandle<()
 
 fn scan(shared: &Shared, queue: &Queue) {
     // Nobody may wait longer for a short request, or for a password to be hashed, for a scan.
-    threads::go_last();
+    threads::be_nice(NICE);
     // Opened at the first use: most deployments hardly ever scan.
     let mut opened = None;
     while let Some((_taken, mut job)) = queue.next() {

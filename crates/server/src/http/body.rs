@@ -157,7 +157,8 @@ pub(super) async fn read(app: &App, head: &Parts, body: Body) -> Result<Bytes, E
         })
     };
     let time = Duration::from_secs(app.settings.body_timeout_seconds);
-    let whole = tokio::time::timeout(time, collect(app, body, limit, holder)).await;
+    let bound = (limit, length.unwrap_or_default());
+    let whole = tokio::time::timeout(time, collect(app, body, bound, holder)).await;
     whole.unwrap_or_else(|_elapsed| {
         Err(Error::new(Code::RequestTimeout, "body: it did not arrive in time"))
     })
@@ -166,7 +167,7 @@ pub(super) async fn read(app: &App, head: &Parts, body: Body) -> Result<Bytes, E
 async fn collect(
     app: &App,
     mut body: Body,
-    limit: usize,
+    (limit, length): (usize, usize),
     holder: impl Fn() -> Holder,
 ) -> Result<Bytes, Error> {
     // Most bodies are a single frame, which is neither copied nor counted.
@@ -189,6 +190,10 @@ async fn collect(
         if first.is_empty() && whole.is_empty() {
             first = piece;
         } else {
+            if whole.is_empty() {
+                // At once, as growing would take twice as much; what is not written takes nothing.
+                whole.reserve(length);
+            }
             whole.extend_from_slice(&std::mem::take(&mut first));
             whole.extend_from_slice(&piece);
         }

@@ -7,6 +7,7 @@ use domain::messages;
 use domain::users::Person;
 use domain::{ConversationId, MessageId};
 
+use super::page::may_be_long;
 use super::preconditions::quoted;
 use super::prelude::*;
 use super::view::OnlyId;
@@ -76,7 +77,12 @@ async fn list(
 ) -> Result<Response, Error> {
     let (user, Fields(part)) = (caller.user, with.fields);
     let paging = (paging.before(), paging.limit.0.into());
-    let page = app.db.of(user).read(move |tx| conversations::list(tx, user, part, paging)).await?;
+    let list = move |tx: &mut Tx<'_>| conversations::list(tx, user, part, paging);
+    let page = if may_be_long(part, paging.1) {
+        app.db.of(user).scan(list).await?
+    } else {
+        app.db.of(user).read(list).await?
+    };
     let tag = (page.modseq, page.tag());
     let people = People::new(page.people);
     let data = page.items.iter().filter_map(|item| {

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use axum::http::header::{ETAG, HeaderName, LOCATION};
 use axum::response::AppendHeaders;
-use domain::envelopes::BodyPart;
 use domain::lists::{self, Filter, FolderFilter};
 use domain::messages::{self, Marks, Message};
 use domain::search::Query;
@@ -14,6 +13,7 @@ use domain::users::Person;
 use domain::{ConversationId, MessageId, Time, UserRef, quotas};
 
 use super::field_types::{List, Recipient};
+use super::page::may_be_long;
 use super::preconditions::quoted;
 use super::prelude::*;
 use super::view::{OnlyId, Refused, SentId, SentMessage, WholeMessage};
@@ -207,8 +207,7 @@ async fn list(
 ) -> Result<Response, Error> {
     let (user, Fields(part)) = (caller.user, with.fields);
     let paging = (paging.before(), paging.limit.0.into());
-    // A page of whole letters may be a megabyte: of those, one user has one at a time as well.
-    let page = if filter.is_selective() || part == BodyPart::Whole {
+    let page = if filter.is_selective() || may_be_long(part, paging.1) {
         app.db.of(user).scan(move |tx| lists::page(tx, user, &filter, part, paging)).await?
     } else {
         app.db.of(user).read(move |tx| lists::page(tx, user, &filter, part, paging)).await?

@@ -65,6 +65,16 @@ impl<const FULL: bool> FieldType for Fields<FULL> {
     }
 }
 
+/// Whether a page of so many items may be so long that it is read as a scan, of which one user has
+/// one at a time: one of whole messages has up to a megabyte, and one with metadata half of it.
+pub(super) fn may_be_long(part: BodyPart, limit: usize) -> bool {
+    match part {
+        BodyPart::Whole => true,
+        BodyPart::SnippetAndMetadata => limit > 50,
+        BodyPart::Snippet => false,
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct ListPage<T> {
     data: Vec<T>,
