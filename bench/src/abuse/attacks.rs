@@ -67,6 +67,8 @@ pub(crate) enum Attack {
     Streams,
     /// The largest documents that need no login
     Documents,
+    /// JSON of many members, with a login and without
+    Members,
 }
 
 impl Attack {
@@ -91,6 +93,7 @@ impl Attack {
             Self::SlowStreams => ("slow-streams", 50, "reads event streams slowly"),
             Self::Streams => ("streams", 40, "opens event streams and closes them"),
             Self::Documents => ("documents", 80, "asks for the largest documents"),
+            Self::Members => ("members", 60, "sends JSON of many members"),
         }
     }
 
@@ -151,6 +154,7 @@ pub(super) async fn run(attack: Attack, attacker: Attacker) {
         Attack::SlowStreams => slow_streams(attacker).await,
         Attack::Streams => streams(attacker).await,
         Attack::Documents => documents(attacker).await,
+        Attack::Members => members(attacker).await,
     }
 }
 
@@ -339,6 +343,14 @@ async fn documents(mut me: Attacker) {
     let documents = ["/openapi.json", "/docs", "/docs/errors", "/docs/script.js"];
     let documents = documents.map(|path| request("GET", path, &from, ""));
     me.ask_for_ever(&documents).await;
+}
+
+async fn members(mut me: Attacker) {
+    // As many as a body may have, of which the call takes none.
+    let members: Value = (0..1000).map(|number| (number.to_string(), json!(0))).collect();
+    let stranger = request("POST", "/v1/sessions", &forwarded(ADDRESS), &members.to_string());
+    let asked = [me.post("/v1/messages", &members), stranger];
+    me.ask_for_ever(&asked).await;
 }
 
 async fn read_slowly(me: Attacker, requests: &[u8]) {
