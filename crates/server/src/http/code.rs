@@ -44,7 +44,7 @@ macro_rules! codes {
 
 codes! {
     MalformedJson, "malformed_json", BAD_REQUEST / BAD_REQUEST, "Malformed JSON",
-        "The body is not valid JSON, has a member twice or more than 1,000, or could not be read.";
+        "The body is not valid JSON, has too many members, or one twice, or could not be read.";
     BadRequest, "bad_request", BAD_REQUEST / BAD_REQUEST, "Bad request",
         "A header or the query string is malformed, or is a condition that the call does not take.";
     UserRequired, "user_required", BAD_REQUEST / BAD_REQUEST, "User required",

@@ -148,7 +148,7 @@ fn one_user_has_a_share_of_the_memory_for_bodies_and_others_have_the_rest() {
         match connection.response() {
             Ok(answer) => {
                 assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
-                assert!(answer.error(503).contains("too many bodies"));
+                assert!(answer.error(503).contains("too many long bodies"));
             }
             Err(failure) => {
                 assert_eq!(failure, Failure::TimedOut);

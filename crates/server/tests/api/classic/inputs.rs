@@ -177,6 +177,15 @@ async fn what_is_no_json_object_is_refused() {
 }
 
 #[tokio::test]
+async fn a_compressed_body_is_called_one() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let refused = ann.request("POST", WRITE.path).header("content-encoding", "gzip");
+    let refused = refused.body(&b"\x1f\x8b\x08"[..]).send().await;
+    assert_eq!(refused.error(400), "body: send it as it is, without Content-Encoding");
+}
+
+#[tokio::test]
 async fn a_field_that_is_there_twice_is_refused() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
