@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::BoxError;
 use axum::body::{Body, HttpBody};
-use axum::http::header::{CONTENT_LENGTH, EXPECT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderMap};
 use axum::http::request::Parts;
 use axum::http::{Request, Version};
 use bytes::{Bytes, BytesMut};
@@ -138,6 +138,12 @@ impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> Drop for ReadOn<B> {
         }
     }
 }
+/// Whether a body is compressed, which nothing here reads.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(CONTENT_ENCODING);
+    encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
 /// Reads a whole body. Before a credential was accepted it may be short only.
 ///
 /// # Errors

@@ -1,7 +1,6 @@
 //! The bodies of the classic API: JSON whatever the Content-Type says, also with GET and DELETE.
 
 use axum::extract::{FromRequest, Query, Request};
-use axum::http::header::CONTENT_ENCODING;
 use bytes::Bytes;
 use domain::sending::{Refusal, RefusedRecipient};
 use domain::{Invalid, MessageId, Missing, UserId};
@@ -28,7 +27,7 @@ impl FromRequest<App> for Input {
         }
         let (parts, body) = request.into_parts();
         let body = body::read(app, &parts, body).await?;
-        if !body.is_empty() && parts.headers.contains_key(CONTENT_ENCODING) {
+        if !body.is_empty() && body::is_encoded(&parts.headers) {
             return Err(Error::malformed("body: send it as it is, without Content-Encoding"));
         }
         let Query(Parameters { message_id }) = Query::try_from_uri(&parts.uri)

@@ -1,7 +1,7 @@
 //! The extractors of /v1: a JSON object, a query string, an id in the path.
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::http::request::Parts;
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -63,7 +63,7 @@ fn object(headers: &HeaderMap, bytes: &[u8], bounds: Bounds) -> Result<Map<Strin
         let detail = "send the body with Content-Type: application/json";
         return Err(Error::new(Code::UnsupportedMediaType, detail));
     }
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+    if body::is_encoded(headers) {
         let detail = "send the body as it is, without Content-Encoding";
         return Err(Error::new(Code::UnsupportedMediaType, detail));
     }

@@ -183,6 +183,8 @@ async fn a_compressed_body_is_called_one() {
     let refused = ann.request("POST", WRITE.path).header("content-encoding", "gzip");
     let refused = refused.body(&b"\x1f\x8b\x08"[..]).send().await;
     assert_eq!(refused.error(400), "body: send it as it is, without Content-Encoding");
+    let plain = ann.request("POST", WRITE.path).header("content-encoding", "Identity");
+    plain.json(&WRITE.good_body(&ann, 1)).send().await.ok();
 }
 
 #[tokio::test]
