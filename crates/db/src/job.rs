@@ -1,7 +1,5 @@
 //! A closure on its way through an engine, and the channel for its result.
 
-use std::any::TypeId;
-
 use tokio::sync::oneshot;
 
 use crate::{Error, Notice, Result, Tx, notice::Hub, panic_text, threads::catch};
@@ -25,8 +23,6 @@ pub(crate) trait Job: Send {
     /// Whether the caller still waits for the result.
     fn is_awaited(&self) -> bool;
     fn purpose(&self) -> Purpose;
-    /// The type of the closure, which identifies the code that it runs.
-    fn closure(&self) -> TypeId;
 }
 
 struct Work<F, R, E> {
@@ -88,10 +84,6 @@ where
 
     fn purpose(&self) -> Purpose {
         self.purpose
-    }
-
-    fn closure(&self) -> TypeId {
-        TypeId::of::<F>()
     }
 }
 

@@ -209,6 +209,20 @@ impl Db {
         self.of(Owner::Server).read(f).await
     }
 
+    /// Runs a read of at most one statement, which has its snapshot without a transaction; on
+    /// PostgreSQL that is one round trip.
+    ///
+    /// # Errors
+    /// As [`Db::read`]; [`Error::Engine`] if `f` runs a second statement.
+    pub async fn read_one<R, E, F>(&self, f: F) -> Result<R, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.of(Owner::Server).read_one(f).await
+    }
+
     /// Runs a read that may take long, where it does not delay short ones.
     ///
     /// What requests cause must be bounded by itself, and end when [`Tx::is_late`] says so: others

@@ -107,6 +107,22 @@ impl Of<'_> {
         }
     }
 
+    /// [`Db::read_one`] for this owner.
+    ///
+    /// # Errors
+    /// As [`Db::read_one`].
+    pub async fn read_one<R, E, F>(self, f: F) -> Result<R, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        match &self.db.engine {
+            Engine::Sqlite(engine) => engine.read_one(f),
+            Engine::Postgres(engine) => engine.read_one(self.owner, f).await,
+        }
+    }
+
     /// [`Db::scan`] for this owner: one at a time.
     ///
     /// # Errors

@@ -57,8 +57,17 @@ impl Engine {
         Ok(Self { shared, threads: Mutex::new(threads), bus: Mutex::new(Some(bus)) })
     }
 
-    /// Runs a short read: over a pipelined connection if it has one statement, else on a fiber.
-    pub(crate) async fn read<R, E, F>(&self, owner: Owner, mut f: F) -> Result<R, E>
+    pub(crate) async fn read<R, E, F>(&self, owner: Owner, f: F) -> Result<R, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.on_a_fiber(owner, Instant::now(), Access::Read, f).await
+    }
+
+    /// Over a pipelined connection if there is one, else on a fiber.
+    pub(crate) async fn read_one<R, E, F>(&self, owner: Owner, mut f: F) -> Result<R, E>
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
@@ -70,8 +79,23 @@ impl Engine {
         {
             return answer;
         }
+        self.on_a_fiber(owner, begun, Access::ReadOne, f).await
+    }
+
+    async fn on_a_fiber<R, E, F>(
+        &self,
+        owner: Owner,
+        begun: Instant,
+        access: Access,
+        f: F,
+    ) -> Result<R, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
         let (job, answer) = job(Purpose::Store, f);
-        self.submit(&self.shared.requests, owner, begun, (Access::Read, job)).map_err(E::from)?;
+        self.submit(&self.shared.requests, owner, begun, (access, job)).map_err(E::from)?;
         answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
     }
 

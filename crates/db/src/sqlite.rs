@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::{
-    Error, Migration, Owner, Result, Stats, Tx, job::Job, migrate::usable, notice::Listener,
+    Error, Migration, Owner, Result, Stats, Tx, job, job::Job, migrate::usable, notice::Listener,
     threads, tx::On,
 };
 use connection::Role;
@@ -91,7 +91,19 @@ impl Engine {
         F: FnOnce(&mut Tx<'_>) -> Result<R, E>,
         E: From<Error>,
     {
-        readers::read(&self.shared, self.number, f)
+        readers::read(&self.shared, self.number, |connection| {
+            readers::snapshot(&self.shared, connection, |tx| job::run(tx, f))
+        })
+    }
+
+    pub(crate) fn read_one<R, E, F>(&self, f: F) -> Result<R, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<R, E>,
+        E: From<Error>,
+    {
+        readers::read(&self.shared, self.number, |connection| {
+            (Ok(()), Some(readers::statement(&self.shared, connection, |tx| job::run(tx, f))))
+        })
     }
 
     pub(crate) fn scan(&self, owner: Owner, job: Box<dyn Job>) -> Result<()> {

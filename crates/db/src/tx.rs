@@ -21,6 +21,8 @@ pub struct Tx<'a> {
     /// The first failure of a statement.
     failed: Option<Error>,
     statements: u64,
+    /// How many statements it may have.
+    most: u64,
     /// When a scan should end.
     end: Option<Instant>,
     /// What to publish after the commit.
@@ -36,7 +38,13 @@ pub(crate) enum On<'a> {
 
 impl<'a> Tx<'a> {
     pub(crate) fn on(on: On<'a>) -> Self {
-        Self { on, failed: None, statements: 0, end: None, notices: Vec::new() }
+        let (statements, most) = (0, u64::MAX);
+        Self { on, failed: None, statements, most, end: None, notices: Vec::new() }
+    }
+
+    /// For a read of one statement, which nothing but the statement itself begins and ends.
+    pub(crate) fn of_one_statement(on: On<'a>) -> Self {
+        Self { most: 1, ..Self::on(on) }
     }
 
     /// Gives the connection back.
@@ -82,6 +90,10 @@ impl<'a> Tx<'a> {
     /// Counts a statement, and refuses to go on after a failure.
     fn begin(&mut self) -> Result<()> {
         self.statements += 1;
+        if self.statements > self.most {
+            let second = || Error::Engine("a read of one statement has a second one".to_owned());
+            self.failed.get_or_insert_with(second);
+        }
         match &self.failed {
             None => Ok(()),
             Some(error) => Err(error.clone()),

@@ -53,7 +53,7 @@ impl Fresh {
         let begun = Instant::now();
         while self.db.stats().connections < 2 {
             assert!(begun.elapsed() < PATIENCE, "no connection for short reads");
-            self.db.read(thing).await.expect("it is there");
+            self.db.read_one(thing).await.expect("it is there");
         }
     }
 
@@ -82,8 +82,8 @@ async fn a_read_of_one_statement_needs_no_fiber() {
     let Some(fresh) = Fresh::open().await else { return };
     fresh.line().await;
     let busy = fresh.occupy().await;
-    assert_eq!(fresh.db.read(thing).await, Ok(10));
-    assert_eq!(fresh.db.read(|_| Ok::<_, Error>(3)).await, Ok(3));
+    assert_eq!(fresh.db.read_one(thing).await, Ok(10));
+    assert_eq!(fresh.db.read_one(|_| Ok::<_, Error>(3)).await, Ok(3));
     drop(busy);
 }
 
@@ -103,8 +103,8 @@ async fn a_read_that_would_write_is_refused() {
     fresh.line().await;
     for _ in 0..2 {
         let write = |tx: &mut Tx<'_>| tx.execute("UPDATE things SET whole = 1", &[]);
-        assert!(fresh.db.read(write).await.is_err());
-        assert_eq!(fresh.db.read(thing).await, Ok(10));
+        assert!(fresh.db.read_one(write).await.is_err());
+        assert_eq!(fresh.db.read_one(thing).await, Ok(10));
     }
 }
 
@@ -115,14 +115,14 @@ async fn the_result_of_the_closure_is_the_answer() {
     let none = |tx: &mut Tx<'_>| {
         tx.query_one("SELECT whole FROM things WHERE id = 2", &[], |row| row.int(0))
     };
-    assert_eq!(fresh.db.read(none).await, Err(Error::NoRow));
+    assert_eq!(fresh.db.read_one(none).await, Err(Error::NoRow));
     let own = |tx: &mut Tx<'_>| thing(tx).and(Err::<(), _>(Error::Full));
-    assert_eq!(fresh.db.read(own).await, Err(Error::Full));
+    assert_eq!(fresh.db.read_one(own).await, Err(Error::Full));
     let panics = |tx: &mut Tx<'_>| -> Result<()> { panic!("with {}", thing(tx)?) };
-    assert_eq!(fresh.db.read(panics).await, Err(Error::Panicked("with 10".to_owned())));
+    assert_eq!(fresh.db.read_one(panics).await, Err(Error::Panicked("with 10".to_owned())));
     let wrong = |tx: &mut Tx<'_>| tx.query("SELECT nothing FROM things", &[], |row| row.int(0));
-    assert!(matches!(fresh.db.read(wrong).await, Err(Error::Engine(_))));
-    assert_eq!(fresh.db.read(thing).await, Ok(10));
+    assert!(matches!(fresh.db.read_one(wrong).await, Err(Error::Engine(_))));
+    assert_eq!(fresh.db.read_one(thing).await, Ok(10));
 }
 
 #[tokio::test]
@@ -133,10 +133,10 @@ async fn no_read_fails_because_a_connection_is_cut() {
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                WHERE datname = current_database() AND pid <> pg_backend_pid()";
     testing::sql(&url, cut);
-    assert_eq!(fresh.db.read(thing).await, Ok(10));
+    assert_eq!(fresh.db.read_one(thing).await, Ok(10));
     fresh.line().await;
     let busy = fresh.occupy().await;
-    assert_eq!(fresh.db.read(thing).await, Ok(10));
+    assert_eq!(fresh.db.read_one(thing).await, Ok(10));
     drop(busy);
 }
 
@@ -145,7 +145,7 @@ async fn closing_ends_all_connections() {
     let Some(fresh) = Fresh::open().await else { return };
     fresh.line().await;
     fresh.db.close();
-    assert_eq!(fresh.db.read(thing).await, Err(Error::Closed));
+    assert_eq!(fresh.db.read_one(thing).await, Err(Error::Closed));
     assert_eq!(fresh.db.stats().connections, 0);
 }
 
@@ -163,17 +163,17 @@ async fn no_read_waits_long_for_a_connection_that_never_answers() {
     let begun = Instant::now();
     while db.stats().connections < 2 {
         assert!(begun.elapsed() < PATIENCE, "no connection for short reads");
-        db.read(none).await.unwrap();
+        db.read_one(none).await.unwrap();
     }
     proxy.black_hole(true);
     let begun = Instant::now();
-    let answer = db.read(none).await;
+    let answer = db.read_one(none).await;
     assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
     // The time of a request, and as much again for a busy machine.
     assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
     proxy.black_hole(false);
     let begun = Instant::now();
-    while db.read(none).await.is_err() {
+    while db.read_one(none).await.is_err() {
         assert!(begun.elapsed() < PATIENCE, "nothing is read any more");
     }
 }

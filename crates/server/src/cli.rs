@@ -329,7 +329,7 @@ impl Store {
         let db = found(&url, Db::open_beside(&url, domain::SCHEMA))?;
         wait(clock.follow(&db))??;
         // Commands make webhook events as well.
-        clock.want_webhooks(webhooks::all_wanted(&wait(db.read(webhooks::list))??));
+        clock.want_webhooks(webhooks::all_wanted(&wait(db.read_one(webhooks::list))??));
         Ok(Self { db, cx: clock.cx() })
     }
 

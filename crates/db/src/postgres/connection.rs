@@ -56,7 +56,8 @@ pub(crate) struct Connection<'f> {
     /// A COMMIT, a BEGIN or both that are sent together with the next statement, which saves a
     /// round trip.
     pub(super) prefix: Option<&'static str>,
-    single: Single,
+    /// Whether each statement is a transaction by itself.
+    autocommit: bool,
 }
 
 /// A statement, identified by its address, and whether it returns an id.
@@ -66,17 +67,6 @@ type Key = (usize, usize, bool);
 enum Prepared {
     Named(Statement),
     Text(Arc<str>),
-}
-
-/// Whether work must get by with one statement, without a transaction around it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Single {
-    No,
-    Yes,
-    /// The statement was run.
-    Used,
-    /// A second one was refused, which would need the snapshot of the first.
-    Exceeded,
 }
 
 impl<'f> Connection<'f> {
@@ -107,8 +97,8 @@ impl<'f> Connection<'f> {
             // A first statement sent together with its BEGIN must change nothing if that fails.
             driver.simple(&format!("SET default_transaction_read_only = on; {settings}"))?;
         }
-        let (statements, prefix, single) = (HashMap::new(), None, Single::No);
-        let mut connection = Self { driver, statements, named, settings, prefix, single };
+        let (statements, prefix, autocommit) = (HashMap::new(), None, false);
+        let mut connection = Self { driver, statements, named, settings, prefix, autocommit };
         let rows = connection.query(CONSTRAINTS, &[])?;
         connection.driver.catalog = Catalog::new(&rows)?;
         connection.driver.deadline = deadline;
@@ -116,7 +106,6 @@ impl<'f> Connection<'f> {
     }
 
     pub(crate) fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64> {
-        self.count_statement()?;
         let prepared = self.prepared(sql, false, params)?;
         let (client, prefix) = (self.driver.client(), self.prefix.take());
         match prepared {
@@ -156,7 +145,6 @@ impl<'f> Connection<'f> {
         returning: bool,
         params: &[Value<'_>],
     ) -> Result<Vec<PgRow>> {
-        self.count_statement()?;
         let prepared = self.prepared(sql, returning, params)?;
         let (client, prefix) = (self.driver.client(), self.prefix.take());
         match prepared {
@@ -179,7 +167,6 @@ impl<'f> Connection<'f> {
         if let [one, _, ..] = rows
             && let Prepared::Named(statement) = self.prepared(sql, false, one)?
         {
-            self.count_statement()?;
             let (client, prefix) = (self.driver.client(), self.prefix.take());
             // All are sent before the first is answered.
             let sent = rows.iter().map(|row| Box::pin(client.execute_raw(&statement, row)));
@@ -226,8 +213,7 @@ impl<'f> Connection<'f> {
         Ok(prepared)
     }
 
-    /// Begins a transaction with the next statement, or only allows one statement if `begin` is
-    /// `None`.
+    /// Begins a transaction with the next statement, or none if `begin` is `None`.
     pub(super) fn begin(&mut self, begin: Option<&'static str>, deadline: Option<Instant>) {
         self.prefix = match (self.prefix.take(), begin) {
             (Some(COMMIT), Some(BEGIN_READ)) => Some(COMMIT_BEGIN_READ),
@@ -235,7 +221,7 @@ impl<'f> Connection<'f> {
             (Some(COMMIT), None) => Some(COMMIT),
             (_, begin) => begin,
         };
-        self.single = if begin.is_none() { Single::Yes } else { Single::No };
+        self.autocommit = begin.is_none();
         self.driver.reading = begin != Some(BEGIN_WRITE);
         self.driver.recovery = None;
         self.driver.deadline = deadline;
@@ -255,14 +241,9 @@ impl<'f> Connection<'f> {
         }
     }
 
-    /// Whether a second statement was refused.
-    pub(super) fn exceeded(&self) -> bool {
-        self.single == Single::Exceeded
-    }
-
     /// Whether the transaction was begun, which only its first statement does.
     pub(super) fn has_begun(&self) -> bool {
-        self.single == Single::No && self.prefix.is_none()
+        !self.autocommit && self.prefix.is_none()
     }
 
     /// Leaves a read open; the next work commits it with its first statement.
@@ -287,18 +268,5 @@ impl<'f> Connection<'f> {
                 Some(_) => self.driver.rollback(),
             }
         }
-    }
-
-    /// Refuses a second statement where only one is allowed.
-    fn count_statement(&mut self) -> Result<()> {
-        match self.single {
-            Single::No => {}
-            Single::Yes => self.single = Single::Used,
-            Single::Used | Single::Exceeded => {
-                self.single = Single::Exceeded;
-                return Err(Error::Busy);
-            }
-        }
-        Ok(())
     }
 }

@@ -1,12 +1,11 @@
 //! Reads of one statement, over connections on which statements follow each other without waiting.
 //!
-//! Waking a fiber for such a read, and then the caller, takes as long as the statement itself. So
-//! the closure runs once to learn its statement, which goes over a connection of the caller's own
-//! runtime, and a second time with the rows. A read that fails here is run again by a fiber, which
-//! knows how to recover: reading twice does no harm.
+//! Waking a fiber for a [`crate::Db::read_one`], and then the caller, takes as long as the statement
+//! itself. So the closure runs once to learn its statement, which goes over a connection of the
+//! caller's own runtime, and a second time with the rows. A read that fails here is run again by a
+//! fiber, which knows how to recover: reading twice does no harm.
 
-use std::any::TypeId;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::available_parallelism;
@@ -39,8 +38,6 @@ pub(super) struct Pipelines {
     /// How many connections a runtime may have for each of its threads.
     per_thread: usize,
     runtimes: Mutex<Runtimes>,
-    /// Closures that have run more than one statement.
-    several: Mutex<HashSet<TypeId>>,
     /// Reads that failed here and were left to a fiber.
     failed: AtomicU64,
 }
@@ -92,7 +89,6 @@ impl Pipelines {
             config: config.clone(),
             per_thread: config.options.connections.div_ceil(processors),
             runtimes: Mutex::default(),
-            several: Mutex::default(),
             failed: AtomicU64::new(0),
         }
     }
@@ -166,16 +162,12 @@ impl Pipelines {
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let closure = TypeId::of::<F>();
-        if lock(&self.several).contains(&closure) {
-            return None;
-        }
         let in_flight = self.least_used()?;
         let statement = {
             let mut recorder = Recorder::record();
-            let outcome = job::run(&mut Tx::on(On::Recorder(&mut recorder)), &mut *f);
+            let mut tx = Tx::of_one_statement(On::Recorder(&mut recorder));
+            let outcome = job::run(&mut tx, &mut *f);
             if recorder.exceeded() {
-                lock(&self.several).insert(closure);
                 return None;
             }
             match recorder.recorded() {
@@ -194,12 +186,8 @@ impl Pipelines {
         };
         drop(in_flight);
         let mut recorder = Recorder::play(statement, rows);
-        let outcome = job::run(&mut Tx::on(On::Recorder(&mut recorder)), f);
-        if recorder.exceeded() {
-            lock(&self.several).insert(closure);
-            return None;
-        }
-        Some(outcome)
+        let outcome = job::run(&mut Tx::of_one_statement(On::Recorder(&mut recorder)), f);
+        (!recorder.exceeded()).then_some(outcome)
     }
 }
 

@@ -1,7 +1,5 @@
 //! The fibers that each own a connection, and the threads that run them.
 
-use std::any::TypeId;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -52,7 +50,7 @@ pub(super) fn start(
 /// A fiber that works until the queue is stopped.
 fn serve(shared: Arc<Shared>, queue: Arc<Queue>) -> impl Future<Output = ()> {
     fiber::run(move |fiber| {
-        let mut worker = Worker { shared, fiber, owned: None, multi_statement: HashSet::new() };
+        let mut worker = Worker { shared, fiber, owned: None };
         // Only a defect of the engine panics here: `job::run` catches the panics of closures. The
         // fiber continues with a new connection.
         while threads::catch(|| worker.serve(&queue)).is_err() {
@@ -73,8 +71,6 @@ struct Worker<'f> {
     fiber: &'f Fiber<'f>,
     /// Made at the first use.
     owned: Option<Owned<'f>>,
-    /// Closures that have run more than one statement, and so need a transaction.
-    multi_statement: HashSet<TypeId>,
 }
 
 impl<'f> Worker<'f> {
@@ -122,8 +118,8 @@ impl<'f> Worker<'f> {
         Ok(())
     }
 
-    /// Runs a job in a transaction that begins with its first statement. Returns whether to keep
-    /// its effects.
+    /// Runs a job in a transaction that begins with its first statement, or one statement without
+    /// a transaction if `begin` is `None`. Returns whether to keep its effects.
     fn begin(
         &mut self,
         begin: Option<&'static str>,
@@ -136,7 +132,8 @@ impl<'f> Worker<'f> {
             None => connection.begin(begin, deadline),
             Some(wait) => connection.begin_waiting(wait, deadline),
         }
-        let mut tx = Tx::on(On::Postgres(connection));
+        let on = On::Postgres(connection);
+        let mut tx = if begin.is_some() { Tx::on(on) } else { Tx::of_one_statement(on) };
         let keep = job.run(&mut tx);
         let connection = tx.into_postgres()?;
         let owned = self.owned.insert(Owned { connection, generation, counted });
@@ -170,26 +167,19 @@ impl<'f> Worker<'f> {
             let begin = match access {
                 Access::Write => Some(BEGIN_WRITE),
                 // Behind a pooler, only the transaction prevents writes.
-                Access::Read => {
-                    let single = shared.config.options.named_statements
-                        && !self.multi_statement.contains(&job.closure());
-                    (!single).then_some(BEGIN_READ)
-                }
+                Access::ReadOne if shared.config.options.named_statements => None,
+                Access::Read | Access::ReadOne => Some(BEGIN_READ),
             };
             let Some((keep, connection)) = self.begin(begin, lock_wait, deadline, &mut *job) else {
                 job.answer(&Err(Error::Closed), &shared.hub);
                 return None;
             };
-            if connection.exceeded() {
-                self.multi_statement.insert(job.closure());
-                continue;
-            }
             let mut committed = Ok(());
             if !connection.has_begun() {
                 connection.forget();
             } else if connection.driver.recovery.is_some() || access == Access::Write && !keep {
                 connection.driver.rollback();
-            } else if access == Access::Read {
+            } else if access != Access::Write {
                 connection.commit_later();
             } else {
                 committed = connection.driver.commit();

@@ -21,17 +21,20 @@ const SHARE: usize = QUEUE / 4;
 /// Writes of a user at a time: one that holds the lock of the mailbox, and the next one.
 const WRITES: usize = 2;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// One snapshot.
     Read,
+    /// One statement, which needs no transaction.
+    ReadOne,
     Write,
 }
 
 /// What waits in one line.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Line {
-    Of(Owner, Access),
+    Reads(Owner),
+    Writes(Owner),
     /// Work of all owners that met a lock which is held for long.
     Locked,
 }
@@ -119,7 +122,11 @@ impl Queue {
         job: Box<dyn Job>,
         deadline: Option<Instant>,
     ) -> Result<()> {
-        let (line, most) = (Line::Of(owner, access), self.most_of(owner, access));
+        let line = match access {
+            Access::Read | Access::ReadOne => Line::Reads(owner),
+            Access::Write => Line::Writes(owner),
+        };
+        let most = self.most_of(owner, access);
         let mut state = lock(&self.state);
         if state.stopped {
             return Err(Error::Closed);

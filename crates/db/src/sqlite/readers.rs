@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use super::connection::{self, Role};
 use super::prepared::Prepared;
 use super::{queue::Queue, shared::Shared};
-use crate::job::{self, Job};
+use crate::job::Job;
 use crate::{Error, Owner, Result, Tx, threads, tx::On};
 
 /// The lowest priority.
@@ -24,9 +24,14 @@ thread_local! {
     static CONNECTIONS: RefCell<Vec<(u64, Prepared)>> = const { RefCell::new(Vec::new()) };
 }
 
-pub(super) fn read<R, E, F>(shared: &Shared, engine: u64, f: F) -> Result<R, E>
+/// Lends this thread's connection to a read, which says whether its transaction ended well, and
+/// what it found if it began.
+pub(super) fn read<R, E>(
+    shared: &Shared,
+    engine: u64,
+    read: impl FnOnce(&Prepared) -> (Result<()>, Option<Result<R, E>>),
+) -> Result<R, E>
 where
-    F: FnOnce(&mut Tx<'_>) -> Result<R, E>,
     E: From<Error>,
 {
     // Taken out while in use, so that a read within a read gets a connection of its own.
@@ -38,7 +43,7 @@ where
         Some(connection) => connection,
         None => open(shared, Role::Reader).map_err(E::from)?,
     };
-    let (ended, answer) = snapshot(shared, &connection, |tx| job::run(tx, f));
+    let (ended, answer) = read(&connection);
     // A connection that could not end its transaction is dropped, which ends it.
     if connection.is_autocommit() {
         CONNECTIONS.with_borrow_mut(|all| all.push((engine, connection)));
@@ -59,7 +64,7 @@ pub(super) fn forget(engine: u64) {
 
 /// Runs `f` in one snapshot of the database. Returns whether the transaction began and ended well,
 /// and what `f` returned if it began.
-fn snapshot<T>(
+pub(super) fn snapshot<T>(
     shared: &Shared,
     connection: &Prepared,
     f: impl FnOnce(&mut Tx<'_>) -> T,
@@ -68,13 +73,27 @@ fn snapshot<T>(
     if let Err(error) = run("BEGIN DEFERRED") {
         return (Err(error), None);
     }
-    let mut tx = Tx::on(On::Sqlite(connection));
-    let answer = f(&mut tx);
-    // Only recorded here; the caller gets it in the answer.
-    drop(shared.watch(tx.failed().cloned().map_or(Ok(()), Err)));
+    let answer = run_on(shared, Tx::on(On::Sqlite(connection)), f);
     // An I/O error may have ended the transaction; the answer is that error then.
     let ended = if connection.is_autocommit() { Ok(()) } else { run("COMMIT") };
     (ended, Some(answer))
+}
+
+/// Runs `f`, which has one statement, without a transaction: to begin and end one takes as long as
+/// to read a row.
+pub(super) fn statement<T>(
+    shared: &Shared,
+    connection: &Prepared,
+    f: impl FnOnce(&mut Tx<'_>) -> T,
+) -> T {
+    run_on(shared, Tx::of_one_statement(On::Sqlite(connection)), f)
+}
+
+fn run_on<T>(shared: &Shared, mut tx: Tx<'_>, f: impl FnOnce(&mut Tx<'_>) -> T) -> T {
+    let answer = f(&mut tx);
+    // Only recorded here; the caller gets it in the answer.
+    drop(shared.watch(tx.failed().cloned().map_or(Ok(()), Err)));
+    answer
 }
 
 /// The queue of the scanning threads.

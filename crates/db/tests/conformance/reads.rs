@@ -77,6 +77,26 @@ async fn a_read_may_run_one_or_two_statements_on_one_snapshot() {
 }
 
 #[tokio::test]
+async fn a_read_of_one_statement_has_no_second_one_and_changes_nothing() {
+    let fresh = Fresh::new();
+    fresh.db.write(add("ann")).await.unwrap();
+    for names in 1..4 {
+        assert_eq!(fresh.db.read_one(count).await, Ok(names));
+        // That the closure ignores the failure makes no difference.
+        let twice = |tx: &mut Tx<'_>| {
+            let first = count(tx)?;
+            Ok::<_, Error>((first, count(tx).ok()))
+        };
+        let second = Error::Engine("a read of one statement has a second one".to_owned());
+        assert_eq!(fresh.db.read_one(twice).await, Err(second));
+        let delete = |tx: &mut Tx<'_>| tx.execute("DELETE FROM users", &[]);
+        assert!(fresh.db.read_one(delete).await.is_err());
+        // It keeps no old snapshot.
+        fresh.db.write(add_another()).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_scan_sees_one_snapshot_while_others_commit() {
     let fresh = Fresh::new();
     fresh.db.write(add("ann")).await.unwrap();

@@ -47,7 +47,7 @@ impl Task for Reminders {
         let (now, after) = (self.node.clock.now(), self.after);
         // A clock that was set back does not prolong the pause.
         if self.paused_until.plus(-LONGEST_PAUSE).runs(LONGEST_PAUSE, now)
-            || !self.node.db.read(move |tx| reminders::is_due(tx, now, after.get())).await?
+            || !self.node.db.read_one(move |tx| reminders::is_due(tx, now, after.get())).await?
         {
             return Ok(());
         }

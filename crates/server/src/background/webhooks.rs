@@ -43,7 +43,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// # Errors
 /// Where the database cannot be read.
 pub(crate) async fn read_endpoints(node: &Node) -> domain::Result<Vec<Endpoint>> {
-    let endpoints = node.db.read(webhooks::list).await?;
+    let endpoints = node.db.read_one(webhooks::list).await?;
     node.clock.want_webhooks(webhooks::all_wanted(&endpoints));
     Ok(endpoints)
 }
@@ -92,7 +92,7 @@ impl Task for Dispatcher {
             return Ok(());
         }
         self.tell_unread().await?;
-        while self.node.db.read(webhooks::has_pending).await? {
+        while self.node.db.read_one(webhooks::has_pending).await? {
             let cx = self.node.clock.cx();
             self.node.db.write(move |tx| webhooks::distribute(tx, &cx, STEP)).await?;
         }
@@ -128,7 +128,7 @@ impl Dispatcher {
         let wanted = |endpoint: &Endpoint| endpoint.kinds.has(EventKind::UnreadChanged);
         let cx = self.node.clock.cx();
         while self.endpoints.iter().any(wanted)
-            && self.node.db.read(move |tx| many::has_changes(tx, &cx)).await?
+            && self.node.db.read_one(move |tx| many::has_changes(tx, &cx)).await?
         {
             self.node.db.write(move |tx| many::tell_changes(tx, &cx, TOLD)).await?;
         }
@@ -144,7 +144,7 @@ impl Dispatcher {
                 continue;
             }
             let limit = i64::try_from(CONCURRENT).expect("it is small");
-            for due in self.node.db.read(move |tx| webhooks::due(tx, &cx, id, limit)).await? {
+            for due in self.node.db.read_one(move |tx| webhooks::due(tx, &cx, id, limit)).await? {
                 if busy < CONCURRENT && self.pending.insert((id, due.event.id)) {
                     busy += 1;
                     let (sender, endpoint) = (self.sender.clone(), endpoint.clone());

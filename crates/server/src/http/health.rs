@@ -27,7 +27,7 @@ pub(super) async fn ready(
     if app.stopping.is_cancelled() {
         return Err(Error::new(Code::Unavailable, "the server is stopping"));
     }
-    app.db.of(device.address).read(move |tx| users::list(tx, 0, 1)).await?;
+    app.db.of(device.address).read_one(move |tx| users::list(tx, 0, 1)).await?;
     Ok(Json(json!({ "status": "ready" })))
 }
 

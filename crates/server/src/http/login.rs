@@ -89,7 +89,7 @@ pub(super) async fn begin(
         app.metrics.logins.throttled.inc();
         let user = match claimant.clone() {
             Claimant::Named(name) => {
-                let owner = app.db.of(address).read(move |tx| users::find(tx, &name)).await;
+                let owner = app.db.of(address).read_one(move |tx| users::find(tx, &name)).await;
                 owner.ok().flatten().map(|owner| owner.id)
             }
             Claimant::Holder(credential) => Some(credential.user),
@@ -132,7 +132,7 @@ impl Counted {
     pub(super) async fn check(self, app: &App, password: String) -> Result<StoredPassword, Error> {
         let Self { attempt, claimant, place } = self;
         let turn = claimant.db(app, attempt.address);
-        let known = turn.read(move |tx| match &claimant {
+        let known = turn.read_one(move |tx| match &claimant {
             Claimant::Named(name) => users::password(tx, name),
             Claimant::Holder(credential) => users::password_of(tx, credential.user),
         });

@@ -79,7 +79,7 @@ pub(super) async fn unread(
 }
 
 async fn list(app: &App, owner: UserId, list: ClassicList) -> Result<Response, Error> {
-    let short = app.db.of(owner).read(move |tx| unread::ids(tx, owner, list, SHORT)).await?;
+    let short = app.db.of(owner).read_one(move |tx| unread::ids(tx, owner, list, SHORT)).await?;
     let ids = match short {
         Some(ids) => ids,
         None => long_list(app, owner, list).await?,

@@ -61,7 +61,7 @@ impl Actings {
             return Ok(Some((user, Standing::Active)));
         }
         let (of, changes) = (named.clone(), self.changes.load(SeqCst));
-        let found = db.read(move |tx| users::standing(tx, &of)).await?;
+        let found = db.read_one(move |tx| users::standing(tx, &of)).await?;
         match (found, &named) {
             (Some((user, Standing::Active)), UserRef::Id(_) | UserRef::External(_)) => {
                 self.users.insert(named.clone(), (cx.now, user));

@@ -78,7 +78,7 @@ pub(crate) async fn database_key(
     db: &Db,
     settings: &Settings,
 ) -> anyhow::Result<(Secret, Option<&'static str>)> {
-    let known = db.read(history::key_fingerprint).await?;
+    let known = db.read_one(history::key_fingerprint).await?;
     let key = secret_key(settings, known.as_deref())?;
     let ours = fingerprint(&key);
     if known.is_none() {

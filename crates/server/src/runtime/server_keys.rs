@@ -87,7 +87,8 @@ impl ServerKeys {
         by: Owner,
     ) -> domain::Result<Option<Arc<ServerKey>>> {
         let (cx, changes) = (*cx, self.changes.load(SeqCst));
-        let Some(valid) = db.of(by).read(move |tx| server_keys::find(tx, &cx, &hash)).await? else {
+        let Some(valid) = db.of(by).read_one(move |tx| server_keys::find(tx, &cx, &hash)).await?
+        else {
             self.cache.remove(&hash);
             return Ok(None);
         };

@@ -113,7 +113,7 @@ impl Sessions {
             return Ok(Standing::Valid);
         }
         let endings = self.endings.load(SeqCst);
-        let standing = db.read(move |tx| browser_tokens::standing(tx, &cx, &grant)).await?;
+        let standing = db.read_one(move |tx| browser_tokens::standing(tx, &cx, &grant)).await?;
         if standing != Standing::Valid {
             self.cache.remove(&key);
             if standing == Standing::RevokedAhead {

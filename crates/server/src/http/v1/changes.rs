@@ -98,7 +98,7 @@ async fn unread(
     caller: Caller<Look>,
     preconditions: Preconditions,
 ) -> Result<Response, Error> {
-    let counts = app.db.of(caller.user).read(move |tx| unread::counts(tx, caller.user)).await?;
+    let counts = app.db.of(caller.user).read_one(move |tx| unread::counts(tx, caller.user)).await?;
     let tag = counts.modseq.to_string();
     Ok(preconditions.answer(&tag, Json(Unread::from(counts))))
 }

@@ -177,7 +177,7 @@ async fn list(
     State(app): State<App>,
     caller: Caller<Account>,
 ) -> Result<Json<ListPage<TokenView>>, Error> {
-    let listed = app.db.of(caller.user).read(move |tx| tokens::list(tx, caller.user)).await?;
+    let listed = app.db.of(caller.user).read_one(move |tx| tokens::list(tx, caller.user)).await?;
     Ok(ListPage::new(listed.into_iter().map(TokenView::from).collect(), None))
 }
 

@@ -189,7 +189,8 @@ async fn find(
 }
 
 async fn own(State(app): State<App>, caller: Caller<Look>) -> Result<Json<AccountView>, Error> {
-    let profile = app.db.of(caller.user).read(move |tx| users::profile(tx, caller.user)).await?;
+    let profile =
+        app.db.of(caller.user).read_one(move |tx| users::profile(tx, caller.user)).await?;
     Ok(Json(profile.ok_or(domain::Error::NotLoggedIn)?.into()))
 }
 
@@ -283,7 +284,7 @@ async fn password(
     KeyedBody(NewPassword { current_password, new_password }, request): KeyedBody<NewPassword>,
 ) -> Result<Response, Error> {
     let user = caller.user;
-    let known = app.db.of(user).read(move |tx| users::profile(tx, user)).await?;
+    let known = app.db.of(user).read_one(move |tx| users::profile(tx, user)).await?;
     let Profile { person, email, .. } = known.ok_or(domain::Error::NotLoggedIn)?;
     let email = email.unwrap_or_default();
     let name = Username::parse(&person.username).ok();

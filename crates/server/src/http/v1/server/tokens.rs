@@ -108,7 +108,7 @@ async fn create(
         KeptBrowserToken { user, scopes, generation: number, origin, expires_at }
     };
     let of = user.clone();
-    match app.db.of(caller.key.id).read(move |tx| users::standing(tx, &of)).await? {
+    match app.db.of(caller.key.id).read_one(move |tx| users::standing(tx, &of)).await? {
         // With the token the user's messages can be read.
         Some((user, Standing::Active)) => {
             app.actings.has_read(Arc::clone(&caller.call), user, now)?;
