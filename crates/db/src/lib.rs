@@ -160,26 +160,30 @@ impl Db {
     /// [`Error::Failed`] after a storage failure. Nothing is written in any of these cases, except
     /// that a write which met the storage failure may be found after the next start.
     /// [`Error::Unknown`] if the connection was lost during the commit.
-    pub async fn write<R, E, F>(&self, f: F) -> Result<R, E>
+    pub fn write<R, E, F>(&self, f: F) -> impl Future<Output = Result<R, E>> + Send
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.of(Owner::Server).write(f).await
+        self.of(Owner::Server).write(f)
     }
 
     /// Like [`Db::write`], for work that may be there to free space.
     ///
     /// # Errors
     /// As [`Db::write`]; [`Error::Full`] for what frees space only once the reserve is used up.
-    pub async fn write_for<R, E, F>(&self, purpose: Purpose, f: F) -> Result<R, E>
+    pub fn write_for<R, E, F>(
+        &self,
+        purpose: Purpose,
+        f: F,
+    ) -> impl Future<Output = Result<R, E>> + Send
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.of(Owner::Server).write_for(purpose, f).await
+        self.of(Owner::Server).write_for(purpose, f)
     }
 
     /// Like [`Db::write`], but does not wait, for work that may be lost.
@@ -200,13 +204,13 @@ impl Db {
     ///
     /// # Errors
     /// What `f` returned, or the failure to read.
-    pub async fn read<R, E, F>(&self, f: F) -> Result<R, E>
+    pub fn read<R, E, F>(&self, f: F) -> impl Future<Output = Result<R, E>> + Send
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.of(Owner::Server).read(f).await
+        self.of(Owner::Server).read(f)
     }
 
     /// Runs a read of at most one statement, which has its snapshot without a transaction; on
@@ -214,13 +218,13 @@ impl Db {
     ///
     /// # Errors
     /// As [`Db::read`]; [`Error::Engine`] if `f` runs a second statement.
-    pub async fn read_one<R, E, F>(&self, f: F) -> Result<R, E>
+    pub fn read_one<R, E, F>(&self, f: F) -> impl Future<Output = Result<R, E>> + Send
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.of(Owner::Server).read_one(f).await
+        self.of(Owner::Server).read_one(f)
     }
 
     /// Runs a read that may take long, where it does not delay short ones.
@@ -231,13 +235,13 @@ impl Db {
     ///
     /// # Errors
     /// What `f` returned; [`Error::Busy`] if too many scans wait.
-    pub async fn scan<R, E, F>(&self, f: F) -> Result<R, E>
+    pub fn scan<R, E, F>(&self, f: F) -> impl Future<Output = Result<R, E>> + Send
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.of(Owner::Server).scan(f).await
+        self.of(Owner::Server).scan(f)
     }
 
     /// Calls `listener` with each notice that this process or another node commits from now on,

@@ -31,6 +31,9 @@ impl From<IpAddr> for Owner {
 }
 
 /// A database that does work for one owner; made by [`Db::of`].
+///
+/// Those that write or scan are plain functions that return futures: each `async fn` around another
+/// one would hold the closure once more, and copy it.
 #[derive(Clone, Copy)]
 pub struct Of<'d> {
     db: &'d Db,
@@ -49,28 +52,34 @@ impl Of<'_> {
     ///
     /// # Errors
     /// As [`Db::write`]; [`Error::Busy`] also if too much of this owner waits.
-    pub async fn write<R, E, F>(self, f: F) -> Result<R, E>
+    pub fn write<R, E, F>(self, f: F) -> impl Future<Output = Result<R, E>> + Send
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.write_for(Purpose::Store, f).await
+        self.write_for(Purpose::Store, f)
     }
 
     /// [`Db::write_for`] for this owner.
     ///
     /// # Errors
     /// As [`Db::write_for`]; [`Error::Busy`] also if too much of this owner waits.
-    pub async fn write_for<R, E, F>(self, purpose: Purpose, f: F) -> Result<R, E>
+    pub fn write_for<R, E, F>(
+        self,
+        purpose: Purpose,
+        f: F,
+    ) -> impl Future<Output = Result<R, E>> + Send
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
         let (job, answer) = job(purpose, f);
-        self.submit(job).map_err(E::from)?;
-        answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
+        async move {
+            self.submit(job).map_err(E::from)?;
+            answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
+        }
     }
 
     /// [`Db::write_later`] for this owner.
@@ -103,7 +112,8 @@ impl Of<'_> {
     {
         match &self.db.engine {
             Engine::Sqlite(engine) => engine.read(f),
-            Engine::Postgres(engine) => engine.read(self.owner, f).await,
+            // Boxed, so that a request to SQLite does not carry its size around.
+            Engine::Postgres(engine) => Box::pin(engine.read(self.owner, f)).await,
         }
     }
 
@@ -119,7 +129,8 @@ impl Of<'_> {
     {
         match &self.db.engine {
             Engine::Sqlite(engine) => engine.read_one(f),
-            Engine::Postgres(engine) => engine.read_one(self.owner, f).await,
+            // Boxed, so that a request to SQLite does not carry its size around.
+            Engine::Postgres(engine) => Box::pin(engine.read_one(self.owner, f)).await,
         }
     }
 
@@ -127,7 +138,7 @@ impl Of<'_> {
     ///
     /// # Errors
     /// As [`Db::scan`]; [`Error::Busy`] also if too many scans of this owner wait.
-    pub async fn scan<R, E, F>(self, mut f: F) -> Result<R, E>
+    pub fn scan<R, E, F>(self, mut f: F) -> impl Future<Output = Result<R, E>> + Send
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
@@ -137,11 +148,13 @@ impl Of<'_> {
             tx.end_by(Instant::now() + SCAN);
             f(tx)
         });
-        let submitted = match &self.db.engine {
-            Engine::Sqlite(engine) => engine.scan(self.owner, job),
-            Engine::Postgres(engine) => engine.scan(self.owner, job),
-        };
-        submitted.map_err(E::from)?;
-        answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
+        async move {
+            let submitted = match &self.db.engine {
+                Engine::Sqlite(engine) => engine.scan(self.owner, job),
+                Engine::Postgres(engine) => engine.scan(self.owner, job),
+            };
+            submitted.map_err(E::from)?;
+            answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
+        }
     }
 }

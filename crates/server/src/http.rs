@@ -24,6 +24,7 @@ mod forwarded;
 mod health;
 mod host;
 mod json;
+mod list_turns;
 mod login;
 mod long_responses;
 mod messages;

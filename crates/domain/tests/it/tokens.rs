@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::browser_tokens::{self, Grant, Issued};
 use domain::credential::{Credential, CredentialKind};
 use domain::text::TokenName;
 use domain::tokens::{self, Created, MOST, NewToken, Scope, Scopes, TokenInfo, ValidToken};
@@ -52,6 +53,37 @@ impl World {
     fn revoke(&self, owner: UserId, id: i64) -> Option<Credential> {
         self.write(move |tx, _cx| tokens::revoke(tx, owner, id)).expect("it never fails")
     }
+}
+
+#[test]
+fn a_credential_that_has_ended_makes_no_token() {
+    let world = World::new();
+    let ann = world.user("ann");
+    let create = |by: Credential, grant: Option<Grant>| {
+        let new = new("another program", None);
+        world.write(move |tx, cx| {
+            tokens::create_by(tx, cx, (&by, grant.as_ref()), &cx.random(), &new)
+        })
+    };
+    let generation = world.read(move |tx, _cx| browser_tokens::generation(tx, ann));
+    let granted = Grant {
+        credential: Credential::of_browser(ann, [7; 32]),
+        scopes: Scopes::all(),
+        issued: Issued::In(generation),
+        session: None,
+        expires_at: world.now().plus(Time::HOUR),
+    };
+    let (session, token) = (world.log_in("ann"), world.token(ann));
+    // The call was let in while its credential was still good.
+    let callers = [(session, None), (token, None), (granted.credential, Some(granted))];
+    for (by, grant) in callers {
+        create(by, grant).expect("it has not ended");
+    }
+    world.write(move |tx, _cx| users::set_password(tx, ann, "another hash")).unwrap();
+    for (by, grant) in callers {
+        assert!(matches!(refused(create(by, grant)), Error::NotLoggedIn));
+    }
+    assert!(world.tokens(ann).is_empty());
 }
 
 #[test]

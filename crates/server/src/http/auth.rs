@@ -49,30 +49,29 @@ pub(super) struct Caller<S> {
 impl<S> Caller<S> {
     /// Writes what the caller does. Where a server key does it for them, the audit log says so in
     /// the same transaction.
-    pub(super) async fn write<T: Send + 'static>(
+    pub(super) fn write<T: Send + 'static>(
         &self,
         app: &App,
         f: impl FnMut(&mut Tx<'_>) -> domain::Result<T> + Send + 'static,
-    ) -> domain::Result<T> {
-        self.write_for(app, Purpose::Store, f).await
+    ) -> impl Future<Output = domain::Result<T>> + Send {
+        self.write_for(app, Purpose::Store, f)
     }
 
     /// The same for work that may be there to free space.
-    pub(super) async fn write_for<T: Send + 'static>(
+    pub(super) fn write_for<T: Send + 'static>(
         &self,
         app: &App,
         purpose: Purpose,
         mut f: impl FnMut(&mut Tx<'_>) -> domain::Result<T> + Send + 'static,
-    ) -> domain::Result<T> {
-        let turn = app.db.of(self.user);
-        let Some(call) = self.acting.clone() else { return turn.write_for(purpose, f).await };
-        let (cx, user) = (app.clock.cx(), self.user);
-        let recorded = move |tx: &mut Tx<'_>| {
+    ) -> impl Future<Output = domain::Result<T>> + Send {
+        let (cx, user, acting) = (app.clock.cx(), self.user, self.acting.clone());
+        app.db.of(user).write_for(purpose, move |tx| {
             let done = f(tx)?;
-            audit::record(tx, &cx, &call, Some(user))?;
+            if let Some(call) = &acting {
+                audit::record(tx, &cx, call, Some(user))?;
+            }
             Ok(done)
-        };
-        turn.write_for(purpose, recorded).await
+        })
     }
 
     /// Whether the caller may see what messages say; without that they are told only what they have
@@ -183,7 +182,7 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
         // Nobody but the browser itself adds a cookie to the request of another page.
         let by_cookie = key.kind == CredentialKind::Session;
         let cross_site = origin::is_cross_site(&parts.headers)
-            || by_cookie && origin::is_foreign(&parts.headers, app.public.as_ref());
+            || by_cookie && origin::is_another(&parts.headers, app.public.as_ref());
         let (user, acting) = (key.user, None);
         Ok(Self { user, key, scopes, pass, cross_site, acting, scope: PhantomData })
     }

@@ -14,14 +14,16 @@ use domain::{MessageId, Missing, UserId, messages, unread};
 use serde::Serialize;
 use serde_json::json;
 
-use super::Error;
 use super::auth::{Caller, Read, Write};
 use super::classic_body::Input;
+use super::{Error, list_turns};
 use crate::http::App;
 use crate::runtime::clock;
 
-/// Entries that are read by a short query; a longer list is a few scans, one after the other.
-const SHORT: usize = 1000;
+/// The longest list that is read without waiting for a turn: what most people have.
+const SHORT: usize = 100;
+/// The longest list that is read at once; a longer one is a few scans, one after the other.
+const READ_AT_ONCE: usize = 1000;
 
 /// `POST /messages/write_message`
 pub(super) async fn write(
@@ -40,9 +42,10 @@ pub(super) async fn write(
     let user = caller.user;
     let sent =
         app.db.of(user).write(move |tx| sending::send(tx, &cx, user, &draft, limits.as_ref()));
-    let sent = sent.await.map_err(Error::from);
-    let sent = count_refused(&app, user, sent).await?;
-    Ok(Json(Written { message_id: sent.id.get() }))
+    match sent.await {
+        Ok(sent) => Ok(Json(Written { message_id: sent.id.get() })),
+        Err(error) => Err(count_refused(&app, user, error.into()).await),
+    }
 }
 
 #[derive(Serialize)]
@@ -51,15 +54,10 @@ struct Written {
 }
 
 /// Counts the recipients of a message that reached nobody as look-ups of its sender, who learns of
-/// each whether they are there.
-pub(super) async fn count_refused<T>(
-    app: &App,
-    sender: UserId,
-    sent: Result<T, Error>,
-) -> Result<T, Error> {
-    let refused = sent.as_ref().err().map_or(0, Error::refused_recipients);
-    app.count_lookups(sender, refused).await?;
-    sent
+/// each whether they are there. Returns the error that says so, or that there were too many.
+pub(super) async fn count_refused(app: &App, sender: UserId, error: Error) -> Error {
+    let counted = app.count_lookups(sender, error.refused_recipients()).await;
+    counted.err().map_or(error, Error::from)
 }
 
 /// `GET /messages/messages_per_receiver`
@@ -79,8 +77,13 @@ pub(super) async fn unread(
 }
 
 async fn list(app: &App, owner: UserId, list: ClassicList) -> Result<Response, Error> {
-    let short = app.db.of(owner).read_one(move |tx| unread::ids(tx, owner, list, SHORT)).await?;
-    let ids = match short {
+    let read = |most| app.db.of(owner).read_one(move |tx| unread::ids(tx, owner, list, most));
+    let mut ids = read(SHORT).await?;
+    if ids.is_none() {
+        list_turns::turn(owner).await;
+        ids = read(READ_AT_ONCE).await?;
+    }
+    let ids = match ids {
         Some(ids) => ids,
         None => long_list(app, owner, list).await?,
     };

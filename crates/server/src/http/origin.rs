@@ -27,9 +27,19 @@ pub(super) fn is_foreign(headers: &HeaderMap, public: Option<&Origin>) -> bool {
     origins.next().is_some() || own(origin) != Some(true)
 }
 
+/// Whether the browser says that a page of another origin made the request, be it of the same site:
+/// an image there has no `Origin`.
+pub(super) fn is_another(headers: &HeaderMap, public: Option<&Origin>) -> bool {
+    is_foreign(headers, public) || has_fetch_site(headers, b"same-site")
+}
+
 /// Whether the browser says that a page of another site made the request.
 pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
-    headers.get_all(SEC_FETCH_SITE).iter().any(|site| site.as_bytes() == b"cross-site")
+    has_fetch_site(headers, b"cross-site")
+}
+
+fn has_fetch_site(headers: &HeaderMap, site: &[u8]) -> bool {
+    headers.get_all(SEC_FETCH_SITE).iter().any(|sent| sent.as_bytes() == site)
 }
 
 #[cfg(test)]

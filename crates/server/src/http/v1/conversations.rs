@@ -81,6 +81,7 @@ async fn list(
     let page = if may_be_long(part, paging.1) {
         app.db.of(user).scan(list).await?
     } else {
+        list_turns::turn(user).await;
         app.db.of(user).read(list).await?
     };
     let tag = (page.modseq, page.tag());

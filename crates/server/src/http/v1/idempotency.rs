@@ -110,35 +110,35 @@ impl KeyedRequest {
     ///
     /// # Errors
     /// What `f` returned; or that the key is in use, or belongs to another request.
-    pub(super) async fn run<K, F, S>(
+    pub(super) fn run<K, F, S>(
         &self,
         app: &App,
         by: By<'_>,
         f: F,
         show: S,
-    ) -> Result<Response, Error>
+    ) -> impl Future<Output = Result<Response, Error>> + Send
     where
         K: Serialize + DeserializeOwned + 'static,
         F: FnMut(&mut Tx<'_>, &Cx, &[u8; 32]) -> domain::Result<K> + Send + 'static,
         S: Show<K>,
     {
-        self.run_after(app, by, async { Ok(f) }, show).await
+        self.run_after(app, by, async { Ok(f) }, show)
     }
 
     /// The same as [`run`](Self::run), with slow work before the transaction that a replay skips.
-    pub(super) async fn run_after<K, F, S>(
+    pub(super) fn run_after<K, F, S>(
         &self,
         app: &App,
         by: By<'_>,
         prepare: impl Future<Output = Result<F, Error>> + Send,
         show: S,
-    ) -> Result<Response, Error>
+    ) -> impl Future<Output = Result<Response, Error>> + Send
     where
         K: Serialize + DeserializeOwned + 'static,
         F: FnMut(&mut Tx<'_>, &Cx, &[u8; 32]) -> domain::Result<K> + Send + 'static,
         S: Show<K>,
     {
-        self.process(app, by, Replay::AtOnce, prepare, show).await
+        self.process(app, by, Replay::AtOnce, prepare, show)
     }
 
     /// The same as [`run`](Self::run) for a user who authenticates with a name and a password. A

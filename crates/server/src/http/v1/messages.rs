@@ -137,8 +137,10 @@ async fn send(
         shown.refused = refused;
         Ok(Some((StatusCode::CREATED, headers, tag, Json(shown)).into_response()))
     };
-    let response = request.run(&app, caller.by(), send, show).await;
-    count_refused(&app, user, response).await
+    match request.run(&app, caller.by(), send, show).await {
+        Ok(response) => Ok(response),
+        Err(error) => Err(count_refused(&app, user, error).await),
+    }
 }
 
 /// What is stored of a send.
@@ -210,6 +212,7 @@ async fn list(
     let page = if filter.is_selective() || may_be_long(part, paging.1) {
         app.db.of(user).scan(move |tx| lists::page(tx, user, &filter, part, paging)).await?
     } else {
+        list_turns::turn(user).await;
         app.db.of(user).read(move |tx| lists::page(tx, user, &filter, part, paging)).await?
     };
     let tag = (page.modseq, page.tag());

@@ -124,10 +124,10 @@ async fn create(
     let scopes = scopes.unwrap_or(caller.scopes);
     confirm_no_more(scopes, caller.scopes)?;
     let new = tokens::NewToken { name, scopes, expires_at };
-    let user = caller.user;
+    let (by, grant) = (caller.key, caller.pass.as_ref().map(|pass| pass.grant));
     let create = move |tx: &mut Tx<'_>, cx: &Cx, secret: &[u8; 32]| {
-        tokens::create(tx, cx, user, secret, &new)?;
-        Ok(KeptToken { user: user.get() })
+        tokens::create_by(tx, cx, (&by, grant.as_ref()), secret, &new)?;
+        Ok(KeptToken { user: by.user.get() })
     };
     let response = request.run(&app, caller.by(), create, show).await?;
     // A replay is of a token that another caller may have created for this user.

@@ -171,6 +171,7 @@ async fn find(
     app.count_lookups(caller, 1).await?;
     let found = match app.settings.lookup {
         Lookup::Everybody => {
+            list_turns::turn(caller).await;
             app.db
                 .of(caller)
                 .read(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP, None))

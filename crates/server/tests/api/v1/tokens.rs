@@ -1,5 +1,6 @@
 //! Tokens of programs: made, listed, revoked.
 
+use db::params;
 use domain::Time;
 use serde_json::{Value, json};
 use testing::Response;
@@ -37,6 +38,27 @@ async fn a_program_makes_itself_a_token_with_the_password() {
     let foreign = app.client();
     let foreign = foreign.request("POST", "/v1/tokens").header("origin", "https://evil.example");
     foreign.json(&body).send().await.problem(403, "forbidden_origin");
+}
+
+#[tokio::test]
+async fn a_token_that_has_ended_makes_no_other_while_it_is_still_remembered() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let made = ann.post("/v1/tokens", &json!({ "name": "stolen" })).await.expect(201);
+    let stolen = app.client();
+    let call = |method: &str, path: &str| {
+        stolen.request(method, path).bearer(&text(&made["token"])).json(&json!({ "name": "more" }))
+    };
+    call("POST", "/v1/tokens").send().await.expect(201);
+    // As a command does, which tells the server nothing.
+    let end = "DELETE FROM tokens WHERE user_id = ?1";
+    let id = ann.id.get();
+    app.write(move |tx| Ok(tx.execute(end, &params![id])?)).await;
+
+    call("GET", "/v1/unread").send().await.expect(200);
+    call("POST", "/v1/tokens").send().await.problem(401, "unauthenticated");
+    let listed = ann.request("GET", "/v1/tokens").send().await.expect(200);
+    assert_eq!(listed["data"], json!([]));
 }
 
 #[tokio::test]

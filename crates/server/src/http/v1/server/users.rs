@@ -208,7 +208,7 @@ async fn list(
     let mut found = app
         .db
         .of(caller.key.id)
-        .read(move |tx| users::changed_since(tx, after, active, one_more))
+        .scan(move |tx| users::changed_since(tx, after, active, one_more))
         .await?;
     let is_last = found.len() <= limit;
     found.truncate(limit);
