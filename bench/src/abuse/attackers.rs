@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::attacks::{self, Attack};
 use super::stage::Stage;
@@ -21,6 +21,9 @@ use crate::wire::Connection;
 
 /// How long a connection waits that was not taken.
 const RETRY: Duration = Duration::from_millis(10);
+/// How long an attack that was not answered yet goes on, to see whether it is one. Many long
+/// requests of one user have turns of each other, and all end late.
+const LATE: Duration = Duration::from_mins(1);
 /// Answers to what is no request of the API.
 const FAULTY: [u16; 5] = [400, 404, 405, 411, 415];
 
@@ -95,11 +98,22 @@ async fn attack(
         _ = stopped => {}
         Some(ended) = running.join_next() => ended.context("an attack has ended")?,
     }
+    let first_answer = async {
+        while !is_answered(&answers) {
+            sleep(RETRY).await;
+        }
+    };
+    drop(timeout(LATE, first_answer).await);
     running.shutdown().await;
     let answers = std::mem::take(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner));
     let is_faulty = answers.keys().any(|status| FAULTY.contains(status));
     ensure!(!is_faulty, "the attack was none: {answers:?}");
     Ok(answers)
+}
+
+fn is_answered(answers: &Mutex<Answers>) -> bool {
+    let answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+    answers.keys().any(|status| *status != 0)
 }
 
 async fn healthz(mut attacker: Attacker) {

@@ -31,6 +31,7 @@ mod messages;
 mod origin;
 mod paths;
 mod problem;
+mod refusals;
 mod request_ids;
 mod server_key;
 mod unfinished_bodies;
@@ -49,6 +50,7 @@ pub use error::Error;
 pub(crate) use forwarded::ForwardingNotes;
 pub use forwarded::Peer;
 pub(crate) use host::Hosts;
+pub(crate) use refusals::Refusals;
 pub(crate) use unfinished_bodies::UnfinishedBodies;
 
 /// All paths with their routes, except those of /v1.

@@ -23,7 +23,9 @@ use crate::config::{Settings, Unusable};
 use crate::http::browser_token::BrowserTokens;
 use crate::http::cors::Cors;
 use crate::http::csrf::Csrf;
-use crate::http::{self, App, ForwardingNotes, Hosts, Limits, Parts, UnfinishedBodies, v1};
+use crate::http::{
+    self, App, ForwardingNotes, Hosts, Limits, Parts, Refusals, UnfinishedBodies, v1,
+};
 use crate::node::Node;
 use crate::runtime::clock::Clock;
 use crate::runtime::key;
@@ -74,6 +76,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
         hosts: Hosts::new(&node.settings),
         unfinished_bodies: UnfinishedBodies::new(node.settings.unfinished_bodies_max_bytes),
         forwarding: ForwardingNotes::default(),
+        refusals: Refusals::default(),
         node: Arc::clone(&node),
     }));
     nodes::listen(&node);

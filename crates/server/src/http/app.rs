@@ -11,6 +11,7 @@ use super::csrf::Csrf;
 use super::forwarded::ForwardingNotes;
 use super::host::Hosts;
 use super::paths;
+use super::refusals::Refusals;
 use super::request_ids::RequestIds;
 use super::unfinished_bodies::UnfinishedBodies;
 use super::v1::Idempotency;
@@ -76,6 +77,7 @@ pub struct Parts {
     pub(crate) hosts: Hosts,
     pub(crate) unfinished_bodies: Arc<UnfinishedBodies>,
     pub(crate) forwarding: ForwardingNotes,
+    pub(crate) refusals: Refusals,
 }
 
 impl std::ops::Deref for Parts {

@@ -236,7 +236,7 @@ async fn by_token(app: &App, parts: &Parts, token: &[u8]) -> Result<Login, Error
         Error::new(Code::Unauthenticated, wrong).header(header::WWW_AUTHENTICATE, challenge)
     };
     let key = Credential::parse_token(text).ok_or_else(invalid)?;
-    let by = || client::owner(app, parts);
+    let by = || client::owner(parts);
     let scopes = app.sessions.scopes(&app.db, &app.clock.cx(), &key, by).await?;
     Ok((key, scopes.ok_or_else(invalid)?, None))
 }
@@ -250,7 +250,7 @@ async fn by_cookie(app: &App, parts: &Parts) -> Result<(Credential, Scopes), Err
             check_csrf(app, parts)?;
         }
     }
-    let (cx, by) = (app.clock.cx(), || client::owner(app, parts));
+    let (cx, by) = (app.clock.cx(), || client::owner(parts));
     for session in sessions(headers) {
         if let Some(scopes) = app.sessions.scopes(&app.db, &cx, &session, by).await? {
             return Ok((session, scopes));

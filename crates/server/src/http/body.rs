@@ -157,10 +157,8 @@ pub(super) async fn read(app: &App, head: &Parts, body: Body) -> Result<Bytes, E
         return Err(too_large(limit));
     }
     let holder = || {
-        arrival.accepted.get().copied().unwrap_or_else(|| {
-            let client = arrival.peer.client(&head.headers, &app.settings.trusted_proxies);
-            Holder::Stranger(Peer(client).network())
-        })
+        let accepted = arrival.accepted.get().copied();
+        accepted.unwrap_or_else(|| Holder::Stranger(Peer(arrival.from.client).network()))
     };
     let time = Duration::from_secs(app.settings.body_timeout_seconds);
     let bound = (limit, length.unwrap_or_default());

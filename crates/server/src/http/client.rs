@@ -20,6 +20,7 @@ use crate::http::App;
 #[derive(Clone)]
 pub(super) struct Arrival {
     pub(super) peer: Peer,
+    pub(super) from: Forwarded,
     pub(super) id: RequestId,
     /// Its path, with parameters as `{name}`.
     pub(super) route: &'static str,
@@ -41,15 +42,13 @@ impl Arrival {
 }
 
 /// For whom work is done before it is known who makes a request: their address.
-pub(super) fn owner(app: &App, parts: &Parts) -> Owner {
-    let Arrival { peer, .. } = Arrival::of(parts);
-    peer.client(&parts.headers, &app.settings.trusted_proxies).into()
+pub(super) fn owner(parts: &Parts) -> Owner {
+    Arrival::of(parts).from.client.into()
 }
 
 pub(super) struct Device {
     pub(super) address: IpAddr,
-    /// Whether the address counts even if it is this machine's.
-    counts_always: bool,
+    public_address: Option<IpAddr>,
     /// Whether it uses https, so that cookies can be limited to that.
     pub(super) secure: bool,
     user_agent: String,
@@ -66,18 +65,16 @@ impl FromRequestParts<App> for Device {
 impl Device {
     pub(super) fn of(parts: &Parts, app: &App) -> Self {
         let headers = &parts.headers;
-        let Arrival { peer, .. } = Arrival::of(parts);
+        let Arrival { peer, from, .. } = Arrival::of(parts);
         let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
-        let proxies = &app.settings.trusted_proxies;
-        let Forwarded { client, is_unreadable } = peer.forwarded(headers, proxies);
-        if is_unreadable {
-            app.forwarding.note_unreadable(client);
+        if from.is_unreadable {
+            app.forwarding.note_unreadable(from.client);
         }
         Self {
-            address: client,
-            counts_always: is_unreadable,
+            address: from.client,
+            public_address: from.public_address(),
             secure: app.public.as_ref().is_some_and(Origin::is_https)
-                || peer.says_https(headers, proxies),
+                || peer.says_https(headers, &app.settings.trusted_proxies),
             user_agent: String::from_utf8_lossy(user_agent).into_owned(),
         }
     }
@@ -89,6 +86,6 @@ impl Device {
 
     /// The address, unless it is this machine's, which many clients may share.
     pub(super) fn public_address(&self) -> Option<IpAddr> {
-        Some(self.address).filter(|address| self.counts_always || !address.is_loopback())
+        self.public_address
     }
 }

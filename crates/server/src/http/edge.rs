@@ -17,7 +17,8 @@ use tower::Service as _;
 
 use super::client::Arrival;
 use super::problem::{self, Shape};
-use super::{Error, Peer, body, cors, long_responses, paths};
+use super::{Error, Peer, body, cors, long_responses, paths, refusals};
+use crate::config::Switch;
 use crate::config::origin::Origin;
 use crate::http::App;
 
@@ -56,11 +57,12 @@ where
     let route = app.0.routes.of(request.uri().path());
     let id = app.0.request_ids.next();
     let accepted = Arc::default();
-    let arrival = Arrival { peer, id, route: route.name(), accepted: Arc::clone(&accepted) };
+    let from = peer.forwarded(request.headers(), &app.settings.trusted_proxies);
+    let arrival = Arrival { peer, from, id, route: route.name(), accepted: Arc::clone(&accepted) };
     request.extensions_mut().insert(arrival);
     let shape = Shape::of(request.uri().path());
     let is_logged = tracing::enabled!(tracing::Level::DEBUG);
-    let client = is_logged.then(|| peer.client(request.headers(), &app.settings.trusted_proxies));
+    let client = is_logged.then_some(from.client);
 
     let has_cors = app.cors.is_on() && paths::has_cors(request.uri().path());
     let origin = if has_cors { app.cors.origin(request.headers()) } else { None };
@@ -117,5 +119,12 @@ where
         microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
         "answered"
     );
+    if refusals::is_one(response.status()) && app.settings.rate_limits == Switch::On {
+        let pause = app.refusals.count(accepted.get().copied(), from);
+        if !pause.is_zero() {
+            app.metrics.refusals_delayed.inc();
+            app.stopping.run_until_cancelled(tokio::time::sleep(pause)).await;
+        }
+    }
     (response, is_unasked)
 }

@@ -16,10 +16,18 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The client as the proxies between tell of it.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Forwarded {
     pub(super) client: IpAddr,
     /// Whether a trusted proxy named something that is no address, so that this is the proxy's.
     pub(super) is_unreadable: bool,
+}
+
+impl Forwarded {
+    /// The client's address, unless it is this machine's, which many clients may share.
+    pub(super) fn public_address(self) -> Option<IpAddr> {
+        Some(self.client).filter(|address| self.is_unreadable || !address.is_loopback())
+    }
 }
 
 impl Peer {

@@ -76,7 +76,7 @@ pub(super) async fn authenticate(
                       browser token, and replace this key with `postroom key rotate`";
         return Err(Error::new(Code::ServerKeyInBrowser, detail));
     }
-    let by = || client::owner(app, parts);
+    let by = || client::owner(parts);
     let key = app.server_keys.find(&app.db, &app.clock.cx(), sent, by).await?;
     let key = key.ok_or_else(|| {
         let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");

@@ -60,6 +60,7 @@ pub(crate) struct Metrics {
     pub connections: Gauge,
     pub connections_refused: Counter,
     pub bodies_refused: Counter,
+    pub refusals_delayed: Counter,
     pub stream_events: Counter,
     /// Set by a background task.
     pub db_bytes: Gauge,
@@ -99,6 +100,11 @@ impl Metrics {
                 &mut registry,
                 "bodies_refused",
                 "Requests refused because too much of bodies was arriving",
+            ),
+            refusals_delayed: registered(
+                &mut registry,
+                "refusals_delayed",
+                "Refusals held back because their user or address had many",
             ),
             stream_events: registered(&mut registry, "stream_events", "Events sent on streams"),
             db_bytes: registered(&mut registry, "db_bytes", "Size of the database"),

@@ -1,8 +1,9 @@
 //! The threads that hash passwords, so that sign-ins do not delay other requests.
 //!
-//! Who needs a hash takes a place first. An address has few places, registrations have few, and a
-//! thread that is free serves another address than those that are being served, sign-ins first. So
-//! neither an address with many connections nor a wave of registrations keeps others waiting.
+//! Who needs a hash takes a place first. An address has few places, registrations have few, and an
+//! address is served by one thread at a time, and not by the same again while another one waits;
+//! sign-ins come first. So neither an address with many connections nor a wave of registrations
+//! keeps others waiting.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -46,7 +47,7 @@ struct State {
     taken: usize,
     registering: usize,
     by_network: HashMap<Network, usize>,
-    /// The widest networks of those who are being served.
+    /// The widest networks of those who are being served, each by one thread.
     served: Vec<Network>,
     is_closed: bool,
 }
@@ -186,13 +187,9 @@ impl Queue {
     /// ended.
     fn next(&self, mut last: Option<Network>) -> Option<Job> {
         let mut state = self.state();
+        state.served.retain(|served| Some(*served) != last);
         loop {
-            let next = state.next();
-            if let Some(at) = state.served.iter().position(|served| Some(*served) == last) {
-                state.served.swap_remove(at);
-                last = None;
-            }
-            if let Some(job) = next {
+            if let Some(job) = state.next(last.take()) {
                 state.served.extend(job.network);
                 return Some(job);
             }
@@ -205,12 +202,13 @@ impl Queue {
 }
 
 impl State {
-    fn next(&mut self) -> Option<Job> {
+    fn next(&mut self, last: Option<Network>) -> Option<Job> {
         let Self { sign_ins, registrations, served, .. } = self;
         [sign_ins, registrations].into_iter().find_map(|waiting| {
-            let is_served = |job: &Job| job.network.is_some_and(|of| served.contains(&of));
-            let other = waiting.iter().position(|job| !is_served(job));
-            waiting.remove(other.unwrap_or(0))
+            let is_free = |job: &Job| job.network.is_none_or(|of| !served.contains(&of));
+            let is_other = |job: &Job| job.network.is_none() || job.network != last;
+            let other = waiting.iter().position(|job| is_free(job) && is_other(job));
+            waiting.remove(other.or_else(|| waiting.iter().position(is_free))?)
         })
     }
 }
@@ -308,6 +306,29 @@ mod tests {
         let order: Vec<_> = order.try_iter().collect();
         let expected = ["192.0.2.2", "192.0.2.1", "192.0.2.3", "192.0.2.1", "192.0.2.9"];
         assert_eq!(order, expected);
+    }
+
+    #[tokio::test]
+    async fn an_address_is_served_by_one_thread_at_a_time() {
+        let pool = Pool::start(2).unwrap();
+        let (go, begin) = mpsc::channel::<()>();
+        let (served, order) = mpsc::channel();
+        let first = pool.place(at("192.0.2.1"), Purpose::SignIn).unwrap();
+        let mut first = Box::pin(first.run(move || begin.recv().is_ok()));
+        assert!(waits(first.as_mut()).await);
+        let run = |address: &'static str| {
+            let (place, served) = (pool.place(at(address), Purpose::SignIn), served.clone());
+            Box::pin(place.unwrap().run(move || served.send(address).is_ok()))
+        };
+        let mut same = run("192.0.2.1");
+        assert!(waits(same.as_mut()).await);
+        for _ in 0..3 {
+            assert_eq!(run("192.0.2.2").await, Ok(true));
+        }
+        go.send(()).unwrap();
+        assert_eq!((first.await, same.await), (Ok(true), Ok(true)));
+        let order: Vec<_> = order.try_iter().collect();
+        assert_eq!(order, ["192.0.2.2", "192.0.2.2", "192.0.2.2", "192.0.2.1"]);
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ mod issuer;
 mod mail_server;
 mod monitoring;
 mod operations;
+mod refusals;
 mod reminders;
 mod sessions;
 mod sign_in;
