@@ -77,8 +77,8 @@ pub fn record_all(tx: &mut Tx<'_>, cx: &Cx, call: &Call, users: &[Option<UserId>
 /// Records what was gathered.
 pub fn record_gathered(tx: &mut Tx<'_>, gathered: &[Gathered]) -> Result<()> {
     let names: Vec<_> = gathered.iter().map(|one| one.call.name()).collect();
-    let named = gathered.iter().zip(&names);
-    let rows: Vec<_> = named.map(|(one, name)| values(one.at, &one.call, name, one.user)).collect();
+    let all = gathered.iter().zip(&names);
+    let rows: Vec<_> = all.map(|(one, name)| values(one.at, &one.call, name, one.user)).collect();
     // Eight in one statement cost PostgreSQL little more than one.
     let (eights, rest) = rows.as_chunks::<8>();
     let eights: Vec<[db::Value<'_>; 48]> = eights

@@ -252,7 +252,7 @@ fn what_was_gathered_is_recorded_in_its_order_however_much_it_is() {
         let gathered: Vec<_> = (0..number)
             .map(|at| Gathered {
                 at: world.now().plus(at),
-                call: Arc::new(call(at + 1, ["GET", "POST"][at as usize % 2], "/v1/messages")),
+                call: Arc::new(call(at + 1, if at % 2 == 0 { "GET" } else { "POST" }, "/v1")),
                 user: (at % 3 > 0).then_some(ann),
             })
             .collect();
