@@ -1,23 +1,26 @@
 //! The audit log: what server keys have changed, and whose letters were read by one.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
 use db::{Tx, params};
 
+use crate::accounts::server_keys::ServerKey;
 use crate::base::{Cx, Result, ServerKeyId, Time, UserId};
 
-/// A call by a server key, as the log names it.
+/// A call by a server key. The log's text of it is made when it is recorded, as most calls are
+/// reads, which are recorded by another thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// The key.
-    pub key: ServerKeyId,
-    /// The name that the key had then.
-    pub key_name: String,
-    /// The method and the route, such as `PUT /v1/server/users/{ref}`: no text of the request.
-    pub route: String,
-    /// The id of the request.
-    pub request_id: String,
+    pub key: Arc<ServerKey>,
+    /// The method.
+    pub method: Cow<'static, str>,
+    /// The route, such as `/v1/server/users/{ref}`: no text of the request.
+    pub route: &'static str,
+    /// The id of the request: 16 digits.
+    pub request_id: [u8; 16],
 }
 
 /// A record of the log.
@@ -25,8 +28,14 @@ pub struct Call {
 pub struct Record {
     /// When it happened.
     pub happened_at: Time,
-    /// Which call it was.
-    pub call: Call,
+    /// Which key it was.
+    pub key: ServerKeyId,
+    /// The name that the key had then.
+    pub key_name: String,
+    /// The method and the route.
+    pub call: String,
+    /// The id of the request.
+    pub request_id: String,
     /// The user whom it was about, or for whom it was made.
     pub user: Option<UserId>,
 }
@@ -59,14 +68,17 @@ pub fn record(tx: &mut Tx<'_>, cx: &Cx, call: &Call, user: Option<UserId>) -> Re
 
 /// Records a call that is about several users: a record for each.
 pub fn record_all(tx: &mut Tx<'_>, cx: &Cx, call: &Call, users: &[Option<UserId>]) -> Result<()> {
-    let rows: Vec<_> = users.iter().map(|user| values(cx.now, call, *user)).collect();
+    let name = call.name();
+    let rows: Vec<_> = users.iter().map(|user| values(cx.now, call, &name, *user)).collect();
     tx.batch(RECORD, &rows)?;
     Ok(())
 }
 
 /// Records what was gathered.
 pub fn record_gathered(tx: &mut Tx<'_>, gathered: &[Gathered]) -> Result<()> {
-    let rows: Vec<_> = gathered.iter().map(|one| values(one.at, &one.call, one.user)).collect();
+    let names: Vec<_> = gathered.iter().map(|one| one.call.name()).collect();
+    let all = gathered.iter().zip(&names);
+    let rows: Vec<_> = all.map(|(one, name)| values(one.at, &one.call, name, one.user)).collect();
     // Eight in one statement cost PostgreSQL little more than one.
     let (eights, rest) = rows.as_chunks::<8>();
     let eights: Vec<[db::Value<'_>; 48]> = eights
@@ -81,16 +93,17 @@ pub fn record_gathered(tx: &mut Tx<'_>, gathered: &[Gathered]) -> Result<()> {
     Ok(())
 }
 
-fn values(at: Time, call: &Call, user: Option<UserId>) -> [db::Value<'_>; 6] {
-    let Call { key, key_name, route, request_id } = call;
-    [
-        at.into(),
-        (*key).into(),
-        key_name.as_str().into(),
-        route.as_str().into(),
-        user.into(),
-        request_id.as_str().into(),
-    ]
+impl Call {
+    /// The method and the route, as the log names them.
+    fn name(&self) -> String {
+        [&self.method, " ", self.route].concat()
+    }
+}
+
+fn values<'a>(at: Time, call: &'a Call, name: &'a str, user: Option<UserId>) -> [db::Value<'a>; 6] {
+    let request_id = str::from_utf8(&call.request_id).expect("digits are ASCII");
+    let ServerKey { id, name: key_name, .. } = &*call.key;
+    [at.into(), (*id).into(), key_name.as_str().into(), name.into(), user.into(), request_id.into()]
 }
 
 /// Up to `limit` records, newest first, of one key or of all, about one user or about all: those
@@ -111,12 +124,10 @@ pub fn list(
         |row| {
             Ok(Record {
                 happened_at: Time(row.int(0)?),
-                call: Call {
-                    key: ServerKeyId::stored(row.int(1)?),
-                    key_name: row.text(2)?.to_owned(),
-                    route: row.text(3)?.to_owned(),
-                    request_id: row.text(4)?.to_owned(),
-                },
+                key: ServerKeyId::stored(row.int(1)?),
+                key_name: row.text(2)?.to_owned(),
+                call: row.text(3)?.to_owned(),
+                request_id: row.text(4)?.to_owned(),
                 user: row.opt_int(5)?.map(UserId::stored),
             })
         },

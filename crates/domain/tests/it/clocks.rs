@@ -2,6 +2,7 @@
 //! one is far from what the database knows.
 
 use std::num::NonZeroI64;
+use std::sync::Arc;
 
 use db::{Tx, params};
 use domain::audit::{self, Call};
@@ -11,6 +12,7 @@ use domain::digests::NextDigest;
 use domain::idempotency::{Holder, KeyedRequest};
 use domain::lists::{Filter, FolderFilter};
 use domain::messages::Marks;
+use domain::server_keys::{self, KeyScopes, ServerKey};
 use domain::sessions::ABSOLUTE;
 use domain::text::{DisplayName, TokenName};
 use domain::tokens::{NewToken, Scopes};
@@ -260,10 +262,15 @@ fn write_all(world: &World, [ann, bob, eve, cid]: [UserId; 4]) -> Result<()> {
         throttle::let_in(tx, cx, ann, &counted)?;
         browser_tokens::revoke(tx, cx, ann, Some(&AppSession::named("a session")))?;
         let call = Call {
-            key: ServerKeyId::CONFIGURED,
-            key_name: "configuration".to_owned(),
-            route: "GET /v1/messages".to_owned(),
-            request_id: "1".to_owned(),
+            key: Arc::new(ServerKey {
+                id: ServerKeyId::CONFIGURED,
+                name: server_keys::CONFIGURED_NAME.to_owned(),
+                scopes: KeyScopes::of_an_app(),
+                expires_at: None,
+            }),
+            method: "GET".into(),
+            route: "/v1/messages",
+            request_id: *b"0000000000000001",
         };
         audit::record(tx, cx, &call, Some(ann))?;
         let display_name = Some(Some(DisplayName::parse("Ann")?));

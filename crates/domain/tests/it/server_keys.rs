@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use domain::audit::{self, Call, Gathered, Record};
-use domain::server_keys::{self, KeyHash, KeyInfo, KeyScope, KeyScopes, ValidKey};
+use domain::server_keys::{self, KeyHash, KeyInfo, KeyScope, KeyScopes, ServerKey, ValidKey};
 use domain::text::{ExternalId, TokenName};
 use domain::{Error, Result, ServerKeyId, Time, UserId, UserRef, history, users};
 
@@ -167,10 +167,24 @@ fn a_ref_names_one_user_and_an_erased_one_is_named_by_none() {
     world.set_external_id(cid, "7").expect("it is free");
 }
 
-fn call(key: i64, route: &str) -> Call {
-    let key = ServerKeyId::new(key).unwrap_or(ServerKeyId::CONFIGURED);
-    let (key_name, request_id) = ("shop".to_owned(), "0001".to_owned());
-    Call { key, key_name, route: route.to_owned(), request_id }
+fn call(key: i64, method: &'static str, route: &'static str) -> Call {
+    let id = ServerKeyId::new(key).unwrap_or(ServerKeyId::CONFIGURED);
+    let (name, scopes) = ("shop".to_owned(), KeyScopes::of_an_app());
+    let key = Arc::new(ServerKey { id, name, scopes, expires_at: None });
+    Call { key, method: method.into(), route, request_id: *b"00000000000000a1" }
+}
+
+/// How the log shows a call.
+fn record(call: &Call, happened_at: Time, user: Option<UserId>) -> Record {
+    let Call { key, method, route, request_id } = call;
+    Record {
+        happened_at,
+        key: key.id,
+        key_name: key.name.clone(),
+        call: format!("{method} {route}"),
+        request_id: String::from_utf8(request_id.to_vec()).expect("they are digits"),
+        user,
+    }
 }
 
 #[test]
@@ -188,8 +202,8 @@ fn no_key_is_called_as_that_of_the_configuration() {
 fn the_audit_log_says_which_key_did_what_for_whom() {
     let world = World::new();
     let (ann, bob) = (world.user("ann"), world.user("bob"));
-    let (one, other) = (call(0, "GET /v1/messages"), call(3, "PUT /v1/server/users/{ref}"));
-    let of = |call: &Call, at: Time, user| Record { happened_at: at, call: call.clone(), user };
+    let one = call(0, "GET", "/v1/messages");
+    let other = call(3, "PUT", "/v1/server/users/{ref}");
     let first = world.now();
     let (made, both) = (one.clone(), other.clone());
     world
@@ -199,7 +213,7 @@ fn the_audit_log_says_which_key_did_what_for_whom() {
         })
         .expect("it never fails");
     world.wait(WEEK);
-    let gathered = of(&one, world.now(), Some(bob));
+    let gathered = record(&one, world.now(), Some(bob));
     let rows = [Gathered { at: world.now(), call: Arc::new(one.clone()), user: Some(bob) }];
     world.write(move |tx, _cx| audit::record_gathered(tx, &rows)).expect("it never fails");
     let listed = |key: Option<i64>, user, limit| {
@@ -208,10 +222,10 @@ fn the_audit_log_says_which_key_did_what_for_whom() {
     };
     let all = [
         gathered.clone(),
-        of(&other, first, None),
-        of(&other, first, Some(bob)),
-        of(&other, first, Some(ann)),
-        of(&one, first, Some(ann)),
+        record(&other, first, None),
+        record(&other, first, Some(bob)),
+        record(&other, first, Some(ann)),
+        record(&one, first, Some(ann)),
     ];
     assert_eq!(listed(None, None, 9), all);
     assert_eq!(listed(None, None, 2), all[..2]);
@@ -238,7 +252,7 @@ fn what_was_gathered_is_recorded_in_its_order_however_much_it_is() {
         let gathered: Vec<_> = (0..number)
             .map(|at| Gathered {
                 at: world.now().plus(at),
-                call: Arc::new(call(at + 1, &format!("GET /{at}"))),
+                call: Arc::new(call(at + 1, if at % 2 == 0 { "GET" } else { "POST" }, "/v1")),
                 user: (at % 3 > 0).then_some(ann),
             })
             .collect();
@@ -246,10 +260,8 @@ fn what_was_gathered_is_recorded_in_its_order_however_much_it_is() {
         world.write(move |tx, _cx| audit::record_gathered(tx, &rows)).expect("it never fails");
         let mut listed = world.read(move |tx, _cx| audit::list(tx, None, None, number));
         listed.reverse();
-        let listed: Vec<_> =
-            listed.into_iter().map(|row| (row.happened_at, row.call, row.user)).collect();
         let expected: Vec<_> =
-            gathered.into_iter().map(|one| (one.at, (*one.call).clone(), one.user)).collect();
+            gathered.iter().map(|one| record(&one.call, one.at, one.user)).collect();
         assert_eq!(listed, expected);
     }
 }

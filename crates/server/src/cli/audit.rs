@@ -43,14 +43,13 @@ pub(super) fn run(settings: &Settings, Audit { key, user, limit }: &Audit) -> Re
         None => None,
     };
     let (mut out, limit) = (listing()?, i64::from(*limit));
-    for Record { happened_at, call, user } in
+    for Record { happened_at, key, key_name, call, request_id, user } in
         wait(store.db.scan(move |tx| audit::list(tx, key, user, limit)))??
     {
         let at = shown(happened_at);
         let user = user.map_or("-".to_owned(), |user: UserId| user.get().to_string());
-        let (key, name, route, request) =
-            (call.key.get(), call.key_name, call.route, call.request_id);
-        writeln!(out, "{at}\t{key}\t{name}\t{route}\t{user}\t{request}")?;
+        let key = key.get();
+        writeln!(out, "{at}\t{key}\t{key_name}\t{call}\t{user}\t{request_id}")?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use axum::http::header::{HeaderMap, HeaderName};
 use axum::http::request::Parts;
 use domain::server_keys::KeyScope;
 use domain::users::Standing;
-use domain::{UserId, UserRef, audit};
+use domain::{Cx, UserId, UserRef, audit};
 use percent_encoding::percent_decode_str;
 
 use super::code::Code;
@@ -27,11 +27,12 @@ pub(super) fn is_asked(headers: &HeaderMap) -> bool {
 /// whether a key can make this call at all.
 pub(super) async fn user(
     app: &App,
+    cx: &Cx,
     parts: &Parts,
     sent: &[u8],
     may: bool,
 ) -> Result<(UserId, Arc<audit::Call>), Error> {
-    let (key, call) = server_key::authenticate(app, parts, sent).await?;
+    let call = server_key::authenticate(app, cx, parts, sent).await?;
     if !may || !paths::is_v1(parts.uri.path()) {
         return Err(not_by_key());
     }
@@ -39,7 +40,7 @@ pub(super) async fn user(
         let detail = "a server key acts for a user: name them in the header Postroom-User";
         Error::new(Code::UserRequired, detail)
     })?;
-    server_key::check_scope(&key, KeyScope::Act)?;
+    server_key::check_scope(&call.key, KeyScope::Act)?;
     let present = match one(&parts.headers, &PRESENT)? {
         None | Some("false") => false,
         Some("true") => true,
@@ -48,10 +49,9 @@ pub(super) async fn user(
             return Err(Error::new(Code::BadRequest, detail));
         }
     };
-    let cx = app.clock.cx();
     let named = percent_decode_str(named).decode_utf8().ok();
     let found = match named.and_then(|named| UserRef::parse(&named).ok()) {
-        Some(named) => app.actings.find(app.db.of(key.id), &cx, named).await?,
+        Some(named) => app.actings.find(app.db.of(call.key.id), cx, named).await?,
         None => None,
     };
     let user = match found {
@@ -69,7 +69,7 @@ pub(super) async fn user(
         }
     };
     if present {
-        app.actings.seen(app.db.of(user), &cx, user);
+        app.actings.seen(app.db.of(user), cx, user);
     }
     Ok((user, Arc::new(call)))
 }

@@ -190,15 +190,15 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
 
 impl<S: Scope> Caller<S> {
     async fn by_key(app: &App, parts: &Parts, sent: &[u8]) -> Result<Self, Error> {
-        let (user, call) = acting::user(app, parts, sent, S::BY_KEY != ByKey::Never).await?;
+        let (cx, may) = (app.clock.cx(), S::BY_KEY != ByKey::Never);
+        let (user, call) = acting::user(app, &cx, parts, sent, may).await?;
         acting::confirm(&parts.headers, user)?;
         if S::BY_KEY == ByKey::Reads {
-            let noted = app.actings.has_read(Arc::clone(&call), user, app.clock.now());
-            noted?;
+            app.actings.has_read(Arc::clone(&call), user, cx.now)?;
         }
         Ok(Self {
             user,
-            key: Credential::of_server_key(user, call.key),
+            key: Credential::of_server_key(user, call.key.id),
             scopes: Scopes::all(),
             pass: None,
             cross_site: false,

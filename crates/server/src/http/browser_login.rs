@@ -41,27 +41,31 @@ pub(super) async fn pass(app: &App, parts: &Parts, token: &str) -> Result<Option
         return confirm(app, Pass { grant, key: None }).await.map(Some);
     }
     // An object of JSON in base64 begins with these letters.
-    if !token.starts_with("ey") || token.matches('.').count() != 2 {
+    if !token.starts_with("ey") {
         return Ok(None);
     }
-    let hash: Hash = Sha256::digest(token).into();
-    if let Some(pass) = app.jwts.remembered(&hash) {
+    let name = app.jwts.name(token);
+    if let Some(pass) = app.jwts.remembered(&name) {
         match standing(app, &pass).await? {
             // Under the same external id there may be somebody again, for whom it was not issued.
             Standing::Erased => {}
             standing => return judge(pass, standing).map(Some),
         }
     }
+    if token.matches('.').count() != 2 {
+        return Ok(None);
+    }
     // In a box of its own: it is done once for each JWT, and takes much memory.
-    let pass = Box::pin(verify(app, &Device::of(parts, app), &hash, token)).await?;
+    let pass = Box::pin(verify(app, &Device::of(parts, app), token)).await?;
     let pass = confirm(app, pass).await?;
-    app.jwts.remember(hash, pass);
+    app.jwts.remember(name, pass);
     Ok(Some(pass))
 }
 
 /// Verifies a JWT that was not seen before. Who is not known may get an account.
-async fn verify(app: &App, device: &Device, hash: &Hash, token: &str) -> Result<Pass, Error> {
-    let verified = app.jwts.verify(hash, token, || app.clock.now()).await;
+async fn verify(app: &App, device: &Device, token: &str) -> Result<Pass, Error> {
+    let hash: Hash = Sha256::digest(token).into();
+    let verified = app.jwts.verify(&hash, token, || app.clock.now()).await;
     let verified = verified.map_err(|refused| match refused {
         Refused::Expired => expired(),
         Refused::NotYetValid => {
@@ -76,7 +80,7 @@ async fn verify(app: &App, device: &Device, hash: &Hash, token: &str) -> Result<
     let user = user_of(app, device, &verified, issued).await?;
     let Verified { claims, key, .. } = verified;
     let grant = Grant {
-        credential: Credential::of_browser(user, *hash),
+        credential: Credential::of_browser(user, hash),
         scopes: Scopes::of_messages(),
         issued: Issued::At(issued),
         session: claims.session.as_deref().map(AppSession::named),

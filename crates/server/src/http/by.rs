@@ -30,7 +30,7 @@ impl By<'_> {
     pub(super) fn owner(self) -> Owner {
         match self {
             Self::User(user, _) => user.into(),
-            Self::Key(call) => call.key.into(),
+            Self::Key(call) => call.key.id.into(),
             Self::Name(_, address) => address.into(),
         }
     }

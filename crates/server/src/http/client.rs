@@ -29,8 +29,8 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    pub(super) fn of(parts: &Parts) -> Self {
-        parts.extensions.get().cloned().expect("every request has one")
+    pub(super) fn of(parts: &Parts) -> &Self {
+        parts.extensions.get().expect("every request has one")
     }
 
     /// Notes that the credential of a request was accepted.

@@ -26,6 +26,10 @@ impl RequestIds {
 }
 
 impl RequestId {
+    pub(super) fn digits(self) -> [u8; 16] {
+        self.0
+    }
+
     pub(super) fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("digits are ASCII")
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
-use domain::audit;
+use axum::http::{HeaderValue, Method, header};
 use domain::server_keys::{KeyScope, ServerKey};
+use domain::{Cx, audit};
 
 use super::client::{self, Arrival};
 use super::code::Code;
@@ -55,21 +55,22 @@ impl<S: ServerScope> FromRequestParts<App> for ServerCaller<S> {
         let Some(sent) = bearer::of(&parts.headers) else {
             return Err(Error::new(Code::Unauthenticated, "send a server key"));
         };
-        let (key, call) = authenticate(app, parts, sent).await?;
+        let call = authenticate(app, &app.clock.cx(), parts, sent).await?;
         if let Some(scope) = S::SCOPE {
-            check_scope(&key, scope)?;
+            check_scope(&call.key, scope)?;
         }
         Arrival::accept(parts, Holder::Key);
-        Ok(Self { key, call: Arc::new(call), scope: PhantomData })
+        Ok(Self { key: Arc::clone(&call.key), call: Arc::new(call), scope: PhantomData })
     }
 }
 
-/// The key that a request sends, and the request as the audit log names it.
+/// The request of a server key, for the audit log.
 pub(super) async fn authenticate(
     app: &App,
+    cx: &Cx,
     parts: &Parts,
     sent: &[u8],
-) -> Result<(Arc<ServerKey>, audit::Call), Error> {
+) -> Result<audit::Call, Error> {
     // A page that has a key shows it to everybody who looks.
     if parts.headers.contains_key(header::ORIGIN) {
         let detail = "a server key belongs on a server, never into a page: give the page a \
@@ -77,20 +78,18 @@ pub(super) async fn authenticate(
         return Err(Error::new(Code::ServerKeyInBrowser, detail));
     }
     let by = || client::owner(parts);
-    let key = app.server_keys.find(&app.db, &app.clock.cx(), sent, by).await?;
+    let key = app.server_keys.find(&app.db, cx, sent, by).await?;
     let key = key.ok_or_else(|| {
         let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
         Error::new(Code::Unauthenticated, "the server key is wrong, revoked or expired")
             .header(header::WWW_AUTHENTICATE, challenge)
     })?;
     let Arrival { id, route, .. } = Arrival::of(parts);
-    let call = audit::Call {
-        key: key.id,
-        key_name: key.name.clone(),
-        route: [parts.method.as_str(), " ", route].concat(),
-        request_id: id.as_str().to_owned(),
+    let method = match &parts.method {
+        &Method::GET => "GET".into(),
+        other => other.to_string().into(),
     };
-    Ok((key, call))
+    Ok(audit::Call { key, method, route, request_id: id.digits() })
 }
 
 /// Makes sure that a key has a scope.

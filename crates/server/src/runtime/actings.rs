@@ -19,7 +19,7 @@ const MAX_AGE: i64 = 5 * Time::SECOND;
 const SEEN_EVERY: i64 = Time::MINUTE;
 /// Records that are written in one transaction: a few milliseconds of the writer's time.
 const STEP: usize = 2000;
-/// Records that wait before they are written early, and at most, some 60 MB.
+/// Records that wait before they are written early, and at most, some 30 MB.
 const WAITING: usize = 10_000;
 const MOST: usize = 200_000;
 

@@ -1,4 +1,4 @@
-//! JWTs of the app or its identity provider: each is verified once, then remembered by its hash.
+//! JWTs of the app or its identity provider: each is verified once, then remembered by hashes.
 //!
 //! A JWT is never stored, and neither it nor what it says reaches a log.
 
@@ -6,6 +6,7 @@ mod claims;
 mod issuer;
 mod key_set;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
@@ -13,6 +14,7 @@ use domain::Time;
 use domain::browser_tokens::Grant;
 use jsonwebtoken::Algorithm;
 use quick_cache::sync::Cache;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 
 use super::connect::{Guard, Target};
@@ -30,8 +32,17 @@ const BAD: usize = 1_024;
 /// Bytes of the secret that an app signs with.
 const SECRET_BYTES: usize = 32;
 
-/// A hash of a JWT, by which it is remembered.
+/// A hash of a JWT.
 pub(crate) type Hash = [u8; 32];
+
+/// What a JWT is remembered by: a hash of its signature, which only who has the JWT knows, and one
+/// of the rest, so that the signature with other claims is not taken for it. The second costs
+/// little, and may: it could be made to fit only by somebody who has the JWT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Name {
+    signature: Hash,
+    rest: u64,
+}
 
 /// What was verified of a token that is in use: a browser token or a JWT.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +67,9 @@ pub(crate) struct Jwts {
     guard: Guard,
     /// Notified where a token names a key that is not known.
     pub(crate) wanted: Notify,
-    verified: Cache<Hash, Pass>,
+    verified: Cache<Name, Pass>,
+    /// The key of the hashes of what is not the signature.
+    rest: RandomState,
     /// What is wrong with some tokens, by the generation of the keys that said so.
     bad: Cache<Hash, (u64, Refused)>,
 }
@@ -95,6 +108,7 @@ impl Jwts {
             guard,
             wanted: Notify::new(),
             verified: Cache::new(most),
+            rest: RandomState::new(),
             bad: Cache::new(bad),
         })
     }
@@ -107,25 +121,31 @@ impl Jwts {
         &self.guard
     }
 
+    /// What a text would be remembered by, if it was a JWT.
+    pub(crate) fn name(&self, token: &str) -> Name {
+        let (rest, signature) = token.rsplit_once('.').unwrap_or(("", token));
+        Name { signature: Sha256::digest(signature).into(), rest: self.rest.hash_one(rest) }
+    }
+
     /// A JWT that was verified before, if its key still is its issuer's.
-    pub(crate) fn remembered(&self, hash: &Hash) -> Option<Pass> {
-        let pass = self.verified.get(hash)?;
+    pub(crate) fn remembered(&self, name: &Name) -> Option<Pass> {
+        let pass = self.verified.get(name)?;
         let key = pass.key?;
         if self.generation(key.issuer) == key.generation {
             return Some(pass);
         }
-        self.recheck(hash, pass, key)
+        self.recheck(name, pass, key)
     }
 
     /// The keys have changed since the JWT was last seen.
-    fn recheck(&self, hash: &Hash, pass: Pass, key: KeyOfJwt) -> Option<Pass> {
+    fn recheck(&self, name: &Name, pass: Pass, key: KeyOfJwt) -> Option<Pass> {
         let generation = self.generation(key.issuer);
         if !self.is_current(&key) {
-            self.verified.remove(hash);
+            self.verified.remove(name);
             return None;
         }
         let pass = Pass { key: Some(KeyOfJwt { generation, ..key }), ..pass };
-        self.verified.insert(*hash, pass);
+        self.verified.insert(*name, pass);
         Some(pass)
     }
 
@@ -141,8 +161,8 @@ impl Jwts {
         self.issuers.get(issuer).map_or(0, Issuer::generation)
     }
 
-    pub(crate) fn remember(&self, hash: Hash, pass: Pass) {
-        self.verified.insert(hash, pass);
+    pub(crate) fn remember(&self, name: Name, pass: Pass) {
+        self.verified.insert(name, pass);
     }
 
     /// Verifies a JWT. Where it names a key that is not known, the keys of its issuer are fetched

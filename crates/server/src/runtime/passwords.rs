@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use domain::throttle::Network;
 use tokio::sync::oneshot;
@@ -21,6 +22,9 @@ const PLACES: usize = 64;
 const REGISTRATIONS: usize = 16;
 /// Places of one address; a network of IPv6 has more, and none has more than half of all.
 const SHARE: i64 = 8;
+
+/// How long a thread has nothing to do before the memory of its hashes goes back to the system.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// What a password is hashed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,6 +190,7 @@ impl Queue {
     /// Waits for a job, of another client than the last one if there is one; `None` if the pool has
     /// ended.
     fn next(&self, mut last: Option<Network>) -> Option<Job> {
+        let mut has_memory = true;
         let mut state = self.state();
         state.served.retain(|served| Some(*served) != last);
         loop {
@@ -196,7 +201,19 @@ impl Queue {
             if state.is_closed {
                 return None;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            if !has_memory {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waited = self.changed.wait_timeout(state, IDLE);
+            let (woken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            if waited.timed_out() {
+                drop(state);
+                return_memory();
+                has_memory = false;
+                state = self.state();
+            }
         }
     }
 }
@@ -211,6 +228,12 @@ impl State {
             waiting.remove(other.or_else(|| waiting.iter().position(is_free))?)
         })
     }
+}
+
+/// Makes the allocator return the memory of hashes to the system: it looks for what was freed more
+/// than a second ago only when a large piece is freed, which may never happen again.
+fn return_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
 }
 
 fn work(queue: &Queue) {

@@ -7,6 +7,7 @@ use db::{Db, Owner};
 use domain::server_keys::{self, KeyHash, KeyScopes, ServerKey};
 use domain::{Cx, ServerKeyId, Time};
 use quick_cache::sync::Cache;
+use subtle::ConstantTimeEq as _;
 
 use crate::config::secret::Secret;
 
@@ -24,7 +25,7 @@ struct Entry {
 
 pub(crate) struct ServerKeys {
     /// The key of the configuration.
-    configured: Option<(KeyHash, Arc<ServerKey>)>,
+    configured: Option<(Secret, Arc<ServerKey>)>,
     cache: Cache<KeyHash, Entry>,
     /// How often keys have changed: an entry read before must not be kept after that.
     changes: AtomicU64,
@@ -39,7 +40,7 @@ impl ServerKeys {
                 scopes: KeyScopes::of_an_app(),
                 expires_at: None,
             };
-            (KeyHash::of(secret.expose().as_bytes()), Arc::new(key))
+            (secret.clone(), Arc::new(key))
         });
         Self { configured, cache: Cache::new(CAPACITY), changes: AtomicU64::new(0) }
     }
@@ -49,10 +50,10 @@ impl ServerKeys {
         sent.starts_with(server_keys::PREFIX.as_bytes()) || self.configured(sent).is_some()
     }
 
-    /// Compares hashes, of which the time tells nothing.
+    /// The time that it takes tells nothing but the length.
     fn configured(&self, sent: &[u8]) -> Option<&Arc<ServerKey>> {
-        let (hash, key) = self.configured.as_ref()?;
-        (KeyHash::of(sent) == *hash).then_some(key)
+        let (secret, key) = self.configured.as_ref()?;
+        bool::from(secret.expose().as_bytes().ct_eq(sent)).then_some(key)
     }
 
     /// The key, if it is valid.

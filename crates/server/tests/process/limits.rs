@@ -372,3 +372,18 @@ fn many_connections_at_once_cost_little_and_are_all_served() {
     until(TIMEOUT, "the connections are gone", || server.figure("postroom_connections", "") == 1);
     server.is_unharmed();
 }
+
+#[test]
+fn the_memory_of_hashed_passwords_goes_back_to_the_system() {
+    let place = Place::new();
+    let server = place.serve();
+    let before = server.own_memory();
+    for name in ["ann", "bob", "cid"] {
+        drop(server.user(name));
+    }
+    let hash = 19 << 20;
+    assert!(server.peak_memory() > before + hash, "a hash needs as much");
+    until(Duration::from_mins(1), "the memory is given back", || {
+        server.own_memory() < before + hash / 2
+    });
+}

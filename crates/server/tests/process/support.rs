@@ -326,6 +326,11 @@ impl Server {
         self.memory_of("VmRSS:")
     }
 
+    /// The memory that it has now, in bytes, without what is read from files.
+    pub(crate) fn own_memory(&self) -> u64 {
+        self.memory_of("RssAnon:")
+    }
+
     fn memory_of(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.id());
         let status = fs::read_to_string(path).expect("it runs");

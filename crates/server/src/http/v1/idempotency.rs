@@ -247,7 +247,7 @@ impl KeyedRequest {
 
     /// Each key has idempotency keys of its own.
     fn route_by(&self, call: &audit::Call) -> String {
-        format!("{} by server key {}", self.route, call.key.get())
+        format!("{} by server key {}", self.route, call.key.id.get())
     }
 
     fn sign(&self, app: &App, by: By<'_>) -> Option<RequestKey> {
@@ -256,7 +256,7 @@ impl KeyedRequest {
         let (holder, route) = match by {
             By::User(user, None) => (Holder::User(user), self.route.clone()),
             By::User(user, Some(call)) => (Holder::User(user), self.route_by(call)),
-            By::Key(call) => (Holder::ServerKey(call.key.get()), self.route_by(call)),
+            By::Key(call) => (Holder::ServerKey(call.key.id.get()), self.route_by(call)),
             By::Name(name, _) => {
                 // Only a keyed hash: the name may be erased while the response is stored.
                 let name = sign(b"name", &[login::login_name(name).as_bytes()]);

@@ -92,7 +92,7 @@ async fn send(
     let recipients = to.map(|List(recipients)| recipients).unwrap_or_default();
     let (to, written): (Vec<_>, Vec<_>) =
         recipients.into_iter().map(|Recipient(to, written)| (to, written)).unzip();
-    let via = caller.acting.as_ref().map(|call| call.key_name.clone());
+    let via = caller.acting.as_ref().map(|call| call.key.name.clone());
     let draft = Draft { to, subject, body, in_reply_to, client_id, metadata, via };
     let (user, may_read) = (caller.user, caller.may_read());
     let send = move |tx: &mut Tx<'_>, cx: &Cx, _secret: &[u8; 32]| {

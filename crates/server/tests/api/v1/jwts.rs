@@ -172,6 +172,34 @@ async fn a_jwt_is_refused_for_each_thing_that_is_wrong_with_it() {
 }
 
 #[tokio::test]
+async fn the_signature_of_a_jwt_that_is_remembered_goes_with_no_other_header_or_claims() {
+    let (rsa, ec) = (SigningKey::rsa("r"), SigningKey::ec("e"));
+    let issuer = Issuer::with(&[&rsa, &ec]);
+    let app = start(&issuer, &[]).await;
+    let claims = |of| issuer.claims(of, app.clock().now());
+    for key in [&rsa, &ec] {
+        let (ann, bob) = (key.sign(&claims("ann")), key.sign(&claims("bob")));
+        for token in [&ann, &bob, &ann, &bob] {
+            call(&app, token).await.expect(200);
+        }
+        let part = |token: &str, at| token.split('.').nth(at).expect("it has three").to_owned();
+        let (header, payload, signature) = (part(&ann, 0), part(&ann, 1), part(&ann, 2));
+        let other = json!({ "alg": "none" });
+        for mixed in [
+            format!("{header}.{}.{signature}", part(&bob, 1)),
+            format!("{}.{payload}.{signature}", part(&rsa.sign_with(&other, &claims("ann")), 0)),
+            format!("{header}.{payload}.{}", part(&bob, 2)),
+            format!("{header}.{payload}."),
+        ] {
+            for _again in 0..2 {
+                call(&app, &mixed).await.problem(401, "token_invalid");
+            }
+        }
+        call(&app, &ann).await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn without_a_name_a_key_is_used_only_where_no_other_fits() {
     let (one, two) = (SigningKey::rsa("one"), SigningKey::rsa("two"));
     let issuer = Issuer::with(&[&one, &two]);
