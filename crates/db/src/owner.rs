@@ -45,6 +45,105 @@ impl Db {
     pub fn of(&self, owner: impl Into<Owner>) -> Of<'_> {
         Of { db: self, owner: owner.into() }
     }
+
+    /// Runs `f` in a transaction and returns after the commit.
+    ///
+    /// `f` may run more than once, so it must have no effects except through its [`Tx`], and its
+    /// result counts only once the commit has succeeded. It must wait for nothing but its [`Tx`],
+    /// because others need its thread, and must not change the schema. SQLite runs writes one after
+    /// the other, those of one owner in the order of the calls. PostgreSQL runs them concurrently,
+    /// and each statement sees what others have committed: lock what must not change by updating it
+    /// first.
+    ///
+    /// # Errors
+    /// What `f` returned; [`Error::Busy`] if the queue is full or a lock is not released;
+    /// [`Error::Full`] if the disk is; [`Error::Unavailable`] if no server answers in time;
+    /// [`Error::Failed`] after a storage failure. Nothing is written in any of these cases, except
+    /// that a write which met the storage failure may be found after the next start.
+    /// [`Error::Unknown`] if the connection was lost during the commit.
+    pub fn write<R, E, F>(&self, f: F) -> impl Future<Output = Result<R, E>> + Send
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.of(Owner::Server).write(f)
+    }
+
+    /// Like [`Db::write`], for work that may be there to free space.
+    ///
+    /// # Errors
+    /// As [`Db::write`]; [`Error::Full`] for what frees space only once the reserve is used up.
+    pub fn write_for<R, E, F>(
+        &self,
+        purpose: Purpose,
+        f: F,
+    ) -> impl Future<Output = Result<R, E>> + Send
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.of(Owner::Server).write_for(purpose, f)
+    }
+
+    /// Like [`Db::write`], but does not wait, for work that may be lost.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the queue is full.
+    pub fn write_later<F>(&self, f: F) -> Result<()>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static,
+    {
+        self.of(Owner::Server).write_later(f)
+    }
+
+    /// Runs a short read of one snapshot; on SQLite at once, on the calling thread.
+    ///
+    /// Short means a fixed number of index look-ups; use [`Db::scan`] for anything longer. `f` may
+    /// run more than once.
+    ///
+    /// # Errors
+    /// What `f` returned, or the failure to read.
+    pub fn read<R, E, F>(&self, f: F) -> impl Future<Output = Result<R, E>> + Send
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.of(Owner::Server).read(f)
+    }
+
+    /// Runs a read of at most one statement, which has its snapshot without a transaction; on
+    /// PostgreSQL that is one round trip.
+    ///
+    /// # Errors
+    /// As [`Db::read`]; [`Error::Engine`] if `f` runs a second statement.
+    pub fn read_one<R, E, F>(&self, f: F) -> impl Future<Output = Result<R, E>> + Send
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.of(Owner::Server).read_one(f)
+    }
+
+    /// Runs a read that may take long, where it does not delay short ones.
+    ///
+    /// What requests cause must be bounded by itself, and end when [`Tx::is_late`] says so: others
+    /// wait for its thread, and for as long as it has its snapshot, SQLite's log grows by all that
+    /// is written. While that log is long, scans wait up to a second for its restart.
+    ///
+    /// # Errors
+    /// What `f` returned; [`Error::Busy`] if too many scans wait.
+    pub fn scan<R, E, F>(&self, f: F) -> impl Future<Output = Result<R, E>> + Send
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.of(Owner::Server).scan(f)
+    }
 }
 
 impl Of<'_> {

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod blocks;
 pub mod browser_tokens;
+pub mod credentials;
 pub mod modseq;
 pub mod passwords;
 pub mod quotas;

@@ -23,8 +23,8 @@ pub mod outbox;
 mod schema;
 
 pub use accounts::{
-    audit, blocks, browser_tokens, modseq, passwords, quotas, server_keys, sessions, throttle,
-    tokens, users,
+    audit, blocks, browser_tokens, credentials, modseq, passwords, quotas, server_keys, sessions,
+    throttle, tokens, users,
 };
 pub use base::{
     Budget, ConversationId, Cx, Error, Exceeded, Invalid, LARGEST_ID, MessageId, Missing,

@@ -1,9 +1,9 @@
 //! Reads of one statement, over connections on which statements follow each other without waiting.
 //!
-//! Waking a fiber for a [`crate::Db::read_one`], and then the caller, takes as long as the statement
-//! itself. So the closure runs once to learn its statement, which goes over a connection of the
-//! caller's own runtime, and a second time with the rows. A read that fails here is run again by a
-//! fiber, which knows how to recover: reading twice does no harm.
+//! Waking a fiber for a [`crate::Db::read_one`], and then the caller, takes as long as the
+//! statement itself. So the closure runs once to learn its statement, which goes over a connection
+//! of the caller's own runtime, and a second time with the rows. A read that fails here is run
+//! again by a fiber, which knows how to recover: reading twice does no harm.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};

@@ -2,8 +2,6 @@
 
 use db::{Tx, params};
 
-use crate::accounts::browser_tokens::{self, Grant, Standing};
-use crate::accounts::sessions;
 use crate::accounts::users::{self, StoredPassword};
 use crate::base::credential;
 use crate::base::text::TokenName;
@@ -163,36 +161,8 @@ pub fn create_by_password(
     Ok(created)
 }
 
-/// Creates a token for who calls by another credential: `by`, or the `grant` of a browser token or
-/// JWT.
-///
-/// # Errors
-/// [`Error::NotLoggedIn`] where that has ended since the call was let in: a token that is created
-/// while all of them end would outlive them. And those of [`create`].
-pub fn create_by(
-    tx: &mut Tx<'_>,
-    cx: &Cx,
-    (by, grant): (&Credential, Option<&Grant>),
-    secret: &[u8; 32],
-    new: &NewToken,
-) -> Result<Created> {
-    // Locks the account first, as those do who end its credentials.
-    users::confirm_enabled(tx, by.user)?;
-    let holds = match (by.kind, grant) {
-        (CredentialKind::Session, _) => sessions::find(tx, cx, by)?.is_some(),
-        (CredentialKind::Token, _) => find(tx, cx, by)?.is_some(),
-        (CredentialKind::Browser, Some(grant)) => {
-            browser_tokens::standing(tx, cx, grant)? == Standing::Valid
-        }
-        (CredentialKind::Browser, None) | (CredentialKind::ServerKey, _) => false,
-    };
-    if !holds {
-        return Err(Error::NotLoggedIn);
-    }
-    create(tx, cx, by.user, secret, new)
-}
-
-/// Creates a token for an owner who is known otherwise than by a password or another credential.
+/// Creates a token for an owner who is known otherwise than by a password. Where it is by another
+/// credential, [`credentials::confirm`](crate::credentials::confirm) comes first.
 ///
 /// # Errors
 /// [`Error::Invalid`] where it would have expired already, [`Error::NotLoggedIn`] where the owner

@@ -6,7 +6,7 @@ use domain::browser_tokens::{self, Grant, Issued};
 use domain::credential::{Credential, CredentialKind};
 use domain::text::TokenName;
 use domain::tokens::{self, Created, MOST, NewToken, Scope, Scopes, TokenInfo, ValidToken};
-use domain::{Error, Result, Time, UserId, users};
+use domain::{Error, Result, Time, UserId, credentials, users};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::{World, nobody, refused};
@@ -62,7 +62,8 @@ fn a_credential_that_has_ended_makes_no_token() {
     let create = |by: Credential, grant: Option<Grant>| {
         let new = new("another program", None);
         world.write(move |tx, cx| {
-            tokens::create_by(tx, cx, (&by, grant.as_ref()), &cx.random(), &new)
+            credentials::confirm(tx, cx, &by, grant.as_ref())?;
+            tokens::create(tx, cx, by.user, &cx.random(), &new)
         })
     };
     let generation = world.read(move |tx, _cx| browser_tokens::generation(tx, ann));

@@ -1,11 +1,11 @@
 //! `/v1/tokens`: logins of programs.
 
 use axum::Extension;
-use domain::Time;
 use domain::credential::{self, Credential, CredentialKind};
 use domain::text::TokenName;
 use domain::tokens::{self, Scope, Scopes, TokenInfo};
 use domain::users::{self, StoredPassword};
+use domain::{Time, credentials};
 
 use super::field_types::{EnteredPassword, TokenId, view_schema};
 use super::idempotency::{Created, created};
@@ -126,7 +126,8 @@ async fn create(
     let new = tokens::NewToken { name, scopes, expires_at };
     let (by, grant) = (caller.key, caller.pass.as_ref().map(|pass| pass.grant));
     let create = move |tx: &mut Tx<'_>, cx: &Cx, secret: &[u8; 32]| {
-        tokens::create_by(tx, cx, (&by, grant.as_ref()), secret, &new)?;
+        credentials::confirm(tx, cx, &by, grant.as_ref())?;
+        tokens::create(tx, cx, by.user, secret, &new)?;
         Ok(KeptToken { user: by.user.get() })
     };
     let response = request.run(&app, caller.by(), create, show).await?;
