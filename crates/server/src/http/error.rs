@@ -138,6 +138,12 @@ impl Error {
         error
     }
 
+    /// The same without people whom the request has not named.
+    pub(super) fn naming_nobody(mut self) -> Self {
+        self.0.fields.retain(|field| field.to.is_none());
+        self
+    }
+
     /// How many recipients there were, where a message reached none of them.
     pub(super) fn refused_recipients(&self) -> usize {
         match self.0.code {

@@ -109,12 +109,12 @@ async fn send(
         Ok(KeptSend { id, refused, quotas: sent.quotas, shown })
     };
     let show = move |tx: &mut Tx<'_>, _cx: &Cx, kept: &KeptSend, _secret: &[u8; 32]| {
-        let refused = kept.refused.iter().map(|(whom, code)| Refused {
-            to: match whom {
+        let refused = kept.refused.iter().filter_map(|(whom, code)| {
+            let to = match whom {
                 Whom::Named(at) => Cow::Borrowed(&written[*at]),
-                Whom::FromParent(user) => Cow::Owned((*user).into()),
-            },
-            code,
+                Whom::FromParent(user) => Cow::Owned(may_read.then_some(*user)?.into()),
+            };
+            Some(Refused { to, code })
         });
         let refused = refused.collect();
         let found = match (&kept.shown, MessageId::new(kept.id)) {
@@ -139,7 +139,10 @@ async fn send(
     };
     match request.run(&app, caller.by(), send, show).await {
         Ok(response) => Ok(response),
-        Err(error) => Err(count_refused(&app, user, error).await),
+        Err(error) => {
+            let error = count_refused(&app, user, error).await;
+            Err(if may_read { error } else { error.naming_nobody() })
+        }
     }
 }
 

@@ -85,6 +85,18 @@ async fn a_token_that_only_writes_is_told_what_it_has_named_itself() {
     assert_eq!(sent.header("location"), Some(format!("/v1/messages/{id}").as_str()));
     assert_eq!(sent.header("etag"), None);
 
+    // Whom a reply does not reach says who wrote the message and who got it.
+    let reply = json!({ "in_reply_to": world.message, "body": "hi" });
+    world.ann.call("PUT", "/v1/blocks/bob").await.expect(204);
+    let some = ask("POST", "/v1/messages", reply.clone()).await.expect(201);
+    assert_eq!(some["refused"], json!([]));
+    world.ann.call("PUT", "/v1/blocks/fred").await.expect(204);
+    let all = ask("POST", "/v1/messages", reply).await.expect(403);
+    assert_eq!(all["errors"], Value::Null, "{all}");
+    for name in ["bob", "fred"] {
+        world.ann.call("DELETE", &format!("/v1/blocks/{name}")).await.expect(204);
+    }
+
     let marked = ask("PATCH", &of("messages"), json!({ "starred": true })).await;
     assert_eq!((marked.expect(200), marked.header("etag")), (only_id.clone(), None));
     let changed = ask("PATCH", &of("conversations"), json!({ "muted": true })).await;
