@@ -180,9 +180,11 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
         }
         Arrival::accept(parts, Holder::User(key.user));
         // Nobody but the browser itself adds a cookie to the request of another page.
-        let by_cookie = key.kind == CredentialKind::Session;
-        let cross_site = origin::is_cross_site(&parts.headers)
-            || by_cookie && origin::is_another(&parts.headers, app.public.as_ref());
+        let cross_site = if key.kind == CredentialKind::Session {
+            origin::is_another(&parts.headers, app.public.as_ref())
+        } else {
+            origin::is_cross_site(&parts.headers)
+        };
         let (user, acting) = (key.user, None);
         Ok(Self { user, key, scopes, pass, cross_site, acting, scope: PhantomData })
     }

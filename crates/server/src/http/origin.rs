@@ -10,13 +10,29 @@ use crate::config::origin::Origin;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether the browser says that a page of another origin made the request.
+/// Whether a page of another site made the request, or one whose `Origin` is another.
 ///
 /// An `Origin` must be that of the `Host`, or the public one. Programs send neither header.
 pub(super) fn is_foreign(headers: &HeaderMap, public: Option<&Origin>) -> bool {
-    if is_cross_site(headers) {
-        return true;
-    }
+    is_cross_site(headers) || has_foreign_origin(headers, public)
+}
+
+/// Whether a page of another origin made the request, be it of the same site: an image there has no
+/// `Origin`.
+pub(super) fn is_another(headers: &HeaderMap, public: Option<&Origin>) -> bool {
+    is_from(headers, &[b"cross-site", b"same-site"]) || has_foreign_origin(headers, public)
+}
+
+/// Whether the browser says that a page of another site made the request.
+pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
+    is_from(headers, &[b"cross-site"])
+}
+
+fn is_from(headers: &HeaderMap, sites: &[&[u8]]) -> bool {
+    headers.get_all(SEC_FETCH_SITE).iter().any(|site| sites.contains(&site.as_bytes()))
+}
+
+fn has_foreign_origin(headers: &HeaderMap, public: Option<&Origin>) -> bool {
     let mut origins = headers.get_all(ORIGIN).iter();
     let Some(origin) = origins.next() else { return false };
     let own = |origin: &HeaderValue| {
@@ -25,21 +41,6 @@ pub(super) fn is_foreign(headers: &HeaderMap, public: Option<&Origin>) -> bool {
         Some(public == Some(&origin) || host.is_some_and(|host| origin.is_host(host)))
     };
     origins.next().is_some() || own(origin) != Some(true)
-}
-
-/// Whether the browser says that a page of another origin made the request, be it of the same site:
-/// an image there has no `Origin`.
-pub(super) fn is_another(headers: &HeaderMap, public: Option<&Origin>) -> bool {
-    is_foreign(headers, public) || has_fetch_site(headers, b"same-site")
-}
-
-/// Whether the browser says that a page of another site made the request.
-pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
-    has_fetch_site(headers, b"cross-site")
-}
-
-fn has_fetch_site(headers: &HeaderMap, site: &[u8]) -> bool {
-    headers.get_all(SEC_FETCH_SITE).iter().any(|sent| sent.as_bytes() == site)
 }
 
 #[cfg(test)]

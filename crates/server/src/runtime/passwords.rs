@@ -230,8 +230,8 @@ impl State {
     }
 }
 
-/// Makes the allocator return the memory of hashes to the system: it looks for what was freed more
-/// than a second ago only when a large piece is freed, which may never happen again.
+/// Makes the allocator return the memory of hashes to the system. By itself it kept some 40 MiB on
+/// a quiet server for as long as that was watched, until a piece of this size was freed.
 fn return_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
 }
