@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use crate::process::System;
 use crate::settings::Settings;
 
 /// The release binary of Postroom, built unless the settings name one.
@@ -13,9 +14,12 @@ pub(crate) fn server(settings: &Settings) -> Result<PathBuf> {
     executable(settings.server.as_ref(), "server", "postroom")
 }
 
-/// The same of the floor.
-pub(crate) fn floor(settings: &Settings) -> Result<PathBuf> {
-    executable(settings.floor.as_ref(), "bench", "floor")
+/// What it is measured against: the other build that the settings name, or else the floor.
+pub(crate) fn other(settings: &Settings) -> Result<(System, PathBuf)> {
+    match &settings.against {
+        Some(path) => Ok((System::Against, executable(Some(path), "server", "postroom")?)),
+        None => Ok((System::Floor, executable(settings.floor.as_ref(), "bench", "floor")?)),
+    }
 }
 
 fn executable(given: Option<&PathBuf>, package: &str, name: &str) -> Result<PathBuf> {

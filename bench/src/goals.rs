@@ -100,7 +100,7 @@ pub(crate) fn goals(report: &Report) -> Vec<Goal> {
     for &(name, conns, figure, bound) in of_cases {
         let Some(case) = report.case(name, conns) else { continue };
         let (title, measured, unit) = match figure {
-            Share => ("share of the floor", report.share(case), "%"),
+            Share => ("share of the floor", report.share(case, System::Floor), "%"),
             Cpu => ("CPU per request", Some(case.median(|run| run.cpu_us)), "us"),
             P99 => ("p99", Some(case.median(|run| run.p99_ms)), "ms"),
         };

@@ -38,6 +38,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::fill::Filled;
 use crate::plans::Plans;
 use crate::process::{Launch, System};
 use crate::report::Report;
@@ -47,15 +48,15 @@ use crate::settings::{Args, Settings, Workload};
 fn main() -> Result<()> {
     let settings = Args::parse().resolve()?;
     let server = binaries::server(&settings)?;
-    let floor = (!settings.abuse).then(|| binaries::floor(&settings)).transpose()?;
+    let other = (!settings.abuse).then(|| binaries::other(&settings)).transpose()?;
     // A stream is an open file here too; too few of them are an error when they are opened.
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
     let dir = Dir::new(settings.keep_dir.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let measured = async {
-        if let Some(floor) = &floor {
-            let report = measure(&settings, (&server, floor), dir.path()).await?;
+        if let Some(other) = &other {
+            let report = measure(&settings, &server, other, dir.path()).await?;
             output(&report, report.check())
         } else {
             let table = abuse::measure(&settings, &server, dir.path()).await?;
@@ -93,7 +94,8 @@ fn output(measured: &(impl Display + Serialize), check: Result<()>) -> Result<Ou
 
 async fn measure(
     settings: &Settings,
-    (binary, floor): (&PathBuf, &PathBuf),
+    binary: &PathBuf,
+    (other, other_binary): &(System, PathBuf),
     dir: &Path,
 ) -> Result<Report> {
     let database = settings.database.open();
@@ -122,9 +124,18 @@ async fn measure(
         rounds.soak(&server, length).await?;
     } else {
         if settings.shared().next().is_some() {
-            let (process, _) = launch(System::Floor, floor).start()?;
-            let plans = Plans::floor(&process, settings).await?;
-            rounds.in_turns(&server, &Subject { process, plans }).await?;
+            let launch = launch(*other, other_binary);
+            let other = if *other == System::Floor {
+                let (process, _) = launch.start()?;
+                let plans = Plans::floor(&process, settings).await?;
+                Subject { process, plans }
+            } else {
+                let Filled { server: process, users, .. } =
+                    fill::fill(&launch, database, 0).await?;
+                let plans = Plans::postroom(&process, settings, &users).await?;
+                Subject { process, plans }
+            };
+            rounds.in_turns(&server, &other).await?;
         }
         if settings.workloads.iter().any(|workload| workload.is_of_an_app()) {
             rounds.of_an_app(&server).await?;

@@ -29,6 +29,8 @@ pub(crate) const JWT: [&str; 3] =
 pub(crate) enum System {
     Postroom,
     Floor,
+    /// Another build of Postroom.
+    Against,
 }
 
 /// How a system is started, as often as needed.
@@ -58,6 +60,7 @@ impl System {
         match self {
             Self::Postroom => "postroom",
             Self::Floor => "floor",
+            Self::Against => "against",
         }
     }
 }
@@ -187,7 +190,7 @@ impl Process {
     /// Whether GET /healthz is answered; the floor, which has no such route, answers 401.
     fn answers(&self) -> bool {
         let expected = match self.system {
-            System::Postroom => b"HTTP/1.1 200",
+            System::Postroom | System::Against => b"HTTP/1.1 200",
             System::Floor => b"HTTP/1.1 401",
         };
         let ask = || -> std::io::Result<bool> {

@@ -73,12 +73,12 @@ impl Report {
         self.cases.iter().find(|case| case.is(name, conns, System::Postroom))
     }
 
-    /// Percentage of the floor's req/s: the median of the rounds, each against its neighbour in
-    /// time.
-    pub(crate) fn share(&self, case: &Case) -> Option<f64> {
-        let floor = self.cases.iter().find(|it| it.is(case.name, case.conns, System::Floor))?;
-        let pairs = case.runs.iter().zip(&floor.runs);
-        Some(median(pairs.map(|(ours, floor)| ours.rate / floor.rate * 100.0)))
+    /// Percentage of another system's req/s: the median of the rounds, each against its neighbour
+    /// in time.
+    pub(crate) fn share(&self, case: &Case, of: System) -> Option<f64> {
+        let other = self.cases.iter().find(|it| it.is(case.name, case.conns, of))?;
+        let pairs = case.runs.iter().zip(&other.runs);
+        Some(median(pairs.map(|(ours, other)| ours.rate / other.rate * 100.0)))
     }
 
     /// The most connections there were, and the most memory that Postroom had with them.
@@ -91,14 +91,17 @@ impl Report {
 
     fn write_cases(&self, out: &mut Formatter<'_>) -> fmt::Result {
         let (title, line) = if self.on_postgres { (" PostgreSQL's |", "---:|") } else { ("", "") };
+        let is_against = self.cases.iter().any(|case| case.system == System::Against);
+        let other = if is_against { System::Against } else { System::Floor };
+        let of = if is_against { "of the other build" } else { "of the floor" };
         writeln!(
             out,
             "| workload | conns | system | req/s | spread | p50 ms | p99 ms | max ms | CPU us/req \
-             |{title} of the floor | not 2xx |\n\
+             |{title} {of} | not 2xx |\n\
              |---|---:|---|---:|---:|---:|---:|---:|---:|{line}---:|---:|"
         )?;
         for case in &self.cases {
-            let share = match (case.system, self.share(case)) {
+            let share = match (case.system, self.share(case, other)) {
                 (System::Postroom, Some(share)) => format!("{share:.0} %"),
                 _ => String::new(),
             };
@@ -255,7 +258,7 @@ mod tests {
     #[test]
     fn the_share_is_taken_round_by_round() {
         let report = report();
-        let share = report.share(report.case("w3", 32).unwrap()).unwrap();
+        let share = report.share(report.case("w3", 32).unwrap(), System::Floor).unwrap();
         assert!((share - 70.0).abs() < 1e-9);
     }
 

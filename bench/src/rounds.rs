@@ -55,12 +55,14 @@ impl<'a> Rounds<'a> {
         (self.cases, self.acked)
     }
 
-    /// The workloads that both systems have.
-    pub(crate) async fn in_turns(&mut self, server: &Subject, floor: &Subject) -> Result<()> {
+    /// The workloads that both systems have. Each is first in every second round: what a run leaves
+    /// to do falls on the next one.
+    pub(crate) async fn in_turns(&mut self, server: &Subject, other: &Subject) -> Result<()> {
         for round in 0..self.settings.rounds {
             for workload in self.settings.shared() {
                 for &conns in &self.settings.conns {
-                    for subject in [server, floor] {
+                    let both = [server, other];
+                    for subject in if round % 2 == 0 { both } else { [other, server] } {
                         self.run(workload.name(), subject, workload, conns).await?;
                     }
                 }

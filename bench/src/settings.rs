@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// not to compare
     #[arg(long)]
     quick: bool,
-    /// Rounds of each case, in turns with the floor [3]
+    /// Rounds of each case, in turns with the floor or the other build [3]
     #[arg(long)]
     rounds: Option<usize>,
     /// Length of one run [5]
@@ -65,6 +65,9 @@ pub(crate) struct Args {
     /// A floor to measure instead of building one
     #[arg(long, value_name = "PATH")]
     floor: Option<PathBuf>,
+    /// Another build of postroom, to measure against in place of the floor
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["floor", "abuse"])]
+    against: Option<PathBuf>,
     /// Writes the figures of every run to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -167,6 +170,7 @@ pub(crate) struct Settings {
     pub(crate) pool: usize,
     pub(crate) server: Option<PathBuf>,
     pub(crate) floor: Option<PathBuf>,
+    pub(crate) against: Option<PathBuf>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) keep_dir: Option<PathBuf>,
 }
@@ -198,6 +202,7 @@ impl Args {
             pool: self.pool,
             server: self.server.map(std::path::absolute).transpose()?,
             floor: self.floor.map(std::path::absolute).transpose()?,
+            against: self.against.map(std::path::absolute).transpose()?,
             json: self.json,
             keep_dir: self.keep_dir,
         };
