@@ -2,6 +2,7 @@
 
 use tokio::sync::oneshot;
 
+use crate::answers::{self, Answer, Inbox};
 use crate::{Error, Notice, Result, Tx, notice::Hub, panic_text, threads::catch};
 
 /// What a write is for. Only one that frees space may use the reserve, see
@@ -15,11 +16,12 @@ pub enum Purpose {
 }
 
 /// A closure that an engine runs in a transaction, perhaps more than once.
-pub(crate) trait Job: Send {
+pub(crate) trait Job: Answer {
     /// Runs the closure and returns whether to keep its effects.
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
-    /// Sends the caller the closure's result, or the failure of the commit.
-    fn answer(self: Box<Self>, commit: &Result<()>, hub: &Hub);
+    /// Makes the closure's result, or the failure of the commit, what the caller gets. Publishes
+    /// what the closure wanted to.
+    fn settle(&mut self, commit: &Result<()>, hub: &Hub);
     /// Whether the caller still waits for the result.
     fn is_awaited(&self) -> bool;
     fn purpose(&self) -> Purpose;
@@ -28,11 +30,18 @@ pub(crate) trait Job: Send {
 struct Work<F, R, E> {
     f: F,
     purpose: Purpose,
-    /// The result of the last run.
+    /// The result of the last run, and of its commit once it is settled.
     outcome: Option<Result<R, E>>,
     /// What the last run wants to publish after its commit.
     notices: Vec<Notice>,
     reply: oneshot::Sender<Result<R, E>>,
+    inbox: Option<Inbox>,
+}
+
+/// Answers a job at once.
+pub(crate) fn answer(mut job: Box<dyn Job>, commit: &Result<()>, hub: &Hub) {
+    job.settle(commit, hub);
+    job.answer();
 }
 
 /// Makes a job of a closure, and the receiver of its result.
@@ -46,7 +55,25 @@ where
     E: From<Error> + Send + 'static,
 {
     let (reply, answer) = oneshot::channel();
-    (Box::new(Work { f, purpose, outcome: None, notices: Vec::new(), reply }), answer)
+    let (outcome, notices, inbox) = (None, Vec::new(), answers::inbox());
+    (Box::new(Work { f, purpose, outcome, notices, reply, inbox }), answer)
+}
+
+impl<F, R, E> Answer for Work<F, R, E>
+where
+    F: Send,
+    R: Send,
+    E: From<Error> + Send,
+{
+    fn answer(self: Box<Self>) {
+        let outcome = self.outcome.unwrap_or_else(|| Err(E::from(Error::Closed)));
+        // The caller may no longer wait; the work is done all the same.
+        drop(self.reply.send(outcome));
+    }
+
+    fn inbox(&self) -> Option<&Inbox> {
+        self.inbox.as_ref()
+    }
 }
 
 impl<F, R, E> Job for Work<F, R, E>
@@ -63,19 +90,13 @@ where
         keep
     }
 
-    fn answer(self: Box<Self>, commit: &Result<()>, hub: &Hub) {
-        let outcome = match (self.outcome, commit) {
+    fn settle(&mut self, commit: &Result<()>, hub: &Hub) {
+        match (&self.outcome, commit) {
             // The closure's own error is returned, whatever happened to the commit.
-            (Some(Err(error)), _) => Err(error),
-            (Some(Ok(value)), Ok(())) => {
-                hub.publish(&self.notices);
-                Ok(value)
-            }
-            (_, Err(error)) => Err(E::from(error.clone())),
-            (None, Ok(())) => Err(E::from(Error::Closed)),
-        };
-        // The caller may no longer wait; the work is done all the same.
-        drop(self.reply.send(outcome));
+            (Some(Err(_)), _) | (None, Ok(())) => {}
+            (Some(Ok(_)), Ok(())) => hub.publish(&self.notices),
+            (_, Err(error)) => self.outcome = Some(Err(E::from(error.clone()))),
+        }
     }
 
     fn is_awaited(&self) -> bool {

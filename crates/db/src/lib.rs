@@ -12,6 +12,7 @@
 
 #![warn(missing_docs)]
 
+mod answers;
 mod bounded;
 mod copy;
 mod error;

@@ -11,7 +11,8 @@ use super::connection::{BEGIN_READ, BEGIN_WRITE, Connection};
 use super::fiber::{self, Fiber, Waiter};
 use super::queue::{Access, Counted, Queue, Taken, Wakeup, Work};
 use super::{failure::Recovery, shared::Shared};
-use crate::{Error, Result, Tx, job::Job, threads, tx::On};
+use crate::job::{Job, answer};
+use crate::{Error, Result, Tx, threads, tx::On};
 
 /// How often a closure runs at most: it runs again after a conflict with another transaction, or
 /// after its connection was lost before the commit.
@@ -161,7 +162,7 @@ impl<'f> Worker<'f> {
                 Ok(())
             };
             if refused.is_err() {
-                job.answer(&refused, &shared.hub);
+                answer(job, &refused, &shared.hub);
                 return None;
             }
             let begin = match access {
@@ -171,7 +172,7 @@ impl<'f> Worker<'f> {
                 Access::Read | Access::ReadOne => Some(BEGIN_READ),
             };
             let Some((keep, connection)) = self.begin(begin, lock_wait, deadline, &mut *job) else {
-                job.answer(&Err(Error::Closed), &shared.hub);
+                answer(job, &Err(Error::Closed), &shared.hub);
                 return None;
             };
             let mut committed = Ok(());
@@ -204,7 +205,7 @@ impl<'f> Worker<'f> {
             if access == Access::Write && keep && committed.is_ok() {
                 shared.writes.fetch_add(1, Relaxed);
             }
-            job.answer(&if unknown { Err(Error::Unknown) } else { committed }, &shared.hub);
+            answer(job, &if unknown { Err(Error::Unknown) } else { committed }, &shared.hub);
             if late
                 && lost
                 && let Some(Owned { connection, .. }) = self.owned.take()

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use super::connection::{self, Role};
 use super::prepared::Prepared;
 use super::{queue::Queue, shared::Shared};
-use crate::job::Job;
+use crate::job::{Job, answer};
 use crate::{Error, Owner, Result, Tx, threads, tx::On};
 
 /// The lowest priority.
@@ -134,14 +134,14 @@ fn scan(shared: &Shared, queue: &Queue) {
                 Ok(connection) => opened = Some(connection),
                 Err(error) => {
                     tracing::error!(%error, "a scan could not open the database");
-                    job.answer(&Err(error), &shared.hub);
+                    answer(job, &Err(error), &shared.hub);
                     continue;
                 }
             }
         }
         if let Some(connection) = &opened {
             let (ended, _keep) = snapshot(shared, connection, |tx| job.run(tx));
-            job.answer(&ended, &shared.hub);
+            answer(job, &ended, &shared.hub);
         }
         opened.take_if(|connection| !connection.is_autocommit());
     }

@@ -11,7 +11,9 @@ use rusqlite::hooks::Wal;
 use super::prepared::Prepared;
 use super::reserve::free_bytes;
 use super::{checkpoint, queue::Queue, shared::Shared};
-use crate::{Error, Owner, Result, Tx, job::Job, threads, tx::On};
+use crate::answers::{self, Answer};
+use crate::job::{self, Job};
+use crate::{Error, Owner, Result, Tx, threads, tx::On};
 
 /// Writes that may wait: at 20,000 writes a second, the last of them waits 0.2 s.
 const QUEUE: usize = 4096;
@@ -83,9 +85,10 @@ fn write(shared: &Shared, connection: &Prepared, jobs: &Queue, checkpoints: &che
         }
         let commit = commit.map(drop);
         shared.queued.fetch_sub(done.len(), Relaxed);
-        for job in done.drain(..) {
-            job.answer(&commit, &shared.hub);
+        for job in &mut done {
+            job.settle(&commit, &shared.hub);
         }
+        answers::answer(done.drain(..).map(|job| -> Box<dyn Answer> { job }));
         checkpoints.wake();
         if shared.reserve.is_short() {
             shared.reserve.count(free_bytes(connection));
@@ -110,7 +113,7 @@ fn admit(shared: &Shared, done: &mut Vec<Box<dyn Job>>, job: Box<dyn Job>) -> bo
 
 fn refuse(shared: &Shared, job: Box<dyn Job>) {
     shared.queued.fetch_sub(1, Relaxed);
-    job.answer(&Err(Error::Full), &shared.hub);
+    job::answer(job, &Err(Error::Full), &shared.hub);
 }
 
 /// Gives the reserve to a batch that the disk had no space for, and refuses those of its writes

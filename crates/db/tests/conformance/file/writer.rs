@@ -3,7 +3,7 @@
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use db::{Error, Owner, Result, Tx};
+use db::{Error, Notice, Owner, Result, Tx};
 use tokio::time::timeout;
 
 use super::names;
@@ -86,6 +86,22 @@ async fn closing_finishes_queued_writes_and_leaves_all_data_in_one_file() {
 
 #[tokio::test]
 async fn a_writer_that_dies_is_a_failure_of_the_storage() {
+    let fresh = Fresh::new();
+    // The writer itself tells the listener.
+    fresh.db.listen(|_heard| panic!("on purpose"));
+    let notice = Notice { topic: 1, key: 1 };
+    let write = fresh.db.write(move |tx| {
+        tx.notify(notice);
+        Ok::<_, Error>(())
+    });
+    assert!(write.await.is_err());
+    let failed = timeout(PATIENCE, fresh.db.failed()).await;
+    assert!(failed.expect("it is told").is_fatal());
+    assert!(fresh.db.write(add("ann")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_result_that_cannot_be_dropped_keeps_none_from_others() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -94,12 +110,14 @@ async fn a_writer_that_dies_is_a_failure_of_the_storage() {
     }
     let fresh = Fresh::new();
     let go = hold(&fresh.db);
-    // Its caller is gone, so the writer drops the answer.
+    // Its caller is gone, so it is dropped where the result is sent.
     drop(asked(fresh.db.write(|_tx| Ok::<_, Error>(Bomb))).await);
+    let others = [asked(fresh.db.write(add("ann"))).await, asked(fresh.db.write(add("bob"))).await];
     drop(go);
-    let failed = timeout(PATIENCE, fresh.db.failed()).await;
-    assert!(failed.expect("it is told").is_fatal());
-    assert!(fresh.db.write(add("ann")).await.is_err());
+    for other in others {
+        assert!(other.await.is_ok());
+    }
+    assert!(fresh.db.write(add("cat")).await.is_ok());
 }
 
 /// Whether a write of one owner is committed while the second write of another one still runs,

@@ -1,0 +1,73 @@
+//! Results on their way back to the threads that wait for them.
+//!
+//! To wake a runtime of another thread is a system call. A commit has the results of many requests,
+//! so all that belong to one runtime go there together, and wake their tasks from there.
+
+use std::cell::RefCell;
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::mpsc;
+
+use crate::threads::catch;
+
+/// Something that has its result.
+pub(crate) trait Answer: Send {
+    /// Sends it to who waits for it.
+    fn answer(self: Box<Self>);
+    /// Where they wait, if it is a runtime of one thread.
+    fn inbox(&self) -> Option<&Inbox>;
+}
+
+/// Where the results of one runtime go. It ends with the runtime.
+pub(crate) type Inbox = mpsc::UnboundedSender<Vec<Box<dyn Answer>>>;
+
+thread_local! {
+    static OWN: RefCell<Option<Inbox>> = const { RefCell::new(None) };
+}
+
+/// The inbox of the runtime that this thread runs; `None` where there is none, or other threads run
+/// it as well.
+pub(crate) fn inbox() -> Option<Inbox> {
+    OWN.with_borrow_mut(|own| {
+        // One that is closed belonged to a runtime before.
+        if let Some(inbox) = own.as_ref().filter(|inbox| !inbox.is_closed()) {
+            return Some(inbox.clone());
+        }
+        let runtime = Handle::try_current().ok()?;
+        if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
+            return None;
+        }
+        let (inbox, mut results) = mpsc::unbounded_channel::<Vec<Box<dyn Answer>>>();
+        runtime.spawn(async move {
+            while let Some(jobs) = results.recv().await {
+                for job in jobs {
+                    // What nobody waits for any more may panic where it is dropped.
+                    drop(catch(|| job.answer()));
+                }
+            }
+        });
+        *own = Some(inbox.clone());
+        Some(inbox)
+    })
+}
+
+/// Sends results, those of a runtime in their order.
+pub(crate) fn answer(jobs: impl Iterator<Item = Box<dyn Answer>>) {
+    let mut together: Vec<(Inbox, Vec<Box<dyn Answer>>)> = Vec::new();
+    for job in jobs {
+        match job.inbox() {
+            None => job.answer(),
+            Some(inbox) => match together.iter_mut().find(|(one, _)| one.same_channel(inbox)) {
+                Some((_, jobs)) => jobs.push(job),
+                None => together.push((inbox.clone(), vec![job])),
+            },
+        }
+    }
+    for (inbox, jobs) in together {
+        if let Err(mpsc::error::SendError(jobs)) = inbox.send(jobs) {
+            for job in jobs {
+                job.answer();
+            }
+        }
+    }
+}
