@@ -38,6 +38,7 @@ mod unfinished_bodies;
 mod unsubscribe;
 mod users;
 pub(crate) mod v1;
+pub(crate) mod waits;
 
 use axum::Router;
 use axum::http::header::ALLOW;

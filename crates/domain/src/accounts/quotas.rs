@@ -1,7 +1,7 @@
 //! Quotas: how much a user may send and look up in a window of time. A window begins with the first
 //! use after the last window ended.
 
-use crate::accounts::modseq;
+use crate::accounts::{modseq, users};
 use crate::base::{Cx, Error, Exceeded, Result, Time, UserId};
 use db::{Tx, params};
 
@@ -49,6 +49,10 @@ impl Quota {
         }
     }
 
+    fn is_of_contacts(self) -> bool {
+        matches!(self, Self::ContactsHour | Self::ContactsDay)
+    }
+
     fn length(self) -> i64 {
         match self {
             Self::SendsHour | Self::ContactsHour | Self::LookupsHour => Time::HOUR,
@@ -74,6 +78,12 @@ impl Quota {
             Self::LookupsHour => use_of.lookups,
         }
     }
+}
+
+/// Whether the quota of that name is one of new contacts: that it is used up says of somebody whom
+/// the user has never written to that they are there.
+pub fn of_contacts(name: &str) -> bool {
+    Quota::ALL.into_iter().any(|quota| quota.is_of_contacts() && quota.name() == name)
 }
 
 /// What is taken from the quotas.
@@ -138,7 +148,7 @@ impl Window {
 /// Takes look-ups from the owner's quota.
 ///
 /// # Errors
-/// [`Error::QuotaExceeded`].
+/// [`Error::QuotaExceeded`]; [`Error::NotLoggedIn`] where the owner was disabled meanwhile.
 pub fn take_lookups(
     tx: &mut Tx<'_>,
     cx: &Cx,
@@ -147,6 +157,8 @@ pub fn take_lookups(
     lookups: i64,
 ) -> Result<()> {
     modseq::lock(tx, owner)?;
+    // They are counted late, and of an erased account nothing may be stored.
+    users::confirm_enabled(tx, owner)?;
     take(tx, cx, owner, limits, &Use { lookups, ..Use::default() }).map(drop)
 }
 

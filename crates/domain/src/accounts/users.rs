@@ -30,7 +30,7 @@ pub use self::system::{
     confirm_not_reserved, confirm_person, kind, make_system, set_replies, takes_replies,
 };
 use crate::base::text::{DisplayName, Email, Username};
-use crate::base::{Cx, Error, EventKind, Invalid, Result, Time, UserId};
+use crate::base::{Cx, Error, EventKind, Invalid, Result, Time, UserId, UserRef};
 use crate::outbox::webhooks::{self, Occurrence};
 
 /// A user as an operator sees one.
@@ -113,7 +113,7 @@ pub fn confirm_free(
     display_name: Option<&DisplayName>,
 ) -> Result<()> {
     refuse_reserved(name)?;
-    if find(tx, name.folded())?.is_some() {
+    if resolve(tx, &UserRef::Name(name.folded().to_owned()))?.is_some() {
         return Err(Error::NameTaken);
     }
     confirm_nobody_had(tx, cx, name, display_name)
@@ -143,11 +143,12 @@ fn refuse_reserved(name: &Username) -> Result<()> {
 }
 
 /// The user of that folded name, disabled or not.
-pub fn find(tx: &mut Tx<'_>, folded: &str) -> Result<Option<User>> {
+pub fn find(tx: &mut Tx<'_>, of: &UserRef) -> Result<Option<User>> {
+    let Some(id) = resolve(tx, of)? else { return Ok(None) };
     Ok(tx.query_opt(
         "SELECT id, name, email, created_at, disabled_at FROM users
-         WHERE name_folded = ?1 AND erased_at IS NULL",
-        &params![folded],
+         WHERE id = ?1 AND erased_at IS NULL",
+        &params![id],
         user,
     )?)
 }

@@ -3,7 +3,7 @@
 use unicode_script::{Script, ScriptExtension, UnicodeScript as _};
 
 /// Whether a character shows nothing: those that Unicode calls default ignorable, and a few that
-/// are blank.
+/// are blank, or stand for something that is not there.
 pub(crate) fn shows_nothing(c: char) -> bool {
     matches!(
         c,
@@ -21,7 +21,7 @@ pub(crate) fn shows_nothing(c: char) -> bool {
             | '\u{fe00}'..='\u{fe0f}'
             | '\u{feff}'
             | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}'
+            | '\u{fff0}'..='\u{fffc}'
             | '\u{1bca0}'..='\u{1bca3}'
             | '\u{1d159}'
             | '\u{1d173}'..='\u{1d17a}'

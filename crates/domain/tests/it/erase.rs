@@ -4,15 +4,15 @@ use domain::credential::Credential;
 use domain::text::DisplayName;
 use domain::users::{self, Kind, Person, ProfileChange, Proof};
 use domain::{
-    Error, NameReservation, Result, Time, UserId, blocks, idempotency, quotas, sessions, text,
-    tokens,
+    Error, NameReservation, Result, Time, UserId, UserRef, blocks, idempotency, quotas, sessions,
+    text, tokens,
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::support::{World, nobody, refused};
 
 impl World {
-    fn erase(&self, user: UserId) {
+    pub(crate) fn erase(&self, user: UserId) {
         self.try_erase(user).expect("the user is there");
     }
 
@@ -154,7 +154,8 @@ fn an_erased_user_is_found_by_nobody_and_logs_in_no_more() {
     assert!(world.credentials("ann").is_none());
     for name in ["ann", "", "#1", "deleted user"] {
         assert!(world.credentials(name).is_none(), "{name}");
-        assert_eq!(world.read(move |tx, _cx| users::find(tx, name)), None, "{name}");
+        let of = UserRef::named(name).expect("it can be a name");
+        assert_eq!(world.read(move |tx, _cx| users::find(tx, &of)), None, "{name}");
         assert_eq!(world.look_up(name, 20), [""; 0], "{name}");
     }
     assert!(world.read(move |tx, _cx| users::password_of(tx, ann)).is_none());

@@ -445,7 +445,13 @@ fn no_name_can_be_that_of_an_erased_user() {
     assert!(Username::parse(ERASED).is_err() && Username::parse("#1").is_err());
     let world = World::new();
     let ann = world.shown_user("ann", "Ann");
-    for name in ["deleted user", "Deleted  User", "ｄeleted\u{2003}user"] {
+    for name in [
+        "deleted user",
+        "Deleted  User",
+        "ｄeleted\u{2003}user",
+        "deleted\u{2010}user",
+        "(Deleted user.)",
+    ] {
         let named = Some(Some(display(name)));
         let renamed =
             world.update(ann, ProfileChange { display_name: named, ..Default::default() });

@@ -51,6 +51,16 @@ fn look_ups_take_of_a_limit_of_their_own() {
     assert_eq!(look_up(6), Ok(()));
 }
 
+#[test]
+fn look_ups_that_are_counted_late_store_nothing_of_an_erased_user() {
+    let world = World::new();
+    let ann = world.user("ann");
+    world.erase(ann);
+    let late = world.write(move |tx, cx| quotas::take_lookups(tx, cx, ann, &LIMITS, 1));
+    assert_eq!(refused(late), Error::NotLoggedIn);
+    assert_eq!(world.quota_rows(), []);
+}
+
 fn exceeded(error: Error) -> (&'static str, i64, i64, i64) {
     match error {
         Error::QuotaExceeded(Exceeded { name, limit, window_seconds, retry_after }) => {

@@ -9,7 +9,7 @@ use domain::sending::Refusal;
 use domain::sessions::Client;
 use domain::text::{Email, USERNAME_CHARS, Username, fold};
 use domain::users::{self, User};
-use domain::{Error, Invalid, Time, UserId, sessions};
+use domain::{Error, Invalid, Time, UserId, UserRef, sessions};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::support::{World, draft, nobody, refusal, refused};
@@ -385,8 +385,8 @@ fn a_new_user_is_found_with_everything_that_was_given() {
 }
 
 fn found(world: &World, name: &str) -> Option<User> {
-    let name = fold(name);
-    world.read(move |tx, _cx| users::find(tx, &name))
+    let of = UserRef::named(name).expect("it can be a name");
+    world.read(move |tx, _cx| users::find(tx, &of))
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(super) enum Command {
         --scopes messages:read\n  postroom token add robot --name sender --days 90\n\n\
         Scopes: messages:read, messages:write, account; without --scopes, all of them.")]
     Add {
-        /// The owner of the token
+        /// The owner of the token: a name, an id, or ext: and the app's id
         user: String,
         /// A name by which the owner recognises it
         #[arg(long)]
@@ -35,14 +35,14 @@ pub(super) enum Command {
     /// List the tokens of an account: id, name, scopes, since when, when it ends, last used
     #[command(after_help = "Example:\n  postroom token list ann")]
     List {
-        /// The owner of the tokens
+        /// The owner of the tokens: a name, an id, or ext: and the app's id
         user: String,
     },
     /// Revoke a token
     #[command(after_help = "Example:\n  postroom token revoke ann 2251799813685247\n\n\
         A running server notices it within 5 seconds.")]
     Revoke {
-        /// The owner of the token
+        /// The owner of the token: a name, an id, or ext: and the app's id
         user: String,
         /// Its id in the list
         id: i64,

@@ -4,8 +4,9 @@ use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
+use domain::UserRef;
 use domain::passwords::{self, Password};
-use domain::text::{Email, Username, fold};
+use domain::text::{Email, Username};
 use domain::users::{self, User};
 
 use super::output::{done, listing};
@@ -52,8 +53,9 @@ pub(super) enum Command {
 
 #[derive(Args)]
 pub(super) struct Account {
-    /// The name of the account
-    name: String,
+    /// The account: its name, its id, or ext: and the app's id for it; a name of digits alone, or
+    /// one that begins with a hyphen, is written as name:NAME
+    user: String,
 }
 
 /// Accounts that are read at once.
@@ -68,14 +70,14 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
     match command {
         Command::Add { name, email } => add(&store, &name, &email)?,
         Command::List => list(&store)?,
-        Command::Passwd(account) => passwd(&store, &find(&store, &account.name)?)?,
+        Command::Passwd(account) => passwd(&store, &find(&store, &account.user)?)?,
         Command::Disable(account) => {
-            let user = find(&store, &account.name)?;
+            let user = find(&store, &account.user)?;
             store.write(move |tx| users::disable(tx, &cx, user.id))?;
             done(&format!("{} is disabled", user.name));
         }
         Command::Erase { account, yes } => {
-            let user = find(&store, &account.name)?;
+            let user = find(&store, &account.user)?;
             if !yes {
                 let problem = format!("this erases {} for good; add --yes to do it", user.name);
                 return Err(Usage(problem).into());
@@ -84,7 +86,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<()> {
             done(&format!("{} is erased", user.name));
         }
         Command::Enable(account) => {
-            let user = find(&store, &account.name)?;
+            let user = find(&store, &account.user)?;
             store.write(move |tx| users::enable(tx, &cx, user.id))?;
             done(&format!("{} is enabled", user.name));
         }
@@ -125,10 +127,12 @@ fn passwd(store: &Store, user: &User) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn find(store: &Store, name: &str) -> Result<User> {
-    let folded = fold(name);
-    let user = store.read(move |tx| users::find(tx, &folded))?;
-    user.with_context(|| format!("there is no user {name}"))
+/// Finds an account as paths of the API name one, where digits are an id: the log names ids, and
+/// anybody may call themselves `7`.
+pub(super) fn find(store: &Store, user: &str) -> Result<User> {
+    let of = UserRef::parse(user)?;
+    let found = store.read(move |tx| users::find(tx, &of))?;
+    found.with_context(|| format!("there is no user {user}"))
 }
 
 /// Returns the hash of a password that is typed twice, or is a line of standard input.

@@ -15,7 +15,7 @@ use super::by::By;
 use super::client::Arrival;
 use super::code::Code;
 use super::unfinished_bodies::Holder;
-use super::{Error, acting, bearer, browser_login, client, cookies, origin, paths};
+use super::{Error, acting, bearer, browser_login, client, cookies, list_turns, origin, paths};
 use crate::http::App;
 use crate::runtime::jwt::Pass;
 
@@ -164,7 +164,7 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
         let sent = bearer::of(&parts.headers);
         if let Some(sent) = sent.filter(|sent| app.server_keys.may_be_one(sent)) {
             let caller = Self::by_key(app, parts, sent).await?;
-            Arrival::accept(parts, Holder::User(caller.user));
+            Arrival::accept(parts, Holder::ActedFor(caller.user));
             return Ok(caller);
         }
         let (key, scopes, pass) = if let Some(token) = sent {
@@ -179,6 +179,9 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
             return Err(Error::insufficient_scope(S::SCOPE.name()));
         }
         Arrival::accept(parts, Holder::User(key.user));
+        if parts.method.is_safe() {
+            list_turns::ready(key.user).await;
+        }
         // Nobody but the browser itself adds a cookie to the request of another page.
         let cross_site = if key.kind == CredentialKind::Session {
             origin::is_another(&parts.headers, app.public.as_ref())
@@ -195,6 +198,9 @@ impl<S: Scope> Caller<S> {
         let (cx, may) = (app.clock.cx(), S::BY_KEY != ByKey::Never);
         let (user, call) = acting::user(app, &cx, parts, sent, may).await?;
         acting::confirm(&parts.headers, user)?;
+        if parts.method.is_safe() {
+            list_turns::ready(user).await;
+        }
         if S::BY_KEY == ByKey::Reads {
             app.actings.has_read(Arc::clone(&call), user, cx.now)?;
         }
@@ -245,7 +251,15 @@ async fn by_token(app: &App, parts: &Parts, token: &[u8]) -> Result<Login, Error
 
 async fn by_cookie(app: &App, parts: &Parts) -> Result<(Credential, Scopes), Error> {
     let headers = &parts.headers;
-    if !matches!(parts.method, Method::GET | Method::HEAD) {
+    let is_read = matches!(parts.method, Method::GET | Method::HEAD);
+    if is_read && paths::is_v1(parts.uri.path()) {
+        // It changes no letter, but uses up what the user may do: look-ups, streams, processors.
+        let public = app.public.as_ref();
+        if app.cors.origin(headers).is_none() && origin::is_another(headers, public) {
+            return Err(foreign_origin());
+        }
+    }
+    if !is_read {
         check_origin(app, parts)?;
         // Without cookies there is no session to misuse: the answer is that there is none.
         if headers.contains_key(header::COOKIE) {
@@ -265,9 +279,13 @@ async fn by_cookie(app: &App, parts: &Parts) -> Result<(Credential, Scopes), Err
 fn check_origin(app: &App, parts: &Parts) -> Result<(), Error> {
     let allowed = paths::has_cors(parts.uri.path()) && app.cors.origin(&parts.headers).is_some();
     if !allowed && origin::is_foreign(&parts.headers, app.public.as_ref()) {
-        return Err(Error::new(Code::ForeignOrigin, "the request comes from another site"));
+        return Err(foreign_origin());
     }
     Ok(())
+}
+
+fn foreign_origin() -> Error {
+    Error::new(Code::ForeignOrigin, "the request comes from a page of another origin")
 }
 
 fn check_csrf(app: &App, parts: &Parts) -> Result<(), Error> {

@@ -17,7 +17,7 @@ use tower::Service as _;
 
 use super::client::Arrival;
 use super::problem::{self, Shape};
-use super::{Error, Peer, body, cors, long_responses, paths, refusals};
+use super::{Error, Peer, body, cors, long_responses, paths, refusals, waits};
 use crate::config::Switch;
 use crate::config::origin::Origin;
 use crate::http::App;
@@ -123,7 +123,7 @@ where
         let pause = app.refusals.count(accepted.get().copied(), from);
         if !pause.is_zero() {
             app.metrics.refusals_delayed.inc();
-            app.stopping.run_until_cancelled(tokio::time::sleep(pause)).await;
+            waits::wait(app.stopping.run_until_cancelled(tokio::time::sleep(pause))).await;
         }
     }
     (response, is_unasked)

@@ -3,7 +3,7 @@
 //! The owner of any domain can let it name this machine's address. To a browser their page is then
 //! of the same origin as our answers; only the name in `Host` tells that it is not ours.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::http::header::HOST;
 use axum::http::{HeaderValue, Request, Version};
@@ -14,15 +14,21 @@ use super::{Error, paths};
 use crate::config::Settings;
 use crate::config::origin::host_name;
 
-/// The names under which requests are answered; any where there is none.
-pub(crate) struct Hosts(Vec<String>);
+pub(crate) struct Hosts {
+    /// The names under which requests are answered; any where there is none.
+    names: Vec<String>,
+    /// Whether the metrics are for programs of this machine alone.
+    has_local_metrics: bool,
+}
 
 impl Hosts {
     pub(crate) fn new(settings: &Settings) -> Self {
         // A browser sends an international name in its form of ASCII, as this parser has it.
         let public = Url::parse(&settings.public_url).ok();
         let public = public.and_then(|url| host_name(url.host_str()?).map(str::to_owned));
-        Self(public.into_iter().chain(settings.allowed_hosts.iter().cloned()).collect())
+        let names = public.into_iter().chain(settings.allowed_hosts.iter().cloned()).collect();
+        let local = |metrics: SocketAddr| metrics.ip().to_canonical().is_loopback();
+        Self { names, has_local_metrics: settings.metrics_listen.is_some_and(local) }
     }
 
     /// Refuses a request without a host, with two, and for a host that is not this one.
@@ -40,7 +46,13 @@ impl Hosts {
         };
         // The target counts where it is a whole URL (RFC 9112, section 3.2.2).
         let name = request.uri().host().unwrap_or(name);
-        if self.are(name) || paths::is_operators(request.uri().path()) {
+        let path = request.uri().path();
+        let is_answered = if path == paths::METRICS && self.has_local_metrics {
+            self.is_known(name)
+        } else {
+            self.names.is_empty() || self.is_known(name) || paths::is_operators(path)
+        };
+        if is_answered {
             return Ok(());
         }
         let detail = "Host: the server has another name; its operator can add this one to \
@@ -49,9 +61,8 @@ impl Hosts {
     }
 
     /// Whether a name is one of these, or none that anybody could have registered.
-    fn are(&self, name: &str) -> bool {
-        self.0.is_empty()
-            || self.0.iter().any(|known| known.eq_ignore_ascii_case(name))
+    fn is_known(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
             || name.eq_ignore_ascii_case("localhost")
             || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
     }
@@ -66,7 +77,8 @@ mod tests {
     use super::*;
 
     fn hosts() -> Hosts {
-        Hosts(vec!["mail.example.org".to_owned(), "postroom".to_owned()])
+        let names = vec!["mail.example.org".to_owned(), "postroom".to_owned()];
+        Hosts { names, has_local_metrics: false }
     }
 
     /// The status for a request with these `Host` headers; 200 where it would be answered.
@@ -100,6 +112,19 @@ mod tests {
         ] {
             assert_eq!(of(host), StatusCode::OK, "{host}");
         }
+    }
+
+    #[test]
+    fn metrics_of_this_machine_alone_are_not_for_pages_of_other_names() {
+        let hosts = Hosts { names: vec![], has_local_metrics: true };
+        let is_answered = |host: &str, path: &str| {
+            let request = Request::builder().uri(path).header(HOST, host).body(()).unwrap();
+            hosts.check(&request).is_ok()
+        };
+        assert!(is_answered("evil.example:9464", "/v1/messages"));
+        assert!(!is_answered("evil.example:9464", "/metrics"));
+        assert!(is_answered("localhost:9464", "/metrics"));
+        assert!(is_answered("127.0.0.1:9464", "/metrics"));
     }
 
     #[test]

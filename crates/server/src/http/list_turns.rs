@@ -2,15 +2,16 @@
 //!
 //! A list is read on the thread that serves a share of all connections, and takes as long as a
 //! hundred short requests. Who asks for many at once would otherwise have them all served before
-//! anybody else.
+//! anybody else. A long message counts as a list.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{HashMap, VecDeque};
 
 use db::Owner;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
+
+use super::waits;
 
 thread_local! {
     /// Those who had a turn in this round of this thread, each with their requests that wait.
@@ -19,28 +20,41 @@ thread_local! {
 
 /// Waits for a turn of this owner: at once, unless they had one since this thread has last looked
 /// at all of its connections. Those who wait have their turns in the order in which they came.
-pub(super) async fn turn(owner: impl Into<Owner>) {
+pub(super) async fn ready(owner: impl Into<Owner>) {
     let owner = owner.into();
-    let (begins, wait) = SERVED.with_borrow_mut(|served| {
+    let wait = SERVED.with_borrow_mut(|served| {
+        let waiting = served.get_mut(&owner)?;
+        let (turn, wait) = oneshot::channel();
+        waiting.push_back(turn);
+        Some(wait)
+    });
+    if let Some(wait) = wait {
+        // It is never dropped: without its task, the thread itself has ended.
+        waits::wait(wait).await.unwrap_or_default();
+    }
+}
+
+/// What a single message may be long without taking a turn, in bytes.
+const SHORT: usize = 8 << 10;
+/// What a name in it counts: to look a person up takes longer than to copy a text.
+const PERSON: usize = 100;
+
+/// Takes the turn of an owner who was ready, where what was read for them is as long as a list.
+pub(super) fn take_if_long(owner: impl Into<Owner>, bytes: usize, people: usize) {
+    if bytes + PERSON * people > SHORT {
+        take(owner);
+    }
+}
+
+/// Takes the turn of an owner who was ready.
+pub(super) fn take(owner: impl Into<Owner>) {
+    let begins = SERVED.with_borrow_mut(|served| {
         let begins = served.is_empty();
-        match served.entry(owner) {
-            Entry::Vacant(place) => {
-                place.insert(VecDeque::new());
-                (begins, None)
-            }
-            Entry::Occupied(mut place) => {
-                let (turn, wait) = oneshot::channel();
-                place.get_mut().push_back(turn);
-                (begins, Some(wait))
-            }
-        }
+        served.entry(owner.into()).or_default();
+        begins
     });
     if begins {
         tokio::spawn(serve());
-    }
-    if let Some(wait) = wait {
-        // It is never dropped: without its task, the thread itself has ended.
-        wait.await.unwrap_or_default();
     }
 }
 
@@ -71,12 +85,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn a_long_message_takes_a_turn_and_a_short_one_does_not() {
+        take_if_long(Owner::User(1), 2000, 5);
+        SERVED.with_borrow(|served| assert!(served.is_empty()));
+        take_if_long(Owner::User(1), 60_000, 2);
+        take_if_long(Owner::User(2), 100, 100);
+        SERVED.with_borrow(|served| assert_eq!(served.len(), 2));
+        ready(Owner::User(1)).await;
+    }
+
+    #[tokio::test]
     async fn who_asks_for_much_waits_behind_others_who_ask_for_little() {
         let served = Rc::new(RefCell::new(Vec::new()));
         let ask = |user: i64| {
             let served = Rc::clone(&served);
             async move {
-                turn(Owner::User(user)).await;
+                ready(Owner::User(user)).await;
+                take(Owner::User(user));
                 served.borrow_mut().push(user);
             }
         };

@@ -9,7 +9,7 @@ use domain::passwords::Password;
 use domain::text::{self, DisplayName, Username};
 use domain::throttle;
 use domain::users::{self, StoredPassword};
-use domain::{Cx, UserId, passwords};
+use domain::{Cx, UserId, UserRef, passwords};
 
 use super::Error;
 use super::client::Device;
@@ -89,8 +89,9 @@ pub(super) async fn begin(
         app.metrics.logins.throttled.inc();
         let user = match claimant.clone() {
             Claimant::Named(name) => {
-                let owner = app.db.of(address).read_one(move |tx| users::find(tx, &name)).await;
-                owner.ok().flatten().map(|owner| owner.id)
+                let name = UserRef::Name(name);
+                let owner = app.db.of(address).read_one(move |tx| users::resolve(tx, &name)).await;
+                owner.ok().flatten()
             }
             Claimant::Holder(credential) => Some(credential.user),
         };

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::auth::{Caller, Read, Write};
 use super::classic_body::Input;
-use super::{Error, list_turns};
+use super::{Error, list_turns, waits};
 use crate::http::App;
 use crate::runtime::clock;
 
@@ -54,9 +54,10 @@ struct Written {
 }
 
 /// Counts the recipients of a message that reached nobody as look-ups of its sender, who learns of
-/// each whether they are there. Returns the error that says so, or that there were too many.
+/// each whether they are there. Returns the error that says so, or that there were too many: then
+/// the same, whether they are there or not.
 pub(super) async fn count_refused(app: &App, sender: UserId, error: Error) -> Error {
-    let counted = app.count_lookups(sender, error.refused_recipients()).await;
+    let counted = app.count_lookups(sender, error.looked_up()).await;
     counted.err().map_or(error, Error::from)
 }
 
@@ -80,7 +81,7 @@ async fn list(app: &App, owner: UserId, list: ClassicList) -> Result<Response, E
     let read = |most| app.db.of(owner).read_one(move |tx| unread::ids(tx, owner, list, most));
     let mut ids = read(SHORT).await?;
     if ids.is_none() {
-        list_turns::turn(owner).await;
+        list_turns::take(owner);
         ids = read(READ_AT_ONCE).await?;
     }
     let ids = match ids {
@@ -95,7 +96,7 @@ async fn long_list(app: &App, owner: UserId, list: ClassicList) -> Result<Vec<Me
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
         let part = app.db.of(owner).scan(move |tx| unread::next_ids(tx, owner, list, after));
-        let (part, next) = part.await?;
+        let (part, next) = waits::wait(part).await?;
         ids.extend(part);
         match next {
             Some(_) => after = next,
@@ -132,6 +133,7 @@ pub(super) async fn read(
         .read(move |tx| messages::read_with_flags(tx, caller.user, id))
         .await?;
     let (flags, envelope) = found.ok_or(domain::Error::NotFound(Missing::Message))?;
+    list_turns::take_if_long(caller.user, envelope.body.len(), 0);
     // A page of another site can cause this request, which must not mark the message as read; nor
     // must a token that can only read.
     let may_mark = !caller.cross_site && caller.scopes.contains(Scope::Write);

@@ -15,7 +15,10 @@ pub(super) fn is_servers(path: &str) -> bool {
     path.starts_with("/v1/server/")
 }
 
+/// The metrics, on a listener of their own.
+pub(super) const METRICS: &str = "/metrics";
+
 /// Whether it is for the operator's machines, which may call the server by any name.
 pub(super) fn is_operators(path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz" | "/metrics")
+    matches!(path, "/healthz" | "/readyz" | METRICS)
 }

@@ -8,19 +8,21 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use domain::UserId;
+use domain::throttle::Network;
 
-use super::Peer;
 use super::forwarded::Forwarded;
 use super::unfinished_bodies::Holder;
 
-/// Between two refusals of one user or address, once there were many.
+/// Between two refusals of one user or address, once there were many. Wider networks of IPv6 have
+/// more, see [`Network::share`].
 const SPAN: Duration = Duration::from_millis(20);
 /// Refusals that are not held back.
 const AT_ONCE: u32 = 100;
 /// How long a refusal is held back at most, so that connections do not wait for ever.
 const LONGEST: Duration = Duration::from_secs(5);
-/// Users and addresses that are counted at a time; beyond that, all begin again.
-const HOLDERS: usize = 10_000;
+/// Users and networks that are counted at a time; beyond that, all begin again.
+const COUNTED: usize = 30_000;
 
 /// Whether a response is a refusal. What says how things are (404, 409, 412) is none, since those
 /// who keep a copy of their mailbox get many of these.
@@ -33,30 +35,52 @@ pub(super) fn is_one(status: StatusCode) -> bool {
 
 /// When the turns of each end that are taken.
 #[derive(Default)]
-pub(crate) struct Refusals(Mutex<HashMap<Holder, Instant>>);
+pub(crate) struct Refusals(Mutex<HashMap<Refused, Instant>>);
+
+/// Who is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Refused {
+    User(UserId),
+    Stranger(Network),
+}
+
+impl Refused {
+    /// Between two refusals.
+    fn span(self) -> Duration {
+        match self {
+            Self::User(_) => SPAN,
+            Self::Stranger(network) => SPAN / u32::try_from(network.share()).unwrap_or(1),
+        }
+    }
+}
 
 impl Refusals {
     /// Counts a refusal of a user, or of an address where no credential was accepted. Returns how
     /// long it is held back. A server key is the operator's own, and loopback addresses stand for
     /// many, so theirs are not counted.
     pub(super) fn count(&self, accepted: Option<Holder>, from: Forwarded) -> Duration {
-        let stranger = || Some(Holder::Stranger(Peer(from.public_address()?).network()));
-        match accepted.or_else(stranger) {
-            Some(Holder::Key) | None => Duration::ZERO,
-            Some(holder) => self.pause(holder, Instant::now()),
+        let now = Instant::now();
+        match accepted {
+            Some(Holder::Key | Holder::ActedFor(_)) => Duration::ZERO,
+            Some(Holder::User(user)) => self.pause(Refused::User(user), now),
+            Some(Holder::Stranger(_)) | None => {
+                let networks = from.public_address().into_iter().flat_map(Network::all_of);
+                let pauses = networks.map(|network| self.pause(Refused::Stranger(network), now));
+                pauses.max().unwrap_or_default()
+            }
         }
     }
 
-    fn pause(&self, holder: Holder, now: Instant) -> Duration {
+    fn pause(&self, refused: Refused, now: Instant) -> Duration {
         let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if ends.len() >= HOLDERS && !ends.contains_key(&holder) {
+        if ends.len() >= COUNTED && !ends.contains_key(&refused) {
             ends.clear();
         }
-        let end = ends.entry(holder).or_insert(now);
+        let (end, span) = (ends.entry(refused).or_insert(now), refused.span());
         *end = now.max(*end);
-        let pause = end.duration_since(now).saturating_sub(SPAN * (AT_ONCE - 1));
+        let pause = end.duration_since(now).saturating_sub(span * (AT_ONCE - 1));
         if pause < LONGEST {
-            *end += SPAN;
+            *end += span;
         }
         pause
     }
@@ -68,8 +92,9 @@ mod tests {
 
     use super::*;
 
-    fn of(number: u8) -> Holder {
-        Holder::Stranger(IpAddr::from([192, 0, 2, number]))
+    fn of(number: u8) -> Refused {
+        let address = IpAddr::from([192, 0, 2, number]);
+        Refused::Stranger(Network::all_of(address).next().unwrap())
     }
 
     #[test]
@@ -94,6 +119,18 @@ mod tests {
         assert_eq!([(); 2].map(|()| refusals.pause(of(1), soon)), [Duration::ZERO, SPAN]);
         let later = soon + SPAN * (AT_ONCE + 1);
         assert!((0..100).all(|_| refusals.pause(of(1), later).is_zero()));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_told_eight_times_as_much_however_many_addresses_it_has() {
+        let refusals = Refusals::default();
+        let refuse = |number: u16| {
+            let client = IpAddr::from([0x2001, 0xdb8, 1, number, 0, 0, 0, 1]);
+            refusals.count(None, Forwarded { client, is_unreadable: false })
+        };
+        let at_once = (0..10_000).take_while(|number| refuse(*number).is_zero()).count();
+        assert!((100..400).contains(&at_once), "{at_once}");
+        assert!((0..10_000).map(refuse).max() > Some(LONGEST / 2));
     }
 
     #[test]

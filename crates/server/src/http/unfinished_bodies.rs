@@ -19,6 +19,8 @@ pub(crate) enum Holder {
     /// network of its client.
     Stranger(IpAddr),
     User(UserId),
+    /// A user for whom a server key acts: what the app does there takes nothing from them.
+    ActedFor(UserId),
     /// A server key, which has no share: it is the operator's own.
     Key,
 }

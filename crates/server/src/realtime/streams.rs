@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use domain::UserId;
 use domain::credential::Credential;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
@@ -22,16 +23,28 @@ use crate::runtime::jwt::Pass;
 const SHARDS: usize = 64;
 /// Streams that read at the same time: most database connections are for requests.
 const READERS: usize = 8;
-/// How often a user can open a stream for long. A client comes back after two seconds at the
+/// How often a credential can open a stream for long. A client comes back after two seconds at the
 /// earliest, and an opening costs as much as dozens of other requests.
 const OPENING: Duration = Duration::from_millis(100);
+/// A user with many credentials can do it so many times as often.
+const CREDENTIALS: u32 = 4;
+/// How long an opening waits at most; beyond that it is refused.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct Shard {
     /// Subscriptions by the user whose mailbox they follow, oldest first; no entry is empty.
     open: HashMap<i64, Vec<Arc<Subscription>>>,
-    /// When a user's openings, of which each takes [`OPENING`], would all be over.
-    openings: HashMap<i64, Instant>,
+    /// When the openings of each, which take a while each, would all be over.
+    openings: HashMap<Opener, Instant>,
+}
+
+/// Who opens streams. A stolen credential keeps nobody waiting but itself, and a user who makes
+/// many gets no further.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Opener {
+    Credential(Credential),
+    User(UserId),
 }
 
 pub(crate) struct Streams {
@@ -85,8 +98,9 @@ impl Default for Streams {
 }
 
 impl Streams {
-    /// Opens a stream, which displaces the oldest one of a user who has `most` on this node. Every
-    /// later commit in the mailbox wakes it.
+    /// Opens a stream. Every later commit in the mailbox wakes it. Of a user who has `most` on this
+    /// node, it displaces the oldest one of the credential with the most: so a stolen one takes no
+    /// more than its share.
     pub(crate) fn open(
         self: &Arc<Self>,
         key: Credential,
@@ -107,7 +121,16 @@ impl Streams {
         let mut shard = self.shard(key.user.get());
         let subscriptions = shard.open.entry(key.user.get()).or_default();
         if subscriptions.len() >= most {
-            let oldest = subscriptions.remove(0);
+            let count = |of: &Credential| {
+                subscriptions.iter().filter(|one| one.key == *of).count() + usize::from(*of == key)
+            };
+            let (at, _) = subscriptions
+                .iter()
+                .enumerate()
+                .rev()
+                .max_by_key(|(_, one)| count(&one.key))
+                .expect("a user may have a stream");
+            let oldest = subscriptions.remove(at);
             oldest.displaced.store(true, SeqCst);
             oldest.wake.notify_one();
         }
@@ -116,18 +139,25 @@ impl Streams {
         Stream { streams: Arc::clone(self), subscription }
     }
 
-    /// When a user who asks now may open a stream: at once, until they have opened `most` of them
-    /// faster than one in [`OPENING`], and then one after the other.
-    pub(crate) fn next_opening(&self, user: i64, most: usize, now: Instant) -> Instant {
-        let mut shard = self.shard(user);
-        if !shard.openings.contains_key(&user) && shard.openings.len() == shard.openings.capacity()
-        {
-            shard.openings.retain(|_, over| *over > now);
+    /// When somebody who asks now may open a stream: at once, until they have opened `most` of them
+    /// faster than one in [`OPENING`], and then one after the other. `None` where too many wait.
+    pub(crate) fn next_opening(&self, of: Opener, most: usize, now: Instant) -> Option<Instant> {
+        let (user, each) = match of {
+            Opener::Credential(key) => (key.user, OPENING),
+            Opener::User(user) => (user, OPENING / CREDENTIALS),
+        };
+        let openings = &mut self.shard(user.get()).openings;
+        if !openings.contains_key(&of) && openings.len() == openings.capacity() {
+            openings.retain(|_, over| *over > now);
         }
-        let over = shard.openings.entry(user).or_insert(now);
-        *over = now.max(*over) + OPENING;
+        let over = openings.entry(of).or_insert(now);
         let at_once = OPENING * u32::try_from(most).unwrap_or(u32::MAX);
-        over.checked_sub(at_once).map_or(now, |then| now.max(then))
+        let over_then = now.max(*over) + each;
+        let turn = over_then.checked_sub(at_once).map_or(now, |then| now.max(then));
+        (turn <= now + LONGEST_WAIT).then(|| {
+            *over = over_then;
+            turn
+        })
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -237,23 +267,43 @@ mod tests {
     #[test]
     fn who_opens_streams_without_a_pause_waits_and_nobody_else() {
         let (streams, start) = (Streams::default(), Instant::now());
-        let waits = |user, at, count| {
+        let waits = |of, at, count| {
             let now = start + Duration::from_millis(at);
-            let open = |_| streams.next_opening(user, 3, now).duration_since(now);
-            (0..count).map(open).map(|wait| wait.as_millis()).collect::<Vec<_>>()
+            let open = |_| streams.next_opening(of, 3, now).map(|turn| turn.duration_since(now));
+            (0..count).map_while(open).map(|wait| wait.as_millis()).collect::<Vec<_>>()
         };
-        assert_eq!(waits(1, 0, 6), [0, 0, 0, 100, 200, 300]);
-        assert_eq!(waits(2, 0, 1), [0]);
-        assert_eq!(waits(1, 300, 1), [100]);
-        assert_eq!(waits(1, 1300, 4), [0, 0, 0, 100]);
+        let of = |hash| Opener::Credential(credential(hash));
+        assert_eq!(waits(of(1), 0, 6), [0, 0, 0, 100, 200, 300]);
+        assert_eq!(waits(of(2), 0, 1), [0]);
+        assert_eq!(waits(of(1), 300, 1), [100]);
+        assert_eq!(waits(of(1), 1300, 4), [0, 0, 0, 100]);
+        assert_eq!(waits(of(3), 0, 100).len(), 53, "who would wait for longer is refused");
+        let all = Opener::User(UserId::new(1).unwrap());
+        assert_eq!(waits(all, 0, 14), [vec![0; 12], vec![25, 50]].concat());
+    }
+
+    #[test]
+    fn a_stolen_credential_displaces_its_own_streams_once_it_has_most_of_them() {
+        let streams = Arc::new(Streams::default());
+        let own = [1, 2].map(|hash| streams.open(credential(hash), None, 4));
+        let stolen: Vec<_> = (0..10).map(|_| streams.open(credential(3), None, 4)).collect();
+        assert!(own.iter().all(|stream| !stream.is_displaced()));
+        let open = stolen.iter().filter(|stream| !stream.is_displaced()).count();
+        assert_eq!(open, 2);
+        assert!(!stolen[9].is_displaced());
+    }
+
+    fn credential(hash: u8) -> Credential {
+        Credential::of_browser(UserId::new(1).unwrap(), [hash; 32])
     }
 
     #[test]
     fn openings_that_are_over_are_forgotten() {
         let (streams, start) = (Streams::default(), Instant::now());
         for user in 1..=10_000_u32 {
-            let now = start + user * OPENING / 4;
-            assert_eq!(streams.next_opening(user.into(), 1, now), now);
+            let now = start + user * OPENING / 16;
+            let user = UserId::new(user.into()).unwrap();
+            assert_eq!(streams.next_opening(Opener::User(user), 1, now), Some(now));
         }
         let known: usize =
             streams.shards.iter().map(|one| one.lock().unwrap().openings.len()).sum();

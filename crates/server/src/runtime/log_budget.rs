@@ -1,14 +1,17 @@
 //! How often a line may be logged: what a client can repeat without end would fill the disk.
 //!
-//! Each kind of line, and of those that name a client each client's, has so many in ten seconds.
+//! Each kind of line, and of those that name a client each client's, has so many in ten seconds;
+//! the wider networks of a client have a few times as many.
 //! What is left out is counted, and said before the next one: an attack hides no line about others.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use domain::throttle::Network;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -58,11 +61,27 @@ impl<S: Subscriber> Layer<S> for LogBudget {
         if *metadata.level() > Level::INFO {
             return true;
         }
-        let mut kind = Kind { hasher: DefaultHasher::new(), most: LINES_OF_ALL };
-        metadata.callsite().hash(&mut kind.hasher);
-        event.record(&mut kind);
-        let (may_be_written, left_out) =
-            self.count(kind.hasher.finish(), kind.most, Instant::now());
+        let (mut client, now) = (Client::default(), Instant::now());
+        event.record(&mut client);
+        let kind = |of: Option<Network>| {
+            let mut hasher = DefaultHasher::new();
+            (metadata.callsite(), of).hash(&mut hasher);
+            hasher.finish()
+        };
+        let networks: Vec<_> = client.address.into_iter().flat_map(Network::all_of).collect();
+        let (may_be_written, left_out) = if networks.is_empty() {
+            self.count(kind(None), LINES_OF_ALL, now)
+        } else {
+            // What a network does not allow counts in none that is wider.
+            networks.into_iter().fold((true, 0), |(may, left_out), network| {
+                if !may {
+                    return (may, left_out);
+                }
+                let most = LINES * u32::try_from(network.share()).unwrap_or(1);
+                let counted = self.count(kind(Some(network)), most, now);
+                (counted.0, left_out.max(counted.1))
+            })
+        };
         if left_out > 0 {
             tracing::warn!(lines = left_out, "lines like the next one were left out");
         }
@@ -70,16 +89,16 @@ impl<S: Subscriber> Layer<S> for LogBudget {
     }
 }
 
-struct Kind {
-    hasher: DefaultHasher,
-    most: u32,
+/// The client that a line names.
+#[derive(Default)]
+struct Client {
+    address: Option<IpAddr>,
 }
 
-impl Visit for Kind {
+impl Visit for Client {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "client" {
-            format!("{value:?}").hash(&mut self.hasher);
-            self.most = LINES;
+            self.address = format!("{value:?}").parse().ok();
         }
     }
 }
@@ -120,10 +139,14 @@ mod tests {
             for _ in 0..1000 {
                 tracing::warn!("refused");
             }
+            for number in 0..1000 {
+                refuse(&format!("2001:db8:1:{number:x}::1"));
+            }
         });
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         let lines = |of: &str| text.lines().filter(|line| line.contains(of)).count();
-        assert_eq!((lines("192.0.2.1"), lines("192.0.2.2"), lines(" refused")), (50, 1, 200 + 51));
+        assert_eq!((lines("192.0.2.1"), lines("192.0.2.2")), (50, 1));
+        assert_eq!((lines("2001:db8:1"), lines(": refused")), (400, 200));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use tokio_io_timeout::TimeoutWriter;
 
 use super::addresses::{Addresses, Counted};
 use super::socket::{self, Input};
+use crate::http::waits::watched;
 use crate::http::{self, App, Peer};
 use crate::node::or_processors;
 
@@ -232,7 +233,8 @@ async fn serve(app: App, stream: TcpStream, router: Router) {
     let service = service_fn(|request| {
         let (app, router, input) = (App::clone(&app), router.clone(), Arc::clone(&input));
         async move {
-            let (response, is_unasked) = http::handle(app, router, peer, request).await;
+            let answered = http::handle(app, router, peer, request);
+            let (response, is_unasked) = watched(Arc::clone(&input.waits), answered).await;
             let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
             let is_stream = kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
             input.is_answered(is_stream, is_unasked);

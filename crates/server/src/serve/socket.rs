@@ -2,7 +2,8 @@
 //!
 //! hyper does not read while it responds, because a client that has finished sending still gets
 //! its response. A stream has no end to wait for: there the end of the input means that the client
-//! has closed it, and without a look at it a stream would live until something is next sent.
+//! has closed it, and without a look at it a stream would live until something is next sent. So it
+//! is with a request that waits for its turn.
 //!
 //! hyper closes a connection with whatever was not read of it. The system then sends a reset, which
 //! can reach a client that still sends before it has read its response; proxies make a 502 of that
@@ -12,7 +13,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,14 +24,18 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a connection that ends is read on.
 const LINGER_TIME: Duration = Duration::from_secs(5);
-/// How much of what comes during a stream is kept for after it.
+/// How much of what comes during a stream or a wait is kept for after it.
 const AHEAD_BYTES: usize = 16 * 1024;
 /// How much is read at once.
 const PIECE_BYTES: usize = 8 * 1024;
 
 /// What the input is, which the socket cannot see.
 #[derive(Default)]
-pub(super) struct Input(AtomicU8);
+pub(super) struct Input {
+    answered: AtomicU8,
+    /// Whether its request waits for its turn.
+    pub(super) waits: Arc<AtomicBool>,
+}
 
 /// Something was read to which there is no response yet.
 const UNANSWERED: u8 = 0;
@@ -48,22 +53,22 @@ impl Input {
             (false, true) => UNASKED,
             (false, false) => ANSWERED,
         };
-        self.0.store(now, Relaxed);
+        self.answered.store(now, Relaxed);
     }
 
     fn was_read(&self) {
-        if self.0.load(Relaxed) == ANSWERED {
-            self.0.store(UNANSWERED, Relaxed);
+        if self.answered.load(Relaxed) == ANSWERED {
+            self.answered.store(UNANSWERED, Relaxed);
         }
     }
 
     fn is_stream(&self) -> bool {
-        self.0.load(Relaxed) == STREAM
+        self.answered.load(Relaxed) == STREAM
     }
 
     /// Whether the client may be sending still, when the connection ends.
     fn may_go_on(&self) -> bool {
-        matches!(self.0.load(Relaxed), UNANSWERED | UNASKED)
+        matches!(self.answered.load(Relaxed), UNANSWERED | UNASKED)
     }
 }
 
@@ -72,7 +77,7 @@ pub(super) struct Socket<'a> {
     input: Arc<Input>,
     /// Whether the client has said that it sends no more.
     has_ended: bool,
-    /// What came during a stream.
+    /// What came during a stream or a wait.
     ahead: Vec<u8>,
     linger: Linger,
     stopping: &'a CancellationToken,
@@ -99,18 +104,24 @@ impl<'a> Socket<'a> {
         Self { stream, input, has_ended: false, ahead: Vec::new(), linger, stopping }
     }
 
-    /// Looks whether the client of a stream has closed it. The connection is polled again when
-    /// there is more.
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    /// Looks whether the client of a stream, or of a request that waits, has closed its side. The
+    /// connection is polled again when there is more.
+    fn poll_closed(&mut self, cx: &mut Context<'_>, is_stream: bool) -> io::Result<()> {
         loop {
+            let room = AHEAD_BYTES - self.ahead.len();
+            if room == 0 && !is_stream {
+                return Ok(());
+            }
             let mut piece = [MaybeUninit::uninit(); PIECE_BYTES];
-            let mut piece = ReadBuf::uninit(&mut piece);
+            // Who sends on and on does not wait for events.
+            let most = room.clamp(1, PIECE_BYTES);
+            let mut piece = ReadBuf::uninit(&mut piece[..most]);
             match Pin::new(&mut self.stream).poll_read(cx, &mut piece) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(read) => read?,
             }
-            // A next request may come already; who sends on and on does not wait for events.
-            if piece.filled().is_empty() || self.ahead.len() + piece.filled().len() > AHEAD_BYTES {
+            // A next request may come already.
+            if piece.filled().is_empty() || room == 0 {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             self.ahead.extend_from_slice(piece.filled());
@@ -176,8 +187,9 @@ impl AsyncWrite for Socket<'_> {
 
     /// hyper flushes whenever it is polled.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.input.is_stream() {
-            self.poll_closed(cx)?;
+        let is_stream = self.input.is_stream();
+        if is_stream || self.input.waits.load(Relaxed) {
+            self.poll_closed(cx, is_stream)?;
         }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -189,5 +201,47 @@ impl AsyncWrite for Socket<'_> {
             self.linger.may_go_on = self.input.may_go_on();
         }
         self.poll_linger(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Both ends of a connection.
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_request_that_waits_ends_with_its_client_and_what_came_meanwhile_is_read_later() {
+        let (mut client, stream) = pair().await;
+        let (input, stopping) = (Arc::new(Input::default()), CancellationToken::new());
+        let mut socket = Socket::new(stream, Arc::clone(&input), 0, &stopping);
+        input.waits.store(true, Relaxed);
+        let sent = vec![7; AHEAD_BYTES + 5];
+        client.write_all(&sent).await.unwrap();
+        while socket.ahead.len() < AHEAD_BYTES {
+            socket.stream.readable().await.unwrap();
+            poll_fn(|cx| Pin::new(&mut socket).poll_flush(cx)).await.unwrap();
+        }
+        let mut read = vec![0; AHEAD_BYTES + 5];
+        socket.read_exact(&mut read).await.unwrap();
+        assert!(read == sent);
+
+        drop(client);
+        socket.stream.readable().await.unwrap();
+        let ended = poll_fn(|cx| Pin::new(&mut socket).poll_flush(cx)).await;
+        assert_eq!(ended.map_err(|error| error.kind()), Err(io::ErrorKind::BrokenPipe));
+        // One that is being answered gets its response all the same.
+        input.waits.store(false, Relaxed);
+        assert!(poll_fn(|cx| Pin::new(&mut socket).poll_flush(cx)).await.is_ok());
     }
 }

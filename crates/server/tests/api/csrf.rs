@@ -391,6 +391,42 @@ async fn a_page_of_another_site_cannot_mark_a_message_as_read() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_origin_uses_up_nothing_of_a_visitor() {
+    let app = TestApp::with(&[("cors_origins", "https://app.example")]).await;
+    let ann = app.user("ann").await;
+    let token = ann.token(Some(&["messages:read"])).await;
+    let site = |site| vec![("sec-fetch-site", site)];
+    let from = |origin| vec![("sec-fetch-site", "cross-site"), ("origin", origin)];
+    for path in ["/v1/users?prefix=ann", "/v1/messages?q=much", "/v1/unread", "/v1/sessions"] {
+        for (headers, is_foreign) in [
+            (site("cross-site"), true),
+            (site("same-site"), true),
+            (from("https://evil.example"), true),
+            (vec![("origin", "null")], true),
+            (from("https://app.example"), false),
+            (site("same-origin"), false),
+            (site("none"), false),
+            (vec![], false),
+        ] {
+            let with = |request| {
+                headers.iter().fold(request, |one: Request<'_>, (name, is)| one.header(name, is))
+            };
+            let answer = with(ann.request("GET", path)).send().await;
+            if is_foreign {
+                answer.problem(403, "forbidden_origin");
+            } else {
+                answer.expect(200);
+            }
+            // Nobody but the page itself adds a token.
+            let answer = with(app.client().request("GET", path)).bearer(&token).send().await;
+            assert!(answer.status == 200 || path == "/v1/sessions", "{path}: {answer:?}");
+        }
+    }
+    let stream = ann.request("GET", "/v1/events").header("sec-fetch-site", "same-site");
+    stream.send().await.problem(403, "forbidden_origin");
+}
+
+#[tokio::test]
 async fn without_any_cookie_a_change_lacks_only_the_login() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;

@@ -174,7 +174,9 @@ impl TestApp {
     /// The number of answers with a status of 5xx, as the server itself counts them.
     fn count_failures(&self) -> u64 {
         let metrics = TcpStream::connect(self.metrics.socket()).and_then(|mut stream| {
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+            stream.write_all(
+                b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            )?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
             Ok(answer)

@@ -50,7 +50,7 @@ fn newcomer(name: &str) -> Value {
 
 impl User {
     /// Makes a token with these scopes, or with all of them.
-    async fn token(&self, scopes: Option<&[&str]>) -> String {
+    pub(crate) async fn token(&self, scopes: Option<&[&str]>) -> String {
         let mut body = json!({ "name": "a program" });
         if let Some(scopes) = scopes {
             body["scopes"] = json!(scopes);

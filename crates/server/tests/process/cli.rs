@@ -78,7 +78,7 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["user"], "add"),
         (&["user", "add", "ann"], "--email"),
         (&["user", "rename", "ann"], "rename"),
-        (&["user", "passwd"], "<NAME>"),
+        (&["user", "passwd"], "<USER>"),
         (&["token", "add", "ann"], "--name"),
         (&["token", "add", "ann", "--name", "a", "--days", "0"], "--days"),
         (&["token", "revoke", "ann", "one"], "<ID>"),
@@ -235,6 +235,24 @@ fn an_account_is_erased_only_where_it_is_meant() {
     }
     assert_eq!(place.run(&["user", "list"]).ok().lines().count(), 1);
     server.is_unharmed();
+}
+
+#[test]
+fn a_name_of_digits_is_nobodys_id() {
+    let place = Place::new();
+    place.run(&["migrate"]).ok();
+    for name in ["ann", "1", "--yes"] {
+        let add = ["user", "add", "--email", "a@example.org", "--", name];
+        place.run_with(PASSWORD, &add[..]).ok();
+    }
+    // The log names ids.
+    assert_eq!(place.run(&["user", "disable", "1"]).ok(), "ann is disabled\n");
+    assert_eq!(place.run(&["user", "disable", "name:1"]).ok(), "1 is disabled\n");
+    assert_eq!(place.run(&["user", "disable", "name:--yes"]).ok(), "--yes is disabled\n");
+    assert_eq!(place.run(&["user", "enable", "ANN"]).ok(), "ann is enabled\n");
+    let error = place.run(&["user", "erase", "4", "--yes"]).failed(1);
+    assert_eq!(error, "error: there is no user 4\n");
+    place.run(&["token", "list", "1"]).ok();
 }
 
 #[test]

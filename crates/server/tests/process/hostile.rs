@@ -4,7 +4,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use serde_json::json;
-use testing::{TIMEOUT, User};
+use testing::{Failure, TIMEOUT, User};
 
 use crate::raw::{RawConnection, RequestText as _, request_text};
 use crate::support::{Place, Random, Server, until};
@@ -292,6 +292,34 @@ fn a_client_that_says_it_is_done_gets_its_answers() {
     assert_eq!(ann.inbox().len(), 40);
     drop(ann);
     until(TIMEOUT, "they are gone", || server.figure("postroom_connections", "") == 1);
+    server.is_unharmed();
+}
+
+#[test]
+fn who_is_gone_does_not_wait_for_refusals() {
+    let place = Place::new()
+        .with("POSTROOM_RATE_LIMITS", "on")
+        .with("POSTROOM_TRUSTED_PROXIES", "127.0.0.1");
+    let server = place.serve();
+    let from = [("X-Forwarded-For", "203.0.113.7")];
+    let ask = request_text("GET", "/v1/messages", &from, "");
+    let open = |_| {
+        let mut connection = RawConnection::open(server.address);
+        assert!(connection.send(&ask));
+        connection
+    };
+    let gone: Vec<_> = (0..600).map(open).collect();
+    let refused = || server.figure("postroom_http_requests_total", "status=\"4xx\"");
+    until(TIMEOUT, "all are refused", || refused() >= 600);
+    let mut last = open(0);
+    until(TIMEOUT, "the last one is", || refused() >= 601);
+    drop(gone);
+    // The last one and the one that asks for the figures.
+    until(TIMEOUT, "they are gone", || server.figure("postroom_connections", "") <= 2);
+    last.set_timeout(Duration::from_millis(1));
+    assert!(matches!(last.response(), Err(Failure::TimedOut)), "its turn has not come");
+    last.set_timeout(TIMEOUT);
+    assert_eq!(last.response().expect("it is told").status, 401);
     server.is_unharmed();
 }
 

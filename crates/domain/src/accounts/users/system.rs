@@ -50,8 +50,8 @@ pub fn takes_replies(tx: &mut Tx<'_>, user: UserId) -> Result<bool> {
 }
 
 /// Makes sure that a user, or one who is being created, may be called by a name: no system user but
-/// themselves is called that, or looks so ([`fold_look`]), and neither is an erased one. Who is
-/// called that already keeps the name. An empty one, such as an erased system user has, is
+/// themselves is called that, or looks so ([`fold_look`]), and it is not that of an erased one. Who
+/// is called that already keeps the name. An empty one, such as an erased system user has, is
 /// nobody's.
 ///
 /// # Errors
@@ -72,8 +72,10 @@ pub fn confirm_not_reserved(
         &params![folded.as_str()],
         |row| Ok((row.int(0)?, Kind::stored(1, row.int(1)?)?)),
     )?;
+    // Signs between or around the letters make it no other name.
+    let is_erased = folded.chars().filter(|c| c.is_alphanumeric()).eq(fold_look(ERASED).chars());
     let is_theirs = called_so.iter().any(|(id, kind)| *kind == Kind::System && *id != user);
-    if !is_theirs && folded != fold_look(ERASED) {
+    if !is_theirs && !is_erased {
         return Ok(());
     }
     let kept = tx.query_opt(

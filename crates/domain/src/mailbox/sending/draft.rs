@@ -66,6 +66,11 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// Whether the subject of the message that it answers may reach somebody who has not got that.
+    pub fn takes_subject_elsewhere(&self) -> bool {
+        self.subject.is_none() && self.in_reply_to.is_some() && !self.to.is_empty()
+    }
+
     /// A new message to one recipient, not a reply.
     pub fn new(to: UserId, subject: Subject, body: Body) -> Self {
         Self {

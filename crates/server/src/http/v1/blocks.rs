@@ -31,7 +31,7 @@ async fn list(
     QueryParams(paging): QueryParams<Paging>,
 ) -> Result<Json<ListPage<BlockView>>, Error> {
     let limit = usize::from(paging.limit.0);
-    list_turns::turn(caller.user).await;
+    list_turns::take(caller.user);
     let read = app.db.of(caller.user).read(move |tx| {
         let one_more = i64::from(paging.limit.0) + 1;
         let blocks = blocks::list(tx, caller.user, paging.before(), one_more)?;

@@ -79,9 +79,9 @@ async fn list(
     let paging = (paging.before(), paging.limit.0.into());
     let list = move |tx: &mut Tx<'_>| conversations::list(tx, user, part, paging);
     let page = if may_be_long(part, paging.1) {
-        app.db.of(user).scan(list).await?
+        waits::wait(app.db.of(user).scan(list)).await?
     } else {
-        list_turns::turn(user).await;
+        list_turns::take(user);
         app.db.of(user).read(list).await?
     };
     let tag = (page.modseq, page.tag());
@@ -111,7 +111,9 @@ async fn read(
     id: ConversationId,
 ) -> Result<(Conversation, Vec<Person>), Error> {
     let found = app.db.of(user).read(move |tx| conversations::read(tx, user, id)).await?;
-    Ok(found.ok_or(domain::Error::NotFound(Missing::Conversation))?)
+    let found = found.ok_or(domain::Error::NotFound(Missing::Conversation))?;
+    list_turns::take_if_long(user, 0, found.1.len());
+    Ok(found)
 }
 
 fields! {

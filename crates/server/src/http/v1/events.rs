@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, Method};
 use bytes::Bytes;
 use domain::browser_tokens::Standing;
 use domain::changes::{self, ChangesWithMessages};
+use domain::credential::Credential;
 use domain::envelopes::BodyPart;
 use domain::unread;
 use futures_util::{StreamExt as _, stream};
@@ -23,7 +24,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::field_types::State as MailboxState;
 use super::prelude::*;
 use crate::http::auth::Scope as _;
-use crate::realtime::streams::Stream;
+use crate::realtime::streams::{Opener, Stream};
+use crate::runtime::jwt::Pass;
 use frames::Frames;
 
 const PING: Duration = Duration::from_secs(15);
@@ -82,10 +84,20 @@ async fn events(
     };
     let most = app.settings.streams_per_user;
     // Each opening reads, so a user who does nothing else would take the processors from others.
-    let turn = app.streams.next_opening(caller.key.user.get(), most, Instant::now());
-    tokio::select! {
-        () = sleep_until(turn) => {}
-        () = app.stopping.cancelled() => {}
+    for opener in [Opener::Credential(caller.key), Opener::User(caller.user)] {
+        let now = Instant::now();
+        let Some(turn) = app.streams.next_opening(opener, most, now) else {
+            let detail = "too many event streams are being opened: open one, and keep it";
+            return Err(Error::new(Code::Unavailable, detail).retry_after(5));
+        };
+        if turn > now {
+            let turn = app.stopping.run_until_cancelled(sleep_until(turn));
+            waits::wait(turn).await;
+            app.sessions.forget(&caller.key);
+            if has_ended(&app, &caller.key, caller.pass).await {
+                return Err(Error::not_logged_in());
+            }
+        }
     }
     let stream = app.streams.open(caller.key, caller.pass, most);
     // The cached login may be old, which is good enough only for short requests.
@@ -113,6 +125,17 @@ async fn events(
     });
     let body = Body::from_stream(stream::iter([Ok(first)]).chain(pieces));
     Ok((HEAD, body).into_response())
+}
+
+/// Whether a session or token is known to be no longer valid.
+async fn has_ended(app: &App, key: &Credential, pass: Option<Pass>) -> bool {
+    let cx = app.clock.cx();
+    if let Some(pass) = pass {
+        let standing = app.sessions.standing(app.db.of(key.user), &cx, &pass.grant).await;
+        return standing.is_ok_and(|standing| standing != Standing::Valid);
+    }
+    let scopes = app.sessions.scopes(&app.db, &cx, key, || key.user.into()).await;
+    scopes.is_ok_and(|scopes| scopes.is_none_or(|scopes| !scopes.contains(Read::SCOPE)))
 }
 
 /// Where a stream goes on.
@@ -194,17 +217,8 @@ impl Events {
         if !self.stream.take_login_check() {
             return false;
         }
-        let (app, key) = (&self.app, self.stream.key());
         // If the check fails, it is repeated in the background.
-        if let Some(pass) = self.stream.pass() {
-            let cx = app.clock.cx();
-            let standing =
-                Box::pin(app.sessions.standing(app.db.of(key.user), &cx, &pass.grant)).await;
-            return standing.is_ok_and(|standing| standing != Standing::Valid);
-        }
-        let scopes =
-            Box::pin(app.sessions.scopes(&app.db, &app.clock.cx(), &key, || key.user.into())).await;
-        scopes.is_ok_and(|scopes| scopes.is_none_or(|scopes| !scopes.contains(Read::SCOPE)))
+        Box::pin(has_ended(&self.app, &self.stream.key(), self.stream.pass())).await
     }
 
     /// Reads what is new, as events.

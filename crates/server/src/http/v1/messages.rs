@@ -10,7 +10,7 @@ use domain::search::Query;
 use domain::sending::{self, ClientId, Draft, MAX_RECIPIENTS, Metadata, RefusedRecipient};
 use domain::text::{Body, Subject};
 use domain::users::Person;
-use domain::{ConversationId, MessageId, Time, UserRef, quotas};
+use domain::{ConversationId, Invalid, MessageId, Time, UserRef, quotas};
 
 use super::field_types::{List, Recipient};
 use super::page::may_be_long;
@@ -69,7 +69,8 @@ fields! {
         /// Up to 100 users. Without it, a reply goes to the sender and all
         /// recipients of the message that it answers.
         change to: List<Recipient, MAX_RECIPIENTS> = [7, "dana"];
-        /// Without it, a reply has that of the message that it answers, with "Re: " in front.
+        /// Without it, a reply has that of the message that it answers, with "Re: " in front. A
+        /// token without the scope `messages:read` has to say one beside `to`.
         optional subject: Subject = "Hello";
         required body: Body = "How are you?";
         /// The message to answer, from the caller's mailbox; the reply joins its conversation.
@@ -96,6 +97,11 @@ async fn send(
     let draft = Draft { to, subject, body, in_reply_to, client_id, metadata, via };
     let (user, may_read) = (caller.user, caller.may_read());
     let send = move |tx: &mut Tx<'_>, cx: &Cx, _secret: &[u8; 32]| {
+        if draft.takes_subject_elsewhere() && !may_read {
+            let problem = "say one, or leave `to` out: the token may not read that of the message \
+                           that it answers";
+            return Err(Invalid::new("subject", problem).into());
+        }
         let sent = sending::send(tx, cx, user, &draft, limits.as_ref())?;
         let refused = sent.refused.iter().map(|(whom, refusal)| {
             let whom = match whom {
@@ -213,9 +219,10 @@ async fn list(
     let (user, Fields(part)) = (caller.user, with.fields);
     let paging = (paging.before(), paging.limit.0.into());
     let page = if filter.is_selective() || may_be_long(part, paging.1) {
-        app.db.of(user).scan(move |tx| lists::page(tx, user, &filter, part, paging)).await?
+        let scan = move |tx: &mut Tx<'_>| lists::page(tx, user, &filter, part, paging);
+        waits::wait(app.db.of(user).scan(scan)).await?
     } else {
-        list_turns::turn(user).await;
+        list_turns::take(user);
         app.db.of(user).read(move |tx| lists::page(tx, user, &filter, part, paging)).await?
     };
     let tag = (page.modseq, page.tag());
@@ -237,6 +244,7 @@ async fn one(
         .read(move |tx| messages::read_with_people(tx, caller.user, id))
         .await?;
     let (message, people) = found.ok_or(domain::Error::NotFound(Missing::Message))?;
+    list_turns::take_if_long(caller.user, message.envelope.body.len(), people.len());
     let tag = message.tag(&people);
     let people = People::new(people);
     Ok(preconditions.answer(&tag, Json(WholeMessage::of(&message, &people))))

@@ -24,5 +24,5 @@ pub(super) use crate::http::client::Device;
 pub(super) use crate::http::code::Code;
 pub(super) use crate::http::json::Json;
 pub(super) use crate::http::server_key::ServerCaller;
-pub(super) use crate::http::{App, Error, list_turns};
+pub(super) use crate::http::{App, Error, list_turns, waits};
 pub(super) use crate::runtime::clock;

@@ -171,7 +171,7 @@ async fn find(
     app.count_lookups(caller, 1).await?;
     let found = match app.settings.lookup {
         Lookup::Everybody => {
-            list_turns::turn(caller).await;
+            list_turns::take(caller);
             app.db
                 .of(caller)
                 .read(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP, None))
@@ -179,10 +179,8 @@ async fn find(
         }
         Lookup::Contacts => {
             let among = Some(caller);
-            app.db
-                .of(caller)
-                .scan(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP, among))
-                .await?
+            let scan = move |tx: &mut Tx<'_>| users::lookup(tx, &prefix, users::LOOKED_UP, among);
+            waits::wait(app.db.of(caller).scan(scan)).await?
         }
         Lookup::Off => vec![],
     };

@@ -232,6 +232,25 @@ async fn so_many_look_ups_are_made_in_an_hour_whichever_way() {
 }
 
 #[tokio::test]
+async fn who_may_write_to_nobody_new_does_not_learn_for_nothing_who_is_there() {
+    let app = app(&[("lookups_per_hour", "3"), ("contacts_per_hour", "1")]).await;
+    let (ann, bob) = app.pair("ann", "bob").await;
+    app.user("cat").await;
+    try_send(&ann, &bob).await.expect(201);
+    let to = async |name: &str| ann.try_write(&json!({ "to": [name], "body": "" })).await;
+
+    // Either says whether they are there, so either counts.
+    exceeded(&to("cat").await, "contact-hour", 3600);
+    to("dan").await.problem(422, "unknown_recipient");
+    exceeded(&to("cat").await, "contact-hour", 3600);
+
+    for name in ["cat", "dan"] {
+        exceeded(&to(name).await, "lookup-hour", 3600);
+    }
+    to("bob").await.expect(201);
+}
+
+#[tokio::test]
 async fn the_first_look_ups_write_nothing() {
     let app = TestApp::start().await;
     let (ann, bob) = app.pair("ann", "bob").await;

@@ -76,6 +76,10 @@ async fn a_token_that_only_writes_is_told_what_it_has_named_itself() {
         world.request(method, path).bearer(&writer).json(&body).send().await
     };
     let of = |path: &str| format!("/v1/{path}/{}", world.message);
+    // Its own account may read what it writes to itself.
+    let reply = json!({ "in_reply_to": world.message, "to": ["ann"], "body": "hi" });
+    let refused = ask("POST", "/v1/messages", reply).await;
+    assert_eq!(refused.problem(422, "invalid")["errors"][0]["pointer"], "#/subject");
     let only_id = json!({ "id": world.message });
 
     let sent = ask("POST", "/v1/messages", json!({ "to": ["bob", "nobody"], "body": "hi" })).await;
