@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use tokio::sync::mpsc;
 
 use crate::threads::catch;
@@ -22,18 +22,17 @@ pub(crate) trait Answer: Send {
 pub(crate) type Inbox = mpsc::UnboundedSender<Vec<Box<dyn Answer>>>;
 
 thread_local! {
-    static OWN: RefCell<Option<Inbox>> = const { RefCell::new(None) };
+    static OWN: RefCell<Option<(Id, Inbox)>> = const { RefCell::new(None) };
 }
 
 /// The inbox of the runtime that this thread runs; `None` where there is none, or other threads run
 /// it as well.
 pub(crate) fn inbox() -> Option<Inbox> {
+    let runtime = Handle::try_current().ok()?;
     OWN.with_borrow_mut(|own| {
-        // One that is closed belonged to a runtime before.
-        if let Some(inbox) = own.as_ref().filter(|inbox| !inbox.is_closed()) {
+        if let Some((_, inbox)) = own.as_ref().filter(|(of, _)| *of == runtime.id()) {
             return Some(inbox.clone());
         }
-        let runtime = Handle::try_current().ok()?;
         if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
             return None;
         }
@@ -46,7 +45,7 @@ pub(crate) fn inbox() -> Option<Inbox> {
                 }
             }
         });
-        *own = Some(inbox.clone());
+        *own = Some((runtime.id(), inbox.clone()));
         Some(inbox)
     })
 }
@@ -63,11 +62,12 @@ pub(crate) fn answer(jobs: impl Iterator<Item = Box<dyn Answer>>) {
             },
         }
     }
-    for (inbox, jobs) in together {
-        if let Err(mpsc::error::SendError(jobs)) = inbox.send(jobs) {
-            for job in jobs {
-                job.answer();
-            }
+    for (inbox, mut jobs) in together {
+        // One alone would be woken twice.
+        let sent = if jobs.len() > 1 { inbox.send(std::mem::take(&mut jobs)) } else { Ok(()) };
+        // The runtime may have ended.
+        for job in sent.err().map_or(jobs, |unsent| unsent.0) {
+            job.answer();
         }
     }
 }

@@ -13,6 +13,7 @@ mod queue;
 mod readers;
 mod reserve;
 pub(crate) mod restore;
+mod scanners;
 mod shared;
 pub(crate) mod verbs;
 mod writer;
@@ -36,7 +37,7 @@ pub(crate) struct Engine {
     /// Finds this engine's readers among those of a thread.
     number: u64,
     writer: writer::Writer,
-    scanners: readers::Scanners,
+    scanners: scanners::Scanners,
     /// All threads; [`Engine::close`] takes and joins them.
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps other servers away until the engine is closed.

@@ -50,6 +50,11 @@ impl<K: Copy + Eq + Hash, T> Turns<K, T> {
         self.len
     }
 
+    /// Whether less than so much work of an owner waits.
+    pub(crate) fn has_room(&self, owner: K, share: usize) -> bool {
+        self.lines.get(&owner).is_none_or(|line| line.waiting.len() < share)
+    }
+
     /// Adds work of an owner, of whom so much may wait, and so much run at once. Returns whether it
     /// may run before any of it is done; `None` where too much of it waits, and it was not added.
     pub(crate) fn push(

@@ -1,4 +1,4 @@
-//! The queues before the threads that write and scan.
+//! The queue before the thread that writes.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -14,8 +14,6 @@ pub(super) struct Queue {
     more: Condvar,
     /// Work that may wait.
     length: usize,
-    /// How much of one owner may run at once.
-    most: Option<usize>,
 }
 
 #[derive(Default)]
@@ -26,15 +24,9 @@ struct State {
     asleep: usize,
 }
 
-/// Work that was taken; it counts as running until this is dropped.
-pub(super) struct Taken<'q> {
-    pub(super) owner: Owner,
-    queue: &'q Queue,
-}
-
 impl Queue {
-    pub(super) fn new(length: usize, most: Option<usize>) -> Self {
-        Self { state: Mutex::default(), more: Condvar::new(), length, most }
+    pub(super) fn new(length: usize) -> Self {
+        Self { state: Mutex::default(), more: Condvar::new(), length }
     }
 
     pub(super) fn submit(&self, owner: Owner, job: Box<dyn Job>) -> Result<()> {
@@ -45,12 +37,9 @@ impl Queue {
         if state.turns.len() >= self.length {
             return Err(Error::Busy);
         }
-        let (share, most) = match owner {
-            Owner::Server => (self.length, None),
-            _ => (self.length / SHARE, self.most),
-        };
-        let may_run = state.turns.push(owner, share, most, job).ok_or(Error::Busy)?;
-        let wake = may_run && state.asleep > 0;
+        let share = if owner == Owner::Server { self.length } else { self.length / SHARE };
+        state.turns.push(owner, share, None, job).ok_or(Error::Busy)?;
+        let wake = state.asleep > 0;
         drop(state);
         if wake {
             self.more.notify_one();
@@ -74,12 +63,12 @@ impl Queue {
     }
 
     /// Begins a round and waits for its first work; `None` at the end.
-    pub(super) fn next(&self) -> Option<(Taken<'_>, Box<dyn Job>)> {
+    pub(super) fn next(&self) -> Option<(Owner, Box<dyn Job>)> {
         let mut state = lock(&self.state);
         state.turns.begin_round();
         loop {
-            if let Some((owner, job)) = state.turns.pop() {
-                return Some((Taken { owner, queue: self }, job));
+            if let Some(next) = state.turns.pop() {
+                return Some(next);
             }
             if state.stopped {
                 return None;
@@ -95,19 +84,5 @@ impl Queue {
         let mut state = lock(&self.state);
         let again = state.turns.comes_again()?;
         may(again).then(|| state.turns.pop()).flatten()
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        // Only where running work is counted can it have been in the way of other work.
-        if self.queue.most.is_none() {
-            return;
-        }
-        let mut state = lock(&self.queue.state);
-        state.turns.done(self.owner);
-        if state.asleep > 0 {
-            self.queue.more.notify_one();
-        }
     }
 }

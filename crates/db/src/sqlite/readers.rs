@@ -1,23 +1,20 @@
 //! Reads: short ones on a connection of the calling thread, scans on threads of their own.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use super::connection::{self, Role};
 use super::prepared::Prepared;
-use super::{queue::Queue, shared::Shared};
+use super::scanners::{self, Done, Scanners};
+use super::shared::Shared;
 use crate::job::{Job, answer};
-use crate::{Error, Owner, Result, Tx, threads, tx::On};
+use crate::{Error, Result, Tx, threads, tx::On};
 
 /// The lowest priority.
 const NICE: i32 = 19;
 /// Threads for scans. Two, so that one long scan does not block all others.
 const THREADS: usize = 2;
-/// Scans that may wait.
-const QUEUE: usize = 256;
-/// Scans of one owner at a time. The next one waits behind everybody else's.
-const MOST: usize = 1;
 
 thread_local! {
     /// The connections of this thread, by engine: a server has one engine, a test binary many.
@@ -96,35 +93,31 @@ fn run_on<T>(shared: &Shared, mut tx: Tx<'_>, f: impl FnOnce(&mut Tx<'_>) -> T) 
     answer
 }
 
-/// The queue of the scanning threads.
-pub(super) struct Scanners(Arc<Queue>);
-
-impl Scanners {
-    pub(super) fn submit(&self, owner: Owner, job: Box<dyn Job>) -> Result<()> {
-        self.0.submit(owner, job)
-    }
-
-    pub(super) fn stop(&self) {
-        self.0.stop();
-    }
-}
-
+/// Gives scans to the threads that run them.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<(Scanners, Vec<JoinHandle<()>>)> {
-    let queue = Arc::new(Queue::new(QUEUE, Some(MOST)));
-    let threads = (0..THREADS).map(|number| {
-        let (shared, queue) = (Arc::clone(shared), Arc::clone(&queue));
-        threads::spawn(&format!("db-scan-{number}"), move || scan(&shared, &queue))
-    });
-    let threads = threads.collect::<Result<_>>()?;
-    Ok((Scanners(queue), threads))
+    let (scanners, events) = scanners::channel();
+    let mut threads = Vec::with_capacity(THREADS + 1);
+    let mut idle = Vec::with_capacity(THREADS);
+    for number in 0..THREADS {
+        let (jobs, taken) = mpsc::channel();
+        let (shared, done) = (Arc::clone(shared), scanners.done(number));
+        let scan = move || scan(&shared, &taken, &done);
+        threads.push(threads::spawn(&format!("db-scan-{number}"), scan)?);
+        idle.push(jobs);
+    }
+    let shared = Arc::clone(shared);
+    let dispatch = move || scanners::dispatch(&shared, &events, &idle);
+    threads.push(threads::spawn("db-scans", dispatch)?);
+    Ok((scanners, threads))
 }
 
-fn scan(shared: &Shared, queue: &Queue) {
+fn scan(shared: &Shared, jobs: &mpsc::Receiver<Box<dyn Job>>, done: &Done) {
     // Nobody may wait longer for a short request, or for a password to be hashed, for a scan.
     threads::be_nice(NICE);
     // Opened at the first use: most deployments hardly ever scan.
     let mut opened = None;
-    while let Some((_taken, mut job)) = queue.next() {
+    while let Ok(mut job) = jobs.recv() {
+        let _taken = done.when_dropped();
         shared.log.wait();
         if !job.is_awaited() {
             continue;

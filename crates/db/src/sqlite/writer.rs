@@ -53,7 +53,7 @@ pub(super) fn start(
         of_log.log.committed(pages.into());
         Ok(())
     }))?;
-    let queue = Arc::new(Queue::new(QUEUE, None));
+    let queue = Arc::new(Queue::new(QUEUE));
     let jobs = Arc::clone(&queue);
     let thread = threads::spawn("db-writer", move || {
         let connection = Prepared::new(connection);
@@ -70,14 +70,14 @@ pub(super) fn start(
 
 fn write(shared: &Shared, connection: &Prepared, jobs: &Queue, checkpoints: &checkpoint::Wake) {
     let mut done = Vec::with_capacity(BATCH);
-    while let Some((taken, first)) = jobs.next() {
+    while let Some((owner, first)) = jobs.next() {
         if !admit(shared, &mut done, first) {
             checkpoints.wake();
             continue;
         }
-        let mut commit = shared.watch(run_batch(shared, connection, jobs, taken.owner, &mut done));
+        let mut commit = shared.watch(run_batch(shared, connection, jobs, owner, &mut done));
         if commit == Err(Error::Full) && make_room(shared, connection, &mut done) {
-            commit = shared.watch(run_batch(shared, connection, jobs, taken.owner, &mut done));
+            commit = shared.watch(run_batch(shared, connection, jobs, owner, &mut done));
         }
         if let Ok(kept @ 1..) = commit {
             shared.writes.fetch_add(kept, Relaxed);
