@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio_io_timeout::TimeoutWriter;
 
 use super::addresses::{Addresses, Counted};
@@ -233,6 +233,10 @@ async fn serve(app: App, stream: TcpStream, router: Router) {
     let service = service_fn(|request| {
         let (app, router, input) = (App::clone(&app), router.clone(), Arc::clone(&input));
         async move {
+            // Who sends many at once has one served, and then others have their turn.
+            if input.is_ahead() {
+                yield_now().await;
+            }
             let answered = http::handle(app, router, peer, request);
             let (response, is_unasked) = watched(Arc::clone(&input.waits), answered).await;
             let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);

@@ -35,6 +35,8 @@ pub(super) struct Input {
     answered: AtomicU8,
     /// Whether its request waits for its turn.
     pub(super) waits: Arc<AtomicBool>,
+    /// Whether a request was served since there was last nothing to read.
+    is_ahead: AtomicBool,
 }
 
 /// Something was read to which there is no response yet.
@@ -54,6 +56,11 @@ impl Input {
             (false, false) => ANSWERED,
         };
         self.answered.store(now, Relaxed);
+    }
+
+    /// Notes that a request is served. Returns whether it was sent ahead, behind another one.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.is_ahead.swap(true, Relaxed)
     }
 
     fn was_read(&self) {
@@ -166,7 +173,11 @@ impl AsyncRead for Socket<'_> {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) else {
+            self.input.is_ahead.store(false, Relaxed);
+            return Poll::Pending;
+        };
+        read?;
         if buffer.filled().len() > before {
             self.input.was_read();
         } else {

@@ -238,6 +238,22 @@ fn an_account_is_erased_only_where_it_is_meant() {
 }
 
 #[test]
+fn no_password_of_an_address_is_repeated() {
+    let place = Place::new();
+    let secret = "postgres://u:SECRETPW@127.0.0.1:1/x";
+    let with_name = format!("--set={secret}");
+    for arguments in
+        [&["copy", secret][..], &["check", "--set", secret], &["check", &with_name], &[secret]]
+    {
+        let error = place.run(arguments).failed(2);
+        assert!(error.contains("127.0.0.1:1") && !error.contains("SECRETPW"), "{error}");
+    }
+    let place = place.with("POSTROOM_JWT_KEYS", "https://u:SECRETPW@keys.example/set");
+    let shown = place.run(&["config"]).ok();
+    assert!(shown.contains("https://u:(hidden)@keys.example/set"), "{shown}");
+}
+
+#[test]
 fn a_name_of_digits_is_nobodys_id() {
     let place = Place::new();
     place.run(&["migrate"]).ok();
