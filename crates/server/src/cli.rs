@@ -209,7 +209,7 @@ pub fn run() -> ExitCode {
         Ok(cli) => dispatch(cli, &mut format),
         // Help and the version are what the command prints.
         Err(asked) if !asked.use_stderr() => help(&asked),
-        Err(wrong) => wrong.exit(),
+        Err(wrong) => return output::refuse(&wrong),
     };
     let Err(error) = ran else { return ExitCode::SUCCESS };
     let said = match format {

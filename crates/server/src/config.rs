@@ -20,6 +20,7 @@ use toml::{Table, Value};
 
 pub(crate) use settings::server_key_problem;
 pub use settings::{LogFormat, Lookup, Registration, Settings, Statements, Switch};
+pub(crate) use show::{has_password, mask_password};
 
 /// The defaults, with an explanation of each setting.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");

@@ -7,6 +7,7 @@ mod listener;
 mod socket;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
     };
     let reminders = ReminderSettings::read(&settings).map_err(Unusable)?;
     let _data_dir = DataDir::make(&settings)?;
+    warn_of_others(&settings);
     let (node, key) = Node::open(settings, clock, http::paths()).await?;
     let reminders = reminders.map(|settings| Reminders::new(settings, &node, &key));
     node.clock.want_reminders(reminders.is_some());
@@ -110,6 +112,23 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
         );
     }
     Ok(Server { app, address, metrics_address, workers, tasks })
+}
+
+/// Says where other users of the machine may write to what is stored, or read it. The server itself
+/// makes it for its owner alone.
+fn warn_of_others(settings: &Settings) {
+    let database = settings.database().ok();
+    let database = database.as_ref().and_then(|database| database.path());
+    let paths = [(Some(&*settings.data_dir), 0o022), (database, 0o077)];
+    for (path, others) in paths.into_iter().filter_map(|(path, bits)| Some((path?, bits))) {
+        let mode = std::fs::metadata(path).map(|found| found.permissions().mode());
+        if mode.is_ok_and(|mode| mode & others != 0) {
+            tracing::warn!(
+                path = %path.display(),
+                "other users of this machine may read or write what is stored: chmod go-rwx"
+            );
+        }
+    }
 }
 
 /// A step towards the listener for the metrics. The default address is wanted by each server of a

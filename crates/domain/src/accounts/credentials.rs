@@ -4,10 +4,11 @@ use db::Tx;
 
 use crate::accounts::browser_tokens::{self, Grant, Standing};
 use crate::accounts::{sessions, tokens, users};
-use crate::base::{Credential, CredentialKind, Cx, Error, Result};
+use crate::base::{Credential, CredentialKind, Cx, Error, Result, Time};
 
 /// Makes sure that the credential of a call holds until the commit: it may have ended since the
-/// call was let in, and a token that is created while all of them end would outlive them.
+/// call was let in, and a token that is created while all of them end would outlive them. Returns
+/// when it expires, if it is a token that does.
 ///
 /// `grant` is what a browser token or a JWT says.
 ///
@@ -18,16 +19,19 @@ pub fn confirm(
     cx: &Cx,
     credential: &Credential,
     grant: Option<&Grant>,
-) -> Result<()> {
+) -> Result<Option<Time>> {
     // Locks the account first, as those do who end its credentials.
     users::confirm_enabled(tx, credential.user)?;
-    let holds = match (credential.kind, grant) {
-        (CredentialKind::Session, _) => sessions::find(tx, cx, credential)?.is_some(),
-        (CredentialKind::Token, _) => tokens::find(tx, cx, credential)?.is_some(),
-        (CredentialKind::Browser, Some(grant)) => {
-            browser_tokens::standing(tx, cx, grant)? == Standing::Valid
+    let expires_at = match (credential.kind, grant) {
+        (CredentialKind::Session, _) => sessions::find(tx, cx, credential)?.map(|_session| None),
+        (CredentialKind::Token, _) => {
+            tokens::find(tx, cx, credential)?.map(|token| token.expires_at)
         }
-        (CredentialKind::Browser, None) | (CredentialKind::ServerKey, _) => false,
+        (CredentialKind::Browser, Some(grant)) => {
+            let is_valid = browser_tokens::standing(tx, cx, grant)? == Standing::Valid;
+            is_valid.then_some(Some(grant.expires_at))
+        }
+        (CredentialKind::Browser, None) | (CredentialKind::ServerKey, _) => None,
     };
-    if holds { Ok(()) } else { Err(Error::NotLoggedIn) }
+    expires_at.ok_or(Error::NotLoggedIn)
 }

@@ -49,10 +49,6 @@ impl Quota {
         }
     }
 
-    fn is_of_contacts(self) -> bool {
-        matches!(self, Self::ContactsHour | Self::ContactsDay)
-    }
-
     fn length(self) -> i64 {
         match self {
             Self::SendsHour | Self::ContactsHour | Self::LookupsHour => Time::HOUR,
@@ -78,12 +74,6 @@ impl Quota {
             Self::LookupsHour => use_of.lookups,
         }
     }
-}
-
-/// Whether the quota of that name is one of new contacts: that it is used up says of somebody whom
-/// the user has never written to that they are there.
-pub fn of_contacts(name: &str) -> bool {
-    Quota::ALL.into_iter().any(|quota| quota.is_of_contacts() && quota.name() == name)
 }
 
 /// What is taken from the quotas.
@@ -177,6 +167,38 @@ pub fn take(
     limits: &SendLimits,
     use_of: &Use,
 ) -> Result<Vec<Remaining>> {
+    let windows = windows(tx, cx, owner, limits, use_of)?;
+    let row = |window: &Window| params![owner, window.kind as i64, window.used, window.started_at];
+    tx.batch(
+        "INSERT INTO quotas (owner_id, kind, used, window_started_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (owner_id, kind) DO UPDATE SET used = ?3, window_started_at = ?4",
+        &windows.iter().map(row).collect::<Vec<_>>(),
+    )?;
+    Ok(windows.iter().map(|window| window.remaining(cx)).collect())
+}
+
+/// Makes sure that what would be used is within the owner's quotas, and takes nothing.
+///
+/// # Errors
+/// As [`take`].
+pub fn check(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    limits: &SendLimits,
+    use_of: &Use,
+) -> Result<()> {
+    windows(tx, cx, owner, limits, use_of).map(drop)
+}
+
+/// The windows of the quotas that something touches, with what it takes.
+fn windows(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    owner: UserId,
+    limits: &SendLimits,
+    use_of: &Use,
+) -> Result<Vec<Window>> {
     let young = is_young(tx, cx, owner, limits)?;
     let stored = tx.query(
         "SELECT kind, used, window_started_at FROM quotas WHERE owner_id = ?1",
@@ -197,13 +219,7 @@ pub fn take(
     if let Some(longest) = exceeded.max_by_key(|window| window.seconds_left(cx)) {
         return Err(longest.refusal(cx));
     }
-    let row = |window: &Window| params![owner, window.kind as i64, window.used, window.started_at];
-    tx.batch(
-        "INSERT INTO quotas (owner_id, kind, used, window_started_at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (owner_id, kind) DO UPDATE SET used = ?3, window_started_at = ?4",
-        &windows.iter().map(row).collect::<Vec<_>>(),
-    )?;
-    Ok(windows.iter().map(|window| window.remaining(cx)).collect())
+    Ok(windows)
 }
 
 /// Whether the account is young; looked up only where that makes a difference.

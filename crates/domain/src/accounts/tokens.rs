@@ -102,6 +102,21 @@ pub struct NewToken {
     pub expires_at: Option<Time>,
 }
 
+impl NewToken {
+    /// The same token, but valid for no longer than the credential that creates it.
+    ///
+    /// # Errors
+    /// Where it was to be valid for longer.
+    pub fn within(self, expires_at: Option<Time>) -> Result<Self, Invalid> {
+        let Some(end) = expires_at else { return Ok(self) };
+        if self.expires_at.is_some_and(|own| own > end) {
+            let problem = "it must not be later than the end of the token that creates it";
+            return Err(Invalid::new("expires_at", problem));
+        }
+        Ok(Self { expires_at: self.expires_at.or(expires_at), ..self })
+    }
+}
+
 /// A token in its owner's list, without the secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenInfo {

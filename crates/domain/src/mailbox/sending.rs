@@ -82,8 +82,17 @@ pub fn send(
             RefusedRecipient::Named(at)
         }
     };
-    let refused = refused.into_iter().map(|(at, refusal)| (whom(at), refusal)).collect();
+    let refused: Vec<_> = refused.into_iter().map(|(at, refusal)| (whom(at), refusal)).collect();
+    // Somebody who is named and does not get it is no other than somebody new: else, who may write
+    // to nobody new, or to nobody at all, would be told who is there.
+    let strangers = if draft.to.is_empty() { 0 } else { refused.len() };
+    let strangers = i64::try_from(strangers).unwrap_or(i64::MAX);
+    let limits_of_strangers = limits.filter(|_| strangers > 0);
     if accepted.is_empty() {
+        if let Some(limits) = limits_of_strangers {
+            let as_if_sent = Use { sends: 1, contacts: strangers, lookups: 0 };
+            quotas::check(tx, cx, sender, limits, &as_if_sent)?;
+        }
         return Err(Error::ReachesNobody(refused));
     }
     let subject = match (&draft.subject, &parent) {
@@ -93,6 +102,10 @@ pub fn send(
     };
     let id = store(tx, cx, sender, draft, &subject, &accepted, parent.as_ref())?;
     let contacts = record_contacts(tx, cx, sender, &accepted, id)?;
+    if let Some(limits) = limits_of_strangers {
+        let as_if_sent = Use { sends: 1, contacts: contacts + strangers, lookups: 0 };
+        quotas::check(tx, cx, sender, limits, &as_if_sent)?;
+    }
     let quotas = match limits {
         Some(limits) => {
             let lookups = i64::try_from(refused.len()).unwrap_or(i64::MAX);

@@ -11,9 +11,12 @@ use std::fs::File;
 use std::io::{StdoutLock, Write as _, stderr, stdout};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::fs::{OFlags, fcntl_getfl};
+
+use crate::config::{has_password, mask_password};
 
 /// Says what was done, in one or more lines.
 pub(super) fn done(lines: &str) {
@@ -55,4 +58,21 @@ fn print(lines: &str) -> std::io::Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{lines}")?;
     out.flush()
+}
+
+/// Says what is wrong with the arguments, without the password of an address among them.
+pub(super) fn refuse(wrong: &clap::Error) -> ExitCode {
+    let arguments: Vec<_> = std::env::args().filter(|text| has_password(text)).collect();
+    if arguments.is_empty() {
+        wrong.exit();
+    }
+    let mut said = wrong.render().to_string();
+    for argument in &arguments {
+        let value = argument.split_once('=').map_or(&**argument, |(_, value)| value);
+        for text in [argument, value] {
+            said = said.replace(text, &mask_password(text));
+        }
+    }
+    drop(write!(stderr(), "{said}"));
+    ExitCode::from(2)
 }

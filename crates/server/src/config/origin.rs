@@ -29,6 +29,11 @@ impl Origin {
         self.https
     }
 
+    /// Whether this is https, and the other the same host without.
+    pub(crate) fn is_secure_form_of(&self, other: &Self) -> bool {
+        self.https && !other.https && self.host == other.host
+    }
+
     /// Whether a request with this `Host` header goes to this origin. The scheme that the client
     /// used is unknown, so a host without a port matches the default port of either.
     pub(crate) fn is_host(&self, host: &str) -> bool {

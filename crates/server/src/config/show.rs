@@ -23,15 +23,32 @@ impl Config {
                 (name, Some(text)) if is_secret(name) => {
                     Value::from(mask_password(text)).to_string()
                 }
-                _ => value.to_string(),
+                _ => masked(value).to_string(),
             };
             (format!("{name} = {shown}"), &self.layers[name])
         })
     }
 }
 
+/// A value, in which the passwords of addresses are masked.
+fn masked(value: &Value) -> Value {
+    match value {
+        Value::String(text) if has_password(text) => mask_password(text).into(),
+        Value::Array(values) => Value::Array(values.iter().map(masked).collect()),
+        Value::Table(table) => {
+            Value::Table(table.iter().map(|(name, value)| (name.clone(), masked(value))).collect())
+        }
+        value => value.clone(),
+    }
+}
+
+/// Whether a text may be an address with a password.
+pub(crate) fn has_password(text: &str) -> bool {
+    text.contains("://") && text.contains('@')
+}
+
 /// Masks the password of an address, and its parameters, which may contain one.
-fn mask_password(url: &str) -> String {
+pub(crate) fn mask_password(url: &str) -> String {
     if url.is_empty() || url.starts_with("sqlite:") {
         return url.to_owned();
     }

@@ -112,11 +112,13 @@ fn shown(message: &DigestLine) -> (String, String) {
 }
 
 /// Makes text of a user one short line that cannot affect what is around it: no control characters,
-/// no line breaks, and nothing that changes the writing direction.
+/// no line breaks, nothing that changes the writing direction, and no encoded word of RFC 2047,
+/// which mail programs would show as something else, line breaks included.
 fn one_line(text: &str) -> String {
     let is_direction = |c: &char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let blank = |c: char| if c.is_control() || c.is_whitespace() { ' ' } else { c };
     let plain: String = text.chars().filter(|c| !is_direction(c)).map(blank).collect();
+    let plain = plain.replace("=?", "= ?");
     let line = plain.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
@@ -181,6 +183,7 @@ mod tests {
         let long = "ü".repeat(151);
         assert_eq!(one_line(&long), format!("{}…", "ü".repeat(150)));
         assert_eq!(one_line(&long[2..]), "ü".repeat(150));
+        assert_eq!(one_line("=?utf-8?q?=0D=0ABcc?="), "= ?utf-8?q?=0D=0ABcc?=");
     }
 
     #[test]

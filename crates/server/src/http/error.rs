@@ -6,7 +6,7 @@ use axum::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AU
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use domain::sending::{Refusal, RefusedRecipient};
-use domain::{Exceeded, Missing, quotas};
+use domain::{Exceeded, Missing};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -144,13 +144,9 @@ impl Error {
         self
     }
 
-    /// Of how many recipients the error of a send says whether they are there: of all where it
-    /// reached none of them, and of one where it would have reached somebody new.
-    pub(super) fn looked_up(&self) -> usize {
+    /// How many recipients there were, where a message reached none of them.
+    pub(super) fn refused_recipients(&self) -> usize {
         match self.0.code {
-            Code::QuotaExceeded => {
-                usize::from(self.0.violated_policies.iter().any(|name| quotas::of_contacts(name)))
-            }
             Code::RecipientUnavailable
             | Code::BlockedByYou
             | Code::NoReplies

@@ -159,13 +159,19 @@ impl Attempt {
         // That a key was used for another request may tell that the password was another one.
         let stays = [Code::AuthenticationFailed, Code::KeyReused];
         let is_settled = done.as_ref().map_or_else(|error| stays.contains(&error.code()), |_| true);
-        if let Some(counted) = self.counted.clone().filter(|_| !is_settled) {
-            let back = move |tx: &mut Tx<'_>| throttle::give_back(tx, &counted);
-            if let Err(error) = app.db.of(self.address).write_for(db::Purpose::Free, back).await {
-                tracing::debug!(%error, "an attempt stays counted");
-            }
+        if !is_settled {
+            self.give_back(app).await;
         }
         done
+    }
+
+    /// Gives the attempt back.
+    pub(super) async fn give_back(&self, app: &App) {
+        let Some(counted) = self.counted.clone() else { return };
+        let back = move |tx: &mut Tx<'_>| throttle::give_back(tx, &counted);
+        if let Err(error) = app.db.of(self.address).write_for(db::Purpose::Free, back).await {
+            tracing::debug!(%error, "an attempt stays counted");
+        }
     }
 
     /// Gives a right attempt back, in the transaction of what it was for, and makes its address
@@ -236,9 +242,17 @@ pub(super) async fn refuse_registration<T>(
     device: &Device,
     refusal: Error,
 ) -> Result<T, Error> {
-    let (limit, cx) = (registrations(app, device), app.clock.cx());
-    app.db.of(device.address).write(move |tx| limit.count_try(tx, &cx)).await?;
+    count_try(app, device).await?;
     Err(refusal)
+}
+
+/// Counts a try to register that needed no hash.
+///
+/// # Errors
+/// If there were too many from the address.
+pub(super) async fn count_try(app: &App, device: &Device) -> Result<(), Error> {
+    let (limit, cx) = (registrations(app, device), app.clock.cx());
+    Ok(app.db.of(device.address).write(move |tx| limit.count_try(tx, &cx)).await?)
 }
 
 /// # Errors

@@ -54,10 +54,9 @@ struct Written {
 }
 
 /// Counts the recipients of a message that reached nobody as look-ups of its sender, who learns of
-/// each whether they are there. Returns the error that says so, or that there were too many: then
-/// the same, whether they are there or not.
+/// each whether they are there. Returns the error that says so, or that there were too many.
 pub(super) async fn count_refused(app: &App, sender: UserId, error: Error) -> Error {
-    let counted = app.count_lookups(sender, error.looked_up()).await;
+    let counted = app.count_lookups(sender, error.refused_recipients()).await;
     counted.err().map_or(error, Error::from)
 }
 

@@ -38,7 +38,10 @@ fn has_foreign_origin(headers: &HeaderMap, public: Option<&Origin>) -> bool {
     let own = |origin: &HeaderValue| {
         let origin = Origin::parse(origin.to_str().ok()?)?;
         let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-        Some(public == Some(&origin) || host.is_some_and(|host| origin.is_host(host)))
+        // Who is on the line can make pages of the http address of a server that has https.
+        let is_on_the_line = public.is_some_and(|public| public.is_secure_form_of(&origin));
+        let is_own = host.is_some_and(|host| origin.is_host(host)) && !is_on_the_line;
+        Some(public == Some(&origin) || is_own)
     };
     origins.next().is_some() || own(origin) != Some(true)
 }
@@ -61,6 +64,13 @@ mod tests {
         assert!(!foreign("app.example:443", "https://app.example"));
         assert!(!foreign("[::1]:8000", "http://[::1]:8000"));
         assert!(!foreign("127.0.0.1:8000", "https://mail.example.org"));
+    }
+
+    #[test]
+    fn the_http_address_of_a_server_that_has_https_is_foreign() {
+        assert!(foreign("mail.example.org", "http://mail.example.org"));
+        assert!(!foreign("mail.example.org", "https://mail.example.org"));
+        assert!(!foreign("mail.internal", "http://mail.internal"));
     }
 
     #[test]

@@ -246,6 +246,45 @@ async fn registrations_that_fail_are_counted_and_cost_no_hash() {
 }
 
 #[tokio::test]
+async fn retries_are_no_free_guesses_at_a_password() {
+    let limits = [("trusted_proxies", "127.0.0.1"), ("registrations_per_hour", "2")];
+    let app = TestApp::with(&limits).await;
+    let here = from(&app, HOME).await;
+    let again = |password: &str| {
+        let mut body = newcomer("ann");
+        body["password"] = password.into();
+        body
+    };
+    post_with_key(&here, "/v1/users", &newcomer("ann")).await.expect(201);
+    for _ in 0..9 {
+        let wrong = post_with_key(&here, "/v1/users", &again("another-goose-7")).await;
+        wrong.problem(422, "idempotency_key_reused");
+    }
+    for password in ["another-goose-7", PASSWORD] {
+        let refused = post_with_key(&here, "/v1/users", &again(password)).await;
+        refused.problem(429, "rate_limited");
+    }
+
+    let bob = at_home(&app, "bob").await;
+    let ask = async |current: &str| {
+        let change = json!({ "current_password": current, "new_password": "three-new-geese" });
+        let request = bob.request("POST", "/v1/users/me/password").json(&change);
+        request.header("idempotency-key", "the-key").send().await
+    };
+    let before = failures(&app).await;
+    for _ in 0..3 {
+        ask(PASSWORD).await.expect(204);
+    }
+    assert_eq!(failures(&app).await, before, "a retry that is right is no failure");
+    for _ in 0..FREE {
+        ask(WRONG).await.problem(422, "idempotency_key_reused");
+    }
+    for current in [WRONG, PASSWORD] {
+        ask(current).await.problem(429, "rate_limited");
+    }
+}
+
+#[tokio::test]
 async fn an_address_with_many_connections_holds_nobody_else_up_and_503_is_no_failure() {
     let app = behind_a_proxy().await;
     let ann = at_home(&app, "ann").await;

@@ -30,7 +30,8 @@ fields! {
     struct NewToken {
         /// A name for its owner. No control characters, and no space at the start or end.
         required name: TokenName = "backup script";
-        /// When the token expires; by default, never.
+        /// When the token expires; by default, never, or with the token that creates it. It cannot
+        /// be later than that.
         optional expires_at: Time = "2027-01-01T00:00:00Z";
         /// By default, all scopes of the caller.
         change scopes: Scopes;
@@ -126,8 +127,8 @@ async fn create(
     let new = tokens::NewToken { name, scopes, expires_at };
     let (by, grant) = (caller.key, caller.pass.as_ref().map(|pass| pass.grant));
     let create = move |tx: &mut Tx<'_>, cx: &Cx, secret: &[u8; 32]| {
-        credentials::confirm(tx, cx, &by, grant.as_ref())?;
-        tokens::create(tx, cx, by.user, secret, &new)?;
+        let end = credentials::confirm(tx, cx, &by, grant.as_ref())?;
+        tokens::create(tx, cx, by.user, secret, &new.clone().within(end)?)?;
         Ok(KeptToken { user: by.user.get() })
     };
     let response = request.run(&app, caller.by(), create, show).await?;

@@ -140,12 +140,21 @@ async fn register(
             Ok(KeptAccount { id: id.get() })
         })
     };
-    let response =
-        request.run_after(&app, By::Name(by.folded(), device.address), prepare, show).await?;
+    let done = request.run_after(&app, By::Name(by.folded(), device.address), prepare, show).await;
+    if was_known(&done) {
+        login::count_try(&app, &device).await?;
+    }
+    let response = done?;
     if let Some(Created { user, .. }) = created(&response) {
         tracing::info!(client = %device.address, user, "registered");
     }
     Ok(response)
+}
+
+/// Whether a request had a key that was used before. That tells whether its password is the one of
+/// the first request, so it has to count as one that gives a password.
+fn was_known(done: &Result<Response, Error>) -> bool {
+    done.as_ref().map_or_else(|error| error.code() == Code::KeyReused, is_replay)
 }
 
 /// What is stored of a registration.
@@ -290,12 +299,11 @@ async fn password(
     if let Err(own) = new_password.is_not_own(name.as_ref(), &email) {
         return Err(Invalid::new("new_password", own.problem).into());
     }
-    let mut attempt = None;
+    let (cx, mut attempt) = (app.clock.cx(), None);
+    let claimant = Claimant::Holder(caller.key);
     let prepare = async {
-        let cx = app.clock.cx();
-        let claimant = Claimant::Holder(caller.key);
         let current = current_password.0;
-        let (old, right) = login::check(&app, &cx, claimant, &device, current).await?;
+        let (old, right) = login::check(&app, &cx, claimant.clone(), &device, current).await?;
         attempt = Some(right.clone());
         let hash = login::hash(&app, &cx, &device, new_password).await?;
         Ok(move |tx: &mut Tx<'_>, cx: &Cx, _secret: &[u8; 32]| {
@@ -307,9 +315,16 @@ async fn password(
         Ok(Some(StatusCode::NO_CONTENT.into_response()))
     };
     let done = request.run_after(&app, caller.by(), prepare, show).await;
-    let response = match attempt {
-        Some(attempt) => attempt.settle(&app, done).await?,
-        None => done?,
+    let response = if let Some(attempt) = attempt {
+        attempt.settle(&app, done).await?
+    } else {
+        if was_known(&done) {
+            let again = login::begin(&app, &cx, claimant, &device).await?;
+            if done.is_ok() {
+                again.attempt.give_back(&app).await;
+            }
+        }
+        done?
     };
     app.sessions.forget_all(user);
     if !is_replay(&response) {

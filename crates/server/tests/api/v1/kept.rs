@@ -145,7 +145,7 @@ async fn nothing_is_stored_of_what_is_harmless_to_repeat() {
 
 #[tokio::test]
 async fn what_is_stored_is_short_however_long_the_request_is() {
-    let app = TestApp::start().await;
+    let app = TestApp::with(&[("contacts_per_hour", "999"), ("contacts_per_day", "999")]).await;
     let ann = app.user("ann").await;
     let nobody: Vec<_> = (0..99).map(|number| (1_i64 << 53) - 1 - number).collect();
     let mut to = nobody;

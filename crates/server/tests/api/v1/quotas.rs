@@ -157,7 +157,7 @@ async fn the_classic_api_has_the_same_limits() {
 
 #[tokio::test]
 async fn what_is_not_sent_takes_nothing() {
-    let app = app(&[("sends_per_hour", "2"), ("contacts_per_hour", "1")]).await;
+    let app = app(&[("sends_per_hour", "2"), ("contacts_per_hour", "3")]).await;
     let (ann, bob) = app.pair("ann", "bob").await;
     let cat = app.user("cat").await;
     cat.block(&ann).await;
@@ -180,7 +180,7 @@ async fn what_is_not_sent_takes_nothing() {
     first.expect(201);
     let left = limits(&first, &[("hour", 3600), ("day", 86400)]);
     assert_eq!(left[0], "send-hour;q=2;w=3600;r=1");
-    assert_eq!(left[2], "contact-hour;q=1;w=3600;r=0", "who did not get it is no contact");
+    assert_eq!(left[2], "contact-hour;q=3;w=3600;r=2", "who did not get it is no contact");
     for _ in 0..3 {
         assert_eq!(send().await.header("idempotency-replayed"), Some("true"));
     }
@@ -232,22 +232,29 @@ async fn so_many_look_ups_are_made_in_an_hour_whichever_way() {
 }
 
 #[tokio::test]
-async fn who_may_write_to_nobody_new_does_not_learn_for_nothing_who_is_there() {
-    let app = app(&[("lookups_per_hour", "3"), ("contacts_per_hour", "1")]).await;
-    let (ann, bob) = app.pair("ann", "bob").await;
-    app.user("cat").await;
-    try_send(&ann, &bob).await.expect(201);
-    let to = async |name: &str| ann.try_write(&json!({ "to": [name], "body": "" })).await;
-
-    // Either says whether they are there, so either counts.
-    exceeded(&to("cat").await, "contact-hour", 3600);
-    to("dan").await.problem(422, "unknown_recipient");
-    exceeded(&to("cat").await, "contact-hour", 3600);
-
-    for name in ["cat", "dan"] {
-        exceeded(&to(name).await, "lookup-hour", 3600);
+async fn who_has_used_up_a_limit_does_not_learn_from_it_who_is_there() {
+    for (limit, reached) in [("contacts_per_hour", "contact-hour"), ("sends_per_hour", "send-hour")]
+    {
+        let app = app(&[("lookups_per_hour", "3"), (limit, "2")]).await;
+        let (ann, bob) = app.pair("ann", "bob").await;
+        let (cat, dan) = app.pair("cat", "dan").await;
+        dan.block(&ann).await;
+        try_send(&ann, &bob).await.expect(201);
+        try_send(&ann, &cat).await.expect(201);
+        app.user("eve").await;
+        let before = app.dump().await;
+        let to = async |names: &[&str]| ann.try_write(&json!({ "to": names, "body": "" })).await;
+        // Somebody, nobody, and somebody who blocks the sender; alone and beside somebody known.
+        for name in ["eve", "nobody", "dan"] {
+            for names in [&[name][..], &["bob", name], &["ann", name]] {
+                exceeded(&to(names).await, reached, 3600);
+            }
+            let classic = json!({ "receiver_id": 4_000_000, "subject": "", "body": "" });
+            let classic = ann.request("POST", "/messages/write_message").json(&classic);
+            classic.send().await.error(429);
+        }
+        assert_eq!(app.dump().await, before, "{limit}");
     }
-    to("bob").await.expect(201);
 }
 
 #[tokio::test]

@@ -119,6 +119,26 @@ async fn a_token_makes_none_that_allows_more() {
 }
 
 #[tokio::test]
+async fn a_token_that_expires_makes_none_that_is_valid_for_longer() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let make = async |token: &str, body: &Value| {
+        app.client().request("POST", "/v1/tokens").bearer(token).json(body).send().await
+    };
+    let first = json!({ "name": "first", "expires_at": "2999-01-01T00:00:00Z" });
+    let first = make(&ann.token(None).await, &first).await.expect(201);
+    let (first, end) = (text(&first["token"]), first["expires_at"].clone());
+
+    let same = make(&first, &json!({ "name": "the same" })).await.expect(201);
+    assert_eq!(same["expires_at"], end);
+    let sooner = json!({ "name": "sooner", "expires_at": "2998-01-01T00:00:00Z" });
+    let sooner = make(&first, &sooner).await.expect(201);
+    assert!(text(&sooner["expires_at"]).starts_with("2998-01-01"));
+    let later = json!({ "name": "later", "expires_at": "2999-01-01T00:00:01Z" });
+    assert_eq!(make(&first, &later).await.invalid(), ["#/expires_at invalid"]);
+}
+
+#[tokio::test]
 async fn the_list_has_no_secrets_and_says_when_each_was_used() {
     let app = TestApp::start().await;
     let ann = app.user("ann").await;
