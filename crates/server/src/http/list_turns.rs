@@ -115,7 +115,10 @@ mod tests {
             }
         });
         all.await;
-        assert_eq!(*served.borrow(), [1, 2, 3, 1, 2, 1, 1]);
+        // The owners of a round have no order.
+        let mut served = served.take();
+        served[3..5].sort_unstable();
+        assert_eq!(served, [1, 2, 3, 1, 2, 1, 1]);
         SERVED.with_borrow(|served| assert!(served.is_empty(), "nothing is kept of anybody"));
     }
 }
