@@ -39,10 +39,7 @@ pub(crate) fn inbox() -> Option<Inbox> {
         let (inbox, mut results) = mpsc::unbounded_channel::<Vec<Box<dyn Answer>>>();
         runtime.spawn(async move {
             while let Some(jobs) = results.recv().await {
-                for job in jobs {
-                    // What nobody waits for any more may panic where it is dropped.
-                    drop(catch(|| job.answer()));
-                }
+                jobs.into_iter().for_each(answer);
             }
         });
         *own = Some((runtime.id(), inbox.clone()));
@@ -50,24 +47,32 @@ pub(crate) fn inbox() -> Option<Inbox> {
     })
 }
 
+/// Sends a result. One that nobody waits for any more is dropped here, and may panic: that must not
+/// end the thread.
+pub(crate) fn answer(job: Box<dyn Answer>) {
+    drop(catch(|| job.answer()));
+}
+
 /// Sends results, those of a runtime in their order.
-pub(crate) fn answer(jobs: impl Iterator<Item = Box<dyn Answer>>) {
+pub(crate) fn answer_all(jobs: impl Iterator<Item = Box<dyn Answer>>) {
     let mut together: Vec<(Inbox, Vec<Box<dyn Answer>>)> = Vec::new();
     for job in jobs {
         match job.inbox() {
-            None => job.answer(),
+            None => answer(job),
             Some(inbox) => match together.iter_mut().find(|(one, _)| one.same_channel(inbox)) {
                 Some((_, jobs)) => jobs.push(job),
                 None => together.push((inbox.clone(), vec![job])),
             },
         }
     }
-    for (inbox, mut jobs) in together {
-        // One alone would be woken twice.
-        let sent = if jobs.len() > 1 { inbox.send(std::mem::take(&mut jobs)) } else { Ok(()) };
-        // The runtime may have ended.
-        for job in sent.err().map_or(jobs, |unsent| unsent.0) {
-            job.answer();
-        }
+    for (inbox, jobs) in together {
+        let left = if jobs.len() > 1 {
+            // The runtime may have ended.
+            inbox.send(jobs).map_or_else(|unsent| unsent.0, |()| Vec::new())
+        } else {
+            // One alone would be woken twice.
+            jobs
+        };
+        left.into_iter().for_each(answer);
     }
 }

@@ -41,7 +41,7 @@ struct Work<F, R, E> {
 /// Answers a job at once.
 pub(crate) fn answer(mut job: Box<dyn Job>, commit: &Result<()>, hub: &Hub) {
     job.settle(commit, hub);
-    job.answer();
+    answers::answer(job);
 }
 
 /// Makes a job of a closure, and the receiver of its result.

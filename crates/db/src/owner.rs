@@ -20,6 +20,16 @@ pub enum Owner {
     Address(u64),
 }
 
+/// One owner may fill this part of a queue.
+const SHARE: usize = 4;
+
+impl Owner {
+    /// How much of this owner may wait in a queue of that length.
+    pub(crate) fn share(self, length: usize) -> usize {
+        if self == Self::Server { length } else { length / SHARE }
+    }
+}
+
 impl From<IpAddr> for Owner {
     /// Of IPv6 the network of 64 bits: that is what one client has.
     fn from(address: IpAddr) -> Self {

@@ -50,20 +50,15 @@ impl<K: Copy + Eq + Hash, T> Turns<K, T> {
         self.len
     }
 
-    /// Whether less than so much work of an owner waits.
-    pub(crate) fn has_room(&self, owner: K, share: usize) -> bool {
-        self.lines.get(&owner).is_none_or(|line| line.waiting.len() < share)
-    }
-
     /// Adds work of an owner, of whom so much may wait, and so much run at once. Returns whether it
-    /// may run before any of it is done; `None` where too much of it waits, and it was not added.
+    /// may run before any of it is done; gives it back where too much of it waits.
     pub(crate) fn push(
         &mut self,
         owner: K,
         share: usize,
         most: Option<usize>,
         work: T,
-    ) -> Option<bool> {
+    ) -> Result<bool, T> {
         let line = match self.lines.entry(owner) {
             Entry::Occupied(line) => line.into_mut(),
             Entry::Vacant(place) => {
@@ -72,7 +67,7 @@ impl<K: Copy + Eq + Hash, T> Turns<K, T> {
             }
         };
         if line.waiting.len() >= share {
-            return None;
+            return Err(work);
         }
         line.waiting.push_back(work);
         self.len += 1;
@@ -80,7 +75,7 @@ impl<K: Copy + Eq + Hash, T> Turns<K, T> {
         if may_run && line.waiting.len() == 1 {
             self.order.push_back((owner, line.round));
         }
-        Some(may_run)
+        Ok(may_run)
     }
 
     /// Whether the owner whose turn it is had one in this round; `None` where nobody has one.
@@ -143,7 +138,7 @@ mod tests {
     fn queue(most: Option<usize>, work: &[(char, u32)]) -> Turns<char, u32> {
         let mut turns = Turns::default();
         for (owner, number) in work {
-            turns.push(*owner, usize::MAX, most, *number);
+            turns.push(*owner, usize::MAX, most, *number).unwrap();
         }
         turns
     }
@@ -157,8 +152,8 @@ mod tests {
         let work = [('a', 1), ('a', 2), ('a', 3), ('b', 1), ('c', 1), ('b', 2)];
         let mut turns = queue(None, &work);
         assert_eq!(turns.len(), 6);
-        assert_eq!(turns.push('a', 3, None, 4), None, "three wait already");
-        assert_eq!(turns.push('b', 3, None, 3), Some(true));
+        assert_eq!(turns.push('a', 3, None, 4), Err(4), "three wait already");
+        assert_eq!(turns.push('b', 3, None, 3), Ok(true));
         let expected = [('a', 1), ('b', 1), ('c', 1), ('a', 2), ('b', 2), ('a', 3), ('b', 3)];
         assert_eq!(take(&mut turns), expected);
         assert_eq!((turns.len(), turns.lines.len()), (0, 0), "nothing is kept of anybody");
@@ -168,8 +163,8 @@ mod tests {
     fn what_is_behind_running_work_comes_behind_everybody_else() {
         let mut turns = queue(Some(1), &[('a', 1), ('a', 2), ('b', 1)]);
         assert_eq!(take(&mut turns), [('a', 1), ('b', 1)]);
-        assert_eq!(turns.push('a', 9, Some(1), 3), Some(false));
-        assert_eq!(turns.push('c', 9, Some(1), 1), Some(true));
+        assert_eq!(turns.push('a', 9, Some(1), 3), Ok(false));
+        assert_eq!(turns.push('c', 9, Some(1), 1), Ok(true));
         turns.done('a');
         assert_eq!(take(&mut turns), [('c', 1), ('a', 2)]);
         for owner in ['a', 'b', 'c'] {

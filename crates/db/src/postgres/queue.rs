@@ -15,9 +15,8 @@ use super::fiber::Fiber;
 use crate::turns::Turns;
 use crate::{Error, Owner, Result, job::Job, threads::lock};
 
-/// Work that may wait, and that of one owner.
+/// Work that may wait.
 const QUEUE: usize = 4096;
-const SHARE: usize = QUEUE / 4;
 /// Writes of a user at a time: one that holds the lock of the mailbox, and the next one.
 const WRITES: usize = 2;
 
@@ -134,10 +133,10 @@ impl Queue {
         if state.work.len() >= QUEUE {
             return Err(Error::Busy);
         }
-        let share = if owner == Owner::Server { QUEUE } else { SHARE };
+        let share = owner.share(QUEUE);
         let counted = Counted::new(&self.pending);
         let work = Work { access, job, deadline, locked_since: None, counted };
-        let may_run = state.work.push(line, share, most, work).ok_or(Error::Busy)?;
+        let may_run = state.work.push(line, share, most, work).map_err(|_refused| Error::Busy)?;
         drop(state);
         if may_run {
             // The fiber that worked last is the one most likely to be awake.
@@ -159,9 +158,8 @@ impl Queue {
 
     /// Queues work again that met a lock.
     pub(super) fn put_back(&self, work: Work) {
-        if lock(&self.state).work.push(Line::Locked, usize::MAX, Some(self.most), work)
-            == Some(true)
-        {
+        let pushed = lock(&self.state).work.push(Line::Locked, usize::MAX, Some(self.most), work);
+        if pushed.is_ok_and(|may_run| may_run) {
             self.more.notify_last();
         }
     }

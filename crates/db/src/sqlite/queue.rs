@@ -6,9 +6,6 @@ use crate::threads::lock;
 use crate::turns::Turns;
 use crate::{Error, Owner, Result, job::Job};
 
-/// One owner may fill this part of a queue.
-const SHARE: usize = 4;
-
 pub(super) struct Queue {
     state: Mutex<State>,
     more: Condvar,
@@ -37,8 +34,8 @@ impl Queue {
         if state.turns.len() >= self.length {
             return Err(Error::Busy);
         }
-        let share = if owner == Owner::Server { self.length } else { self.length / SHARE };
-        state.turns.push(owner, share, None, job).ok_or(Error::Busy)?;
+        let pushed = state.turns.push(owner, owner.share(self.length), None, job);
+        pushed.map_err(|_refused| Error::Busy)?;
         let wake = state.asleep > 0;
         drop(state);
         if wake {

@@ -116,26 +116,33 @@ fn scan(shared: &Shared, jobs: &mpsc::Receiver<Box<dyn Job>>, done: &Done) {
     threads::be_nice(NICE);
     // Opened at the first use: most deployments hardly ever scan.
     let mut opened = None;
-    while let Ok(mut job) = jobs.recv() {
+    while let Ok(job) = jobs.recv() {
         let _taken = done.when_dropped();
-        shared.log.wait();
-        if !job.is_awaited() {
-            continue;
+        // A defect of the engine must not leave scans to a thread that has ended.
+        if threads::catch(|| run(shared, &mut opened, job)).is_err() {
+            tracing::error!("a scan panicked");
+            opened = None;
         }
-        if opened.is_none() {
-            match open(shared, Role::Scanner) {
-                Ok(connection) => opened = Some(connection),
-                Err(error) => {
-                    tracing::error!(%error, "a scan could not open the database");
-                    answer(job, &Err(error), &shared.hub);
-                    continue;
-                }
+    }
+}
+
+fn run(shared: &Shared, opened: &mut Option<Prepared>, mut job: Box<dyn Job>) {
+    shared.log.wait();
+    if !job.is_awaited() {
+        return;
+    }
+    if opened.is_none() {
+        match open(shared, Role::Scanner) {
+            Ok(connection) => *opened = Some(connection),
+            Err(error) => {
+                tracing::error!(%error, "a scan could not open the database");
+                return answer(job, &Err(error), &shared.hub);
             }
         }
-        if let Some(connection) = &opened {
-            let (ended, _keep) = snapshot(shared, connection, |tx| job.run(tx));
-            answer(job, &ended, &shared.hub);
-        }
-        opened.take_if(|connection| !connection.is_autocommit());
     }
+    if let Some(connection) = opened {
+        let (ended, _keep) = snapshot(shared, connection, |tx| job.run(tx));
+        answer(job, &ended, &shared.hub);
+    }
+    opened.take_if(|connection| !connection.is_autocommit());
 }

@@ -11,9 +11,8 @@ use crate::job::{Job, answer};
 use crate::turns::Turns;
 use crate::{Error, Owner, Result};
 
-/// Scans that may wait, and the part of it that one owner may fill.
+/// Scans that may wait.
 const QUEUE: usize = 256;
-const SHARE: usize = 4;
 /// Scans of one owner at a time. The next one waits behind everybody else's.
 const MOST: usize = 1;
 
@@ -84,16 +83,17 @@ pub(super) fn dispatch(shared: &Shared, events: &Receiver<Event>, to: &[Sender<B
     while let Ok(event) = events.recv() {
         match event {
             Event::Wanted(owner, job) => {
-                let (share, most) = match owner {
-                    Owner::Server => (QUEUE, None),
-                    _ => (QUEUE / SHARE, Some(MOST)),
-                };
-                if is_stopped {
-                    answer(job, &Err(Error::Closed), &shared.hub);
-                } else if turns.len() >= QUEUE || !turns.has_room(owner, share) {
-                    answer(job, &Err(Error::Busy), &shared.hub);
+                let most = (owner != Owner::Server).then_some(MOST);
+                let refused = if is_stopped {
+                    Err((job, Error::Closed))
+                } else if turns.len() >= QUEUE {
+                    Err((job, Error::Busy))
                 } else {
-                    turns.push(owner, share, most, job);
+                    let pushed = turns.push(owner, owner.share(QUEUE), most, job);
+                    pushed.map_err(|job| (job, Error::Busy))
+                };
+                if let Err((job, error)) = refused {
+                    answer(job, &Err(error), &shared.hub);
                 }
             }
             Event::Done(number) => {
@@ -106,11 +106,11 @@ pub(super) fn dispatch(shared: &Shared, events: &Receiver<Event>, to: &[Sender<B
         while let Some(idle) = running.iter().position(Option::is_none)
             && let Some((owner, job)) = turns.pop()
         {
-            if !job.is_awaited() {
+            if job.is_awaited() && to[idle].send(job).is_ok() {
+                running[idle] = Some(owner);
+            } else {
                 // Its client is gone.
                 turns.done(owner);
-            } else if to[idle].send(job).is_ok() {
-                running[idle] = Some(owner);
             }
         }
         if is_stopped && turns.len() == 0 && running.iter().all(Option::is_none) {

@@ -88,7 +88,7 @@ fn write(shared: &Shared, connection: &Prepared, jobs: &Queue, checkpoints: &che
         for job in &mut done {
             job.settle(&commit, &shared.hub);
         }
-        answers::answer(done.drain(..).map(|job| -> Box<dyn Answer> { job }));
+        answers::answer_all(done.drain(..).map(|job| -> Box<dyn Answer> { job }));
         checkpoints.wake();
         if shared.reserve.is_short() {
             shared.reserve.count(free_bytes(connection));

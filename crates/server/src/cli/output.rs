@@ -62,14 +62,16 @@ fn print(lines: &str) -> std::io::Result<()> {
 
 /// Says what is wrong with the arguments, without the password of an address among them.
 pub(super) fn refuse(wrong: &clap::Error) -> ExitCode {
-    let arguments: Vec<_> = std::env::args().filter(|text| has_password(text)).collect();
+    let arguments = std::env::args_os().map(|text| text.to_string_lossy().into_owned());
+    let arguments: Vec<_> = arguments.filter(|text| has_password(text)).collect();
     if arguments.is_empty() {
         wrong.exit();
     }
     let mut said = wrong.render().to_string();
     for argument in &arguments {
-        let value = argument.split_once('=').map_or(&**argument, |(_, value)| value);
-        for text in [argument, value] {
+        let value = argument.split_once('=').map(|(_, value)| value);
+        let value = value.filter(|value| has_password(value));
+        for text in [Some(&**argument), value].into_iter().flatten() {
             said = said.replace(text, &mask_password(text));
         }
     }

@@ -242,6 +242,9 @@ fn no_password_of_an_address_is_repeated() {
     let place = Place::new();
     let secret = "postgres://u:SECRETPW@127.0.0.1:1/x";
     let with_name = format!("--set={secret}");
+    let with_parameter = format!("{secret}?sslmode=require");
+    let error = place.run(&["copy", &with_parameter]).failed(2);
+    assert!(error.contains("--from <URL>") && !error.contains("SECRETPW"), "{error}");
     for arguments in
         [&["copy", secret][..], &["check", "--set", secret], &["check", &with_name], &[secret]]
     {

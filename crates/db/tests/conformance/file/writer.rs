@@ -1,5 +1,6 @@
 //! The single writer: writes run in the order of their calls, and share commits.
 
+use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -118,6 +119,21 @@ async fn a_result_that_cannot_be_dropped_keeps_none_from_others() {
         assert!(other.await.is_ok());
     }
     assert!(fresh.db.write(add("cat")).await.is_ok());
+    // Nor does that of a scan end its thread, of which there are two.
+    for number in 0..3 {
+        let (began, begins) = channel();
+        let (go, wait) = channel::<()>();
+        let wait = Mutex::new(wait);
+        let scan = asked(fresh.db.scan(move |_tx| {
+            began.send(()).unwrap_or_default();
+            wait.lock().unwrap().recv().unwrap_or_default();
+            Ok::<_, Error>(Bomb)
+        }));
+        let scan = scan.await;
+        begins.recv().unwrap();
+        drop((scan, go));
+        assert_eq!(fresh.db.scan(count).await, Ok(3), "{number}");
+    }
 }
 
 /// Whether a write of one owner is committed while the second write of another one still runs,
