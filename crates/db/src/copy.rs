@@ -182,7 +182,9 @@ fn sum(store: &mut dyn TableStore, table: &Table, mut report: impl FnMut(u64)) -
 fn hash_value(hash: &mut Sha256, value: &Value<'_>) {
     let (kind, bytes) = match *value {
         // No column holds a list.
-        Value::Null | Value::Ints(_) | Value::Texts(_) => return hash.update([0]),
+        Value::Null | Value::Ints(_) | Value::Texts(_) | Value::Blobs(_) => {
+            return hash.update([0]);
+        }
         Value::Int(int) => {
             hash.update([1]);
             return hash.update(int.to_be_bytes());

@@ -231,18 +231,19 @@ impl<'a> Tx<'a> {
     }
 
     /// Runs a statement once for each row of parameters, in order, and returns how many rows
-    /// changed in all. PostgreSQL gets all of them in one round trip.
+    /// changed in all. PostgreSQL gets all of them in one round trip. Without rows, nothing is run.
     #[cfg_attr(feature = "explain", track_caller)]
     pub fn batch<const N: usize>(
         &mut self,
         sql: &'static str,
         rows: &[[Value<'_>; N]],
     ) -> Result<u64> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
         self.begin()?;
         #[cfg(feature = "explain")]
-        if let Some(row) = rows.first() {
-            self.explain(sql, row)?;
-        }
+        self.explain(sql, &rows[0])?;
         let changed = match &mut self.on {
             On::Sqlite(connection) => verbs::batch(connection, sql, rows),
             On::Postgres(connection) => connection.batch(sql, rows),

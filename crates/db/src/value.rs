@@ -1,6 +1,6 @@
 //! The parameters of statements: the types that both engines share.
 
-use std::fmt::Write as _;
+use std::rc::Rc;
 
 use bytes::BytesMut;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -17,11 +17,13 @@ pub enum Value<'a> {
     Text(&'a str),
     /// Bytes.
     Blob(&'a [u8]),
-    /// Integers to look for, only as in `id IN (SELECT value FROM json_each(?1))`: SQLite reads
-    /// them as JSON, and PostgreSQL as an array.
+    /// Integers to look for, only as in `id IN rarray(?1)`, or `FROM rarray(?1) JOIN … ON id =
+    /// value`: SQLite reads them as a table of rusqlite's, and PostgreSQL as an array.
     Ints(&'a [i64]),
     /// Texts to look for, in the same way.
     Texts(&'a [String]),
+    /// Bytes to look for, in the same way.
+    Blobs(&'a [Vec<u8>]),
 }
 
 macro_rules! from {
@@ -34,7 +36,8 @@ macro_rules! from {
     )*};
 }
 
-from!(i64 => Int, &'a str => Text, &'a [u8] => Blob, &'a [i64] => Ints, &'a [String] => Texts);
+from!(i64 => Int, &'a str => Text, &'a [u8] => Blob, &'a [i64] => Ints, &'a [String] => Texts,
+      &'a [Vec<u8>] => Blobs);
 
 impl From<bool> for Value<'_> {
     fn from(value: bool) -> Self {
@@ -61,31 +64,16 @@ impl rusqlite::ToSql for Value<'_> {
             Value::Int(int) => ValueRef::Integer(int),
             Value::Text(text) => ValueRef::Text(text.as_bytes()),
             Value::Blob(blob) => ValueRef::Blob(blob),
-            // The debug form of integers is JSON.
-            Value::Ints(ints) => return Ok(ToSqlOutput::Owned(format!("{ints:?}").into())),
-            Value::Texts(texts) => return Ok(ToSqlOutput::Owned(json(texts).into())),
+            Value::Ints(ints) => return Ok(list(ints)),
+            Value::Texts(texts) => return Ok(list(texts)),
+            Value::Blobs(blobs) => return Ok(list(blobs)),
         }))
     }
 }
 
-/// Texts as an array of JSON.
-fn json(texts: &[String]) -> String {
-    let mut json = String::from("[");
-    for text in texts {
-        json.push_str(if json.len() > 1 { ",\"" } else { "\"" });
-        for c in text.chars() {
-            match c {
-                '"' | '\\' => json.extend(['\\', c]),
-                '\0'..='\u{1f}' => {
-                    write!(json, "\\u{:04x}", u32::from(c)).expect("writing to a string succeeds");
-                }
-                c => json.push(c),
-            }
-        }
-        json.push('"');
-    }
-    json.push(']');
-    json
+fn list<T: Clone + Into<rusqlite::types::Value>>(values: &[T]) -> ToSqlOutput<'static> {
+    let values: Vec<rusqlite::types::Value> = values.iter().cloned().map(Into::into).collect();
+    ToSqlOutput::from_rc(Rc::new(values), c"rarray")
 }
 
 impl Value<'_> {
@@ -98,6 +86,7 @@ impl Value<'_> {
             Value::Blob(_) => Type::BYTEA,
             Value::Ints(_) => Type::INT8_ARRAY,
             Value::Texts(_) => Type::TEXT_ARRAY,
+            Value::Blobs(_) => Type::BYTEA_ARRAY,
         }
     }
 }
@@ -116,6 +105,7 @@ impl ToSql for Value<'_> {
             (Value::Blob(blob), &Type::BYTEA) => blob.to_sql(kind, out),
             (Value::Ints(ints), &Type::INT8_ARRAY) => ints.to_sql(kind, out),
             (Value::Texts(texts), &Type::TEXT_ARRAY) => texts.to_sql(kind, out),
+            (Value::Blobs(blobs), &Type::BYTEA_ARRAY) => blobs.to_sql(kind, out),
             _ => Err(format!("a parameter is {} instead of {kind}", self.sql_type()).into()),
         }
     }
@@ -135,6 +125,7 @@ pub(crate) enum OwnedValue {
     Blob(Box<[u8]>),
     Ints(Box<[i64]>),
     Texts(Box<[String]>),
+    Blobs(Box<[Vec<u8>]>),
 }
 
 impl From<&Value<'_>> for OwnedValue {
@@ -146,6 +137,7 @@ impl From<&Value<'_>> for OwnedValue {
             Value::Blob(blob) => Self::Blob(blob.into()),
             Value::Ints(ints) => Self::Ints(ints.into()),
             Value::Texts(texts) => Self::Texts(texts.into()),
+            Value::Blobs(blobs) => Self::Blobs(blobs.into()),
         }
     }
 }
@@ -159,6 +151,7 @@ impl OwnedValue {
             Self::Blob(blob) => Value::Blob(blob),
             Self::Ints(ints) => Value::Ints(ints),
             Self::Texts(texts) => Value::Texts(texts),
+            Self::Blobs(blobs) => Value::Blobs(blobs),
         }
     }
 }

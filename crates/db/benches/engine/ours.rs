@@ -67,7 +67,7 @@ fn page(tx: &mut Tx<'_>, owner: i64) -> db::Result<()> {
     let item = |row: &Row<'_>| Ok((row.int(0)?, row.text(3)?.to_owned(), row.text(4)?.to_owned()));
     let page = tx.query(
         "SELECT id, sender_id, receiver_id, subject, substr(body, 1, 140), sent_at
-         FROM bench_texts WHERE id IN (SELECT value FROM json_each(?1))",
+         FROM bench_texts WHERE id IN rarray(?1)",
         &params![ids.as_slice()],
         item,
     )?;

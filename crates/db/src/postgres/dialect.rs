@@ -1,24 +1,25 @@
 //! Textual rules that translate statements and the schema to PostgreSQL's SQL.
 
-/// How a list of ids begins.
-const LIST: &str = "IN (SELECT value FROM json_each(?";
+/// How a list is looked in, and how it is read.
+const LISTS: [(&str, &str, &str); 2] =
+    [("IN rarray(?", "= ANY($", ")"), ("FROM rarray(?", "FROM unnest($", ") AS value")];
 
-/// Translates a statement: `?1` becomes `$1`, and a list of ids an array.
+/// Translates a statement: `?1` becomes `$1`, and a list an array.
 pub(super) fn statement(sql: &str) -> String {
     let mut text = String::with_capacity(sql.len());
     let mut rest = sql;
-    while let Some(at) = rest.find(['?', 'I']) {
+    while let Some(at) = rest.find(['?', 'I', 'F']) {
         text.push_str(&rest[..at]);
         rest = &rest[at..];
-        if let Some(after) = rest.strip_prefix(LIST)
-            && let Some((number, after)) = after.split_once("))")
-        {
-            text.push_str("= ANY($");
-            text.push_str(number);
-            text.push(')');
+        let list = LISTS.iter().find_map(|(ours, begin, end)| {
+            let (number, after) = rest.strip_prefix(ours)?.split_once(')')?;
+            Some(([begin, number, end], after))
+        });
+        if let Some((list, after)) = list {
+            text.extend(list);
             rest = after;
         } else {
-            text.push(if rest.starts_with('?') { '$' } else { 'I' });
+            text.push_str(if rest.starts_with('?') { "$" } else { &rest[..1] });
             rest = &rest[1..];
         }
     }
@@ -50,10 +51,12 @@ mod tests {
     #[test]
     fn parameters_are_renamed_and_a_list_becomes_an_array() {
         assert_eq!(
-            statement(
-                "UPDATE a SET b = ?1 WHERE c IN (SELECT value FROM json_each(?12)) AND I < ?2"
-            ),
+            statement("UPDATE a SET b = ?1 WHERE c IN rarray(?12) AND I < ?2"),
             "UPDATE a SET b = $1 WHERE c = ANY($12) AND I < $2"
+        );
+        assert_eq!(
+            statement("SELECT F FROM rarray(?1) JOIN a ON b = value AND c = ?2"),
+            "SELECT F FROM unnest($1) AS value JOIN a ON b = value AND c = $2"
         );
         assert_eq!(statement("SELECT id IN (1, 2), 'Ä'"), "SELECT id IN (1, 2), 'Ä'");
     }

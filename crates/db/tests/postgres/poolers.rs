@@ -27,7 +27,7 @@ pub(crate) async fn assert_the_main_paths_work(db: &Db) {
     let (id, changed) = ids.await.expect("they can be added");
     assert_eq!(changed, 3);
     let found = db.read(move |tx| {
-        let list = "SELECT id, words FROM notes WHERE id IN (SELECT value FROM json_each(?1))";
+        let list = "SELECT id, words FROM notes WHERE id IN rarray(?1)";
         tx.query(list, &params![&[id, -7][..]], |row| Ok((row.int(0)?, row.text(1)?.to_owned())))
     });
     assert_eq!(found.await, Ok(vec![(id, "one".to_owned())]));

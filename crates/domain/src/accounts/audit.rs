@@ -63,14 +63,24 @@ const RECORD_EIGHT: &str = "
 
 /// Records a call, in the transaction of its effect.
 pub fn record(tx: &mut Tx<'_>, cx: &Cx, call: &Call, user: Option<UserId>) -> Result<()> {
-    record_all(tx, cx, call, &[user])
+    tx.execute(RECORD, &values(cx.now, call, &call.name(), user))?;
+    Ok(())
 }
 
 /// Records a call that is about several users: a record for each.
-pub fn record_all(tx: &mut Tx<'_>, cx: &Cx, call: &Call, users: &[Option<UserId>]) -> Result<()> {
+pub fn record_all(tx: &mut Tx<'_>, cx: &Cx, call: &Call, users: &[UserId]) -> Result<()> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    let users: Vec<i64> = users.iter().map(|user| user.get()).collect();
     let name = call.name();
-    let rows: Vec<_> = users.iter().map(|user| values(cx.now, call, &name, *user)).collect();
-    tx.batch(RECORD, &rows)?;
+    let mut values = values(cx.now, call, &name, None);
+    values[4] = (&*users).into();
+    tx.execute(
+        "INSERT INTO audit (happened_at, key_id, key_name, call, user_id, request_id)
+         SELECT ?1, ?2, ?3, ?4, value, ?6 FROM rarray(?5)",
+        &values,
+    )?;
     Ok(())
 }
 

@@ -179,14 +179,13 @@ pub fn standings(tx: &mut Tx<'_>, cx: &Cx, grants: &[Grant]) -> Result<Vec<Stand
     owners.sort_unstable();
     owners.dedup();
     let owners = owners.as_slice();
-    let accounts = tx.query(
-        select_account!(", id", "WHERE id IN (SELECT value FROM json_each(?1))"),
-        &params![owners],
-        |row| Ok((row.int(6)?, account(row)?)),
-    )?;
+    let accounts =
+        tx.query(select_account!(", id", "WHERE id IN rarray(?1)"), &params![owners], |row| {
+            Ok((row.int(6)?, account(row)?))
+        })?;
     let ended = tx.query(
         "SELECT user_id, session_hash FROM revoked_sessions
-         WHERE user_id IN (SELECT value FROM json_each(?1))",
+         WHERE user_id IN rarray(?1)",
         &params![owners],
         |row| Ok((row.int(0)?, row.blob(1)?.to_vec())),
     )?;

@@ -42,7 +42,7 @@ pub(crate) fn lock(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
 pub(crate) fn lock_all(tx: &mut Tx<'_>, owners: &[UserId]) -> Result<()> {
     let ids: Vec<i64> = owners.iter().map(|owner| owner.get()).collect();
     tx.lock(
-        "SELECT 1 FROM mailboxes WHERE owner_id IN (SELECT value FROM json_each(?1))
+        "SELECT 1 FROM mailboxes WHERE owner_id IN rarray(?1)
          ORDER BY owner_id FOR UPDATE",
         &params![&*ids],
     )?;

@@ -177,7 +177,7 @@ const SEEN: &str = "UPDATE sessions SET last_seen_at = ?3
 pub fn valid_of(tx: &mut Tx<'_>, cx: &Cx, owners: &[i64]) -> Result<Vec<(Credential, Time)>> {
     Ok(tx.query(
         "SELECT user_id, last_seen_at, token_hash FROM sessions
-         WHERE user_id IN (SELECT value FROM json_each(?1))
+         WHERE user_id IN rarray(?1)
          AND last_seen_at > ?2 AND created_at > ?3",
         &params![owners, cx.now.plus(-IDLE), cx.now.plus(-ABSOLUTE)],
         |row| {

@@ -255,7 +255,7 @@ pub fn valid_of(
 ) -> Result<Vec<(Credential, Option<Time>)>> {
     Ok(tx.query(
         "SELECT user_id, last_used_at, token_hash FROM tokens
-         WHERE user_id IN (SELECT value FROM json_each(?1))
+         WHERE user_id IN rarray(?1)
          AND coalesce(expires_at, ?2 + 1) > ?2",
         &params![owners, cx.now],
         |row| {

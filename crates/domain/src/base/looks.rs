@@ -32,6 +32,9 @@ pub(crate) fn shows_nothing(c: char) -> bool {
 /// A text without the characters that show nothing, except where they change what is shown: within
 /// an emoji, in the scripts whose letters join, and after a Chinese character with variants.
 pub(crate) fn without_hidden(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_owned();
+    }
     let chars: Vec<_> = text.chars().collect();
     let is_seen = |at: usize| {
         let before = at.checked_sub(1).map_or(' ', |before| chars[before]);

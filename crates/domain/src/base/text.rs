@@ -20,6 +20,10 @@ const LABEL_CHARS: usize = 100;
 ///
 /// U+0000 becomes U+0001: no name has either, and PostgreSQL stores no text with the former.
 pub fn fold(name: &str) -> String {
+    // The same without the tables.
+    if name.is_ascii() {
+        return name.to_ascii_lowercase().replace('\0', "\u{1}");
+    }
     let folded = default_case_fold_str(&name.nfkc().collect::<String>());
     folded.nfkc().map(|c| if c == '\0' { '\u{1}' } else { c }).collect()
 }
@@ -306,4 +310,17 @@ fn no_nul(field: &'static str, text: &str) -> Result<(), Invalid> {
         return Err(Invalid::new(field, "it must not hold the character U+0000"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ascii_is_folded_as_any_text() {
+        for c in '\0'..='\u{7f}' {
+            let beside = fold(&format!("{c}\u{e9}"));
+            assert_eq!(fold(&c.to_string()), beside.trim_end_matches('\u{e9}'), "{c:?}");
+        }
+    }
 }

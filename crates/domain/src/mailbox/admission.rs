@@ -51,7 +51,7 @@ pub(crate) fn admit_sender(
     let ids: Vec<i64> = recipients.iter().map(|(_, user)| user.get()).collect();
     let blocked = tx.query(
         "SELECT blocked_id FROM blocks
-         WHERE owner_id = ?1 AND blocked_id IN (SELECT value FROM json_each(?2))",
+         WHERE owner_id = ?1 AND blocked_id IN rarray(?2)",
         &params![sender, &*ids],
         |row| Ok(UserId::stored(row.int(0)?)),
     )?;
@@ -235,7 +235,7 @@ pub(crate) fn forget_contacts(
     let ids: Vec<i64> = others.iter().map(|other| other.get()).collect();
     let strangers = tx.query(
         "SELECT peer_id FROM contacts WHERE owner_id = ?1
-         AND peer_id IN (SELECT value FROM json_each(?2)) AND message_id = ?3",
+         AND peer_id IN rarray(?2) AND message_id = ?3",
         &params![owner, &*ids, withdrawn],
         |row| Ok(UserId::stored(row.int(0)?)),
     )?;
@@ -275,7 +275,7 @@ fn unsent(tx: &mut Tx<'_>, messages: &[MessageId]) -> Result<Vec<(MessageId, Use
     let ids: Vec<i64> = messages.iter().map(|message| message.get()).collect();
     let unsent = tx.query(
         "SELECT id, unsent_from FROM messages
-         WHERE id IN (SELECT value FROM json_each(?1)) AND unsent_from IS NOT NULL",
+         WHERE id IN rarray(?1) AND unsent_from IS NOT NULL",
         &params![&*ids],
         |row| {
             let id = MessageId::stored(row.int(0)?);

@@ -104,7 +104,7 @@ fn last_entries<'a>(
         select_entries!(
             "WHERE owner_id = ?1 AND place IN (",
             places!(inbox_read_row inbox_unread_row archive_read_row archive_unread_row sent_row),
-            ") AND message_id IN (SELECT value FROM json_each(?2))"
+            ") AND message_id IN rarray(?2)"
         ),
         &params![owner, &*ids],
         entries::entry,

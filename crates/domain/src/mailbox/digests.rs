@@ -184,7 +184,7 @@ fn muted(tx: &mut Tx<'_>, owner: UserId, found: &[Entry]) -> Result<Vec<i64>> {
     }
     Ok(tx.query(
         "SELECT conversation_id FROM conversations WHERE owner_id = ?1
-         AND conversation_id IN (SELECT value FROM json_each(?2)) AND muted_at IS NOT NULL",
+         AND conversation_id IN rarray(?2) AND muted_at IS NOT NULL",
         &params![owner, &*ids],
         |row| row.int(0),
     )?)
@@ -194,7 +194,7 @@ fn blocked(tx: &mut Tx<'_>, owner: UserId, envelopes: &[Envelope]) -> Result<Vec
     let ids: Vec<i64> = envelopes.iter().map(|envelope| envelope.from.get()).collect();
     Ok(tx.query(
         "SELECT blocked_id FROM blocks WHERE owner_id = ?1
-         AND blocked_id IN (SELECT value FROM json_each(?2))",
+         AND blocked_id IN rarray(?2)",
         &params![owner, &*ids],
         |row| row.int(0),
     )?)
@@ -205,7 +205,7 @@ fn without_reminder(tx: &mut Tx<'_>, envelopes: &[Envelope]) -> Result<Vec<i64>>
     let ids: Vec<i64> = envelopes.iter().map(|envelope| envelope.id.get()).collect();
     Ok(tx.query(
         "SELECT id FROM messages
-         WHERE id IN (SELECT value FROM json_each(?1)) AND without_reminder = 1",
+         WHERE id IN rarray(?1) AND without_reminder = 1",
         &params![&*ids],
         |row| row.int(0),
     )?)

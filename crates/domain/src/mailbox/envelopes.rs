@@ -120,13 +120,13 @@ pub(crate) fn load(
     }
     let sql = match part {
         BodyPart::Snippet => {
-            select_messages!(snippet!(), "NULL", "id IN (SELECT value FROM json_each(?1))")
+            select_messages!(snippet!(), "NULL", "id IN rarray(?1)")
         }
         BodyPart::SnippetAndMetadata => {
-            select_messages!(snippet!(), "metadata", "id IN (SELECT value FROM json_each(?1))")
+            select_messages!(snippet!(), "metadata", "id IN rarray(?1)")
         }
         BodyPart::Whole => {
-            select_messages!("body", "metadata", "id IN (SELECT value FROM json_each(?1))")
+            select_messages!("body", "metadata", "id IN rarray(?1)")
         }
     };
     let mut found = tx.query(sql, &params![&*ids], envelope)?;
@@ -147,12 +147,7 @@ pub(crate) fn load_sized(
     }
     macro_rules! select_sized {
         ($body:expr) => {
-            select_messages!(
-                $body,
-                "NULL",
-                ", octet_length(body)",
-                "id IN (SELECT value FROM json_each(?1))"
-            )
+            select_messages!($body, "NULL", ", octet_length(body)", "id IN rarray(?1)")
         };
     }
     let sql = match part {
@@ -182,7 +177,7 @@ pub(crate) fn sizes(
     }
     let sizes = tx.query(
         "SELECT id, CAST(octet_length(body) + COALESCE(octet_length(metadata), 0) AS BIGINT)
-         FROM messages WHERE id IN (SELECT value FROM json_each(?1))",
+         FROM messages WHERE id IN rarray(?1)",
         &params![&*ids],
         |row| Ok((MessageId::stored(row.int(0)?), usize::try_from(row.int(1)?).unwrap_or(0))),
     )?;
@@ -234,7 +229,7 @@ pub(crate) fn times(
         return Ok(Vec::new());
     }
     Ok(tx.query(
-        "SELECT id, sent_at FROM messages WHERE id IN (SELECT value FROM json_each(?1))",
+        "SELECT id, sent_at FROM messages WHERE id IN rarray(?1)",
         &params![&*ids],
         |row| Ok((row.int(0)?, Time(row.int(1)?))),
     )?)

@@ -105,13 +105,13 @@ fn admit(
 ) -> Result<(i64, Vec<Open>)> {
     let owners: Vec<i64> = wanted.iter().map(|(_, to)| to.get()).chain([from.get()]).collect();
     tx.lock(
-        "SELECT 1 FROM mailboxes WHERE owner_id IN (SELECT value FROM json_each(?1))
+        "SELECT 1 FROM mailboxes WHERE owner_id IN rarray(?1)
          ORDER BY owner_id FOR UPDATE",
         &params![&*owners],
     )?;
     let found = tx.query(
         "SELECT owner_id, modseq, closed_at, accept_from FROM mailboxes
-         WHERE owner_id IN (SELECT value FROM json_each(?1)) ORDER BY owner_id",
+         WHERE owner_id IN rarray(?1) ORDER BY owner_id",
         &params![&*owners],
         |row| {
             let closed = row.opt_int(2)?.is_some();
@@ -158,7 +158,7 @@ fn store(
         "INSERT INTO messages (sender_id, recipient_id, subject, body, sent_at, mailbox_count,
              metadata, without_reminder)
          SELECT ?2, owner_id, ?3, ?4, ?5, 2, ?6, ?7 FROM mailboxes
-         WHERE owner_id IN (SELECT value FROM json_each(?1)) RETURNING id, recipient_id",
+         WHERE owner_id IN rarray(?1) RETURNING id, recipient_id",
         &params![
             &*owners,
             from,
@@ -188,7 +188,7 @@ fn deliver(
         "UPDATE mailboxes SET modseq = modseq + 1, unread = unread + ?2,
          unread_conversations = unread_conversations + ?2,
          oldest_unread_at = CASE WHEN unread = 0 THEN ?3 ELSE oldest_unread_at END
-         WHERE owner_id IN (SELECT value FROM json_each(?1))",
+         WHERE owner_id IN rarray(?1)",
         &params![&*owners, !draft.silent, cx.now],
     )?;
     tx.execute(

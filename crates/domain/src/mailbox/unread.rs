@@ -27,7 +27,7 @@ pub fn counts(tx: &mut Tx<'_>, owner: UserId) -> Result<UnreadCounts> {
 pub fn modseqs(tx: &mut Tx<'_>, owners: &[i64]) -> Result<Vec<(UserId, i64)>> {
     Ok(tx.query(
         "SELECT owner_id, modseq FROM mailboxes
-         WHERE owner_id IN (SELECT value FROM json_each(?1))",
+         WHERE owner_id IN rarray(?1)",
         &params![owners],
         |row| Ok((UserId::stored(row.int(0)?), row.int(1)?)),
     )?)

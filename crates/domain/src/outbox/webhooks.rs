@@ -171,7 +171,7 @@ pub(crate) fn emit_all(
          unread_conversations, modseq)
          VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, (
              SELECT string_agg(id || ' ' || external_id, '\n') FROM users
-             WHERE id IN (SELECT value FROM json_each(?9)) AND external_id IS NOT NULL),
+             WHERE id IN rarray(?9) AND external_id IS NOT NULL),
              ?10, ?11, ?12)",
         &rows,
     )?;

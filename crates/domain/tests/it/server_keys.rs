@@ -209,7 +209,9 @@ fn the_audit_log_says_which_key_did_what_for_whom() {
     world
         .write(move |tx, cx| {
             audit::record(tx, cx, &made, Some(ann))?;
-            audit::record_all(tx, cx, &both, &[Some(ann), Some(bob), None])
+            audit::record_all(tx, cx, &both, &[ann, bob])?;
+            audit::record_all(tx, cx, &both, &[])?;
+            audit::record(tx, cx, &both, None)
         })
         .expect("it never fails");
     world.wait(WEEK);

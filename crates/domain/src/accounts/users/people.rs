@@ -139,11 +139,7 @@ pub fn people(tx: &mut Tx<'_>, ids: &[UserId]) -> Result<Vec<Person>> {
         return Ok(both);
     }
     Ok(tx.query(
-        concat!(
-            "SELECT ",
-            person_columns!(),
-            " FROM users WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id"
-        ),
+        concat!("SELECT ", person_columns!(), " FROM users WHERE id IN rarray(?1) ORDER BY id"),
         &params![&*ids],
         Person::read,
     )?)

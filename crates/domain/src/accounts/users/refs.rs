@@ -83,7 +83,7 @@ pub fn resolve_all(tx: &mut Tx<'_>, refs: &[UserRef]) -> Result<Vec<Option<UserI
     let mut found: HashMap<String, UserId> = HashMap::new();
     if !ids.is_empty() {
         let known = tx.query(
-            "SELECT id FROM users WHERE id IN (SELECT value FROM json_each(?1))
+            "SELECT id FROM users WHERE id IN rarray(?1)
              AND erased_at IS NULL",
             &params![&*ids],
             |row| Ok(UserId::stored(row.int(0)?)),
@@ -95,13 +95,13 @@ pub fn resolve_all(tx: &mut Tx<'_>, refs: &[UserRef]) -> Result<Vec<Option<UserI
             "ext:",
             external,
             "SELECT id, external_id FROM users
-             WHERE external_id IN (SELECT value FROM json_each(?1))",
+             WHERE external_id IN rarray(?1)",
         ),
         (
             "name:",
             names,
             "SELECT id, name_folded FROM users
-             WHERE name_folded IN (SELECT value FROM json_each(?1)) AND erased_at IS NULL",
+             WHERE name_folded IN rarray(?1) AND erased_at IS NULL",
         ),
     ] {
         if !texts.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use db::{Row, Tx, params};
 
-use crate::accounts::users::{self, Person};
+use crate::accounts::users::{self, Person, person_columns};
 use crate::base::event::UnreadCounts;
 use crate::base::{Cx, EventKind, MessageId, Result, Time, UserId};
 use crate::mailbox::envelopes;
@@ -25,52 +25,36 @@ pub struct Unread {
     pub oldest_at: Option<Time>,
 }
 
-/// A mailbox, and what is unread in it.
-struct Counts {
-    owner: UserId,
-    messages: i64,
-    conversations: i64,
-    oldest_at: Option<Time>,
+/// The columns of [`unread`], which join mailboxes with their users.
+macro_rules! unread_columns {
+    () => {
+        concat!(person_columns!(), ", unread, unread_conversations, oldest_unread_at")
+    };
 }
 
-fn counts(row: &Row<'_>) -> db::Result<Counts> {
-    let (owner, messages) = (UserId::stored(row.int(0)?), row.int(1)?);
-    let oldest_at = row.opt_int(3)?.filter(|_| messages > 0).map(Time);
-    Ok(Counts { owner, messages, conversations: row.int(2)?, oldest_at })
+fn unread(row: &Row<'_>) -> db::Result<Unread> {
+    let (user, messages) = (Person::read(row)?, row.int(5)?);
+    let oldest_at = row.opt_int(7)?.filter(|_| messages > 0).map(Time);
+    Ok(Unread { user, messages, conversations: row.int(6)?, oldest_at })
 }
 
-/// Adds whose they are and the times that the mailboxes do not say, ascending by user; mailboxes of
-/// erased users are left out. Not by a join, for which PostgreSQL may read all users.
-fn of_people(tx: &mut Tx<'_>, mut found: Vec<Counts>) -> Result<Vec<Unread>> {
-    found.sort_by_key(|counts| counts.owner);
-    let owners: Vec<_> = found.iter().map(|counts| counts.owner).collect();
-    let mut people = users::people(tx, &owners)?.into_iter().peekable();
-    let shown =
-        found.into_iter().filter_map(|Counts { owner, messages, conversations, oldest_at }| {
-            let user = people.next_if(|person| person.id == owner)?;
-            (user.username != users::ERASED).then_some(Unread {
-                user,
-                messages,
-                conversations,
-                oldest_at,
-            })
-        });
-    let mut shown: Vec<_> = shown.collect();
-    look_up_oldest(tx, &mut shown)?;
-    Ok(shown)
-}
-
-/// The counts of up to some thousand users, each once, ascending by id, in two statements, or four
+/// The counts of up to some thousand users, each once, ascending by id, in one statement, or three
 /// where something was read. Users that do not exist or are erased are left out.
 pub fn counts_of(tx: &mut Tx<'_>, users: &[UserId]) -> Result<Vec<Unread>> {
     let ids: Vec<i64> = users.iter().map(|user| user.get()).collect();
-    let found = tx.query(
-        "SELECT owner_id, unread, unread_conversations, oldest_unread_at FROM mailboxes
-         WHERE owner_id IN (SELECT value FROM json_each(?1))",
+    let mut found = tx.query(
+        concat!(
+            "SELECT ",
+            unread_columns!(),
+            " FROM rarray(?1) JOIN mailboxes ON owner_id = value JOIN users ON users.id = owner_id"
+        ),
         &params![&*ids],
-        counts,
+        unread,
     )?;
-    of_people(tx, found)
+    found.sort_by_key(|unread| unread.user.id);
+    found.retain(|unread| unread.user.username != users::ERASED);
+    look_up_oldest(tx, &mut found)?;
+    Ok(found)
 }
 
 /// Looks up the time of the oldest message where the mailbox does not say it.
@@ -91,7 +75,7 @@ fn look_up_oldest(tx: &mut Tx<'_>, found: &mut [Unread]) -> Result<()> {
                 "), (SELECT min(message_id) FROM entries
                      WHERE entries.owner_id = mailboxes.owner_id AND place = ",
                 place!(inbox_unread_row),
-                ") FROM mailboxes WHERE owner_id IN (SELECT value FROM json_each(?1))"
+                ") FROM mailboxes WHERE owner_id IN rarray(?1)"
             ),
             &params![&*unknown],
             |row| {
@@ -139,20 +123,24 @@ pub fn page(
         &params![after, LOOKED_AT - 1],
         |row| Ok(UserId::stored(row.int(0)?)),
     )?;
-    let found = tx.query(
-        "SELECT owner_id, unread, unread_conversations, oldest_unread_at FROM mailboxes
-         WHERE owner_id > ?1 AND owner_id <= ?2 AND unread >= ?3 AND closed_at IS NULL
-         ORDER BY owner_id LIMIT ?4",
+    let mut found = tx.query(
+        concat!(
+            "SELECT ",
+            unread_columns!(),
+            " FROM mailboxes JOIN users ON users.id = owner_id
+             WHERE owner_id > ?1 AND owner_id <= ?2 AND unread >= ?3 AND closed_at IS NULL
+             ORDER BY owner_id LIMIT ?4"
+        ),
         &params![after, last.map_or(i64::MAX, UserId::get), filter.least, limit],
-        counts,
+        unread,
     )?;
     let full = i64::try_from(found.len()).is_ok_and(|length| length == limit);
-    let next = if full { found.last().map(|counts| counts.owner) } else { last };
-    let mut shown = of_people(tx, found)?;
+    let next = if full { found.last().map(|unread| unread.user.id) } else { last };
+    look_up_oldest(tx, &mut found)?;
     if let Some(before) = filter.oldest_before {
-        shown.retain(|unread| unread.oldest_at.is_some_and(|oldest_at| oldest_at < before));
+        found.retain(|unread| unread.oldest_at.is_some_and(|oldest_at| oldest_at < before));
     }
-    Ok((shown, next))
+    Ok((found, next))
 }
 
 /// Whether [`tell_changes`] has something to do. Costs one look at an index.
@@ -167,7 +155,7 @@ pub fn tell_changes(tx: &mut Tx<'_>, cx: &Cx, limit: i64) -> Result<usize> {
     let ids: Vec<i64> = owners.iter().map(|owner| owner.get()).collect();
     let counts = tx.query(
         "SELECT owner_id, unread, unread_conversations, modseq FROM mailboxes
-         WHERE owner_id IN (SELECT value FROM json_each(?1))",
+         WHERE owner_id IN rarray(?1)",
         &params![&*ids],
         |row| {
             let (messages, conversations) = (row.int(1)?, row.int(2)?);

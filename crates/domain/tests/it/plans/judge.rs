@@ -151,8 +151,8 @@ fn sqlite(steps: &[String]) -> Result<Vec<Search>, String> {
         "REUSE LIST SUBQUERY",
         "SCALAR SUBQUERY",
         "CORRELATED SCALAR SUBQUERY",
-        // The ids that a statement was given as one text.
-        "SCAN json_each VIRTUAL TABLE INDEX 1:",
+        // The ids that a statement was given as one list.
+        "SCAN rarray VIRTUAL TABLE INDEX 1:",
         // The rows that a statement itself inserts.
         "SCAN 8-ROW VALUES CLAUSE",
         // One after the other.

@@ -345,7 +345,7 @@ impl<T: FieldType, const MAX: usize> FieldType for List<T, MAX> {
         }
         let items = values.into_iter().enumerate();
         let items: Vec<_> =
-            items.map(|(index, value)| T::read(value, &mut field.inside(index))).collect();
+            items.map(|(index, value)| T::read(value, &mut field.item(index))).collect();
         items.into_iter().collect::<Option<_>>().map(Self)
     }
 

@@ -6,7 +6,7 @@
 )]
 
 use std::borrow::Cow;
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 
 use bytes::Bytes;
 use domain::Invalid;
@@ -177,7 +177,7 @@ fn read_all<T: FieldSet>(
     values: Map<String, Value>,
     repeated: &[String],
 ) -> Result<T, Error> {
-    let root = FieldContext { shared: &mut shared, path: "#".to_owned() };
+    let root = FieldContext { shared: &mut shared, path: Path::Root };
     let mut reader = FieldReader { object: root, values };
     for name in repeated {
         reader.field(name).note("repeated", "it is there more than once");
@@ -252,22 +252,54 @@ impl FieldReader<'_> {
     }
 
     /// The context of a field, to note an error there.
-    pub(super) fn field(&mut self, name: &str) -> FieldContext<'_> {
-        // No field that there is has such a name.
-        let cut =
-            (name.len() > SHOWN).then(|| format!("{}…", &name[..name.floor_char_boundary(SHOWN)]));
-        let name = cut.as_deref().unwrap_or(name);
-        match self.object.shared.source {
-            Source::Body => self.object.inside(escape(name)),
-            Source::Query => FieldContext { shared: self.object.shared, path: name.to_owned() },
+    pub(super) fn field<'f>(&'f mut self, name: &'f str) -> FieldContext<'f> {
+        let path = Path::Field(&self.object.path, name);
+        FieldContext { shared: self.object.shared, path }
+    }
+}
+
+/// Where a value is in the request. It becomes text only where there is an error.
+#[derive(Clone, Copy)]
+enum Path<'r> {
+    Root,
+    Field(&'r Path<'r>, &'r str),
+    Item(&'r Path<'r>, usize),
+}
+
+impl Path<'_> {
+    /// As a JSON Pointer in a fragment (RFC 6901, sections 3 and 6).
+    fn pointer(&self) -> String {
+        match *self {
+            Self::Root => "#".to_owned(),
+            Self::Field(object, name) => {
+                let (name, ellipsis) = shown(name);
+                format!("{}/{}{}", object.pointer(), escape(name), escape(ellipsis))
+            }
+            Self::Item(list, index) => format!("{}/{index}", list.pointer()),
         }
     }
+
+    /// As the name of a parameter.
+    fn parameter(&self) -> String {
+        match *self {
+            Self::Root => String::new(),
+            Self::Field(_, name) => <[_; 2]>::from(shown(name)).concat(),
+            Self::Item(list, index) => format!("{}/{index}", list.parameter()),
+        }
+    }
+}
+
+/// What an error repeats of a name, and an ellipsis where that is not all: no field that there is
+/// has such a name.
+fn shown(name: &str) -> (&str, &str) {
+    let end = name.floor_char_boundary(SHOWN);
+    (&name[..end], if end < name.len() { "…" } else { "" })
 }
 
 /// The place of a value in the request, and where its errors go.
 pub(super) struct FieldContext<'r> {
     pub(super) shared: &'r mut Shared,
-    path: String,
+    path: Path<'r>,
 }
 
 impl FieldContext<'_> {
@@ -275,10 +307,9 @@ impl FieldContext<'_> {
         if self.shared.errors.len() == MAX_ERRORS {
             return;
         }
-        let path = Some(self.path.clone());
         let (pointer, parameter) = match self.shared.source {
-            Source::Body => (path, None),
-            Source::Query => (None, path),
+            Source::Body => (Some(self.path.pointer()), None),
+            Source::Query => (None, Some(self.path.parameter())),
         };
         self.shared.errors.push(FieldError {
             pointer,
@@ -308,10 +339,9 @@ impl FieldContext<'_> {
         parsed.map_or_else(|invalid| self.refuse("invalid", invalid.problem), Some)
     }
 
-    /// The context of a part of this value.
-    pub(super) fn inside(&mut self, step: impl Display) -> FieldContext<'_> {
-        let path = format!("{}/{step}", self.path);
-        FieldContext { shared: self.shared, path }
+    /// The context of an item of this list.
+    pub(super) fn item(&mut self, index: usize) -> FieldContext<'_> {
+        FieldContext { shared: self.shared, path: Path::Item(&self.path, index) }
     }
 
     /// Reads this value as an object.
@@ -319,12 +349,12 @@ impl FieldContext<'_> {
         let Value::Object(values) = value else {
             return self.refuse("wrong_type", "it must be an object");
         };
-        let object = FieldContext { shared: self.shared, path: self.path.clone() };
+        let object = FieldContext { shared: self.shared, path: self.path };
         FieldReader { object, values }.read()
     }
 }
 
-/// A name as a step of a JSON Pointer in a fragment (RFC 6901, sections 3 and 6).
+/// A name as a step of such a pointer.
 fn escape(name: &str) -> String {
     let mut step = String::new();
     for byte in name.bytes() {

@@ -1,8 +1,8 @@
 //! Creating users of external ids that are nobody's.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use db::{Tx, params};
+use db::{Row, Tx, params};
 
 use super::super::people::{Kind, Person};
 use super::super::{AcceptFrom, AppUser, lookup, refuse_reserved, resolve_all};
@@ -20,7 +20,7 @@ struct New<'p> {
     /// What makes the row unique until the user has a name.
     nameless: String,
     /// The keyed hashes of the external id and of the username.
-    hashes: ([u8; 32], [u8; 32]),
+    hashes: (Vec<u8>, Option<Vec<u8>>),
 }
 
 impl<'p> New<'p> {
@@ -28,8 +28,8 @@ impl<'p> New<'p> {
         let UserRef::External(id) = &put.user else { return None };
         let username = put.change.username.as_ref().and_then(Option::as_ref);
         let hashes = (
-            cx.names.hash_external(id.as_str()),
-            username.map_or([0; 32], |name| cx.names.hash(name.folded())),
+            cx.names.hash_external(id.as_str()).to_vec(),
+            username.map(|name| cx.names.hash(name.folded()).to_vec()),
         );
         // A username holds neither `#` nor a colon.
         let nameless = format!("#ext:{}", id.as_str());
@@ -119,14 +119,18 @@ pub(super) fn create_all(
     new.retain(|(_, new)| created.contains_key(new.external_id));
     let names = name(tx, &new, &created)?;
     let users = || new.iter().zip(&names).map(|((at, new), (id, name))| (*at, new, *id, name));
-    let rows = users().map(|(_, new, id, _)| {
-        params![id, system::stored(new.kind(), new.accept_from()), new.disabled_at(cx)]
-    });
-    let rows: Vec<_> = rows.collect();
-    tx.batch(
-        "INSERT INTO mailboxes (owner_id, modseq, accept_from, closed_at) VALUES (?1, 0, ?2, ?3)",
-        &rows,
-    )?;
+    let mut mailboxes: BTreeMap<_, Vec<i64>> = BTreeMap::new();
+    for (_, new, id, _) in users() {
+        let accepts = system::stored(new.kind(), new.accept_from());
+        mailboxes.entry((accepts, new.disabled_at(cx))).or_default().push(id.get());
+    }
+    for ((accepts, closed_at), owners) in &mailboxes {
+        tx.execute(
+            "INSERT INTO mailboxes (owner_id, modseq, accept_from, closed_at)
+             SELECT value, 0, ?2, nullif(?3, 0) FROM rarray(?1)",
+            &params![&**owners, *accepts, closed_at.unwrap_or(Time(0))],
+        )?;
+    }
     let words = users()
         .map(|(_, new, id, name)| (id, name.as_str(), new.shown().map_or("", DisplayName::shown)));
     lookup::add_words(tx, &words.collect::<Vec<_>>())?;
@@ -136,6 +140,43 @@ pub(super) fn create_all(
         results[at] = Some(Ok(new.created(cx, id, name)));
     }
     Ok(results)
+}
+
+/// The keyed hashes of external ids and usernames that erased users had.
+struct Taken {
+    ids: HashSet<Vec<u8>>,
+    names: HashSet<Vec<u8>>,
+}
+
+impl Taken {
+    /// Those that some new users are to have.
+    fn find(tx: &mut Tx<'_>, cx: &Cx, new: &[(usize, New<'_>)]) -> Result<Self> {
+        let hash = |row: &Row<'_>| Ok(row.blob(0)?.to_owned());
+        let ids: Vec<_> = new.iter().map(|(_, new)| new.hashes.0.clone()).collect();
+        let ids = tx.query(
+            "SELECT id_hash FROM erased_external_ids WHERE id_hash IN rarray(?1)",
+            &params![&*ids],
+            hash,
+        )?;
+        let names: Vec<_> = new.iter().filter_map(|(_, new)| new.hashes.1.clone()).collect();
+        let names = match &*names {
+            [] => vec![],
+            names => tx.query(
+                "SELECT name_hash FROM reserved_names
+                 WHERE name_hash IN rarray(?1) AND erased_at > ?2",
+                &params![names, cx.now.plus(-cx.names.kept)],
+                hash,
+            )?,
+        };
+        Ok(Self { ids: ids.into_iter().collect(), names: names.into_iter().collect() })
+    }
+
+    /// Whether there can be no such user: an external id is given again only where the app says so.
+    fn refuses(&self, new: &New<'_>) -> bool {
+        let (id, name) = &new.hashes;
+        (!new.put.change.recreate && self.ids.contains(id))
+            || name.as_ref().is_some_and(|name| self.names.contains(name))
+    }
 }
 
 /// Inserts the rows. Returns the ids of those that are new, by external id.
@@ -168,45 +209,33 @@ fn insert(tx: &mut Tx<'_>, cx: &Cx, new: &[(usize, New<'_>)]) -> Result<HashMap<
         &rows,
     )?;
     // After the insert, which waits for the one who has the external id or the name: they may just
-    // be erasing it. A user without a mailbox is one of ours: asked for by a subquery that
-    // PostgreSQL makes no join of, as that could read all mailboxes.
-    let since = cx.now.plus(-cx.names.kept);
-    let rows = new.iter().map(|(_, new)| {
-        let buried = (!new.put.change.recreate).then_some(&new.hashes.0);
-        params![new.external_id, buried, &new.hashes.1, since]
-    });
-    let rows: Vec<_> = rows.collect();
+    // be erasing it.
+    let taken = Taken::find(tx, cx, new)?;
+    // A user without a mailbox is one of ours: asked for by a subquery that PostgreSQL makes no
+    // join of, as that could read all mailboxes.
+    let refused = new.iter().filter(|(_, new)| taken.refuses(new));
+    let refused: Vec<_> = refused.map(|(_, new)| params![new.external_id]).collect();
     tx.batch(
         "DELETE FROM users WHERE external_id = ?1
-         AND (SELECT 1 FROM mailboxes WHERE owner_id = users.id) IS NULL
-         AND (EXISTS (SELECT 1 FROM erased_external_ids WHERE id_hash = ?2)
-              OR EXISTS (SELECT 1 FROM reserved_names WHERE name_hash = ?3 AND erased_at > ?4))",
-        &rows,
+         AND (SELECT 1 FROM mailboxes WHERE owner_id = users.id) IS NULL",
+        &refused,
     )?;
     let ids: Vec<_> = new.iter().map(|(_, new)| new.external_id.to_owned()).collect();
     let ours = tx.query(
-        "SELECT id, external_id FROM users
-         WHERE external_id IN (SELECT value FROM json_each(?1))
+        "SELECT id, external_id FROM users WHERE external_id IN rarray(?1)
          AND (SELECT 1 FROM mailboxes WHERE owner_id = users.id) IS NULL",
         &params![&*ids],
         |row| Ok((row.text(1)?.to_owned(), UserId::stored(row.int(0)?))),
     )?;
     let ours: HashMap<_, _> = ours.into_iter().collect();
     let recreated = new.iter().map(|(_, new)| new);
-    let recreated =
-        recreated.filter(|new| new.put.change.recreate && ours.contains_key(new.external_id));
-    let recreated: Vec<_> =
-        recreated.map(|new| params![&new.hashes.0, new.external_id, cx.now]).collect();
-    if !recreated.is_empty() {
-        // JWTs name the external id, and those of who had it before must not open the new mailbox.
-        tx.batch(
-            "UPDATE users SET tokens_revoked_at = ?3 WHERE external_id = ?2
-             AND EXISTS (SELECT 1 FROM erased_external_ids WHERE id_hash = ?1)",
-            &recreated,
-        )?;
-        let buried: Vec<_> = recreated.iter().map(|row| [row[0]]).collect();
-        tx.batch("DELETE FROM erased_external_ids WHERE id_hash = ?1", &buried)?;
-    }
+    let recreated = recreated.filter(|new| taken.ids.contains(&new.hashes.0));
+    let recreated: Vec<_> = recreated.filter(|new| ours.contains_key(new.external_id)).collect();
+    // JWTs name the external id, and those of who had it before must not open the new mailbox.
+    let users: Vec<_> = recreated.iter().map(|new| params![new.external_id, cx.now]).collect();
+    tx.batch("UPDATE users SET tokens_revoked_at = ?2 WHERE external_id = ?1", &users)?;
+    let buried: Vec<_> = recreated.iter().map(|new| params![&*new.hashes.0]).collect();
+    tx.batch("DELETE FROM erased_external_ids WHERE id_hash = ?1", &buried)?;
     Ok(ours)
 }
 
@@ -217,35 +246,41 @@ fn name(
     ids: &HashMap<String, UserId>,
 ) -> Result<Vec<(UserId, String)>> {
     let nameless = new.iter().filter(|(_, new)| new.username.is_none());
-    let generated: Vec<_> =
-        nameless.map(|(_, new)| Username::generated(ids[new.external_id])).collect();
+    let nameless: Vec<_> = nameless.map(|(_, new)| ids[new.external_id]).collect();
+    let generated = |id: &UserId| Username::generated(*id).folded().to_owned();
     // Somebody may have registered it before such names were reserved.
-    let taken = |name: &Username| UserRef::Name(name.folded().to_owned());
-    let taken = match &*generated {
+    let taken = match &*nameless {
         [] => vec![],
-        names => resolve_all(tx, &names.iter().map(taken).collect::<Vec<_>>())?,
+        ids => {
+            resolve_all(tx, &ids.iter().map(|id| UserRef::Name(generated(id))).collect::<Vec<_>>())?
+        }
     };
-    let mut generated = generated.iter().zip(&taken).map(|(name, taken)| {
-        let name = name.shown();
-        let number = name.trim_start_matches("user-");
-        if taken.is_some() { format!("{name}-{number}") } else { name.to_owned() }
-    });
-    let named: Vec<_> = new
-        .iter()
-        .map(|(_, new)| {
-            let given = new.username.map(|name| name.shown().to_owned());
-            let name = given.or_else(|| generated.next()).expect("there is one for each");
-            (ids[new.external_id], name)
-        })
+    let all = nameless.iter().zip(&taken);
+    let free: Vec<_> =
+        all.clone().filter(|(_, taken)| taken.is_none()).map(|(id, _)| id.get()).collect();
+    let twice: BTreeMap<_, _> = all
+        .filter(|(_, taken)| taken.is_some())
+        .map(|(id, _)| (*id, format!("{}-{}", generated(id), id.get())))
         .collect();
-    let rows = new.iter().zip(&named).filter(|((_, new), _)| new.username.is_none());
-    let rows: Vec<_> = rows.map(|(_, (id, name))| params![*id, name.as_str()]).collect();
-    if !rows.is_empty() {
-        tx.batch(
-            "UPDATE users SET name = ?2, name_folded = ?2, words_of = ?2 || ' ' || display_name
-             WHERE id = ?1",
-            &rows,
+    if !free.is_empty() {
+        tx.execute(
+            "UPDATE users SET name = 'user-' || id, name_folded = 'user-' || id,
+                 words_of = 'user-' || id || ' ' || display_name
+             WHERE id IN rarray(?1)",
+            &params![&*free],
         )?;
     }
-    Ok(named)
+    let rows: Vec<_> = twice.iter().map(|(id, name)| params![*id, name.as_str()]).collect();
+    tx.batch(
+        "UPDATE users SET name = ?2, name_folded = ?2, words_of = ?2 || ' ' || display_name
+         WHERE id = ?1",
+        &rows,
+    )?;
+    let named = new.iter().map(|(_, new)| {
+        let id = ids[new.external_id];
+        let given = new.username.map(|name| name.shown().to_owned());
+        let name = given.or_else(|| twice.get(&id).cloned()).unwrap_or_else(|| generated(&id));
+        (id, name)
+    });
+    Ok(named.collect())
 }

@@ -92,7 +92,7 @@ fn read_locked(tx: &mut Tx<'_>, puts: &[(UserId, &Put)]) -> Result<HashMap<UserI
     let stored = tx.query(
         select!(
             ", name_folded, users.display_name, display_folded",
-            "users.id IN (SELECT value FROM json_each(?1)) AND erased_at IS NULL"
+            "users.id IN rarray(?1) AND erased_at IS NULL"
         ),
         &params![&*ids],
         |row| {
@@ -238,25 +238,21 @@ fn write(tx: &mut Tx<'_>, cx: &Cx, merged: &[Merged<'_>]) -> Result<()> {
         params![new.user.person.id, accept_from, new.user.disabled_at]
     });
     let rows: Vec<_> = rows.collect();
-    if !rows.is_empty() {
-        tx.batch(
-            "UPDATE mailboxes SET accept_from = coalesce(?2, accept_from), closed_at = ?3
-             WHERE owner_id = ?1",
-            &rows,
-        )?;
-    }
+    tx.batch(
+        "UPDATE mailboxes SET accept_from = coalesce(?2, accept_from), closed_at = ?3
+         WHERE owner_id = ?1",
+        &rows,
+    )?;
     let renamed = merged.iter().filter(|Merged { old, new, .. }| {
         (&old.user.person.username, &old.shown) != (&new.user.person.username, &new.shown)
     });
     let renamed: Vec<_> = renamed.map(|one| &one.new).collect();
-    if !renamed.is_empty() {
-        let rows: Vec<_> = renamed.iter().map(|new| params![new.user.person.id]).collect();
-        tx.batch("DELETE FROM name_words WHERE user_id = ?1", &rows)?;
-        let words = renamed
-            .iter()
-            .map(|new| (new.user.person.id, new.user.person.username.as_str(), new.shown.as_str()));
-        lookup::add_words(tx, &words.collect::<Vec<_>>())?;
-    }
+    let rows: Vec<_> = renamed.iter().map(|new| params![new.user.person.id]).collect();
+    tx.batch("DELETE FROM name_words WHERE user_id = ?1", &rows)?;
+    let words = renamed
+        .iter()
+        .map(|new| (new.user.person.id, new.user.person.username.as_str(), new.shown.as_str()));
+    lookup::add_words(tx, &words.collect::<Vec<_>>())?;
     for Merged { old, new, .. } in merged {
         if old.user.reminders && !new.user.reminders {
             reminders::cancel(tx, new.user.person.id)?;

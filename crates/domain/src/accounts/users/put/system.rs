@@ -61,9 +61,9 @@ pub(super) fn reserved(tx: &mut Tx<'_>, names: &[String]) -> Result<HashSet<Stri
     }
     let found = tx.query(
         "SELECT display_folded, kind FROM users
-         WHERE display_folded IN (SELECT value FROM json_each(?1)) AND kind = 1
+         WHERE display_folded IN rarray(?1) AND kind = 1
          UNION ALL SELECT name_folded, kind FROM users
-         WHERE name_folded IN (SELECT value FROM json_each(?1))",
+         WHERE name_folded IN rarray(?1)",
         &params![&*names],
         |row| Ok((row.text(0)?.to_owned(), Kind::stored(1, row.int(1)?)?)),
     )?;

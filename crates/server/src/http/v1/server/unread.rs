@@ -86,7 +86,8 @@ async fn of_users(
     let List(asked) = asked.users;
     let (refs, written): (Vec<UserRef>, Vec<Value>) =
         asked.into_iter().map(|Recipient(of, written)| (of, written)).unzip();
-    let read = app.db.of(caller.key.id).scan(move |tx| {
+    list_turns::ready(caller.key.id).await;
+    let read = app.db.of(caller.key.id).read(move |tx| {
         // Ids are looked up with the names: a look of its own would be a fifth of the work.
         let is_id = |of: &&UserRef| matches!(of, UserRef::Id(_));
         let others: Vec<_> = refs.iter().filter(|of| !is_id(of)).cloned().collect();
@@ -102,6 +103,7 @@ async fn of_users(
         Ok::<_, domain::Error>((many::counts_of(tx, &ids)?, named))
     });
     let (counts, named) = read.await?;
+    list_turns::take(caller.key.id);
     let mut counts: Vec<_> =
         counts.into_iter().map(|unread| (unread.user.id, Some(unread))).collect();
     let mut answer = UnreadOfUsers { data: Vec::with_capacity(counts.len()), not_found: vec![] };

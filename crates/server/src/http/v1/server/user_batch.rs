@@ -193,7 +193,7 @@ async fn write(app: &App, call: &Arc<audit::Call>, puts: Arc<Vec<Put>>) -> Resul
                 .iter()
                 .flatten()
                 .filter(|(_, status)| matches!(status, PutStatus::Created | PutStatus::Updated));
-            let changed: Vec<_> = changed.map(|(user, _)| Some(user.person.id)).collect();
+            let changed: Vec<_> = changed.map(|(user, _)| user.person.id).collect();
             audit::record_all(tx, &cx, &call, &changed)?;
             Ok(done)
         });
