@@ -65,8 +65,8 @@ struct Common {
     #[arg(long, global = true, value_name = "IP:PORT")]
     listen: Option<String>,
     /// Any other setting, such as --set `rate_limits=off`; a list is `a,b`, or one --set for each
-    #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = pair)]
-    set: Vec<(String, String)>,
+    #[arg(long, global = true, value_name = "NAME=VALUE")]
+    set: Vec<String>,
 }
 
 #[derive(Subcommand)]
@@ -235,7 +235,8 @@ fn help(asked: &clap::Error) -> Result<()> {
 
 /// Runs a command. `format` is set to that of the log, where it serves.
 fn dispatch(cli: Cli, format: &mut LogFormat) -> Result<()> {
-    let Common { config, data_dir, listen, mut set } = cli.common;
+    let Common { config, data_dir, listen, set } = cli.common;
+    let mut set = set.iter().map(|text| pair(text)).collect::<Result<Vec<_>>>()?;
     set.extend(data_dir.map(|dir| ("data_dir".to_owned(), dir)));
     set.extend(listen.map(|address| ("listen".to_owned(), address)));
     let sources = Sources::of_process(config, set);
@@ -281,9 +282,11 @@ fn dispatch(cli: Cli, format: &mut LogFormat) -> Result<()> {
     Ok(())
 }
 
-fn pair(text: &str) -> Result<(String, String), &'static str> {
-    let pair = text.split_once('=').ok_or("it must look like NAME=VALUE")?;
-    Ok((pair.0.to_owned(), pair.1.to_owned()))
+/// A setting and its value. The error does not repeat the text, which may be a secret.
+fn pair(text: &str) -> Result<(String, String)> {
+    let pair = text.split_once('=');
+    let (name, value) = pair.ok_or_else(|| Usage("--set: it must look like NAME=VALUE".into()))?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// The address of the database, which must exist.

@@ -17,3 +17,9 @@ pub(crate) mod server_keys;
 pub(crate) mod sessions;
 pub(crate) mod signal;
 pub(crate) mod telemetry;
+
+use domain::Time;
+
+/// How long what was read of a session, a key or a user is used: a command or another node may
+/// change it meanwhile. A second less than the 5 that are promised, for what is under way then.
+const USED_FOR: i64 = 4 * Time::SECOND;

@@ -16,6 +16,9 @@ pub const USERNAME_CHARS: usize = 150;
 const EMAIL_CHARS: usize = 254;
 /// Characters of the longest label: a display name or the name of a token.
 const LABEL_CHARS: usize = 100;
+/// Characters by which looks are compared: more than any name has that is not made for it.
+const LOOK_CHARS: usize = 200;
+
 /// The form in which names are compared: NFKC, case folded.
 ///
 /// U+0000 becomes U+0001: no name has either, and PostgreSQL stores no text with the former.
@@ -33,8 +36,13 @@ pub fn fold(name: &str) -> String {
 ///
 /// Letters of other scripts that look alike, as in `Ѕupport`, still differ: see
 /// [`mixes_scripts`](crate::looks::mixes_scripts).
+///
+/// It has [`LOOK_CHARS`] characters at most: of a name of 100 characters, each of which may be 18
+/// when it is folded, all would be much work and no use.
 pub fn fold_look(name: &str) -> String {
-    fold(&name.replace(shows_nothing, "")).replace(char::is_whitespace, "")
+    let seen = name.replace(shows_nothing, "");
+    let begin: String = seen.nfkc().take(2 * LOOK_CHARS).collect();
+    fold(&begin).chars().filter(|c| !c.is_whitespace()).take(LOOK_CHARS).collect()
 }
 
 /// A username: letters, digits and `@ . + - _`, 1 to 150 characters after NFKC.
@@ -315,6 +323,15 @@ fn no_nul(field: &'static str, text: &str) -> Result<(), Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_is_bounded_and_the_same_for_names_that_look_the_same() {
+        let long = "\u{fdfa}".repeat(LABEL_CHARS);
+        assert_eq!(fold_look(&long).chars().count(), LOOK_CHARS);
+        assert_eq!(fold_look(&long), fold_look(&format!("\u{200b} {long}")));
+        let usual = "Ünser Shop ".repeat(9);
+        assert_eq!(fold_look(&usual), "ünsershop".repeat(9));
+    }
 
     #[test]
     fn ascii_is_folded_as_any_text() {

@@ -30,10 +30,15 @@ const COUNTED: u64 = 4096;
 
 /// The words of a short text. In scripts without spaces, each character counts as a word.
 pub(crate) fn words(text: &str) -> Vec<String> {
+    first_words(text, usize::MAX)
+}
+
+/// The same, but not more than so many.
+pub(crate) fn first_words(text: &str, most: usize) -> Vec<String> {
     let mut all = Vec::new();
     each_word(text, &mut Budget::unlimited(), |word| {
         all.push(word.to_owned());
-        true
+        all.len() < most
     });
     all
 }

@@ -187,6 +187,11 @@ fn words_follow_a_display_name_and_go_with_it() {
     rename(None);
     assert_eq!(world.look_up("elan", 20), [""; 0]);
     assert_eq!(world.look_up("ann", 20), ["ann"]);
+    // Each of these is four words.
+    rename(Some(&"\u{fdfa}".repeat(90)));
+    assert_eq!(world.look_up("صلى الله عليه وسلم صلى", 20), ["ann"]);
+    assert!(world.number("SELECT count(*) FROM name_words") <= 33);
+    assert_eq!(world.number("SELECT max(length(word)) FROM name_words"), 64);
     rename(Some("Dana Deer"));
     assert_eq!(world.problems(), []);
     world.write(move |tx, cx| users::erase(tx, cx, ann)).unwrap();

@@ -86,9 +86,18 @@ pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Error> {
 /// Refuses a call that was meant to be another user's: somebody else may have logged in with the
 /// browser since the page was made.
 pub(super) fn confirm(headers: &HeaderMap, user: UserId) -> Result<(), Error> {
+    confirm_one(headers, Some(user))
+}
+
+/// The same for somebody who has no account yet, so that no id is theirs.
+pub(super) fn confirm_nobody(headers: &HeaderMap) -> Result<(), Error> {
+    confirm_one(headers, None)
+}
+
+fn confirm_one(headers: &HeaderMap, user: Option<UserId>) -> Result<(), Error> {
     let Some(meant) = one(headers, &IF_USER)? else { return Ok(()) };
     match meant.parse() {
-        Ok(meant) if UserId::new(meant) == Some(user) => Ok(()),
+        Ok(meant) if user.is_some() && UserId::new(meant) == user => Ok(()),
         Ok(_other) => {
             let detail = "the call is that of another user than Postroom-If-User names";
             Err(Error::new(Code::AnotherUser, detail))

@@ -149,7 +149,7 @@ impl FromRequestParts<App> for Stranger {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        if bearer::of(&parts.headers).is_some_and(|sent| app.server_keys.may_be_one(sent)) {
+        if bearer::of(&parts.headers)?.is_some_and(|sent| app.server_keys.may_be_one(sent)) {
             return Err(acting::not_by_key());
         }
         check_origin(app, parts)?;
@@ -161,14 +161,14 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let sent = bearer::of(&parts.headers);
+        let sent = bearer::of(&parts.headers)?;
         if let Some(sent) = sent.filter(|sent| app.server_keys.may_be_one(sent)) {
             let caller = Self::by_key(app, parts, sent).await?;
             Arrival::accept(parts, Holder::ActedFor(caller.user));
             return Ok(caller);
         }
         let (key, scopes, pass) = if let Some(token) = sent {
-            by_token(app, parts, token).await?
+            by_token(app, parts, token, S::SCOPE).await?
         } else {
             let (key, scopes) = by_cookie(app, parts).await?;
             (key, scopes, None)
@@ -229,9 +229,14 @@ impl FromRequestParts<App> for InSession {
 
 type Login = (Credential, Scopes, Option<Pass>);
 
-async fn by_token(app: &App, parts: &Parts, token: &[u8]) -> Result<Login, Error> {
+async fn by_token(
+    app: &App,
+    parts: &Parts,
+    token: &[u8],
+    asked: tokens::Scope,
+) -> Result<Login, Error> {
     let text = std::str::from_utf8(token).unwrap_or_default();
-    if let Some(pass) = browser_login::pass(app, parts, text).await? {
+    if let Some(pass) = browser_login::pass(app, parts, text, asked).await? {
         return Ok((pass.grant.credential, pass.grant.scopes, Some(pass)));
     }
     let invalid = || {

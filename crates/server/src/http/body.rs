@@ -26,6 +26,9 @@ use super::unfinished_bodies::Holder;
 use super::{Error, Peer};
 use crate::http::App;
 
+/// What a frame counts at least, so that many tiny ones are no more work than a few. Around a chunk
+/// of one byte there are five others, and to read one takes as long as to read hundreds of bytes.
+const FRAME_BYTES: usize = 16;
 /// How long it is read on, within the time that every body has.
 const READ_ON_TIME: Duration = Duration::from_secs(5);
 
@@ -96,8 +99,7 @@ impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> HttpBody for ReadOn<B> 
         let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                self.left = self.left.saturating_sub(length);
+                self.left = self.left.saturating_sub(bytes_of(frame));
             }
             Some(Err(_)) | None => self.body = None,
         }
@@ -127,7 +129,7 @@ impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> Drop for ReadOn<B> {
         let mut left = self.left;
         let rest = async move {
             while let Some(Ok(frame)) = body.frame().await
-                && let Some(less) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len))
+                && let Some(less) = left.checked_sub(bytes_of(&frame))
             {
                 left = less;
             }
@@ -138,6 +140,12 @@ impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> Drop for ReadOn<B> {
         }
     }
 }
+
+/// What a frame counts.
+fn bytes_of(frame: &Frame<Bytes>) -> usize {
+    frame.data_ref().map_or(0, Bytes::len).max(FRAME_BYTES)
+}
+
 /// Whether a body is compressed, which nothing here reads.
 pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     let encoding = headers.get(CONTENT_ENCODING);
@@ -178,11 +186,17 @@ async fn collect(
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     let mut unfinished = None;
+    let mut tiny = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_cause| Error::malformed("body: it could not be read"))?;
         let Ok(piece) = frame.into_data() else { continue };
+        tiny += usize::from(piece.len() < FRAME_BYTES) * FRAME_BYTES;
         if first.len() + whole.len() + piece.len() > limit {
             return Err(too_large(limit));
+        }
+        if tiny > limit {
+            let detail = format!("body: send it in pieces of at least {FRAME_BYTES} bytes");
+            return Err(Error::new(Code::BodyTooLarge, detail));
         }
         if !body.is_end_stream() || unfinished.is_some() {
             let unfinished =

@@ -7,14 +7,14 @@ use axum::http::{HeaderValue, header};
 use domain::browser_tokens::{AppSession, Grant, Issued, Standing};
 use domain::credential::Credential;
 use domain::text::{DisplayName, Email};
-use domain::tokens::Scopes;
+use domain::tokens::{Scope, Scopes};
 use domain::users::{self, Put, UserChange};
 use domain::{Time, UserId, UserRef, history};
 use sha2::{Digest as _, Sha256};
 
 use super::client::Device;
 use super::code::Code;
-use super::{Error, browser_token, login};
+use super::{Error, acting, browser_token, login};
 use crate::config::jwt::Provision;
 use crate::http::App;
 use crate::runtime::jwt::{Claims, Hash, Pass, Refused, Verified};
@@ -33,7 +33,12 @@ pub(super) const CODES: [Code; 9] = [
 ];
 
 /// What a token allows that is a browser token or a JWT, if it is valid now; `None` for any other.
-pub(super) async fn pass(app: &App, parts: &Parts, token: &str) -> Result<Option<Pass>, Error> {
+pub(super) async fn pass(
+    app: &App,
+    parts: &Parts,
+    token: &str,
+    asked: Scope,
+) -> Result<Option<Pass>, Error> {
     if token.starts_with(browser_token::PREFIX) {
         let detail = "the browser token is not one of this server: ask the app for another";
         let invalid = || refuse(Code::TokenInvalid, detail);
@@ -56,14 +61,15 @@ pub(super) async fn pass(app: &App, parts: &Parts, token: &str) -> Result<Option
         return Ok(None);
     }
     // In a box of its own: it is done once for each JWT, and takes much memory.
-    let pass = Box::pin(verify(app, &Device::of(parts, app), token)).await?;
+    let pass = Box::pin(verify(app, parts, token, asked)).await?;
     let pass = confirm(app, pass).await?;
     app.jwts.remember(name, pass);
     Ok(Some(pass))
 }
 
-/// Verifies a JWT that was not seen before. Who is not known may get an account.
-async fn verify(app: &App, device: &Device, token: &str) -> Result<Pass, Error> {
+/// Verifies a JWT that was not seen before. Who is not known may get an account, unless the call is
+/// refused whosever it is.
+async fn verify(app: &App, parts: &Parts, token: &str, asked: Scope) -> Result<Pass, Error> {
     let hash: Hash = Sha256::digest(token).into();
     let verified = app.jwts.verify(&hash, token, || app.clock.now()).await;
     let verified = verified.map_err(|refused| match refused {
@@ -77,7 +83,11 @@ async fn verify(app: &App, device: &Device, token: &str) -> Result<Pass, Error> 
     })?;
     let leeway = i64::from(verified.issuer.leeway_seconds) * Time::SECOND;
     let issued = verified.claims.issued_at.plus(-leeway);
-    let user = user_of(app, device, &verified, issued).await?;
+    acting::refuse(&parts.headers)?;
+    if !Scopes::of_messages().contains(asked) {
+        return Err(Error::insufficient_scope(asked.name()));
+    }
+    let user = user_of(app, parts, &verified, issued).await?;
     let Verified { claims, key, .. } = verified;
     let grant = Grant {
         credential: Credential::of_browser(user, hash),
@@ -128,10 +138,11 @@ fn refuse(code: Code, detail: impl Into<Cow<'static, str>>) -> Error {
 /// The account of a JWT, which is made where there is none and the issuer may have it so.
 async fn user_of(
     app: &App,
-    device: &Device,
+    parts: &Parts,
     verified: &Verified<'_>,
     made_at: Time,
 ) -> Result<UserId, Error> {
+    let device = Device::of(parts, app);
     let (claims, issuer) = (&verified.claims, verified.issuer);
     let user = UserRef::External(claims.subject.clone());
     let (of, cx) = (user.clone(), app.clock.cx());
@@ -151,9 +162,10 @@ async fn user_of(
             return Err(Error::new(Code::SubjectUnknown, detail));
         }
         None if is_late => return Err(revoked()),
-        _ => {}
+        None => acting::confirm_nobody(&parts.headers)?,
+        Some((user, _)) => acting::confirm(&parts.headers, user)?,
     }
-    let limit = login::registrations(app, device);
+    let limit = login::registrations(app, &device);
     let put = Put { user, change: profile(claims) };
     let done = app.db.of(device.address).write(move |tx| {
         let is_new = users::resolve(tx, &put.user)?.is_none();

@@ -58,6 +58,12 @@ pub(super) struct Counted {
     place: Place,
 }
 
+/// Nothing is wrong with the server, so this is no line of the log.
+fn too_many_wait() -> Error {
+    let detail = "too many sign-ins and registrations wait, try again";
+    Error::new(Code::Unavailable, detail).retry_after(1)
+}
+
 /// Counts an attempt, for which a place among those who wait for a hash is free.
 ///
 /// # Errors
@@ -69,7 +75,7 @@ pub(super) async fn begin(
     device: &Device,
 ) -> Result<Counted, Error> {
     let (cx, address, from) = (*cx, device.address, device.public_address());
-    let place = app.passwords.place(from, Purpose::SignIn)?;
+    let place = app.passwords.place(from, Purpose::SignIn).ok_or_else(too_many_wait)?;
     let mut attempt = Attempt { address, counted: None, user: Arc::default() };
     if app.settings.rate_limits == Switch::Off {
         return Ok(Counted { attempt, claimant, place });
@@ -200,7 +206,8 @@ pub(super) async fn hash(
     device: &Device,
     password: Password,
 ) -> Result<String, Error> {
-    let place = app.passwords.place(device.public_address(), Purpose::SignIn)?;
+    let place = app.passwords.place(device.public_address(), Purpose::SignIn);
+    let place = place.ok_or_else(too_many_wait)?;
     let salt = cx.random();
     Ok(place.run(move || passwords::hash(&password, salt)).await?)
 }
@@ -218,7 +225,8 @@ pub(super) async fn hash_to_register(
     (name, display_name): (Username, Option<DisplayName>),
     password: Password,
 ) -> Result<String, Error> {
-    let place = app.passwords.place(device.public_address(), Purpose::Registration)?;
+    let place = app.passwords.place(device.public_address(), Purpose::Registration);
+    let place = place.ok_or_else(too_many_wait)?;
     let (limit, cx) = (registrations(app, device), *cx);
     let looked = app.db.of(device.address).write(move |tx| {
         limit.count_try(tx, &cx)?;

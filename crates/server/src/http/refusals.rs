@@ -17,6 +17,8 @@ use super::unfinished_bodies::Holder;
 /// Between two refusals of one user or address, once there were many. Wider networks of IPv6 have
 /// more, see [`Network::share`].
 const SPAN: Duration = Duration::from_millis(20);
+/// The same of server keys: more than an app has that means no harm, and little work.
+const SPAN_OF_KEYS: Duration = Duration::from_millis(1);
 /// Refusals that are not held back.
 const AT_ONCE: u32 = 100;
 /// How long a refusal is held back at most, so that connections do not wait for ever.
@@ -42,6 +44,8 @@ pub(crate) struct Refusals(Mutex<HashMap<Refused, Instant>>);
 enum Refused {
     User(UserId),
     Stranger(Network),
+    /// Server keys, all together: they are the operator's own.
+    Keys,
 }
 
 impl Refused {
@@ -49,6 +53,7 @@ impl Refused {
     fn span(self) -> Duration {
         match self {
             Self::User(_) => SPAN,
+            Self::Keys => SPAN_OF_KEYS,
             Self::Stranger(network) => SPAN / u32::try_from(network.share()).unwrap_or(1),
         }
     }
@@ -56,12 +61,11 @@ impl Refused {
 
 impl Refusals {
     /// Counts a refusal of a user, or of an address where no credential was accepted. Returns how
-    /// long it is held back. A server key is the operator's own, and loopback addresses stand for
-    /// many, so theirs are not counted.
+    /// long it is held back. Loopback addresses stand for many, so theirs are not counted.
     pub(super) fn count(&self, accepted: Option<Holder>, from: Forwarded) -> Duration {
         let now = Instant::now();
         match accepted {
-            Some(Holder::Key | Holder::ActedFor(_)) => Duration::ZERO,
+            Some(Holder::Key | Holder::ActedFor(_)) => self.pause(Refused::Keys, now),
             Some(Holder::User(user)) => self.pause(Refused::User(user), now),
             Some(Holder::Stranger(_)) | None => {
                 let networks = from.public_address().into_iter().flat_map(Network::all_of);
@@ -131,6 +135,28 @@ mod tests {
         let at_once = (0..10_000).take_while(|number| refuse(*number).is_zero()).count();
         assert!((100..400).contains(&at_once), "{at_once}");
         assert!((0..10_000).map(refuse).max() > Some(LONGEST / 2));
+    }
+
+    #[test]
+    fn server_keys_are_told_of_a_thousand_a_second_whomever_they_act_for() {
+        let (refusals, from) = (Refusals::default(), of_loopback());
+        let of = |number: i64| {
+            let user = UserId::new(1 + number % 100).expect("it is an id");
+            if number % 2 == 0 { Holder::Key } else { Holder::ActedFor(user) }
+        };
+        let began = Instant::now();
+        let pauses: Vec<_> = (0..4000).map(|at| refusals.count(Some(of(at)), from)).collect();
+        assert!(pauses[..AT_ONCE as usize].iter().all(Duration::is_zero));
+        let late = Duration::from_millis(3900).saturating_sub(began.elapsed());
+        assert!((late..LONGEST).contains(pauses.last().unwrap()), "{pauses:?}");
+        assert_eq!(
+            refusals.count(Some(Holder::User(UserId::new(1).unwrap())), from),
+            Duration::ZERO
+        );
+    }
+
+    fn of_loopback() -> Forwarded {
+        Forwarded { client: IpAddr::from([127, 0, 0, 1]), is_unreadable: false }
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl<S: ServerScope> FromRequestParts<App> for ServerCaller<S> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let Some(sent) = bearer::of(&parts.headers) else {
+        let Some(sent) = bearer::of(&parts.headers)? else {
             return Err(Error::new(Code::Unauthenticated, "send a server key"));
         };
         let call = authenticate(app, &app.clock.cx(), parts, sent).await?;

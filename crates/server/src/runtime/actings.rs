@@ -11,10 +11,10 @@ use domain::{Cx, Time, UserId, UserRef, reminders};
 use quick_cache::sync::Cache;
 use tokio::sync::Notify;
 
+use super::USED_FOR;
+
 /// Entries of each cache, of a few hundred bytes at most.
 const CAPACITY: usize = 32_768;
-/// How long an entry is used: another node may have deactivated the user meanwhile.
-const MAX_AGE: i64 = 5 * Time::SECOND;
 /// How precisely the presence of a user is recorded, as each record is a write.
 const SEEN_EVERY: i64 = Time::MINUTE;
 /// Records that are written in one transaction: a few milliseconds of the writer's time.
@@ -56,7 +56,7 @@ impl Actings {
         named: UserRef,
     ) -> domain::Result<Option<(UserId, Standing)>> {
         if let Some((checked_at, user)) = self.users.get(&named)
-            && (checked_at..checked_at.plus(MAX_AGE)).contains(&cx.now)
+            && (checked_at..checked_at.plus(USED_FOR)).contains(&cx.now)
         {
             return Ok(Some((user, Standing::Active)));
         }

@@ -83,15 +83,9 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Takes a place for a client at that address; `None` where many clients may have it.
-    ///
-    /// # Errors
-    /// [`db::Error::Busy`] if no place is free that the client may take.
-    pub(crate) fn place(
-        &self,
-        address: Option<IpAddr>,
-        purpose: Purpose,
-    ) -> Result<Place, db::Error> {
+    /// Takes a place for a client at that address, if one is free that it may take. No address is
+    /// one that many clients may have.
+    pub(crate) fn place(&self, address: Option<IpAddr>, purpose: Purpose) -> Option<Place> {
         let networks: Vec<_> = address.into_iter().flat_map(Network::all_of).collect();
         let mut state = self.queue.state();
         let has_share = |network: &Network| {
@@ -103,7 +97,7 @@ impl Pool {
             || registers && state.registering >= REGISTRATIONS
             || !networks.iter().all(has_share)
         {
-            return Err(db::Error::Busy);
+            return None;
         }
         state.taken += 1;
         state.registering += usize::from(registers);
@@ -111,7 +105,7 @@ impl Pool {
             *state.by_network.entry(*network).or_default() += 1;
         }
         drop(state);
-        Ok(Place { queue: Arc::clone(&self.queue), purpose, networks })
+        Some(Place { queue: Arc::clone(&self.queue), purpose, networks })
     }
 }
 
@@ -265,7 +259,7 @@ mod tests {
 
     /// The places that a client gets at once.
     fn places(pool: &Pool, address: Option<IpAddr>, purpose: Purpose) -> Vec<Place> {
-        std::iter::from_fn(|| pool.place(address, purpose).ok()).take(2 * PLACES).collect()
+        std::iter::from_fn(|| pool.place(address, purpose)).take(2 * PLACES).collect()
     }
 
     #[test]

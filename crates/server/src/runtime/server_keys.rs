@@ -9,12 +9,11 @@ use domain::{Cx, ServerKeyId, Time};
 use quick_cache::sync::Cache;
 use subtle::ConstantTimeEq as _;
 
+use super::USED_FOR;
 use crate::config::secret::Secret;
 
 /// Entries of the cache; an app needs a few keys.
 const CAPACITY: usize = 1024;
-/// How long an entry is used: a command or another node may have revoked the key meanwhile.
-const MAX_AGE: i64 = 5 * Time::SECOND;
 
 #[derive(Clone)]
 struct Entry {
@@ -73,7 +72,7 @@ impl ServerKeys {
         let hash = KeyHash::of(sent);
         if let Some(Entry { checked_at, until, key }) = self.cache.get(&hash)
             && until.is_none_or(|until| until > cx.now)
-            && (checked_at..checked_at.plus(MAX_AGE)).contains(&cx.now)
+            && (checked_at..checked_at.plus(USED_FOR)).contains(&cx.now)
         {
             return Ok(Some(key));
         }

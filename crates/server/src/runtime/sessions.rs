@@ -9,10 +9,10 @@ use domain::tokens::Scopes;
 use domain::{Cx, Time, UserId, sessions, tokens};
 use quick_cache::sync::Cache;
 
+use super::USED_FOR;
+
 /// Entries of the cache, of about 100 bytes each.
 const CAPACITY: usize = 32_768;
-/// How long an entry is used: a command or another node may have ended the session meanwhile.
-const MAX_AGE: i64 = 5 * Time::SECOND;
 
 #[derive(Clone, Copy)]
 struct Entry {
@@ -26,7 +26,7 @@ struct Entry {
 impl Entry {
     fn is_valid(&self, now: Time) -> bool {
         self.expires_at.is_none_or(|end| end > now)
-            && (self.checked_at..self.checked_at.plus(MAX_AGE)).contains(&now)
+            && (self.checked_at..self.checked_at.plus(USED_FOR)).contains(&now)
     }
 }
 

@@ -245,11 +245,14 @@ fn no_password_of_an_address_is_repeated() {
     let with_parameter = format!("{secret}?sslmode=require");
     let error = place.run(&["copy", &with_parameter]).failed(2);
     assert!(error.contains("--from <URL>") && !error.contains("SECRETPW"), "{error}");
-    for arguments in
-        [&["copy", secret][..], &["check", "--set", secret], &["check", &with_name], &[secret]]
-    {
+    for arguments in [&["copy", secret][..], &[secret]] {
         let error = place.run(arguments).failed(2);
         assert!(error.contains("127.0.0.1:1") && !error.contains("SECRETPW"), "{error}");
+    }
+    for arguments in [&["check", "--set", secret][..], &["check", &with_name], &["--set=SECRETPW"]]
+    {
+        let error = place.run(arguments).failed(2);
+        assert!(error.contains("NAME=VALUE") && !error.contains("SECRETPW"), "{error}");
     }
     let place = place.with("POSTROOM_JWT_KEYS", "https://u:SECRETPW@keys.example/set");
     let shown = place.run(&["config"]).ok();

@@ -387,3 +387,25 @@ fn the_memory_of_hashed_passwords_goes_back_to_the_system() {
         server.own_memory() < before + hash / 2
     });
 }
+
+#[test]
+fn a_body_in_many_tiny_pieces_is_refused_and_one_in_some_is_taken() {
+    let place = Place::new();
+    let server = place.serve();
+    let body =
+        serde_json::json!({ "username": "nobody", "password": "x".repeat(1200) }).to_string();
+    let head = request_text("POST", "/v1/sessions", &[], "").replace(
+        "Content-Length: 0",
+        "Content-Type: application/json\r\nTransfer-Encoding: chunked",
+    );
+    let in_pieces = |length: usize| {
+        let piece = |bytes: &[u8]| {
+            format!("{:x}\r\n{}\r\n", bytes.len(), str::from_utf8(bytes).expect("it is ASCII"))
+        };
+        let pieces: String = body.as_bytes().chunks(length).map(piece).collect();
+        let request = format!("{head}{pieces}0\r\n\r\n");
+        RawConnection::open(server.address).exchange(request).expect("it is answered").status
+    };
+    assert_eq!([1, 2, 16].map(in_pieces), [413, 401, 401]);
+    server.is_unharmed();
+}

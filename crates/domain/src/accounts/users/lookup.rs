@@ -6,7 +6,7 @@ use db::{Row, Tx, params};
 
 use super::people::{Person, person_columns};
 use crate::base::text::fold;
-use crate::base::words::words;
+use crate::base::words::{first_words, words};
 use crate::base::{Result, UserId};
 
 /// The most users that a look-up by prefix finds.
@@ -206,7 +206,8 @@ pub(super) fn set_words(tx: &mut Tx<'_>, user: UserId, name: &str, shown: &str) 
 /// The same for users who have none, by their username and display name.
 pub(super) fn add_words(tx: &mut Tx<'_>, named: &[(UserId, &str, &str)]) -> Result<()> {
     let all = named.iter().map(|(user, name, shown)| {
-        let shown = words(shown);
+        // A word of 64 characters has at most as many others with it.
+        let shown = first_words(shown, WORDS + CHARS);
         let starts = (0..shown.len().min(WORDS)).map(|start| joined(&shown[start..]));
         let mut all: BTreeSet<String> = starts.chain([joined(&words(name))]).collect();
         all.remove("");
@@ -250,7 +251,7 @@ pub fn index_names(tx: &mut Tx<'_>, limit: i64) -> Result<u64> {
 
 /// Words as one text, cut to the length that is stored.
 fn joined(words: &[String]) -> String {
-    let mut text = words.join(" ");
+    let mut text = words[..words.len().min(CHARS)].join(" ");
     if let Some((end, _)) = text.char_indices().nth(CHARS) {
         text.truncate(end);
     }

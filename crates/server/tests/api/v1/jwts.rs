@@ -320,6 +320,32 @@ async fn only_known_users_get_in_where_the_operator_wants_it_so() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_refused_whosever_it_is_makes_no_account() {
+    let key = SigningKey::ec("key");
+    let issuer = Issuer::with(&[&key]);
+    let app = start(&issuer, &[]).await;
+    let ann = app.user("ann").await;
+    let token = key.sign(&issuer.claims("7", app.clock().now()));
+    let client = app.client();
+    let before = app.dump().await;
+    let as_ann = [ann.id.get().to_string(), "0".to_owned()];
+    for (name, value, code) in [
+        ("postroom-if-user", &*as_ann[0], "another_user"),
+        ("postroom-if-user", &*as_ann[1], "another_user"),
+        ("postroom-if-user", "ann", "bad_request"),
+        ("postroom-user", "ann", "act_not_allowed"),
+        ("authorization", "Bearer of somebody else", "bad_request"),
+    ] {
+        let call = client.request("GET", "/v1/users/me").bearer(&token).header(name, value);
+        assert_eq!(call.send().await.json()["code"], code, "{name}: {value}");
+    }
+    let tokens = client.request("GET", "/v1/tokens").bearer(&token).send().await;
+    tokens.problem(403, "insufficient_scope");
+    assert_eq!(app.dump().await, before);
+    call(&app, &token).await.expect(200);
+}
+
+#[tokio::test]
 async fn accounts_that_jwts_make_are_limited_for_each_address_as_registrations_are() {
     let key = SigningKey::ec("key");
     let issuer = Issuer::with(&[&key]);

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use domain::server_keys::ServerKey;
+use domain::text::Lengths;
 use domain::users::{self, Put, PutStatus};
 use domain::{UserRef, audit};
 use serde_json::Value;
@@ -13,11 +16,16 @@ use crate::http::v1::declare::body_schema;
 use crate::http::v1::document::Schemas;
 use crate::http::v1::field_types::List;
 use crate::http::v1::prelude::*;
-use crate::http::v1::reader::{self, FieldContext, FieldReader, FieldSet, FieldSpec, FieldType};
+use crate::http::v1::reader::{
+    self, FieldContext, FieldReader, FieldSet, FieldSpec, FieldType, Shared,
+};
 
 const MAX_USERS: usize = 1000;
-/// Users in one transaction: a crash leaves all of them changed, or none.
+/// Users in one transaction, at most: a crash leaves all of them changed, or none.
 const CHUNK: usize = 100;
+/// Bytes of their display names, at most: each word of a name is a row. A hundred usual names have
+/// less.
+const NAME_BYTES: usize = 8 << 10;
 /// How often a chunk is tried again because somebody took a username in between.
 const ATTEMPTS: usize = 5;
 
@@ -69,23 +77,39 @@ impl FieldSet for BatchUser {
     }
 }
 
-/// An item of the batch, which may be wrong without the others being so.
+/// An item of the batch, which may be wrong without the others being so. It is read with those of
+/// its transaction: a thousand at once would be long work on a thread that serves others too.
 struct Item {
+    value: Value,
+    lengths: Lengths,
+    bytes: Bytes,
+}
+
+impl Item {
     /// The `ref` as it was sent.
-    named: Value,
-    read: Result<BatchUser, Error>,
+    fn named(&self) -> Value {
+        self.value.get("ref").cloned().unwrap_or_default()
+    }
+
+    /// Bytes of the name whose words are stored.
+    fn name_bytes(&self) -> usize {
+        self.value.get("display_name").and_then(Value::as_str).map_or(0, str::len)
+    }
+
+    fn read(self, key: &ServerKey) -> Result<BatchUser, Error> {
+        let Value::Object(values) = self.value else {
+            return Err(Error::invalid(vec![FieldError::no_object()]));
+        };
+        let user: BatchUser = reader::read(self.lengths, &self.bytes, values)?;
+        user.fields.confirm_scope(key)?;
+        Ok(user)
+    }
 }
 
 impl FieldType for Item {
     fn read(value: Value, field: &mut FieldContext<'_>) -> Option<Self> {
-        let named = value.get("ref").cloned().unwrap_or_default();
-        let Value::Object(values) = value else {
-            let read = Err(Error::invalid(vec![FieldError::no_object()]));
-            return Some(Self { named, read });
-        };
-        let shared = &field.shared;
-        let read = reader::read(shared.lengths, &shared.bytes, values);
-        Some(Self { named, read })
+        let Shared { lengths, bytes, .. } = field.shared;
+        Some(Self { value, lengths: *lengths, bytes: bytes.clone() })
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
@@ -130,31 +154,39 @@ async fn batch(
     KeyedBody(UserBatch { users: List(items) }, _request): KeyedBody<UserBatch>,
 ) -> Result<Json<BatchUsers>, Error> {
     let mut results = Vec::with_capacity(items.len());
-    let mut items = items.into_iter();
-    loop {
-        let confirmed = items.by_ref().take(CHUNK).map(|Item { named, read }| {
-            let may = |user: BatchUser| user.fields.confirm_scope(&caller.key).map(|()| user);
-            Item { named, read: read.and_then(may) }
-        });
-        let chunk: Vec<_> = confirmed.collect();
-        if chunk.is_empty() {
-            return Ok(Json(BatchUsers { results }));
+    let mut items = items.into_iter().peekable();
+    while items.peek().is_some() {
+        list_turns::ready(caller.key.id).await;
+        let (mut chunk, mut bytes) = (Vec::with_capacity(CHUNK), 0);
+        while chunk.len() < CHUNK
+            && let Some(item) =
+                items.next_if(|item| chunk.is_empty() || bytes + item.name_bytes() <= NAME_BYTES)
+        {
+            bytes += item.name_bytes();
+            chunk.push(item);
         }
-        results.extend(put_chunk(&app, &caller.call, chunk).await?);
+        list_turns::take(caller.key.id);
+        results.extend(put_chunk(&app, &caller, chunk).await?);
     }
+    Ok(Json(BatchUsers { results }))
 }
 
 /// Creates and changes users in one transaction.
 async fn put_chunk(
     app: &App,
-    call: &Arc<audit::Call>,
+    caller: &ServerCaller<Users>,
     items: Vec<Item>,
 ) -> Result<Vec<BatchResult>, Error> {
     let (mut puts, mut results) = (Vec::new(), Vec::new());
-    for Item { named, read } in items {
-        let mut result =
-            BatchResult { named, status: "failed", user: None, changed: vec![], errors: vec![] };
-        match read {
+    for item in items {
+        let mut result = BatchResult {
+            named: item.named(),
+            status: "failed",
+            user: None,
+            changed: vec![],
+            errors: vec![],
+        };
+        match item.read(&caller.key) {
             Ok(BatchUser { user, fields }) => {
                 let (change, changed) = fields.split();
                 result.changed = changed;
@@ -164,7 +196,7 @@ async fn put_chunk(
         }
         results.push(result);
     }
-    let mut done = write(app, call, Arc::new(puts)).await?.into_iter();
+    let mut done = write(app, &caller.call, Arc::new(puts)).await?.into_iter();
     for result in results.iter_mut().filter(|result| result.errors.is_empty()) {
         match done.next().expect("there is one for each put") {
             Ok((user, status)) => {
