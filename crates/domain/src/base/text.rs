@@ -37,8 +37,8 @@ pub fn fold(name: &str) -> String {
 /// Letters of other scripts that look alike, as in `Ѕupport`, still differ: see
 /// [`mixes_scripts`](crate::looks::mixes_scripts).
 ///
-/// It has [`LOOK_CHARS`] characters at most: of a name of 100 characters, each of which may be 18
-/// when it is folded, all would be much work and no use.
+/// It has 200 characters at most: of a name of 100 characters, each of which may be 18 when it is
+/// folded, all would be much work and no use.
 pub fn fold_look(name: &str) -> String {
     let seen = name.replace(shows_nothing, "");
     let begin: String = seen.nfkc().take(2 * LOOK_CHARS).collect();
