@@ -41,7 +41,7 @@ pub fn fold(name: &str) -> String {
 /// folded, all would be much work and no use.
 pub fn fold_look(name: &str) -> String {
     let seen = name.replace(shows_nothing, "");
-    let begin: String = seen.nfkc().take(2 * LOOK_CHARS).collect();
+    let begin = if seen.is_ascii() { seen } else { seen.nfkc().take(2 * LOOK_CHARS).collect() };
     fold(&begin).chars().filter(|c| !c.is_whitespace()).take(LOOK_CHARS).collect()
 }
 

@@ -84,20 +84,11 @@ pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Error> {
 }
 
 /// Refuses a call that was meant to be another user's: somebody else may have logged in with the
-/// browser since the page was made.
-pub(super) fn confirm(headers: &HeaderMap, user: UserId) -> Result<(), Error> {
-    confirm_one(headers, Some(user))
-}
-
-/// The same for somebody who has no account yet, so that no id is theirs.
-pub(super) fn confirm_nobody(headers: &HeaderMap) -> Result<(), Error> {
-    confirm_one(headers, None)
-}
-
-fn confirm_one(headers: &HeaderMap, user: Option<UserId>) -> Result<(), Error> {
+/// browser since the page was made. `None` is somebody who has no account yet.
+pub(super) fn confirm(headers: &HeaderMap, user: impl Into<Option<UserId>>) -> Result<(), Error> {
     let Some(meant) = one(headers, &IF_USER)? else { return Ok(()) };
-    match meant.parse() {
-        Ok(meant) if user.is_some() && UserId::new(meant) == user => Ok(()),
+    match meant.parse().map(UserId::new) {
+        Ok(Some(meant)) if user.into() == Some(meant) => Ok(()),
         Ok(_other) => {
             let detail = "the call is that of another user than Postroom-If-User names";
             Err(Error::new(Code::AnotherUser, detail))

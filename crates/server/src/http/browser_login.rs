@@ -162,8 +162,7 @@ async fn user_of(
             return Err(Error::new(Code::SubjectUnknown, detail));
         }
         None if is_late => return Err(revoked()),
-        None => acting::confirm_nobody(&parts.headers)?,
-        Some((user, _)) => acting::confirm(&parts.headers, user)?,
+        found => acting::confirm(&parts.headers, found.map(|(user, _)| user))?,
     }
     let limit = login::registrations(app, &device);
     let put = Put { user, change: profile(claims) };

@@ -1,5 +1,6 @@
 //! `/v1/server/users/batch`: up to 1,000 users at once.
 
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -157,18 +158,23 @@ async fn batch(
     let mut items = items.into_iter().peekable();
     while items.peek().is_some() {
         list_turns::ready(caller.key.id).await;
-        let (mut chunk, mut bytes) = (Vec::with_capacity(CHUNK), 0);
-        while chunk.len() < CHUNK
-            && let Some(item) =
-                items.next_if(|item| chunk.is_empty() || bytes + item.name_bytes() <= NAME_BYTES)
-        {
-            bytes += item.name_bytes();
-            chunk.push(item);
-        }
         list_turns::take(caller.key.id);
-        results.extend(put_chunk(&app, &caller, chunk).await?);
+        results.extend(put_chunk(&app, &caller, next_chunk(&mut items)).await?);
     }
     Ok(Json(BatchUsers { results }))
+}
+
+/// The next items of one transaction.
+fn next_chunk(items: &mut Peekable<impl Iterator<Item = Item>>) -> Vec<Item> {
+    let (mut chunk, mut bytes) = (Vec::with_capacity(CHUNK), 0);
+    while chunk.len() < CHUNK
+        && let Some(item) =
+            items.next_if(|item| chunk.is_empty() || bytes + item.name_bytes() <= NAME_BYTES)
+    {
+        bytes += item.name_bytes();
+        chunk.push(item);
+    }
+    chunk
 }
 
 /// Creates and changes users in one transaction.
@@ -243,5 +249,24 @@ fn name(status: PutStatus) -> &'static str {
         PutStatus::Updated => "updated",
         PutStatus::Unchanged => "unchanged",
         PutStatus::Stale => "stale",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_has_a_hundred_users_or_as_many_names_as_are_little_work() {
+        for (length, chunks) in [(20, &[100, 100, 50][..]), (3000, &[2; 125]), (9000, &[1; 250])] {
+            let item = || Item {
+                value: serde_json::json!({ "display_name": "x".repeat(length) }),
+                lengths: Lengths { subject_chars: 1, body_bytes: 1 },
+                bytes: Bytes::new(),
+            };
+            let mut items = std::iter::repeat_with(item).take(250).peekable();
+            let cut = std::iter::from_fn(|| Some(next_chunk(&mut items).len()));
+            assert_eq!(cut.take_while(|length| *length > 0).collect::<Vec<_>>(), chunks);
+        }
     }
 }
