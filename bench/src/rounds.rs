@@ -1,6 +1,7 @@
 //! The runs, in turns, so that what else the machine does falls on both systems alike.
 
 use std::collections::HashSet;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,15 +89,17 @@ impl<'a> Rounds<'a> {
         Ok(())
     }
 
-    /// Reads by the credentials of an app, beside those by a token of ours.
+    /// Reads by the credentials of an app, beside those by a token of ours. Every second round goes
+    /// the other way round: what a run leaves to do falls on the next one.
     pub(crate) async fn of_an_app(&mut self, server: &Subject) -> Result<()> {
-        let wanted = |workload: &&Workload| workload.is_of_an_app();
-        let workloads: Vec<_> = self.settings.workloads.iter().filter(wanted).copied().collect();
+        let wanted = self.settings.workloads.iter().filter(|workload| workload.is_of_an_app());
+        let wanted = wanted.map(|workload| (workload.name(), *workload));
+        let mut runs: Vec<_> = iter::once((BY_TOKEN, Workload::V1read)).chain(wanted).collect();
         for round in 0..self.settings.rounds {
-            self.run(BY_TOKEN, server, Workload::V1read, USUAL).await?;
-            for workload in &workloads {
-                self.run(workload.name(), server, *workload, USUAL).await?;
+            for (name, workload) in &runs {
+                self.run(name, server, *workload, USUAL).await?;
             }
+            runs.reverse();
             self.say_done(round);
         }
         Ok(())
