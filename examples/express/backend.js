@@ -12,7 +12,10 @@ async function call(method, path, body) {
         signal: AbortSignal.timeout(10_000),
     });
     const answer = await response.json().catch(() => null);
-    if (!response.ok) throw new Error(`${method} ${path}: ${answer?.detail ?? response.status}`);
+    if (!response.ok) {
+        const error = new Error(`${method} ${path}: ${answer?.detail ?? response.status}`);
+        throw Object.assign(error, { code: answer?.code });
+    }
     return answer;
 }
 

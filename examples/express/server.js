@@ -104,10 +104,19 @@ app.get("/members", member, (_request, response) => {
     response.json(members.list().map(({ id, name }) => ({ id, name })));
 });
 
+const refused = new Set(["user_deactivated", "user_erased", "name_reserved"]);
+
 // What pages call as `getToken`.
 app.get("/postroom-token", member, async (request, response) => {
     const { member: one, name } = request.session;
-    response.set("Cache-Control", "no-store").json(await mintToken(one, name));
+    response.set("Cache-Control", "no-store");
+    try {
+        response.json(await mintToken(one, name));
+    } catch (error) {
+        // What Postroom refuses a user for, it will refuse again: their pages end.
+        error.status = refused.has(error.code) ? 401 : 502;
+        throw error;
+    }
 });
 
 app.get("/postroom.js", (_request, response) => {

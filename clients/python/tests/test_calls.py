@@ -1,6 +1,7 @@
 """Every call, by both clients against a real server."""
 
 import inspect
+import json
 import secrets
 import threading
 from collections.abc import Iterator
@@ -93,6 +94,9 @@ async def test_the_server_keeps_the_users_of_an_app(server: Postroom, kind: Any)
     token = await wait(of.create_token(cid, expires_in=600, session="s1", create={}))
     assert ext(token.user.external_id) == cid
     assert token.expires_at > datetime.now(UTC)
+    answered = json.loads(json.dumps(token.as_json()))
+    assert answered["token"] == token.token
+    assert datetime.fromisoformat(answered["expires_at"]) == token.expires_at
     page = kind(server.url, token=token.token)
     assert (await wait(page.me())).id == token.user.id
     await wait(of.revoke(cid, session="s1"))

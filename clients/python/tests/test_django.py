@@ -200,6 +200,15 @@ def test_who_is_deactivated_gets_no_token(client: Client) -> None:
     assert (answer.status_code, answer.json()) == (401, {"code": "user_deactivated"})
 
 
+def test_who_is_called_as_a_system_user_gets_no_token(client: Client) -> None:
+    name = f"Shop {secrets.token_hex(4)}"
+    client.server.put_user(ext(secrets.token_hex(4)), kind="system", display_name=name)
+    browser = Browser()
+    browser.force_login(join(secrets.token_hex(4), first_name=name.upper()))
+    answer = browser.get("/postroom/token")
+    assert (answer.status_code, answer.json()) == (401, {"code": "name_reserved"})
+
+
 def test_unread_counts_are_one_call_and_cached(client: Client, server: Postroom) -> None:
     members = [join(f"member{at}") for at in range(5)]
     for at, member in enumerate(members):

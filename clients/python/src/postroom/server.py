@@ -5,6 +5,7 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, Literal, Required, TypedDict, Unpack
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from .calls import Request, call, pages
@@ -115,6 +116,11 @@ class BrowserToken(Struct, frozen=True, kw_only=True):
     token: str
     expires_at: datetime
     user: Person
+
+    def as_json(self) -> dict[str, Any]:
+        """What the route of the app answers, and `getToken` of the client for browsers takes."""
+        answer: dict[str, Any] = msgspec.to_builtins(self)
+        return answer
 
 
 class UserUnread(Struct, frozen=True, kw_only=True):

@@ -109,3 +109,12 @@ pub(crate) fn join_ids(ids: &[UserId]) -> String {
     let ids: Vec<_> = ids.iter().map(|id| id.0.to_string()).collect();
     ids.join(",")
 }
+
+/// Ids for a statement that joins a list, each once: it has a row for each value of the list. They
+/// ascend, so that the rows are found side by side.
+pub(crate) fn each_once(ids: impl IntoIterator<Item = i64>) -> Vec<i64> {
+    let mut ids: Vec<i64> = ids.into_iter().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}

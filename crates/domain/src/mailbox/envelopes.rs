@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use db::{Row, Tx, params};
 
-use crate::base::id::split_ids;
+use crate::base::id::{each_once, split_ids};
 use crate::base::{ConversationId, MessageId, Result, Time, UserId};
 
 /// What was sent, the same for every reader.
@@ -86,12 +86,20 @@ macro_rules! snippet {
     };
 }
 
+/// The messages of a list of ids, in SQL. Looked for by `IN`, they would cost SQLite a temporary
+/// table.
+macro_rules! listed {
+    () => {
+        "rarray(?1) JOIN messages ON id = value"
+    };
+}
+
 /// A statement that reads whole messages, for [`envelope`].
 macro_rules! select_messages {
-    ($body:expr, $metadata:literal, $condition:literal) => {
-        select_messages!($body, $metadata, "", $condition)
+    ($body:expr, $metadata:literal, $from:expr) => {
+        select_messages!($body, $metadata, "", $from)
     };
-    ($body:expr, $metadata:literal, $more:literal, $condition:literal) => {
+    ($body:expr, $metadata:literal, $more:literal, $from:expr) => {
         concat!(
             "SELECT id, sender_id, recipient_id, other_recipients, conversation_id, in_reply_to, \
              subject, ",
@@ -100,8 +108,8 @@ macro_rules! select_messages {
             $metadata,
             ", via",
             $more,
-            " FROM messages WHERE ",
-            $condition
+            " FROM ",
+            $from
         )
     };
 }
@@ -112,22 +120,11 @@ pub(crate) fn load(
     ids: impl IntoIterator<Item = MessageId>,
     part: BodyPart,
 ) -> Result<Vec<Envelope>> {
-    let ids: Vec<i64> = ids.into_iter().map(MessageId::get).collect();
-    // A list costs SQLite a temporary table, and most often one new message is loaded.
-    if let ([id], BodyPart::Snippet) = (&*ids, part) {
-        let sql = select_messages!(snippet!(), "NULL", "id = ?1");
-        return Ok(tx.query(sql, &params![*id], envelope)?);
-    }
+    let ids = each_once(ids.into_iter().map(MessageId::get));
     let sql = match part {
-        BodyPart::Snippet => {
-            select_messages!(snippet!(), "NULL", "id IN rarray(?1)")
-        }
-        BodyPart::SnippetAndMetadata => {
-            select_messages!(snippet!(), "metadata", "id IN rarray(?1)")
-        }
-        BodyPart::Whole => {
-            select_messages!("body", "metadata", "id IN rarray(?1)")
-        }
+        BodyPart::Snippet => select_messages!(snippet!(), "NULL", listed!()),
+        BodyPart::SnippetAndMetadata => select_messages!(snippet!(), "metadata", listed!()),
+        BodyPart::Whole => select_messages!("body", "metadata", listed!()),
     };
     let mut found = tx.query(sql, &params![&*ids], envelope)?;
     found.sort_by_key(|envelope| envelope.id);
@@ -141,13 +138,13 @@ pub(crate) fn load_sized(
     ids: impl Iterator<Item = MessageId>,
     part: BodyPart,
 ) -> Result<HashMap<MessageId, (Envelope, u64)>> {
-    let ids: Vec<i64> = ids.map(MessageId::get).collect();
+    let ids = each_once(ids.map(MessageId::get));
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
     macro_rules! select_sized {
         ($body:expr) => {
-            select_messages!($body, "NULL", ", octet_length(body)", "id IN rarray(?1)")
+            select_messages!($body, "NULL", ", octet_length(body)", listed!())
         };
     }
     let sql = match part {
@@ -163,7 +160,11 @@ pub(crate) fn load_sized(
 
 /// The message with this id, which some mailbox holds.
 pub(crate) fn load_one(tx: &mut Tx<'_>, id: MessageId) -> Result<Envelope> {
-    Ok(tx.query_one(select_messages!("body", "metadata", "id = ?1"), &params![id], envelope)?)
+    Ok(tx.query_one(
+        select_messages!("body", "metadata", "messages WHERE id = ?1"),
+        &params![id],
+        envelope,
+    )?)
 }
 
 /// The bytes of body and metadata of these messages, in one statement that reads neither.

@@ -136,7 +136,7 @@ codes! {
     UnknownRecipient, "unknown_recipient", UNPROCESSABLE_ENTITY / NOT_FOUND, "Unknown recipient",
         "There is no such recipient.";
     NameReserved, "name_reserved", UNPROCESSABLE_ENTITY / BAD_REQUEST, "Name reserved",
-        "A system user or an erased one is called that, or looks the same, and nobody else may be.";
+        "A system user is called that, but for case and spaces, or erased users are.";
     KeyReused, "idempotency_key_reused", UNPROCESSABLE_ENTITY / UNPROCESSABLE_ENTITY,
         "Idempotency-Key reused",
         "The Idempotency-Key was already used with a different body.";

@@ -4,6 +4,8 @@
 //! whatever the origin and even if it is no preflight; it varies by three headers, so that caches
 //! keep more copies; and pages whose origin is not allowed get the headers of allowed ones.
 
+use std::net::IpAddr;
+
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
@@ -57,9 +59,23 @@ impl Cors {
 
 /// The response to a preflight, if the request is one.
 pub(super) fn preflight<B>(request: &Request<B>) -> Option<Response> {
-    let is_preflight = request.method() == Method::OPTIONS
-        && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    is_preflight.then(|| (StatusCode::NO_CONTENT, PREFLIGHT).into_response())
+    is_preflight(request).then(|| (StatusCode::NO_CONTENT, PREFLIGHT).into_response())
+}
+
+fn is_preflight<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Says in the log whose preflight was refused: their page only learns that there is no response.
+pub(super) fn log_refused<B>(request: &Request<B>, client: IpAddr) {
+    if !is_preflight(request) {
+        return;
+    }
+    let origin = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    if let Some(origin) = origin.filter(|origin| Origin::parse(origin).is_some()) {
+        tracing::info!(%client, origin, "refused a page: its origin is not in cors_origins");
+    }
 }
 
 /// Allows the page to read the response.

@@ -64,8 +64,12 @@ where
     let is_logged = tracing::enabled!(tracing::Level::DEBUG);
     let client = is_logged.then_some(from.client);
 
-    let has_cors = app.cors.is_on() && paths::has_cors(request.uri().path());
+    let is_shared = paths::has_cors(request.uri().path());
+    let has_cors = app.cors.is_on() && is_shared;
     let origin = if has_cors { app.cors.origin(request.headers()) } else { None };
+    if is_shared && origin.is_none() {
+        cors::log_refused(&request, from.client);
+    }
     let refused = app.hosts.check(&request).err().map(Error::into_response);
     let early = refused.or_else(|| origin.as_ref().and_then(|_| cors::preflight(&request)));
     let result = match early {

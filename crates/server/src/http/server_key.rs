@@ -74,7 +74,8 @@ pub(super) async fn authenticate(
     // A page that has a key shows it to everybody who looks.
     if parts.headers.contains_key(header::ORIGIN) {
         let detail = "a server key belongs on a server, never into a page: give the page a \
-                      browser token, and replace this key with `postroom key rotate`";
+                      browser token, and replace this key, with `postroom key rotate` or in the \
+                      configuration";
         return Err(Error::new(Code::ServerKeyInBrowser, detail));
     }
     let by = || client::owner(parts);

@@ -88,3 +88,23 @@ fn the_log_says_who_and_from_where_and_nothing_that_is_theirs() {
         assert!(!log.contains(secret), "{secret}: {log}");
     }
 }
+
+#[test]
+fn the_log_names_the_origin_of_a_page_that_was_refused() {
+    let place = Place::new().with("POSTROOM_CORS_ORIGINS", "https://app.example.org");
+    let server = place.serve();
+    let client = Client::new(server.address);
+    for origin in ["https://app.example.org", "http://127.0.0.1:3000", "no origin"] {
+        for (method, path) in
+            [("OPTIONS", "/v1/unread"), ("OPTIONS", "/users/me"), ("GET", "/v1/unread")]
+        {
+            let request = client.request(method, path).without_cookies().header("Origin", origin);
+            let request = request.header("Access-Control-Request-Method", "GET");
+            request.wait().expect("an answer");
+        }
+    }
+    let log = server.log();
+    let refused = "refused a page: its origin is not in cors_origins";
+    assert_eq!(log.matches(refused).count(), 1, "{log}");
+    assert!(line(&log, refused).contains("origin=\"http://127.0.0.1:3000\""), "{log}");
+}

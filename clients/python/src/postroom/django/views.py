@@ -2,7 +2,6 @@
 
 import logging
 
-import msgspec
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
@@ -18,6 +17,9 @@ from .unread import forget_unread
 from .users import record_of, session_name, version_now
 
 logger = logging.getLogger("postroom")
+
+# What the server says of users whom it takes no letters from, and will say again.
+REFUSED = ("user_deactivated", "user_erased", "name_reserved")
 
 # Seconds for which deliveries of an event are repeated: three days.
 REPEATED_FOR = 3 * 24 * 3600
@@ -49,11 +51,11 @@ def token(request: HttpRequest) -> JsonResponse:
             create=record,
         )
     except PostroomError as error:
-        if isinstance(error, Problem) and error.code in ("user_deactivated", "user_erased"):
+        if isinstance(error, Problem) and error.code in REFUSED:
             return JsonResponse({"code": error.code}, status=401)
         logger.error("no browser token for %s: %s", ref_of(user), error)
         return JsonResponse({"code": "unavailable"}, status=503)
-    return JsonResponse(msgspec.to_builtins(made))
+    return JsonResponse(made.as_json())
 
 
 @csrf_exempt

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use db::{Row, Tx, params};
 use sha2::{Digest as _, Sha256};
 
+use crate::base::id::each_once;
 use crate::base::{Result, UserId};
 
 /// The name shown for an erased user. No username can contain its space.
@@ -119,28 +120,12 @@ pub fn person(tx: &mut Tx<'_>, id: UserId) -> Result<Option<Person>> {
 /// Up to some thousand users at once, each once, ascending by id; ids that do not exist are left
 /// out.
 pub fn people(tx: &mut Tx<'_>, ids: &[UserId]) -> Result<Vec<Person>> {
-    let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
-    // A list costs SQLite a temporary table, and most messages have a sender and one recipient.
-    if let [one, other] = *ids
-        && one < other
-    {
-        let mut both = tx.query(
-            concat!(
-                "SELECT ",
-                person_columns!(),
-                " FROM users WHERE id = ?1 UNION ALL SELECT ",
-                person_columns!(),
-                " FROM users WHERE id = ?2"
-            ),
-            &params![one, other],
-            Person::read,
-        )?;
-        both.sort_by_key(|person| person.id);
-        return Ok(both);
-    }
-    Ok(tx.query(
-        concat!("SELECT ", person_columns!(), " FROM users WHERE id IN rarray(?1) ORDER BY id"),
+    let ids = each_once(ids.iter().map(|id| id.get()));
+    let mut found = tx.query(
+        concat!("SELECT ", person_columns!(), " FROM rarray(?1) JOIN users ON users.id = value"),
         &params![&*ids],
         Person::read,
-    )?)
+    )?;
+    found.sort_by_key(|person| person.id);
+    Ok(found)
 }

@@ -6,6 +6,7 @@ use db::{Row, Tx, params};
 
 use crate::accounts::users::{self, Person, person_columns};
 use crate::base::event::UnreadCounts;
+use crate::base::id::each_once;
 use crate::base::{Cx, EventKind, MessageId, Result, Time, UserId};
 use crate::mailbox::envelopes;
 use crate::mailbox::place::place;
@@ -41,7 +42,7 @@ fn unread(row: &Row<'_>) -> db::Result<Unread> {
 /// The counts of up to some thousand users, each once, ascending by id, in one statement, or three
 /// where something was read. Users that do not exist or are erased are left out.
 pub fn counts_of(tx: &mut Tx<'_>, users: &[UserId]) -> Result<Vec<Unread>> {
-    let ids: Vec<i64> = users.iter().map(|user| user.get()).collect();
+    let ids = each_once(users.iter().map(|user| user.get()));
     let mut found = tx.query(
         concat!(
             "SELECT ",
