@@ -106,9 +106,7 @@ pub(crate) fn people_of(tx: &mut Tx<'_>, messages: &[Message]) -> Result<Vec<Per
 
 /// The users with these ids, each once, ascending, in one statement.
 pub(crate) fn people(tx: &mut Tx<'_>, named: impl Iterator<Item = UserId>) -> Result<Vec<Person>> {
-    let mut ids: Vec<_> = named.collect();
-    ids.sort();
-    ids.dedup();
+    let ids: Vec<_> = named.collect();
     if ids.is_empty() { Ok(Vec::new()) } else { users::people(tx, &ids) }
 }
 

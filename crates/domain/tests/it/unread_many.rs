@@ -78,7 +78,7 @@ fn the_counts_are_those_of_each_user_and_the_oldest_is_in_the_inbox() {
     world.marks(bob, first, true);
     assert_eq!(world.unread_of(&[bob]), [of(bob, 3, 2, Some(second_at))]);
     world.mark(bob, second, Marks { archived: Some(true), ..Marks::default() });
-    assert_eq!(world.unread_of(&[bob]), [of(bob, 2, 2, Some(last_at))]);
+    assert_eq!(world.unread_of(&[bob, bob]), [of(bob, 2, 2, Some(last_at))], "each once");
     world.marks(bob, first, false);
     assert_eq!(world.unread_of(&[bob])[0].oldest_at, Some(first_at));
     for user in [ann, bob, cid] {

@@ -64,10 +64,10 @@ where
     let is_logged = tracing::enabled!(tracing::Level::DEBUG);
     let client = is_logged.then_some(from.client);
 
-    let is_shared = paths::has_cors(request.uri().path());
-    let has_cors = app.cors.is_on() && is_shared;
+    let is_for_pages = paths::has_cors(request.uri().path());
+    let has_cors = app.cors.is_on() && is_for_pages;
     let origin = if has_cors { app.cors.origin(request.headers()) } else { None };
-    if is_shared && origin.is_none() {
+    if is_for_pages && origin.is_none() {
         cors::log_refused(&request, from.client);
     }
     let refused = app.hosts.check(&request).err().map(Error::into_response);

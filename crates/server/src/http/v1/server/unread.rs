@@ -97,9 +97,7 @@ async fn of_users(
             UserRef::External(_) | UserRef::Name(_) => others.next().flatten(),
         });
         let named: Vec<_> = named.collect();
-        let mut ids: Vec<_> = named.iter().flatten().copied().collect();
-        ids.sort();
-        ids.dedup();
+        let ids: Vec<_> = named.iter().flatten().copied().collect();
         Ok::<_, domain::Error>((many::counts_of(tx, &ids)?, named))
     });
     let (counts, named) = read.await?;
