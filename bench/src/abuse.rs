@@ -5,6 +5,7 @@
 //! charged with the processors that the load generator itself takes. The server has the limits of
 //! a default installation behind a proxy, and is started again for each attack.
 
+mod attack;
 mod attackers;
 mod attacks;
 pub(crate) mod ordinary;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::sleep;
 
-pub(crate) use self::attacks::Attack;
+pub(crate) use self::attack::Attack;
 pub(crate) use self::ordinary::PEOPLE;
 pub(crate) use self::table::Table;
 

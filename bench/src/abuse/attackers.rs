@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::attacks::{self, Attack};
+use super::attack::Attack;
+use super::attacks;
 use super::stage::Stage;
 use crate::requests::request;
 use crate::wire::Connection;

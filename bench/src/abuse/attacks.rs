@@ -6,133 +6,22 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::attack::{Attack, BATCH, LONGEST};
 use super::attackers::Attacker;
-use super::stage::{ADDRESS, Letters};
-use crate::requests::{PASSWORD, Request, User, forwarded, request};
+use super::stage::ADDRESS;
+use crate::requests::{PASSWORD, Request, forwarded, request};
 
-/// The longest body that the default settings allow, in bytes.
-const LONGEST: usize = 65_536;
-/// Messages of a batch at most.
-const BATCH: usize = 1000;
-/// One code point of three bytes that Unicode makes 18 of.
-const LONG_WHEN_FOLDED: &str = "\u{fdfa}";
 /// An address of this machine that is no proxy.
 const DIRECT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-/// Half-sent heads of each connection: of all together more than one address may have open.
-const HEADS: usize = 30;
+/// Connections that each of them opens: of all together more than one address may have.
+const OPENED: usize = 30;
 /// Requests that are sent ahead of their answers by who reads slowly.
 const AHEAD: usize = 8;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Attack {
-    /// Searches of letters that are long when they are folded
-    Search,
-    /// Searches for a phrase that nearly occurs everywhere
-    Phrases,
-    /// Long lists, and filters that find nothing
-    Lists,
-    /// Searches beside batches, so that the log has much to keep
-    Log,
-    /// Writes with an idempotency key that is always another one
-    Keys,
-    /// Guesses at the passwords of the ordinary users, from changing addresses
-    Guesses,
-    /// Registrations of names that are taken, and of new ones
-    Registrations,
-    /// Right sign-ins of one account
-    Logins,
-    /// Batches of 1,000 messages
-    Batches,
-    /// Sends, most of them beyond the quota or to nobody
-    Sends,
-    /// Look-ups of users
-    Lookups,
-    /// Bodies that never end, with a login and without
-    Bodies,
-    /// Connections with half a head
-    Heads,
-    /// The largest pages
-    Pages,
-    /// The same, read slowly
-    SlowPages,
-    /// Event streams from the beginning, read slowly
-    SlowStreams,
-    /// Event streams that are opened and closed
-    Streams,
-    /// The largest documents that need no login
-    Documents,
-    /// JSON of many members, with a login and without
-    Members,
-}
-
-impl Attack {
-    /// Its name, how many connections it has, and what it does.
-    fn facts(self) -> (&'static str, usize, &'static str) {
-        match self {
-            Self::Search => ("search", 8, "searches letters that are long when they are folded"),
-            Self::Phrases => ("phrases", 8, "searches for a phrase that nearly occurs everywhere"),
-            Self::Lists => ("lists", 16, "long lists, and filters that find nothing"),
-            Self::Log => ("log", 8, "searches beside batches of 1,000"),
-            Self::Keys => ("keys", 8, "writes with an idempotency key that is always another one"),
-            Self::Guesses => ("guesses", 8, "guesses at passwords from changing addresses"),
-            Self::Registrations => ("registrations", 80, "registers names, most of them taken"),
-            Self::Logins => ("logins", 80, "signs in to one account"),
-            Self::Batches => ("batches", 40, "marks 1,000 messages in each request"),
-            Self::Sends => ("sends", 40, "sends beyond the quota, and to nobody"),
-            Self::Lookups => ("lookups", 40, "looks users up"),
-            Self::Bodies => ("bodies", 80, "bodies that never end"),
-            Self::Heads => ("heads", 80, "30 connections each, with half a head"),
-            Self::Pages => ("pages", 40, "asks for the largest pages"),
-            Self::SlowPages => ("slow-pages", 60, "reads the largest pages slowly"),
-            Self::SlowStreams => ("slow-streams", 50, "reads event streams slowly"),
-            Self::Streams => ("streams", 40, "opens event streams and closes them"),
-            Self::Documents => ("documents", 80, "asks for the largest documents"),
-            Self::Members => ("members", 60, "sends JSON of many members"),
-        }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        self.facts().0
-    }
-
-    pub(super) fn conns(self) -> usize {
-        self.facts().1
-    }
-
-    pub(super) fn about(self) -> &'static str {
-        self.facts().2
-    }
-
-    /// What its account has written before.
-    pub(super) fn letters(self, account: &User, people: &[User]) -> Vec<Letters> {
-        let own =
-            |count, body: String| Letters { count, to: vec![account.id], body, metadata: None };
-        let folded = || own(60, LONG_WHEN_FOLDED.repeat(LONGEST / LONG_WHEN_FOLDED.len()));
-        let short = |count| own(count, "a letter to myself".to_owned());
-        match self {
-            Self::Search => vec![folded()],
-            Self::Phrases => vec![own(60, "a ".repeat(LONGEST / 2))],
-            Self::Lists => vec![short(3000)],
-            Self::Log => vec![folded(), short(BATCH)],
-            Self::Keys => vec![short(1)],
-            Self::Batches => vec![short(BATCH)],
-            Self::Pages | Self::SlowPages => vec![Letters {
-                count: 100,
-                to: people.iter().map(|user| user.id).collect(),
-                body: "a letter to everybody ".repeat(100),
-                metadata: Some("m".repeat(4000)),
-            }],
-            Self::SlowStreams => vec![own(500, "a ".repeat(2000))],
-            _ => vec![],
-        }
-    }
-}
 
 pub(super) async fn run(attack: Attack, attacker: Attacker) {
     match attack {
@@ -149,12 +38,15 @@ pub(super) async fn run(attack: Attack, attacker: Attacker) {
         Attack::Lookups => lookups(attacker).await,
         Attack::Bodies => bodies(attacker).await,
         Attack::Heads => heads(attacker).await,
+        Attack::Reads => reads(attacker).await,
         Attack::Pages => pages(attacker).await,
         Attack::SlowPages => slow_pages(attacker).await,
         Attack::SlowStreams => slow_streams(attacker).await,
         Attack::Streams => streams(attacker).await,
         Attack::Documents => documents(attacker).await,
+        Attack::SlowDocuments => slow_documents(attacker).await,
         Attack::Members => members(attacker).await,
+        Attack::Replays => replays(attacker).await,
     }
 }
 
@@ -300,7 +192,7 @@ async fn heads(me: Attacker) {
         for mut stream in ended {
             me.take_status(&mut stream).await;
         }
-        while open.len() < HEADS
+        while open.len() < OPENED
             && let Ok(mut stream) = me.connect(DIRECT).await
         {
             drop(stream.write_all(b"GET /v1/messages HTTP/1.1\r\nHost: local").await);
@@ -308,6 +200,16 @@ async fn heads(me: Attacker) {
         }
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+async fn reads(mut me: Attacker) {
+    let asked = [
+        me.get("/v1/messages?limit=50"),
+        me.get("/v1/changes?since=0"),
+        me.get("/v1/conversations?limit=50"),
+        me.get("/v1/unread"),
+    ];
+    me.ask_for_ever(&asked).await;
 }
 
 async fn pages(mut me: Attacker) {
@@ -343,6 +245,31 @@ async fn documents(mut me: Attacker) {
     let documents = ["/openapi.json", "/docs", "/docs/errors", "/docs/script.js"];
     let documents = documents.map(|path| request("GET", path, &from, ""));
     me.ask_for_ever(&documents).await;
+}
+
+async fn slow_documents(me: Attacker) {
+    let document = request("GET", "/openapi.json", "", "");
+    let mut unread = Vec::new();
+    loop {
+        while unread.len() < OPENED
+            && let Ok(mut stream) = me.connect(DIRECT).await
+        {
+            drop(stream.write_all(&document).await);
+            me.take_status(&mut stream).await;
+            unread.push(stream);
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn replays(mut me: Attacker) {
+    // Escaped, six bytes for each.
+    let letter = json!({"to": [me.stage.account.id], "body": "\u{1}".repeat(LONGEST)}).to_string();
+    let headers = format!("{}Idempotency-Key: the-same\r\n", me.stage.headers);
+    let send = request("POST", "/v1/messages", &headers, &letter);
+    loop {
+        me.ask(&send).await;
+    }
 }
 
 async fn members(mut me: Attacker) {

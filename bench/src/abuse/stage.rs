@@ -9,7 +9,7 @@ use bench::SUBJECT;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::attacks::Attack;
+use super::attack::Attack;
 use crate::load::sent_id;
 use crate::requests::{Request, User, bearer, forwarded, request};
 use crate::wire::Connection;

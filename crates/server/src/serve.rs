@@ -25,7 +25,7 @@ use crate::http::browser_token::BrowserTokens;
 use crate::http::cors::Cors;
 use crate::http::csrf::Csrf;
 use crate::http::{
-    self, App, ForwardingNotes, Hosts, Limits, Parts, Refusals, UnfinishedBodies, v1,
+    self, App, ForwardingNotes, Hosts, Limits, Paces, Parts, Refusals, UnfinishedBodies, v1,
 };
 use crate::node::Node;
 use crate::runtime::clock::Clock;
@@ -79,6 +79,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
         unfinished_bodies: UnfinishedBodies::new(node.settings.unfinished_bodies_max_bytes),
         forwarding: ForwardingNotes::default(),
         refusals: Refusals::default(),
+        long_bodies: Paces::default(),
         node: Arc::clone(&node),
     }));
     nodes::listen(&node);

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use db::{Tx, params};
 
@@ -40,26 +40,48 @@ pub struct Record {
     pub user: Option<UserId>,
 }
 
-/// A call that is recorded later, as it changes nothing.
-#[derive(Debug, Clone)]
+/// Calls that read something for a user, which are recorded later: by key and route, so that what
+/// they have in common is kept and written once.
+#[derive(Debug, Default)]
 pub struct Gathered {
-    /// When it happened.
-    pub at: Time,
-    /// Which call it was.
-    pub call: Arc<Call>,
-    /// The user for whom it was made.
-    pub user: Option<UserId>,
+    alike: Vec<Alike>,
+    len: usize,
+}
+
+/// Calls of one key by one route.
+#[derive(Debug, Clone)]
+struct Alike {
+    key: Arc<ServerKey>,
+    method: Cow<'static, str>,
+    route: &'static str,
+    reads: Vec<Read>,
+}
+
+#[derive(Debug, Clone)]
+struct Read {
+    at: Time,
+    user: UserId,
+    request_id: [u8; 16],
 }
 
 const RECORD: &str = "INSERT INTO audit (happened_at, key_id, key_name, call, user_id, request_id)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
-const RECORD_EIGHT: &str = "
-    INSERT INTO audit (happened_at, key_id, key_name, call, user_id, request_id)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6), (?7, ?8, ?9, ?10, ?11, ?12),
-           (?13, ?14, ?15, ?16, ?17, ?18), (?19, ?20, ?21, ?22, ?23, ?24),
-           (?25, ?26, ?27, ?28, ?29, ?30), (?31, ?32, ?33, ?34, ?35, ?36),
-           (?37, ?38, ?39, ?40, ?41, ?42), (?43, ?44, ?45, ?46, ?47, ?48)";
+/// How many calls of one key by one route a statement records: for SQLite each costs a sixth of
+/// what it costs alone, and more would save little.
+const MANY: usize = 32;
+/// The parameters of such a statement: three that all have, and three of each.
+const OF_MANY: usize = 3 + 3 * MANY;
+
+static RECORD_MANY: LazyLock<String> = LazyLock::new(|| {
+    let row = |at| format!("(?{}, ?1, ?2, ?3, ?{}, ?{})", at, at + 1, at + 2);
+    let rows: Vec<_> = (4..=OF_MANY).step_by(3).map(row).collect();
+    let columns = "happened_at, key_id, key_name, call, user_id, request_id";
+    format!("INSERT INTO audit ({columns}) VALUES {}", rows.join(", "))
+});
+
+/// How far the log's order may be from that of time, in records: as many as are written at once.
+const OUT_OF_ORDER: i64 = 10_000;
 
 /// Records a call, in the transaction of its effect.
 pub fn record(tx: &mut Tx<'_>, cx: &Cx, call: &Call, user: Option<UserId>) -> Result<()> {
@@ -85,39 +107,117 @@ pub fn record_all(tx: &mut Tx<'_>, cx: &Cx, call: &Call, users: &[UserId]) -> Re
 }
 
 /// Records what was gathered.
-pub fn record_gathered(tx: &mut Tx<'_>, gathered: &[Gathered]) -> Result<()> {
-    let names: Vec<_> = gathered.iter().map(|one| one.call.name()).collect();
-    let all = gathered.iter().zip(&names);
-    let rows: Vec<_> = all.map(|(one, name)| values(one.at, &one.call, name, one.user)).collect();
-    // Eight in one statement cost PostgreSQL little more than one.
-    let (eights, rest) = rows.as_chunks::<8>();
-    let eights: Vec<[db::Value<'_>; 48]> = eights
-        .iter()
-        .map(|eight| {
-            let all = eight.as_flattened();
-            all.try_into().expect("eight rows have 48 values")
-        })
-        .collect();
-    tx.batch(RECORD_EIGHT, &eights)?;
-    tx.batch(RECORD, rest)?;
+pub fn record_gathered(tx: &mut Tx<'_>, gathered: &Gathered) -> Result<()> {
+    for Alike { key, method, route, reads } in &gathered.alike {
+        let call = name(method, route);
+        let alike: [db::Value<'_>; 3] =
+            [key.id.into(), key.name.as_str().into(), call.as_str().into()];
+        let (many, rest) = reads.as_chunks::<MANY>();
+        let many: Vec<_> = many
+            .iter()
+            .map(|reads| {
+                let mut values = [db::Value::Null; OF_MANY];
+                values[..3].copy_from_slice(&alike);
+                for (read, values) in reads.iter().zip(values[3..].as_chunks_mut::<3>().0) {
+                    *values = [read.at.into(), read.user.into(), digits(&read.request_id).into()];
+                }
+                values
+            })
+            .collect();
+        tx.batch(&RECORD_MANY, &many)?;
+        let [key, key_name, call] = alike;
+        let rest: Vec<_> = rest
+            .iter()
+            .map(|Read { at, user, request_id }| {
+                [(*at).into(), key, key_name, call, (*user).into(), digits(request_id).into()]
+            })
+            .collect();
+        tx.batch(RECORD, &rest)?;
+    }
     Ok(())
+}
+
+impl Gathered {
+    /// Adds a call that read something for a user.
+    pub fn add(&mut self, call: &Call, user: UserId, at: Time) {
+        let read = Read { at, user, request_id: call.request_id };
+        self.len += 1;
+        let is_alike = |alike: &&mut Alike| {
+            alike.route == call.route
+                && alike.method == call.method
+                && alike.key.id == call.key.id
+                && alike.key.name == call.key.name
+        };
+        match self.alike.iter_mut().find(is_alike) {
+            Some(alike) => alike.reads.push(read),
+            None => self.alike.push(Alike {
+                key: Arc::clone(&call.key),
+                method: call.method.clone(),
+                route: call.route,
+                reads: vec![read],
+            }),
+        }
+    }
+
+    /// Moves up to `most` calls out of these.
+    #[must_use = "what is taken is in no log yet"]
+    pub fn take(&mut self, most: usize) -> Self {
+        let mut taken = Self::default();
+        while taken.len < most
+            && let Some(mut alike) = self.alike.pop()
+        {
+            let here = alike.reads.len().min(most - taken.len);
+            let later = alike.reads.split_off(here);
+            if !later.is_empty() {
+                let (key, method) = (Arc::clone(&alike.key), alike.method.clone());
+                self.alike.push(Alike { key, method, route: alike.route, reads: later });
+            }
+            taken.len += here;
+            taken.alike.push(alike);
+        }
+        self.len -= taken.len;
+        taken
+    }
+
+    /// Adds what was taken out of these.
+    pub fn put_back(&mut self, taken: &Self) {
+        self.len += taken.len;
+        self.alike.extend_from_slice(&taken.alike);
+    }
+
+    /// How many calls these are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
 }
 
 impl Call {
     /// The method and the route, as the log names them.
     fn name(&self) -> String {
-        [&self.method, " ", self.route].concat()
+        name(&self.method, self.route)
     }
 }
 
+fn name(method: &str, route: &str) -> String {
+    [method, " ", route].concat()
+}
+
+fn digits(request_id: &[u8; 16]) -> &str {
+    str::from_utf8(request_id).expect("digits are ASCII")
+}
+
 fn values<'a>(at: Time, call: &'a Call, name: &'a str, user: Option<UserId>) -> [db::Value<'a>; 6] {
-    let request_id = str::from_utf8(&call.request_id).expect("digits are ASCII");
+    let request_id = digits(&call.request_id);
     let ServerKey { id, name: key_name, .. } = &*call.key;
     [at.into(), (*id).into(), key_name.as_str().into(), name.into(), user.into(), request_id.into()]
 }
 
-/// Up to `limit` records, newest first, of one key or of all, about one user or about all: those
-/// that were written last, by when they happened.
+/// Up to `limit` records, newest first, of one key or of all, about one user or about all.
 pub fn list(
     tx: &mut Tx<'_>,
     key: Option<ServerKeyId>,
@@ -130,7 +230,7 @@ pub fn list(
         "SELECT happened_at, key_id, key_name, call, request_id, user_id FROM audit
          WHERE (?1 = -1 OR key_id = ?1) AND (?2 = -1 OR user_id = ?2)
          ORDER BY id DESC LIMIT ?3",
-        &params![key, user, limit],
+        &params![key, user, limit.saturating_add(OUT_OF_ORDER)],
         |row| {
             Ok(Record {
                 happened_at: Time(row.int(0)?),
@@ -143,6 +243,7 @@ pub fn list(
         },
     )?;
     records.sort_by_key(|record| Reverse(record.happened_at));
+    records.truncate(usize::try_from(limit).unwrap_or(0));
     Ok(records)
 }
 

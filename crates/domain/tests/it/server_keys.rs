@@ -174,6 +174,14 @@ fn call(key: i64, method: &'static str, route: &'static str) -> Call {
     Call { key, method: method.into(), route, request_id: *b"00000000000000a1" }
 }
 
+fn gather<const N: usize>(world: &World, reads: [(&Call, UserId, Time); N]) {
+    let mut gathered = Gathered::default();
+    for (call, user, at) in reads {
+        gathered.add(call, user, at);
+    }
+    world.write(move |tx, _cx| audit::record_gathered(tx, &gathered)).expect("it never fails");
+}
+
 /// How the log shows a call.
 fn record(call: &Call, happened_at: Time, user: Option<UserId>) -> Record {
     let Call { key, method, route, request_id } = call;
@@ -201,7 +209,7 @@ fn no_key_is_called_as_that_of_the_configuration() {
 #[test]
 fn the_audit_log_says_which_key_did_what_for_whom() {
     let world = World::new();
-    let (ann, bob) = (world.user("ann"), world.user("bob"));
+    let (ann, bob, cid) = (world.user("ann"), world.user("bob"), world.user("cid"));
     let one = call(0, "GET", "/v1/messages");
     let other = call(3, "PUT", "/v1/server/users/{ref}");
     let first = world.now();
@@ -216,8 +224,7 @@ fn the_audit_log_says_which_key_did_what_for_whom() {
         .expect("it never fails");
     world.wait(WEEK);
     let gathered = record(&one, world.now(), Some(bob));
-    let rows = [Gathered { at: world.now(), call: Arc::new(one.clone()), user: Some(bob) }];
-    world.write(move |tx, _cx| audit::record_gathered(tx, &rows)).expect("it never fails");
+    gather(&world, [(&one, bob, world.now())]);
     let listed = |key: Option<i64>, user, limit| {
         let key = key.map(|key| ServerKeyId::new(key).unwrap_or(ServerKeyId::CONFIGURED));
         world.read(move |tx, _cx| audit::list(tx, key, user, limit))
@@ -231,10 +238,10 @@ fn the_audit_log_says_which_key_did_what_for_whom() {
     ];
     assert_eq!(listed(None, None, 9), all);
     assert_eq!(listed(None, None, 2), all[..2]);
-    let late = [Gathered { at: first.plus(-1), call: Arc::new(one), user: None }];
-    world.write(move |tx, _cx| audit::record_gathered(tx, &late)).expect("it never fails");
+    gather(&world, [(&one, cid, first.plus(-1))]);
     assert_eq!(listed(None, None, 9)[..5], all, "what was written late is not the newest");
-    world.sql("DELETE FROM audit WHERE user_id IS NULL AND key_id = 0");
+    assert_eq!(cid.get(), 3);
+    world.sql("DELETE FROM audit WHERE user_id = 3");
     assert_eq!(listed(Some(0), None, 9), [all[0].clone(), all[4].clone()]);
     assert_eq!(listed(None, Some(ann), 9), all[3..]);
     assert_eq!(listed(Some(3), Some(bob), 9), all[2..3]);
@@ -247,23 +254,30 @@ fn the_audit_log_says_which_key_did_what_for_whom() {
 }
 
 #[test]
-fn what_was_gathered_is_recorded_in_its_order_however_much_it_is() {
+fn what_was_gathered_is_recorded_once_however_much_it_is_and_in_however_many_steps() {
     let world = World::new();
-    let ann = world.user("ann");
-    for number in [1, 7, 8, 9, 50] {
-        let gathered: Vec<_> = (0..number)
-            .map(|at| Gathered {
-                at: world.now().plus(at),
-                call: Arc::new(call(at + 1, if at % 2 == 0 { "GET" } else { "POST" }, "/v1")),
-                user: (at % 3 > 0).then_some(ann),
-            })
-            .collect();
-        let rows = gathered.clone();
-        world.write(move |tx, _cx| audit::record_gathered(tx, &rows)).expect("it never fails");
+    let (ann, bob) = (world.user("ann"), world.user("bob"));
+    for (number, step) in [(1, 9), (31, 7), (96, 3), (97, 97), (500, 500), (500, 90)] {
+        let mut gathered = Gathered::default();
+        let mut expected = Vec::new();
+        for at in 0..number {
+            let (method, route) = if at % 2 == 0 { ("GET", "/v1") } else { ("POST", "/v1/a") };
+            let call = call(1 + at % 3, method, route);
+            let (at, user) = (world.now().plus(at), if at % 5 == 0 { ann } else { bob });
+            gathered.add(&call, user, at);
+            expected.push(record(&call, at, Some(user)));
+        }
+        let failed = gathered.take(step);
+        gathered.put_back(&failed);
+        while !gathered.is_empty() {
+            let (before, taken) = (gathered.len(), gathered.take(step));
+            assert_eq!(taken.len(), before.min(step));
+            assert_eq!(gathered.len(), before - taken.len());
+            world.write(move |tx, _cx| audit::record_gathered(tx, &taken)).expect("it never fails");
+        }
         let mut listed = world.read(move |tx, _cx| audit::list(tx, None, None, number));
         listed.reverse();
-        let expected: Vec<_> =
-            gathered.iter().map(|one| record(&one.call, one.at, one.user)).collect();
         assert_eq!(listed, expected);
+        world.sql("DELETE FROM audit");
     }
 }

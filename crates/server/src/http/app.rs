@@ -10,10 +10,11 @@ use super::cors::Cors;
 use super::csrf::Csrf;
 use super::forwarded::ForwardingNotes;
 use super::host::Hosts;
+use super::paces::Paces;
 use super::paths;
 use super::refusals::Refusals;
 use super::request_ids::RequestIds;
-use super::unfinished_bodies::UnfinishedBodies;
+use super::unfinished_bodies::{Holder, UnfinishedBodies};
 use super::v1::Idempotency;
 use crate::config::origin::Origin;
 use crate::config::{Settings, Switch};
@@ -78,6 +79,8 @@ pub struct Parts {
     pub(crate) unfinished_bodies: Arc<UnfinishedBodies>,
     pub(crate) forwarding: ForwardingNotes,
     pub(crate) refusals: Refusals,
+    /// At what pace long bodies of one holder are read.
+    pub(crate) long_bodies: Paces<Holder>,
 }
 
 impl std::ops::Deref for Parts {

@@ -202,7 +202,7 @@ impl<S: Scope> Caller<S> {
             list_turns::ready(user).await;
         }
         if S::BY_KEY == ByKey::Reads {
-            app.actings.has_read(Arc::clone(&call), user, cx.now)?;
+            app.actings.has_read(&call, user, cx.now)?;
         }
         Ok(Self {
             user,

@@ -22,9 +22,16 @@ use tokio::runtime::Handle;
 use super::app::READ_ON_BYTES;
 use super::client::Arrival;
 use super::code::Code;
-use super::unfinished_bodies::Holder;
-use super::{Error, Peer};
+use super::unfinished_bodies::{Holder, Unfinished};
+use super::{Error, Peer, list_turns, paces, waits};
+use crate::config::Switch;
 use crate::http::App;
+
+/// What a byte of a long body takes of its user's time: 4 MiB a second, which is ten of the longest
+/// messages, as reading one takes milliseconds.
+const BYTE: Duration = Duration::from_nanos(1_000_000_000 / (4 << 20));
+/// What they have ahead, 16 MiB.
+const AHEAD: Duration = Duration::from_secs(4);
 
 /// What a frame counts at least, so that many tiny ones are no more work than a few. Around a chunk
 /// of one byte there are five others, and to read one takes as long as to read hundreds of bytes.
@@ -152,28 +159,60 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Reads a whole body. Before a credential was accepted it may be short only.
+/// Reads a whole body. Before a credential was accepted it may be short only. A long one counts
+/// until the request is answered, and takes turns of its user: to read it takes as long as lists.
 ///
 /// # Errors
-/// If it is too long, too slow, or incomplete, or if too much of others is arriving.
+/// If it is too long, too slow, or incomplete, or if too much of others is in memory.
 pub(super) async fn read(app: &App, head: &Parts, body: Body) -> Result<Bytes, Error> {
     let arrival = Arrival::of(head);
-    let limit = app.limits.body_bytes(head.uri.path(), arrival.accepted.get().is_some());
+    let limit = app.limits.body_bytes(head.uri.path(), arrival.accepted.holder().is_some());
     let length = head.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
     let holder = || {
-        let accepted = arrival.accepted.get().copied();
+        let accepted = arrival.accepted.holder();
         accepted.unwrap_or_else(|| Holder::Stranger(Peer(arrival.from.client).network()))
     };
     let time = Duration::from_secs(app.settings.body_timeout_seconds);
     let bound = (limit, length.unwrap_or_default());
     let whole = tokio::time::timeout(time, collect(app, body, bound, holder)).await;
-    whole.unwrap_or_else(|_elapsed| {
+    let (whole, unfinished) = whole.unwrap_or_else(|_elapsed| {
         Err(Error::new(Code::RequestTimeout, "body: it did not arrive in time"))
-    })
+    })?;
+    if whole.len() > list_turns::SHORT {
+        let mut unfinished = unfinished.unwrap_or_else(|| app.unfinished_bodies.begin(holder()));
+        unfinished.hold_all(whole.len()).inspect_err(|_busy| {
+            app.metrics.bodies_refused.inc();
+        })?;
+        arrival.accepted.hold(unfinished);
+    }
+    Ok(whole)
+}
+
+/// Waits until so many more bytes of the holder's long bodies may be read, if that is a user.
+///
+/// # Errors
+/// Where they send so many that they would wait for too long.
+async fn turn(app: &App, holder: Holder, bytes: usize) -> Result<(), Error> {
+    let (Holder::User(user) | Holder::ActedFor(user)) = holder else { return Ok(()) };
+    if bytes > 0 && app.settings.rate_limits == Switch::On {
+        let time = u32::try_from(bytes).map_or(Duration::MAX, |bytes| BYTE * bytes);
+        let pause = app.long_bodies.pause(holder, time, AHEAD, Instant::now());
+        if pause >= paces::LONGEST {
+            app.metrics.bodies_refused.inc();
+            let detail = "you send too much in long bodies at the same time, try again";
+            return Err(Error::new(Code::Unavailable, detail).retry_after(5));
+        }
+        if !pause.is_zero() {
+            waits::wait(tokio::time::sleep(pause)).await;
+        }
+    }
+    list_turns::ready(user).await;
+    list_turns::take(user);
+    Ok(())
 }
 
 async fn collect(
@@ -181,12 +220,12 @@ async fn collect(
     mut body: Body,
     (limit, length): (usize, usize),
     holder: impl Fn() -> Holder,
-) -> Result<Bytes, Error> {
-    // Most bodies are a single frame, which is neither copied nor counted.
+) -> Result<(Bytes, Option<Unfinished>), Error> {
+    // Most bodies are a single frame, which is not copied.
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     let mut unfinished = None;
-    let mut tiny = 0;
+    let (mut tiny, mut counted) = (0, 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_cause| Error::malformed("body: it could not be read"))?;
         let Ok(piece) = frame.into_data() else { continue };
@@ -215,8 +254,14 @@ async fn collect(
             whole.extend_from_slice(&std::mem::take(&mut first));
             whole.extend_from_slice(&piece);
         }
+        let arrived = first.len() + whole.len();
+        if arrived > list_turns::SHORT {
+            let more = arrived.max(length) - counted;
+            turn(app, holder(), more).await?;
+            counted += more;
+        }
     }
-    Ok(if whole.is_empty() { first } else { whole.freeze() })
+    Ok((if whole.is_empty() { first } else { whole.freeze() }, unfinished))
 }
 
 fn too_large(limit: usize) -> Error {

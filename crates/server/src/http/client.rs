@@ -12,7 +12,7 @@ use domain::sessions;
 
 use super::forwarded::{Forwarded, Peer};
 use super::request_ids::RequestId;
-use super::unfinished_bodies::Holder;
+use super::unfinished_bodies::{Holder, Unfinished};
 use crate::config::origin::Origin;
 use crate::http::App;
 
@@ -24,8 +24,27 @@ pub(super) struct Arrival {
     pub(super) id: RequestId,
     /// Its path, with parameters as `{name}`.
     pub(super) route: &'static str,
-    /// Whose it is, once its credential was accepted; shared with who answers the request.
-    pub(super) accepted: Arc<OnceLock<Holder>>,
+    /// Shared with who answers the request.
+    pub(super) accepted: Arc<Accepted>,
+}
+
+/// Whose a request is, and what it takes in memory.
+#[derive(Default)]
+pub(super) struct Accepted {
+    holder: OnceLock<Holder>,
+    body: OnceLock<Unfinished>,
+}
+
+impl Accepted {
+    /// Whose it is, once its credential was accepted.
+    pub(super) fn holder(&self) -> Option<Holder> {
+        self.holder.get().copied()
+    }
+
+    /// Counts its body, or that of the response, until the client has taken the response.
+    pub(super) fn hold(&self, body: Unfinished) {
+        self.body.get_or_init(|| body);
+    }
 }
 
 impl Arrival {
@@ -36,7 +55,7 @@ impl Arrival {
     /// Notes that the credential of a request was accepted.
     pub(super) fn accept(parts: &Parts, holder: Holder) {
         if let Some(arrival) = parts.extensions.get::<Self>() {
-            arrival.accepted.get_or_init(|| holder);
+            arrival.accepted.holder.get_or_init(|| holder);
         }
     }
 }
@@ -84,7 +103,7 @@ impl Device {
         sessions::Client::new(Some(self.address), &self.user_agent)
     }
 
-    /// The address, unless it is this machine's, which many clients may share.
+    /// The address, unless many clients may share it.
     pub(super) fn public_address(&self) -> Option<IpAddr> {
         self.public_address
     }

@@ -9,7 +9,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue,
     REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{Method, Request, StatusCode};
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use db::panic_text;
 use futures_util::FutureExt as _;
@@ -87,9 +87,7 @@ where
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     };
-    if let Some(holder) = accepted.get().filter(|_| method == Method::GET) {
-        response = long_responses::count(&app, *holder, response).await;
-    }
+    response = long_responses::count(&app, &method, Arc::clone(&accepted), response).await;
     problem::write(&mut response, shape, id.as_str(), &method);
     let headers = response.headers_mut();
     // To copy all of them is cheaper than to insert them one by one; those of the answer replace
@@ -124,7 +122,7 @@ where
         "answered"
     );
     if refusals::is_one(response.status()) && app.settings.rate_limits == Switch::On {
-        let pause = app.refusals.count(accepted.get().copied(), from);
+        let pause = app.refusals.count(accepted.holder(), from);
         if !pause.is_zero() {
             app.metrics.refusals_delayed.inc();
             waits::wait(app.stopping.run_until_cancelled(tokio::time::sleep(pause))).await;

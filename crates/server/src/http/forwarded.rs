@@ -21,12 +21,14 @@ pub(super) struct Forwarded {
     pub(super) client: IpAddr,
     /// Whether a trusted proxy named something that is no address, so that this is the proxy's.
     pub(super) is_unreadable: bool,
+    /// Whether it is an address of this machine that many clients may share.
+    pub(super) is_shared: bool,
 }
 
 impl Forwarded {
-    /// The client's address, unless it is this machine's, which many clients may share.
+    /// The client's address, unless many clients may share it.
     pub(super) fn public_address(self) -> Option<IpAddr> {
-        Some(self.client).filter(|address| self.is_unreadable || !address.is_loopback())
+        (!self.is_shared).then_some(self.client)
     }
 }
 
@@ -73,7 +75,12 @@ impl Peer {
             };
             client = Self(address);
         }
-        Forwarded { client: client.0.to_canonical(), is_unreadable }
+        let address = client.0.to_canonical();
+        // A proxy on this machine may name no clients, and without proxies nothing says whether
+        // there is one.
+        let may_be_proxy = proxies.is_empty() || client.is_proxy(proxies);
+        let is_shared = address.is_loopback() && may_be_proxy && !is_unreadable;
+        Forwarded { client: address, is_unreadable, is_shared }
     }
 
     /// Whether a trusted proxy says that the client uses https.
@@ -191,6 +198,16 @@ mod tests {
         assert_eq!(client("203.0.113.5", &["198.51.100.1"]), "203.0.113.5");
         assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+    }
+
+    #[test]
+    fn an_address_of_this_machine_is_shared_unless_it_is_known_not_to_be_a_proxy() {
+        assert!(forwarded("127.0.0.1", &[]).is_shared);
+        assert!(!forwarded("127.0.0.2", &[]).is_shared);
+        assert!(!forwarded("127.0.0.1", &[b"127.0.0.2"]).is_shared);
+        assert!(!forwarded("127.0.0.1", &[b"198.51.100.1"]).is_shared);
+        let alone = |peer: [u8; 4]| Peer(peer.into()).forwarded(&HeaderMap::new(), &[]).is_shared;
+        assert_eq!([alone([127, 0, 0, 2]), alone([10, 0, 0, 1])], [true, false]);
     }
 
     #[test]

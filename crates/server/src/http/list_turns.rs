@@ -2,7 +2,7 @@
 //!
 //! A list is read on the thread that serves a share of all connections, and takes as long as a
 //! hundred short requests. Who asks for many at once would otherwise have them all served before
-//! anybody else. A long message counts as a list.
+//! anybody else. A long message counts as a list, and so does the body of a request.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -34,8 +34,8 @@ pub(super) async fn ready(owner: impl Into<Owner>) {
     }
 }
 
-/// What a single message may be long without taking a turn, in bytes.
-const SHORT: usize = 8 << 10;
+/// How long a message, or the body of a request, may be without taking a turn, in bytes.
+pub(super) const SHORT: usize = 8 << 10;
 /// What a name in it counts: to look a person up takes longer than to copy a text.
 const PERSON: usize = 100;
 

@@ -1,30 +1,38 @@
-//! Long responses count for whom they were made until the client has taken them: one that reads
-//! slowly, over many connections, would fill the memory.
+//! Long responses count for whom they were made until the client has taken them, or the bodies of
+//! their requests do: one that reads slowly, over many connections, would fill the memory. Those
+//! that are the same for everybody, as the documents, are in memory once, and go to each connection
+//! in small pieces.
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody};
+use axum::http::Method;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 
-use super::unfinished_bodies::{Holder, Unfinished};
+use super::client::Accepted;
 use crate::http::App;
 
 /// What a response may have without being counted: as much as a piece of an event stream.
-const LONG: u64 = 64 << 10;
+const LONG: usize = 64 << 10;
 
-/// What is handed to the connection at a time, which takes the next piece when it has sent most of
-/// the one before.
+/// What is handed to the connection at a time, which copies it, and takes the next piece when it
+/// has sent most of the one before.
 const PIECE: usize = 64 << 10;
+/// The same of a response that nobody's count bounds. A connection collects as much before it waits
+/// for its client: of smaller pieces its buffer would have twice the length.
+const SMALL_PIECE: usize = 32 << 10;
 
 /// A response, of which what was not sent yet is counted.
 struct Pieces {
     rest: Bytes,
-    _unfinished: Unfinished,
+    length: usize,
+    _counted: Arc<Accepted>,
 }
 
 impl HttpBody for Pieces {
@@ -35,7 +43,7 @@ impl HttpBody for Pieces {
         mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let length = self.rest.len().min(PIECE);
+        let length = self.rest.len().min(self.length);
         let piece = self.rest.split_to(length);
         Poll::Ready((length > 0).then(|| Ok(Frame::data(piece))))
     }
@@ -49,19 +57,31 @@ impl HttpBody for Pieces {
     }
 }
 
-/// Counts the response to a request that only reads, or answers 503 instead where too much is on
-/// its way to the same holder.
-pub(super) async fn count(app: &App, holder: Holder, response: Response) -> Response {
+/// Counts the response to a request of the method, or answers 503 instead to one that only reads,
+/// where too much is on its way to the same holder. What was done is told, whatever it takes. What
+/// is nobody's goes in smaller pieces.
+pub(super) async fn count(
+    app: &App,
+    method: &Method,
+    accepted: Arc<Accepted>,
+    response: Response,
+) -> Response {
+    let holder = accepted.holder();
+    let (longest, length) =
+        if holder.is_some() { (LONG, PIECE) } else { (SMALL_PIECE, SMALL_PIECE) };
     // A stream has no length, and counts its pieces itself.
-    let Some(length) = response.body().size_hint().exact().filter(|length| *length > LONG) else {
-        return response;
-    };
-    let mut unfinished = app.unfinished_bodies.begin(holder);
-    if let Err(busy) = unfinished.hold(usize::try_from(length).unwrap_or(usize::MAX)) {
-        app.metrics.bodies_refused.inc();
-        return busy.into_response();
+    let bytes = response.body().size_hint().exact();
+    let bytes = bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    let Some(bytes) = bytes.filter(|bytes| *bytes > longest) else { return response };
+    if let Some(holder) = holder.filter(|_| method == Method::GET) {
+        let mut unfinished = app.unfinished_bodies.begin(holder);
+        if let Err(busy) = unfinished.hold(bytes) {
+            app.metrics.bodies_refused.inc();
+            return busy.into_response();
+        }
+        accepted.hold(unfinished);
     }
     let (head, body) = response.into_parts();
     let rest = body.collect().await.expect("it is in memory").to_bytes();
-    Response::from_parts(head, Body::new(Pieces { rest, _unfinished: unfinished }))
+    Response::from_parts(head, Body::new(Pieces { rest, length, _counted: accepted }))
 }

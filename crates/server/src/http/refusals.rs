@@ -3,8 +3,6 @@
 //! A refusal costs work as well, and no quota counts it. Who asks for nothing else, as fast as
 //! they can, would take the processors from everybody else.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
@@ -12,6 +10,7 @@ use domain::UserId;
 use domain::throttle::Network;
 
 use super::forwarded::Forwarded;
+use super::paces::Paces;
 use super::unfinished_bodies::Holder;
 
 /// Between two refusals of one user or address, once there were many. Wider networks of IPv6 have
@@ -21,11 +20,6 @@ const SPAN: Duration = Duration::from_millis(20);
 const SPAN_OF_KEYS: Duration = Duration::from_millis(1);
 /// Refusals that are not held back.
 const AT_ONCE: u32 = 100;
-/// How long a refusal is held back at most, so that connections do not wait for ever.
-const LONGEST: Duration = Duration::from_secs(5);
-/// Users and networks that are counted at a time; beyond that, all begin again.
-const COUNTED: usize = 30_000;
-
 /// Whether a response is a refusal. What says how things are (404, 409, 412) is none, since those
 /// who keep a copy of their mailbox get many of these.
 pub(super) fn is_one(status: StatusCode) -> bool {
@@ -35,9 +29,8 @@ pub(super) fn is_one(status: StatusCode) -> bool {
         || status.is_client_error() && !says_how_things_are.contains(&status)
 }
 
-/// When the turns of each end that are taken.
 #[derive(Default)]
-pub(crate) struct Refusals(Mutex<HashMap<Refused, Instant>>);
+pub(crate) struct Refusals(Paces<Refused>);
 
 /// Who is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,17 +69,8 @@ impl Refusals {
     }
 
     fn pause(&self, refused: Refused, now: Instant) -> Duration {
-        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if ends.len() >= COUNTED && !ends.contains_key(&refused) {
-            ends.clear();
-        }
-        let (end, span) = (ends.entry(refused).or_insert(now), refused.span());
-        *end = now.max(*end);
-        let pause = end.duration_since(now).saturating_sub(span * (AT_ONCE - 1));
-        if pause < LONGEST {
-            *end += span;
-        }
-        pause
+        let span = refused.span();
+        self.0.pause(refused, span, span * AT_ONCE, now)
     }
 }
 
@@ -94,43 +78,15 @@ impl Refusals {
 mod tests {
     use std::net::IpAddr;
 
+    use super::super::paces::LONGEST;
     use super::*;
-
-    fn of(number: u8) -> Refused {
-        let address = IpAddr::from([192, 0, 2, number]);
-        Refused::Stranger(Network::all_of(address).next().unwrap())
-    }
-
-    #[test]
-    fn many_refusals_of_one_are_in_turn_and_those_of_others_at_once() {
-        let (refusals, now) = (Refusals::default(), Instant::now());
-        let mut pauses = std::iter::repeat_with(|| refusals.pause(of(1), now));
-        assert!(pauses.by_ref().take(100).all(|pause| pause.is_zero()));
-        assert_eq!(pauses.next(), Some(SPAN));
-        assert_eq!(pauses.next(), Some(2 * SPAN));
-        // However many connections wait.
-        assert!(pauses.take(10_000).all(|pause| pause <= LONGEST));
-        assert_eq!(refusals.pause(of(2), now), Duration::ZERO);
-    }
-
-    #[test]
-    fn who_pauses_begins_again_and_nobody_waits_longer_for_having_been_refused_before() {
-        let (refusals, now) = (Refusals::default(), Instant::now());
-        for _ in 0..10_000 {
-            refusals.pause(of(1), now);
-        }
-        let soon = now + LONGEST;
-        assert_eq!([(); 2].map(|()| refusals.pause(of(1), soon)), [Duration::ZERO, SPAN]);
-        let later = soon + SPAN * (AT_ONCE + 1);
-        assert!((0..100).all(|_| refusals.pause(of(1), later).is_zero()));
-    }
 
     #[test]
     fn a_network_of_ipv6_is_told_eight_times_as_much_however_many_addresses_it_has() {
         let refusals = Refusals::default();
         let refuse = |number: u16| {
             let client = IpAddr::from([0x2001, 0xdb8, 1, number, 0, 0, 0, 1]);
-            refusals.count(None, Forwarded { client, is_unreadable: false })
+            refusals.count(None, Forwarded { client, is_unreadable: false, is_shared: false })
         };
         let at_once = (0..10_000).take_while(|number| refuse(*number).is_zero()).count();
         assert!((100..400).contains(&at_once), "{at_once}");
@@ -156,7 +112,8 @@ mod tests {
     }
 
     fn of_loopback() -> Forwarded {
-        Forwarded { client: IpAddr::from([127, 0, 0, 1]), is_unreadable: false }
+        let client = IpAddr::from([127, 0, 0, 1]);
+        Forwarded { client, is_unreadable: false, is_shared: true }
     }
 
     #[test]

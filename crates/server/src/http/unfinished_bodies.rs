@@ -1,7 +1,8 @@
-//! How many bytes of bodies are in memory while the rest of them arrives, or until the client has
-//! taken them, in all and for each holder.
+//! How many bytes of bodies are in memory, in all and for each holder: while the rest of them
+//! arrives, and of long ones until the client has taken the response.
 //!
-//! A body that comes in one piece, as most do, is none of these, and neither is a short response.
+//! A short body that comes in one piece, as most do, is none of these, and neither is a short
+//! response.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -79,6 +80,14 @@ impl Unfinished {
         held.of.insert(self.holder, own);
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// Counts the whole of a body, of which a part may be counted.
+    ///
+    /// # Errors
+    /// As those of [`hold`](Self::hold).
+    pub(super) fn hold_all(&mut self, bytes: usize) -> Result<(), Error> {
+        self.hold(bytes.saturating_sub(self.bytes))
     }
 }
 

@@ -18,7 +18,7 @@ const CAPACITY: usize = 32_768;
 /// How precisely the presence of a user is recorded, as each record is a write.
 const SEEN_EVERY: i64 = Time::MINUTE;
 /// Records that are written in one transaction: a few milliseconds of the writer's time.
-const STEP: usize = 2000;
+const STEP: usize = 2048;
 /// Records that wait before they are written early, and at most, some 30 MB.
 const WAITING: usize = 10_000;
 const MOST: usize = 200_000;
@@ -30,7 +30,7 @@ pub(crate) struct Actings {
     changes: AtomicU64,
     /// When the presence of a user was last recorded.
     seen: Cache<UserId, Time>,
-    read: Mutex<Vec<Gathered>>,
+    read: Mutex<Gathered>,
     /// There is much to write.
     pub(crate) many: Notify,
 }
@@ -104,12 +104,12 @@ impl Actings {
     ///
     /// # Errors
     /// [`db::Error::Busy`] where so much waits that the database does not seem to take anything.
-    pub(crate) fn has_read(&self, call: Arc<Call>, user: UserId, at: Time) -> db::Result<()> {
+    pub(crate) fn has_read(&self, call: &Call, user: UserId, at: Time) -> db::Result<()> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if read.len() >= MOST {
             return Err(db::Error::Busy);
         }
-        read.push(Gathered { at, call, user: Some(user) });
+        read.add(call, user, at);
         if read.len() == WAITING {
             self.many.notify_one();
         }
@@ -118,22 +118,17 @@ impl Actings {
 
     /// Writes what was noted to the audit log. What cannot be written waits for the next time.
     pub(crate) async fn write(&self, db: &Db) -> domain::Result<()> {
+        let read = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let step: Vec<_> = {
-                let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-                let most = read.len().min(STEP);
-                read.drain(..most).collect()
-            };
+            let step = read().take(STEP);
             if step.is_empty() {
                 return Ok(());
             }
             let step = Arc::new(step);
-            let rows = Arc::clone(&step);
-            let written = db.write(move |tx| audit::record_gathered(tx, &rows)).await;
+            let of_step = Arc::clone(&step);
+            let written = db.write(move |tx| audit::record_gathered(tx, &of_step)).await;
             if let Err(error) = written {
-                let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-                let newer = std::mem::take(&mut *read);
-                read.extend(step.iter().cloned().chain(newer));
+                read().put_back(&step);
                 return Err(error);
             }
         }

@@ -99,7 +99,7 @@ impl Metrics {
             bodies_refused: registered(
                 &mut registry,
                 "bodies_refused",
-                "Requests refused because too much of bodies was arriving",
+                "Requests refused because too much of bodies was in memory",
             ),
             refusals_delayed: registered(
                 &mut registry,

@@ -13,9 +13,10 @@ use std::time::Duration;
 use domain::throttle::Network;
 use tokio::sync::oneshot;
 
-/// How nice the threads are: above scans, which would starve who signs in, and far below what
-/// answers requests. They get a tenth of a busy processor, so a hash takes a quarter of a second.
-const NICE: i32 = 10;
+/// How nice the threads are: above scans, which would starve who signs in, and below what answers
+/// requests. They get a quarter of a busy processor, so a hash takes a tenth of a second. With a
+/// tenth of it, one user who reads all the time made others wait for their sign-in for seconds.
+const NICE: i32 = 5;
 /// Places in all: at 25 ms each, the last one waits 1.6 s.
 const PLACES: usize = 64;
 /// Places of registrations.

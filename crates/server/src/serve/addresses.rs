@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::config::Settings;
 use crate::http::Peer;
 
-/// The part of one address is the whole divided by this: 2,048 of 16,384 connections, whose heads
-/// hold 64 MiB at most.
-const SHARE: usize = 8;
+/// The part of one address is the whole divided by this: 512 of 16,384 connections, where each may
+/// have some 64 KiB of a head, or of a response that its client does not read.
+const SHARE: usize = 32;
 
 pub(super) struct Addresses {
     most: usize,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testing::{Client, TIMEOUT};
@@ -49,6 +49,14 @@ fn a_kill_in_a_batch_leaves_whole_chunks_and_the_batch_can_be_repeated() {
     let place = Place::new().with("POSTROOM_SERVER_KEY", KEY);
     let mut random = Random::new(u64::from(std::process::id()));
     let mut cut_off = 0;
+    // How long a batch takes where nobody kills the server.
+    let server = place.serve();
+    let began = Instant::now();
+    let caller = client(&server);
+    let request = caller.request("POST", "/v1/server/users/batch").json(&batch(8));
+    request.wait().expect("an answer").ok();
+    let whole = u64::try_from(began.elapsed().as_millis()).expect("it is not for ever");
+    server.stop();
     for round in 0..8 {
         let server = place.serve();
         let caller = client(&server);
@@ -60,7 +68,7 @@ fn a_kill_in_a_batch_leaves_whole_chunks_and_the_batch_can_be_repeated() {
         });
         wait.recv_timeout(TIMEOUT).expect("it begins");
         // Not to await anything: to fall into any part of it.
-        thread::sleep(Duration::from_millis(20 + random.next() % 200));
+        thread::sleep(Duration::from_millis(random.next() % whole.max(20)));
         server.kill();
         let answered = sending.join().expect("it does not panic");
 

@@ -31,10 +31,11 @@ fn growth(server: &Server, act: impl FnOnce()) -> u64 {
 
 #[test]
 fn one_address_has_its_share_of_the_connections_and_others_have_the_rest() {
-    let place =
-        place().with("POSTROOM_MAX_CONNECTIONS", "32").with("POSTROOM_HEADER_TIMEOUT_SECONDS", "2");
+    let place = place()
+        .with("POSTROOM_MAX_CONNECTIONS", "128")
+        .with("POSTROOM_HEADER_TIMEOUT_SECONDS", "2");
     let server = place.serve();
-    // Four of 32. They never send the end of their heads.
+    // Four of 128. They never send the end of their heads.
     let half = "GET /healthz HTTP/1.1\r\nHost: postroom\r\n";
     let mut held: Vec<_> = (0..4).map(|_| RawConnection::open(server.address)).collect();
     for connection in &mut held {

@@ -146,7 +146,7 @@ fn bounds(text: &str) -> Search {
 
 /// The searches of a plan in SQLite's words.
 fn sqlite(steps: &[String]) -> Result<Vec<Search>, String> {
-    const OTHERS: [&str; 9] = [
+    const OTHERS: [&str; 10] = [
         "LIST SUBQUERY",
         "REUSE LIST SUBQUERY",
         "SCALAR SUBQUERY",
@@ -155,6 +155,7 @@ fn sqlite(steps: &[String]) -> Result<Vec<Search>, String> {
         "SCAN rarray VIRTUAL TABLE INDEX 1:",
         // The rows that a statement itself inserts.
         "SCAN 8-ROW VALUES CLAUSE",
+        "SCAN 32-ROW VALUES CLAUSE",
         // One after the other.
         "COMPOUND QUERY",
         "LEFT-MOST SUBQUERY",

@@ -36,6 +36,8 @@ fn write(json: &str, out: &mut String) -> serde_json::Result<()> {
             }
             out.push(']');
         }
+        // Without an escape it has one spelling.
+        Some(b'"') if !json.contains('\\') => out.push_str(json),
         Some(b'"') => out.push_str(&serde_json::to_string(&parse::<String>(json)?)?),
         Some(b'-' | b'0'..=b'9') => out.push_str(&number(json)),
         _ => out.push_str(json),
