@@ -78,6 +78,15 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Bytes, or `None` for NULL.
+    pub fn opt_blob(&self, column: usize) -> Result<Option<&'a [u8]>> {
+        match self.column(column)? {
+            Some(Value::Null) => Ok(None),
+            Some(Value::Blob(bytes)) => Ok(Some(bytes)),
+            _ => Err(Error::Column { column, expected: "bytes" }),
+        }
+    }
+
     /// The first columns, as they are.
     pub(crate) fn values(&self, columns: usize) -> Result<Vec<Value<'a>>> {
         let expected = "an integer, text, bytes or NULL";

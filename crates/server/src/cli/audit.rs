@@ -42,7 +42,7 @@ pub(super) fn run(settings: &Settings, Audit { key, user, limit }: &Audit) -> Re
         }
         None => None,
     };
-    let (mut out, limit) = (listing()?, i64::from(*limit));
+    let (mut out, limit) = (listing()?, usize::try_from(*limit)?);
     for Record { happened_at, key, key_name, call, request_id, user } in
         wait(store.db.scan(move |tx| audit::list(tx, key, user, limit)))??
     {

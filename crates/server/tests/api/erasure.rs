@@ -71,7 +71,11 @@ const OF_NOBODY: [(&str, &str, &str); 20] = [
          revoked_at",
         "the operator's",
     ),
-    ("audit", "id happened_at key_id key_name call user_id request_id", "ids, times and routes"),
+    (
+        "audit",
+        "id happened_at key_id key_name call user_id request_id reads",
+        "ids, times and routes",
+    ),
     ("messages", "client_id", "gone with the sender's copy"),
     ("throttles", "subject", "a hash of a name that was typed, of an address, or of a session's"),
     ("throttles", "failures window_started_at expires_at blocked_until", "counts and times"),

@@ -51,11 +51,11 @@ fn a_kill_in_a_batch_leaves_whole_chunks_and_the_batch_can_be_repeated() {
     let mut cut_off = 0;
     // How long a batch takes where nobody kills the server.
     let server = place.serve();
-    let began = Instant::now();
+    let started = Instant::now();
     let caller = client(&server);
     let request = caller.request("POST", "/v1/server/users/batch").json(&batch(8));
     request.wait().expect("an answer").ok();
-    let whole = u64::try_from(began.elapsed().as_millis()).expect("it is not for ever");
+    let whole = u64::try_from(started.elapsed().as_millis()).expect("it is not for ever");
     server.stop();
     for round in 0..8 {
         let server = place.serve();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use db::params;
-use domain::users;
+use domain::{UserId, audit, users};
 use testing::Response;
 
 use super::{Operation, Rule, World, expected, operations, rule, tells_nothing, token};
@@ -32,10 +32,9 @@ impl World {
     /// The calls in the audit log for a user, oldest first.
     async fn audited(&self, user: i64) -> Vec<String> {
         self.app.settle().await;
-        let rows = "SELECT call FROM audit WHERE user_id = ?1 ORDER BY id";
-        self.app
-            .scan(move |tx| tx.query(rows, &params![user], |row| Ok(row.text(0)?.to_owned())))
-            .await
+        let user = UserId::new(user);
+        let newest = self.app.write(move |tx| audit::list(tx, None, user, 10_000)).await;
+        newest.into_iter().rev().map(|record| record.call).collect()
     }
 
     /// Everything but the audit log.
