@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use domain::UserId;
+use domain::audit::Call;
 use domain::text::Lengths;
+use domain::{Time, UserId};
 
 use super::browser_token::BrowserTokens;
 use super::cors::Cors;
@@ -19,8 +20,10 @@ use super::v1::Idempotency;
 use crate::config::origin::Origin;
 use crate::config::{Settings, Switch};
 use crate::node::Node;
+use crate::runtime::actings::Reads;
 use crate::runtime::lookups::Lookups;
 use crate::runtime::metrics::Routes;
+use crate::runtime::server_keys::LastKey;
 
 /// The state of one worker; a clone is another handle to it.
 ///
@@ -33,13 +36,24 @@ pub(super) struct Local {
     parts: Arc<Parts>,
     pub(super) request_ids: RequestIds,
     pub(super) routes: Arc<Routes>,
+    pub(super) last_key: LastKey,
+    reads: Arc<Reads>,
 }
 
 impl App {
     pub(crate) fn new(parts: Arc<Parts>) -> Self {
         let request_ids = RequestIds::new(parts.clock.cx().random());
         let routes = parts.metrics.worker();
-        Self(Arc::new(Local { parts, request_ids, routes }))
+        let (last_key, reads) = (LastKey::default(), parts.actings.worker());
+        Self(Arc::new(Local { parts, request_ids, routes, last_key, reads }))
+    }
+
+    /// Notes that a call of a server key asks for messages of a user, for the audit log.
+    ///
+    /// # Errors
+    /// [`db::Error::Busy`].
+    pub(super) fn has_read(&self, call: &Call, user: UserId, at: Time) -> db::Result<()> {
+        self.actings.has_read(&self.0.reads, call, user, at)
     }
 
     /// Counts look-ups of a user, and recipients of theirs whom a message did not reach.
@@ -126,7 +140,7 @@ impl Limits {
             contacts_per_hour: settings.contacts_per_hour.into(),
             contacts_per_day: settings.contacts_per_day.into(),
             lookups_per_hour: settings.lookups_per_hour.into(),
-            young_for: i64::from(settings.young_account_days) * domain::Time::DAY,
+            young_for: i64::from(settings.young_account_days) * Time::DAY,
             young_divisor: settings.young_account_divisor.into(),
         };
         let sends = (settings.rate_limits == Switch::On).then_some(sends);

@@ -202,7 +202,7 @@ impl<S: Scope> Caller<S> {
             list_turns::ready(user).await;
         }
         if S::BY_KEY == ByKey::Reads {
-            app.actings.has_read(&call, user, cx.now)?;
+            app.has_read(&call, user, cx.now)?;
         }
         Ok(Self {
             user,

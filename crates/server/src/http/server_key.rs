@@ -79,7 +79,7 @@ pub(super) async fn authenticate(
         return Err(Error::new(Code::ServerKeyInBrowser, detail));
     }
     let by = || client::owner(parts);
-    let key = app.server_keys.find(&app.db, cx, sent, by).await?;
+    let key = app.server_keys.find(&app.0.last_key, &app.db, cx, sent, by).await?;
     let key = key.ok_or_else(|| {
         let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
         Error::new(Code::Unauthenticated, "the server key is wrong, revoked or expired")

@@ -2,7 +2,7 @@
 //! theirs, and what was read for them, until it is in the audit log.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use db::{Db, Of};
 use domain::audit::{self, Call, Gathered};
@@ -19,7 +19,7 @@ const CAPACITY: usize = 32_768;
 const SEEN_EVERY: i64 = Time::MINUTE;
 /// Records that are written in one transaction: a few milliseconds of the writer's time.
 const STEP: usize = 2048;
-/// Records that wait before they are written early, and at most, some 30 MB.
+/// Records of a worker that wait before they are written early, and at most, some 8 MB.
 const WAITING: usize = 10_000;
 const MOST: usize = 200_000;
 
@@ -30,10 +30,15 @@ pub(crate) struct Actings {
     changes: AtomicU64,
     /// When the presence of a user was last recorded.
     seen: Cache<UserId, Time>,
-    read: Mutex<Gathered>,
+    workers: Mutex<Vec<Arc<Reads>>>,
     /// There is much to write.
     pub(crate) many: Notify,
 }
+
+/// What the calls of a worker have read. Each has its own, so that the processors do not contend
+/// for one.
+#[derive(Default)]
+pub(crate) struct Reads(Mutex<Gathered>);
 
 impl Default for Actings {
     fn default() -> Self {
@@ -41,7 +46,7 @@ impl Default for Actings {
             users: Cache::new(CAPACITY),
             changes: AtomicU64::new(0),
             seen: Cache::new(CAPACITY),
-            read: Mutex::default(),
+            workers: Mutex::default(),
             many: Notify::new(),
         }
     }
@@ -100,12 +105,26 @@ impl Actings {
         self.users.clear();
     }
 
-    /// Notes that a call asks for messages of a user.
+    /// What one more worker reads.
+    pub(crate) fn worker(&self) -> Arc<Reads> {
+        let reads = Arc::<Reads>::default();
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.push(Arc::clone(&reads));
+        reads
+    }
+
+    /// Notes that a call, which a worker serves, asks for messages of a user.
     ///
     /// # Errors
     /// [`db::Error::Busy`] where so much waits that the database does not seem to take anything.
-    pub(crate) fn has_read(&self, call: &Call, user: UserId, at: Time) -> db::Result<()> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn has_read(
+        &self,
+        reads: &Reads,
+        call: &Call,
+        user: UserId,
+        at: Time,
+    ) -> db::Result<()> {
+        let mut read = reads.gathered();
         if read.len() >= MOST {
             return Err(db::Error::Busy);
         }
@@ -118,19 +137,28 @@ impl Actings {
 
     /// Writes what was noted to the audit log. What cannot be written waits for the next time.
     pub(crate) async fn write(&self, db: &Db) -> domain::Result<()> {
-        let read = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let step = read().take(STEP);
-            if step.is_empty() {
-                return Ok(());
-            }
-            let step = Arc::new(step);
-            let of_step = Arc::clone(&step);
-            let written = db.write(move |tx| audit::record_gathered(tx, &of_step)).await;
-            if let Err(error) = written {
-                read().put_back(&step);
-                return Err(error);
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for reads in workers {
+            loop {
+                let step = reads.gathered().take(STEP);
+                if step.is_empty() {
+                    break;
+                }
+                let step = Arc::new(step);
+                let of_step = Arc::clone(&step);
+                let written = db.write(move |tx| audit::record_gathered(tx, &of_step)).await;
+                if let Err(error) = written {
+                    reads.gathered().put_back(&step);
+                    return Err(error);
+                }
             }
         }
+        Ok(())
+    }
+}
+
+impl Reads {
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

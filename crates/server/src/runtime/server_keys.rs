@@ -1,7 +1,7 @@
 //! A cache of server keys, so that most calls need no query to identify theirs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use db::{Db, Owner};
 use domain::server_keys::{self, KeyHash, KeyScopes, ServerKey};
@@ -28,6 +28,18 @@ pub(crate) struct ServerKeys {
     cache: Cache<KeyHash, Entry>,
     /// How often keys have changed: an entry read before must not be kept after that.
     changes: AtomicU64,
+}
+
+/// The key of a worker's calls that was found last. An app has few keys, which all workers would
+/// contend for in the cache.
+#[derive(Default)]
+pub(crate) struct LastKey(Mutex<Option<(KeyHash, u64, Entry)>>);
+
+impl Entry {
+    fn is_valid(&self, cx: &Cx) -> bool {
+        self.until.is_none_or(|until| until > cx.now)
+            && (self.checked_at..self.checked_at.plus(USED_FOR)).contains(&cx.now)
+    }
 }
 
 impl ServerKeys {
@@ -58,6 +70,7 @@ impl ServerKeys {
     /// The key, if it is valid.
     pub(crate) async fn find(
         &self,
+        LastKey(last): &LastKey,
         db: &Db,
         cx: &Cx,
         sent: &[u8],
@@ -69,14 +82,21 @@ impl ServerKeys {
         if !sent.starts_with(server_keys::PREFIX.as_bytes()) {
             return Ok(None);
         }
-        let hash = KeyHash::of(sent);
-        if let Some(Entry { checked_at, until, key }) = self.cache.get(&hash)
-            && until.is_none_or(|until| until > cx.now)
-            && (checked_at..checked_at.plus(USED_FOR)).contains(&cx.now)
+        let (hash, changes) = (KeyHash::of(sent), self.changes.load(SeqCst));
+        let last = || last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, then, entry)) = &*last()
+            && (*of, *then) == (hash, changes)
+            && entry.is_valid(cx)
         {
-            return Ok(Some(key));
+            return Ok(Some(Arc::clone(&entry.key)));
         }
-        self.load(db, cx, hash, by()).await
+        let Some(entry) = self.cache.get(&hash).filter(|entry| entry.is_valid(cx)) else {
+            return self.load(db, cx, hash, by()).await;
+        };
+        // A copy, with a count of references of its own.
+        let key = Arc::new(ServerKey::clone(&entry.key));
+        *last() = Some((hash, changes, Entry { key: Arc::clone(&key), ..entry }));
+        Ok(Some(key))
     }
 
     async fn load(
@@ -112,5 +132,7 @@ impl ServerKeys {
     pub(crate) fn forget_all(&self) {
         self.changes.fetch_add(1, SeqCst);
         self.cache.clear();
+        // Of what a worker has found in between.
+        self.changes.fetch_add(1, SeqCst);
     }
 }

@@ -111,7 +111,7 @@ async fn create(
     match app.db.of(caller.key.id).read_one(move |tx| users::standing(tx, &of)).await? {
         // With the token the user's messages can be read.
         Some((user, Standing::Active)) => {
-            app.actings.has_read(&caller.call, user, now)?;
+            app.has_read(&caller.call, user, now)?;
         }
         None if create.is_some() => {}
         Some((_, Standing::Deactivated)) => return Err(domain::Error::UserDeactivated.into()),
