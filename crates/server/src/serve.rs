@@ -76,7 +76,10 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
         idempotency: v1::Idempotency::new(&key),
         lookups: Lookups::default(),
         hosts: Hosts::new(&node.settings),
-        unfinished_bodies: UnfinishedBodies::new(node.settings.unfinished_bodies_max_bytes),
+        unfinished_bodies: UnfinishedBodies::new(
+            node.settings.unfinished_bodies_max_bytes,
+            node.metrics.bodies_refused.clone(),
+        ),
         forwarding: ForwardingNotes::default(),
         refusals: Refusals::default(),
         long_bodies: Paces::default(),

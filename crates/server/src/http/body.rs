@@ -160,7 +160,8 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 /// Reads a whole body. Before a credential was accepted it may be short only. A long one counts
-/// until the request is answered, and takes turns of its user: to read it takes as long as lists.
+/// until the client has taken the response, and takes turns of its user: to read it takes as long
+/// as lists.
 ///
 /// # Errors
 /// If it is too long, too slow, or incomplete, or if too much of others is in memory.
@@ -182,11 +183,7 @@ pub(super) async fn read(app: &App, head: &Parts, body: Body) -> Result<Bytes, E
     let (whole, unfinished) = whole.unwrap_or_else(|_elapsed| {
         Err(Error::new(Code::RequestTimeout, "body: it did not arrive in time"))
     })?;
-    if whole.len() > list_turns::SHORT {
-        let mut unfinished = unfinished.unwrap_or_else(|| app.unfinished_bodies.begin(holder()));
-        unfinished.hold_all(whole.len()).inspect_err(|_busy| {
-            app.metrics.bodies_refused.inc();
-        })?;
+    if let Some(unfinished) = unfinished.filter(|_| whole.len() > list_turns::SHORT) {
         arrival.accepted.hold(unfinished);
     }
     Ok(whole)
@@ -230,19 +227,18 @@ async fn collect(
         let frame = frame.map_err(|_cause| Error::malformed("body: it could not be read"))?;
         let Ok(piece) = frame.into_data() else { continue };
         tiny += usize::from(piece.len() < FRAME_BYTES) * FRAME_BYTES;
-        if first.len() + whole.len() + piece.len() > limit {
+        let arrived = first.len() + whole.len() + piece.len();
+        if arrived > limit {
             return Err(too_large(limit));
         }
         if tiny > limit {
             let detail = format!("body: send it in pieces of at least {FRAME_BYTES} bytes");
             return Err(Error::new(Code::BodyTooLarge, detail));
         }
-        if !body.is_end_stream() || unfinished.is_some() {
+        if !body.is_end_stream() || unfinished.is_some() || arrived > list_turns::SHORT {
             let unfinished =
                 unfinished.get_or_insert_with(|| app.unfinished_bodies.begin(holder()));
-            unfinished.hold(piece.len()).inspect_err(|_busy| {
-                app.metrics.bodies_refused.inc();
-            })?;
+            unfinished.hold(piece.len())?;
         }
         if first.is_empty() && whole.is_empty() {
             first = piece;
@@ -254,7 +250,6 @@ async fn collect(
             whole.extend_from_slice(&std::mem::take(&mut first));
             whole.extend_from_slice(&piece);
         }
-        let arrived = first.len() + whole.len();
         if arrived > list_turns::SHORT {
             let more = arrived.max(length) - counted;
             turn(app, holder(), more).await?;

@@ -76,7 +76,6 @@ pub(super) async fn count(
     if let Some(holder) = holder.filter(|_| method == Method::GET) {
         let mut unfinished = app.unfinished_bodies.begin(holder);
         if let Err(busy) = unfinished.hold(bytes) {
-            app.metrics.bodies_refused.inc();
             return busy.into_response();
         }
         accepted.hold(unfinished);

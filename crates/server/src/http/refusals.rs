@@ -20,6 +20,7 @@ const SPAN: Duration = Duration::from_millis(20);
 const SPAN_OF_KEYS: Duration = Duration::from_millis(1);
 /// Refusals that are not held back.
 const AT_ONCE: u32 = 100;
+
 /// Whether a response is a refusal. What says how things are (404, 409, 412) is none, since those
 /// who keep a copy of their mailbox get many of these.
 pub(super) fn is_one(status: StatusCode) -> bool {

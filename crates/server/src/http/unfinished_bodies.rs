@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::UserId;
+use prometheus_client::metrics::counter::Counter;
 
 use super::Error;
 use super::code::Code;
@@ -31,6 +32,7 @@ const SHARE: usize = 4;
 
 pub(crate) struct UnfinishedBodies {
     most: usize,
+    refused: Counter,
     held: Mutex<Held>,
 }
 
@@ -42,8 +44,9 @@ struct Held {
 }
 
 impl UnfinishedBodies {
-    pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, held: Mutex::default() })
+    /// With so many bytes at most. What is refused is counted.
+    pub(crate) fn new(most: usize, refused: Counter) -> Arc<Self> {
+        Arc::new(Self { most, refused, held: Mutex::default() })
     }
 
     /// Begins to count a body.
@@ -73,6 +76,7 @@ impl Unfinished {
         let own = held.of.get(&self.holder).copied().unwrap_or_default() + bytes;
         let share = if self.holder == Holder::Key { self.of.most } else { self.of.most / SHARE };
         if held.all + bytes > self.of.most || own > share {
+            self.of.refused.inc();
             let detail = "too many long bodies are on their way at the same time, try again";
             return Err(Error::new(Code::Unavailable, detail).retry_after(1));
         }
@@ -80,14 +84,6 @@ impl Unfinished {
         held.of.insert(self.holder, own);
         self.bytes += bytes;
         Ok(())
-    }
-
-    /// Counts the whole of a body, of which a part may be counted.
-    ///
-    /// # Errors
-    /// As those of [`hold`](Self::hold).
-    pub(super) fn hold_all(&mut self, bytes: usize) -> Result<(), Error> {
-        self.hold(bytes.saturating_sub(self.bytes))
     }
 }
 
@@ -113,11 +109,12 @@ mod tests {
 
     #[test]
     fn each_has_a_share_and_all_have_a_bound() {
-        let bodies = UnfinishedBodies::new(100);
+        let bodies = UnfinishedBodies::new(100, Counter::default());
         let of = |number| bodies.begin(Holder::Stranger(IpAddr::from([192, 0, 2, number])));
         let (mut one, mut same) = (of(1), of(1));
         assert!(one.hold(20).is_ok());
         assert!(same.hold(6).is_err());
+        assert_eq!(bodies.refused.get(), 1);
         assert!(same.hold(5).is_ok());
         let others: Vec<_> = (2..5)
             .map(|number| {
