@@ -54,8 +54,8 @@ fn nine_tabs_of_a_user_share_one_stream_and_one_renewal() {
     tabs.iter().for_each(is_in_step);
     assert_eq!(app.asked(), 10);
     has_streams(&server, 1);
-    // Where two calls overlap, or connecting takes long, Chromium opens a connection more, and keeps
-    // it until the server closes it.
+    // Where two calls overlap, or connecting takes long, Chromium opens a connection more, and
+    // keeps it until the server closes it.
     until(3 * LONG, "a browser keeps two connections", || connections() <= before + 2);
     for tab in &tabs {
         tab.shows(ALWAYS_LIVE);
