@@ -23,9 +23,14 @@ const OPEN: &str = r#"
     const [url, folder, life] = args;
     const ask = window.fetch;
     window.sent = [];
-    window.fetch = (url, options) => {
-        if (url.includes("/v1/")) sent.push(options.headers.Authorization);
-        return ask(url, options);
+    window.calls = [];
+    window.fetch = async (url, options) => {
+        if (!url.includes("/v1/")) return ask(url, options);
+        sent.push(options.headers.Authorization);
+        const begin = performance.now();
+        const response = await ask(url, options);
+        if (!url.includes("/v1/events")) calls.push([begin, performance.now()]);
+        return response;
     };
     window.getToken = async () => {
         await window.held;
