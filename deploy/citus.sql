@@ -39,6 +39,8 @@ SELECT create_distributed_table('revoked_sessions', 'user_id', colocate_with => 
 -- By id: a message is shared by several mailboxes.
 SELECT create_distributed_table('messages', 'id', colocate_with => 'none');
 SELECT create_distributed_table('expirations', 'message_id', colocate_with => 'messages');
+-- By the external id, which the key of a row ends with.
+SELECT create_distributed_table('imported_messages', 'external_id', colocate_with => 'none');
 -- By the hash of the account or address.
 SELECT create_distributed_table('throttles', 'subject', colocate_with => 'none');
 

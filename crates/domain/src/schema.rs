@@ -26,6 +26,7 @@ pub const SCHEMA: &[Migration] = &[
     // An older program would purge responses and leave the counts.
     step(19, 19, "kept_answers", include_str!("../schema/0019_kept_answers.sql")),
     step(20, 19, "audit_reads", include_str!("../schema/0020_audit_reads.sql")),
+    step(21, 19, "moving", include_str!("../schema/0021_moving.sql")),
 ];
 
 /// A step, and the oldest version of the schema whose programs can run beside it.

@@ -1,7 +1,12 @@
 //! Passwords and their hashes: slow work, done outside of every transaction.
 
+mod moved;
+
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
+use sha2::{Digest as _, Sha256};
+
+pub use self::moved::MovedHash;
 
 use crate::base::Invalid;
 use crate::base::text::{Username, fold};
@@ -78,10 +83,29 @@ pub fn hash(password: &Password, salt: [u8; 16]) -> String {
         .to_string()
 }
 
-/// Whether the password matches the hash. Without a hash, the same work is done in vain; an empty
-/// text is none.
+/// What the hashes made by [`hash`] begin with.
+const OURS: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
+
+/// A hash as [`hash`] makes it, for one that came from another program and that the password has
+/// matched; `None` where the hash is such a one.
+///
+/// Its salt is made of the other hash: two sign-ins at the same time make the same one.
+pub fn upgrade(password: &[u8], hash: &str) -> Option<String> {
+    if hash.starts_with(OURS) {
+        return None;
+    }
+    let salt = Sha256::digest(hash.as_bytes());
+    let made = Argon2::default().hash_password_with_salt(password, &salt[..16]);
+    Some(made.expect("the default parameters and a salt of 16 bytes are valid").to_string())
+}
+
+/// Whether the password matches the hash, also one that came from another program ([`MovedHash`]).
+/// Without a hash, the work of one of ours is done in vain; an empty text is none.
 pub fn verify(password: &[u8], hash: Option<&str>) -> bool {
     let hash = hash.filter(|hash| !hash.is_empty());
+    if let Some(moved) = hash.filter(|hash| !hash.starts_with(OURS)) {
+        return moved::verify(password, moved);
+    }
     let parsed = PasswordHash::new(hash.unwrap_or(NOBODY));
     let fits =
         parsed.is_ok_and(|parsed| Argon2::default().verify_password(password, &parsed).is_ok());
@@ -131,6 +155,7 @@ mod tests {
         assert!(!verify(b"", None));
         let parameters = |hash: &str| hash.rsplitn(3, '$').last().map(str::to_owned);
         assert_eq!(parameters(NOBODY), parameters(&real));
+        assert!(real.starts_with(OURS) && NOBODY.starts_with(OURS));
         assert!(PasswordHash::new(NOBODY).is_ok_and(|hash| hash.hash.is_some()));
     }
 }

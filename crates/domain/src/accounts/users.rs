@@ -5,6 +5,7 @@ mod app;
 mod erase;
 mod link;
 mod lookup;
+mod moved;
 mod people;
 mod profile;
 mod put;
@@ -14,11 +15,15 @@ mod system;
 
 use db::{Row, Tx, params};
 
-pub use self::access::{change_password, disable, enable, end_credentials, set_password};
+pub use self::access::{
+    change_password, disable, enable, end_credentials, longest_wait, set_moved_password,
+    set_password, upgrade_password,
+};
 pub use self::app::{AppUser, Logins, app_user, changed_since, logins};
 pub use self::erase::{Proof, erase, erase_and_withdraw, erase_own, is_erased};
 pub use self::link::link;
 pub use self::lookup::{LOOKED_UP, index_names, lookup};
+pub use self::moved::{Found, MovedUser, find_moved, highest_id, insert_moved, update_moved};
 pub(crate) use self::people::person_columns;
 pub use self::people::{ERASED, Kind, Person, names_tag, people, person};
 pub use self::profile::{AcceptFrom, Profile, ProfileChange, profile, set_reminders, update};
@@ -117,6 +122,23 @@ pub fn confirm_free(
         return Err(Error::NameTaken);
     }
     confirm_nobody_had(tx, cx, name, display_name)
+}
+
+/// Makes sure that a new person of these names takes none of a system user's, nor one that an
+/// erased account had.
+///
+/// # Errors
+/// [`Error::NameTaken`]; [`Error::NameReserved`].
+pub fn confirm_names(
+    tx: &mut Tx<'_>,
+    cx: &Cx,
+    name: Option<&Username>,
+    display_name: Option<&DisplayName>,
+) -> Result<()> {
+    if let Some(name) = name {
+        return confirm_nobody_had(tx, cx, name, display_name);
+    }
+    display_name.map_or(Ok(()), |name| confirm_not_reserved(tx, None, "display_name", name.shown()))
 }
 
 /// Refuses the names of system users, and a username of somebody who erased their account.

@@ -21,6 +21,7 @@ mod lookup;
 mod messages;
 mod migration;
 mod model;
+mod moved_passwords;
 mod plans;
 mod profile;
 mod quotas;

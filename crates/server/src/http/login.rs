@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use db::Tx;
 use domain::credential::Credential;
@@ -132,21 +133,39 @@ pub(super) fn login_name(name: &str) -> String {
 }
 
 impl Counted {
-    /// Checks the password. An unknown name costs as much work as a known one.
+    /// Checks the password. An unknown name costs as much work as a known one; where the hash of
+    /// anybody came from another program, every failure is answered as late as if it was theirs. A
+    /// right password of such a hash gets one of ours.
     ///
     /// # Errors
     /// If the name or the password is wrong.
     pub(super) async fn check(self, app: &App, password: String) -> Result<StoredPassword, Error> {
         let Self { attempt, claimant, place } = self;
         let turn = claimant.db(app, attempt.address);
-        let known = turn.read_one(move |tx| match &claimant {
-            Claimant::Named(name) => users::password(tx, name),
-            Claimant::Holder(credential) => users::password_of(tx, credential.user),
+        let purpose = match claimant {
+            Claimant::Named(_) => db::Purpose::Store,
+            Claimant::Holder(_) => db::Purpose::Free,
+        };
+        let known = turn.read(move |tx| {
+            let known = match &claimant {
+                Claimant::Named(name) => users::password(tx, name)?,
+                Claimant::Holder(credential) => users::password_of(tx, credential.user)?,
+            };
+            Ok::<_, domain::Error>((known, users::longest_wait(tx)?))
         });
-        let known = known.await?;
+        let (known, wait) = known.await?;
         let hash = known.as_ref().map(|known| known.hash.clone());
-        let verify = move || passwords::verify(password.as_bytes(), hash.as_deref());
-        let fits = place.run(verify).await?;
+        let verify = move || {
+            let began = Instant::now();
+            let fits = passwords::verify(password.as_bytes(), hash.as_deref());
+            let hash = hash.filter(|_| fits);
+            let upgraded = hash.and_then(|hash| passwords::upgrade(password.as_bytes(), &hash));
+            (fits, upgraded, began)
+        };
+        let (fits, upgraded, began) = place.run(verify).await?;
+        if !fits && wait > 0 {
+            tokio::time::sleep_until((began + Duration::from_millis(wait)).into()).await;
+        }
         let user = known.as_ref().map(|known| known.user);
         let right = known.filter(|_| fits).ok_or_else(|| {
             app.metrics.logins.refused.inc();
@@ -155,7 +174,9 @@ impl Counted {
             Error::from(domain::Error::AuthenticationFailed)
         })?;
         attempt.user.get_or_init(|| right.user);
-        Ok(right)
+        let Some(hash) = upgraded else { return Ok(right) };
+        let upgrade = move |tx: &mut Tx<'_>| users::upgrade_password(tx, &right, &hash);
+        Ok(turn.write_for(purpose, upgrade).await?)
     }
 }
 

@@ -51,7 +51,7 @@ const OF_THE_STUB: [(&str, &str); 12] = [
 ];
 
 /// Tables without an owner: each column, and why it need not be cleared.
-const OF_NOBODY: [(&str, &str, &str); 20] = [
+const OF_NOBODY: [(&str, &str, &str); 21] = [
     ("erasures", "owner_id withdraws", "what is left to purge"),
     ("erased_external_ids", "id_hash erased_at", "a hash under the server's key"),
     ("reserved_names", "name_hash erased_at", "a hash under the server's key"),
@@ -96,6 +96,11 @@ const OF_NOBODY: [(&str, &str, &str); 20] = [
         "webhook_deliveries",
         "event_id webhook_id attempts due_at tried_at delivered_at outcome",
         "ids, times and what the app's server answered",
+    ),
+    (
+        "imported_messages",
+        "source external_id message_id",
+        "the app's own names for letters that an import has stored",
     ),
     ("leases", "name holder until", "the nodes'"),
     ("history", "id origin key_fingerprint", "the database's"),

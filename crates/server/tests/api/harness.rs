@@ -427,7 +427,9 @@ fn prepare(url: &str) {
 
 /// Each table, a row as one text. When credentials were used last is left out: it is written
 /// later, so it would come into the one dump or the next by chance.
-const TABLES: [&str; 30] = [
+const TABLES: [&str; 31] = [
+    "SELECT 'imported ' || quote(source) || ' ' || quote(external_id) || ' ' || message_id
+     FROM imported_messages ORDER BY source, external_id",
     "SELECT 'erased external id ' || quote(id_hash) FROM erased_external_ids ORDER BY id_hash",
     "SELECT 'server key ' || id || ' ' || quote(name) || ' ' || scopes || ' ' || quote(key_hash)
          || ' ' || quote(coalesce(previous_hash, '')) || ' ' || quote(revoked_at)
@@ -447,7 +449,7 @@ const TABLES: [&str; 30] = [
          || quote(email) || ' ' || quote(password_hash) || ' ' || quote(disabled_at) || ' '
          || quote(display_name) || ' ' || quote(erased_at) || ' ' || quote(reminders_off_at)
          || ' ' || quote(external_id) || ' ' || kind || ' ' || quote(app_version) || ' '
-         || findable || ' ' || updated_at
+         || findable || ' ' || updated_at || ' ' || password_wait
      FROM users ORDER BY id",
     "SELECT 'tokens of ' || id || ' ' || token_generation || ' ' || quote(tokens_revoked_at)
      FROM users ORDER BY id",

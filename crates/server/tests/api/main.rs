@@ -15,6 +15,7 @@ mod hosts;
 mod issuer;
 mod mail_server;
 mod monitoring;
+mod moved_passwords;
 mod operations;
 mod refusals;
 mod reminders;

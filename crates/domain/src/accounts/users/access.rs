@@ -3,6 +3,7 @@
 use db::{Tx, params};
 
 use super::{StoredPassword, confirm_person};
+use crate::accounts::passwords::MovedHash;
 use crate::accounts::{modseq, throttle};
 use crate::base::{Credential, CredentialKind, Cx, Error, Result, Time, UserId};
 use crate::outbox::notices;
@@ -17,7 +18,8 @@ const FRESH: i64 = 10 * Time::MINUTE;
 pub fn set_password(tx: &mut Tx<'_>, user: UserId, password_hash: &str) -> Result<()> {
     confirm_person(tx, user)?;
     let changed = tx.execute(
-        "UPDATE users SET password_hash = ?2 WHERE id = ?1 AND erased_at IS NULL",
+        "UPDATE users SET password_hash = ?2, password_wait = 0
+         WHERE id = ?1 AND erased_at IS NULL",
         &params![user, password_hash],
     )?;
     throttle::forget_addresses(tx, user)?;
@@ -37,7 +39,7 @@ pub fn change_password(
     keep: Option<&Credential>,
 ) -> Result<()> {
     let changed = tx.execute(
-        "UPDATE users SET password_hash = ?3
+        "UPDATE users SET password_hash = ?3, password_wait = 0
          WHERE id = ?1 AND password_hash = ?2 AND disabled_at IS NULL",
         &params![old.user, old.hash.as_str(), password_hash],
     )?;
@@ -46,6 +48,48 @@ pub fn change_password(
     }
     throttle::forget_addresses(tx, old.user)?;
     end_credentials(tx, old.user, keep)
+}
+
+/// Sets a password that another program has hashed. Sessions and tokens stay.
+///
+/// # Errors
+/// [`Error::UnknownUser`] where there is no such user; [`Error::SystemUser`].
+pub fn set_moved_password(tx: &mut Tx<'_>, user: UserId, hash: &MovedHash) -> Result<()> {
+    confirm_person(tx, user)?;
+    tx.execute(
+        "UPDATE users SET password_hash = ?2, password_wait = ?3
+         WHERE id = ?1 AND erased_at IS NULL",
+        &params![user, hash.as_str(), hash.wait()],
+    )?;
+    Ok(())
+}
+
+/// Replaces the hash of a password that was right by another one of the same password, and returns
+/// what is stored now. Sessions, tokens and familiar addresses stay. Where the password was changed
+/// since, nothing happens, and [`confirm`](super::confirm) refuses what it was for.
+pub fn upgrade_password(
+    tx: &mut Tx<'_>,
+    old: &StoredPassword,
+    password_hash: &str,
+) -> Result<StoredPassword> {
+    tx.execute(
+        "UPDATE users SET password_hash = ?3, password_wait = 0
+         WHERE id = ?1 AND password_hash = ?2",
+        &params![old.user, old.hash.as_str(), password_hash],
+    )?;
+    Ok(StoredPassword { user: old.user, hash: password_hash.to_owned() })
+}
+
+/// How many milliseconds a failed sign-in takes at least: as long as it takes to verify the
+/// costliest of the hashes that came from other programs; 0 where there is none.
+pub fn longest_wait(tx: &mut Tx<'_>) -> Result<u64> {
+    let longest = tx.query_opt(
+        "SELECT password_wait FROM users WHERE password_wait > 0
+         ORDER BY password_wait DESC LIMIT 1",
+        &params![],
+        |row| row.int(0),
+    )?;
+    Ok(longest.map_or(0, i64::unsigned_abs))
 }
 
 /// Disables an account: its sessions and tokens end, and nobody can sign in or write to it. Its

@@ -73,7 +73,8 @@ fn erase_account(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, withdraws: bool) -> Re
     let nameless = format!("#{}", owner.get());
     tx.execute(
         "UPDATE users SET name = '', name_folded = ?2, display_name = '', words_of = ' ',
-         display_folded = '', email = '', password_hash = '', reminders_off_at = NULL,
+         display_folded = '', email = '', password_hash = '', password_wait = 0,
+         reminders_off_at = NULL,
          external_id = NULL, app_version = NULL, findable = 1,
          token_generation = 0, tokens_revoked_at = NULL,
          updated_at = ?3, disabled_at = ?3, erased_at = ?3

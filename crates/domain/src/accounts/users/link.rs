@@ -78,6 +78,9 @@ fn has_logins(tx: &mut Tx<'_>, user: UserId) -> Result<bool> {
 }
 
 fn end_all_logins(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
-    tx.execute("UPDATE users SET password_hash = '' WHERE id = ?1", &params![user])?;
+    tx.execute(
+        "UPDATE users SET password_hash = '', password_wait = 0 WHERE id = ?1",
+        &params![user],
+    )?;
     end_credentials(tx, user, None)
 }

@@ -38,7 +38,7 @@ const EXEMPT: [(&str, &str); 16] = [
 
 /// Columns that a search may begin with, besides the owner and an id. What belongs to a user is
 /// found by that user first, so none of them is in an index of entries or conversations.
-const KEYS: [(&str, &str); 23] = [
+const KEYS: [(&str, &str); 25] = [
     ("name_folded", "users are found by name"),
     ("external_id", "users are found by the app's own id"),
     ("key_hash", "server keys are found by their hash"),
@@ -62,10 +62,16 @@ const KEYS: [(&str, &str); 23] = [
     ("id_hash", "external ids of erased users"),
     ("updated_at", "the app's own server lists users by their last change"),
     ("peer_id", "a look-up among contacts goes both ways"),
+    ("password_wait", "the costliest of the passwords that came from elsewhere"),
+    ("source", "messages that an import has stored"),
 ];
 
 fn judge(plan: &Plan) -> Result<(), String> {
     let file = plan.at.file();
+    // An import sorts a temporary database as a whole; an export reads everything.
+    if file.ends_with("/moving/spool.rs") || file.ends_with("/moving/export.rs") {
+        return Ok(());
+    }
     // Tests look at whole tables, all but the one beside this file, and so does `postroom check`.
     if !file.contains("/src/") && !file.ends_with("/it/plans.rs") || file.ends_with("/check.rs") {
         return Ok(());
