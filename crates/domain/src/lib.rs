@@ -2,8 +2,8 @@
 //!
 //! No async, no HTTP, no engine, and no clock or randomness of its own: they come in a [`Cx`].
 //!
-//! The rooms, from the lowest: [`base`], [`outbox`], [`accounts`], [`mailbox`]. Each uses only
-//! those before it; nothing points back (a test holds it).
+//! The rooms, from the lowest: [`base`], [`outbox`], [`accounts`], [`mailbox`], [`moving`]. Each
+//! uses only those before it; nothing points back (a test holds it).
 //!
 //! What holds everywhere:
 //! - input is parsed into a type once ([`text`]); nothing below checks it again;
@@ -19,6 +19,7 @@ pub mod accounts;
 pub mod base;
 pub mod check;
 pub mod mailbox;
+pub mod moving;
 pub mod outbox;
 mod schema;
 

@@ -5,6 +5,8 @@ mod clock;
 mod copy;
 mod database;
 mod email;
+mod export;
+mod import;
 mod key;
 mod manual;
 mod output;
@@ -150,6 +152,12 @@ enum Command {
         command line: put an address with a password into the configuration, and write `config` \
         for it.")]
     Copy(copy::Copy),
+    /// Take in users and messages from a file of JSON Lines
+    #[command(after_help = import::HELP)]
+    Import(import::From),
+    /// Print everything as JSON Lines, which `postroom import` reads
+    #[command(after_help = export::HELP)]
+    Export(export::Export),
     /// Check the database: the file itself, and that its contents are consistent
     #[command(after_help = "Example:\n  postroom check\n\n\
         Reads the whole database, also while the server runs. Exit status 1 on problems.")]
@@ -207,7 +215,6 @@ pub fn run() -> ExitCode {
     let mut format = LogFormat::Text;
     let ran = match Cli::try_parse() {
         Ok(cli) => dispatch(cli, &mut format),
-        // Help and the version are what the command prints.
         Err(asked) if !asked.use_stderr() => help(&asked),
         Err(wrong) => return output::refuse(&wrong),
     };
@@ -261,10 +268,11 @@ fn dispatch(cli: Cli, format: &mut LogFormat) -> Result<()> {
         Command::Key(command) => key::run(&settings()?, command)?,
         Command::Audit(of) => audit::run(&settings()?, &of)?,
         Command::Copy(copy) => copy::run(&settings()?, &copy)?,
+        Command::Import(from) => import::run(&settings()?, &from)?,
+        Command::Export(what) => export::run(&settings()?, &what)?,
         Command::Check => database::check(&settings()?)?,
         Command::Clock { command } => clock::run(&settings()?, command.as_ref())?,
         Command::Mail(command) => email::run(&settings()?, command)?,
-        // The defaults are printed even if the configuration is wrong.
         Command::Config { defaults: true } => write!(listing()?, "{DEFAULTS}")?,
         Command::Config { defaults: false } => {
             let (config, mut out) = (load()?, listing()?);

@@ -11,7 +11,7 @@ use std::slice::from_ref;
 /// The rooms of each crate, from the top down. `lib.rs` and `main.rs` stand above them.
 const ROOMS: [(&str, &str); 3] = [
     ("db", ""),
-    ("domain", "check > mailbox > accounts > outbox > base"),
+    ("domain", "check > moving > mailbox > accounts > outbox > base"),
     ("server", "cli > serve > http > background > node > realtime > email > runtime > config"),
 ];
 

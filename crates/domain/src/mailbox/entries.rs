@@ -10,7 +10,7 @@ mod one;
 use db::{Row, Tx, params};
 
 use self::counts::recount;
-pub(crate) use self::many::insert_many;
+pub(crate) use self::many::{insert_many, insert_moved};
 pub use self::one::Entry;
 use crate::accounts::modseq;
 use crate::base::{ConversationId, Cx, EventKind, MessageId, Result, Time, UserId};

@@ -13,7 +13,7 @@ use testing::{Client, Database, PASSWORD, Response, User, shared};
 use crate::support::{Place, Ran, Server, finish};
 
 /// A place whose database is a file, whatever the others are tested with.
-fn file_place() -> Place {
+pub(crate) fn file_place() -> Place {
     Place::new().with("POSTROOM_DATABASE_URL", "sqlite:postroom.db")
 }
 
@@ -77,7 +77,7 @@ fn done(answer: &Response) {
 }
 
 /// Some people, and something of everything that the product keeps.
-struct Town {
+pub(crate) struct Town {
     people: Vec<User>,
     /// The highest id that a message ever had.
     last: i64,
@@ -90,7 +90,7 @@ fn token_request() -> Value {
     json!({ "name": "robot" })
 }
 
-fn build(place: &Place, server: &Server) -> Town {
+pub(crate) fn build(place: &Place, server: &Server) -> Town {
     let mut people: Vec<_> =
         ["ann", "bob", "cat", "dan", "eve"].map(|name| server.user(name)).into();
     let to: Vec<_> = people.iter().map(|user| user.id).collect();

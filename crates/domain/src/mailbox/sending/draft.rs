@@ -17,6 +17,11 @@ impl ClientId {
         }
         Ok(Self(text.to_owned()))
     }
+
+    /// The id.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Metadata that the app attaches to a message: a JSON object of up to 5 KB.
