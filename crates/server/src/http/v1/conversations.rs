@@ -11,6 +11,7 @@ use super::page::may_be_long;
 use super::preconditions::quoted;
 use super::prelude::*;
 use super::view::OnlyId;
+use crate::http::json::{Ready, write_members};
 
 pub(super) fn api(api: Api) -> Api {
     let change_summary = "Mutes a conversation, or marks all of it as read";
@@ -31,7 +32,7 @@ pub(super) fn api(api: Api) -> Api {
 }
 
 /// A conversation as the caller sees it.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = Conversation)]
 struct ConversationView<'a> {
     /// The id of its first message.
@@ -41,7 +42,7 @@ struct ConversationView<'a> {
     subject: &'a str,
     /// The senders and recipients of its messages, up to 200; in a list the first five.
     #[schema(value_type = Vec<PersonView>)]
-    participants: Vec<&'a PersonView>,
+    participants: Vec<Ready<'a>>,
     /// How many participants it has, up to 200.
     #[schema(value_type = i64, minimum = 1, example = 2)]
     participants_count: usize,
@@ -54,6 +55,10 @@ struct ConversationView<'a> {
     /// Whether the caller wants no notifications about it; its messages are counted nevertheless.
     muted: bool,
 }
+
+write_members!(
+    ConversationView: id subject participants participants_count last_message unread muted
+);
 
 impl<'a> ConversationView<'a> {
     fn of(item: &'a Conversation, people: &'a People, part: BodyPart) -> Self {
@@ -102,7 +107,7 @@ async fn one(
     let tag = conversation.tag(&people);
     let people = People::new(people);
     let shown = ConversationView::of(&conversation, &people, BodyPart::Snippet);
-    Ok(preconditions.answer(&tag, Json(shown)))
+    Ok(preconditions.answer(&tag, View(shown)))
 }
 
 async fn read(
@@ -155,7 +160,7 @@ async fn change(
     let tag = [(ETAG, quoted(&conversation.tag(&people)))];
     let people = People::new(people);
     let shown = ConversationView::of(&conversation, &people, BodyPart::Snippet);
-    Ok((tag, Json(shown)).into_response())
+    Ok((tag, View(shown)).into_response())
 }
 
 fields! {

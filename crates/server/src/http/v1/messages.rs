@@ -141,7 +141,7 @@ async fn send(
         let people = People::new(people.clone());
         let mut shown = SentMessage::of(message, &people);
         shown.refused = refused;
-        Ok(Some((StatusCode::CREATED, headers, tag, Json(shown)).into_response()))
+        Ok(Some((StatusCode::CREATED, headers, tag, View(shown)).into_response()))
     };
     match request.run(&app, caller.by(), send, show).await {
         Ok(response) => Ok(response),
@@ -247,7 +247,7 @@ async fn one(
     list_turns::take_if_long(caller.user, message.envelope.body.len(), people.len());
     let tag = message.tag(&people);
     let people = People::new(people);
-    Ok(preconditions.answer(&tag, Json(WholeMessage::of(&message, &people))))
+    Ok(preconditions.answer(&tag, View(WholeMessage::of(&message, &people))))
 }
 
 fields! {
@@ -278,7 +278,7 @@ async fn mark(
     }
     let tag = message.tag(&people);
     let people = People::new(people);
-    let shown = Json(WholeMessage::of(&message, &people));
+    let shown = View(WholeMessage::of(&message, &people));
     Ok(([(ETAG, quoted(&tag))], shown).into_response())
 }
 
