@@ -271,7 +271,7 @@ pub(crate) fn forget_contacts(
 }
 
 /// Which of these messages were withdrawn from whom before they ever read them.
-fn unsent(tx: &mut Tx<'_>, messages: &[MessageId]) -> Result<Vec<(MessageId, UserId)>> {
+pub(crate) fn unsent(tx: &mut Tx<'_>, messages: &[MessageId]) -> Result<Vec<(MessageId, UserId)>> {
     let ids: Vec<i64> = messages.iter().map(|message| message.get()).collect();
     let unsent = tx.query(
         "SELECT id, unsent_from FROM messages

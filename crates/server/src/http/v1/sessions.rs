@@ -137,6 +137,7 @@ async fn list(
     caller: Caller<Account>,
 ) -> Result<Json<ListPage<SessionView>>, Error> {
     let cx = app.clock.cx();
+    list_turns::take(caller.line());
     let listed =
         app.db.of(caller.user).read_one(move |tx| sessions::list(tx, &cx, caller.user)).await?;
     let shown = listed.into_iter().map(|session| SessionView {

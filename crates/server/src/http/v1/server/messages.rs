@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use domain::sending::Metadata;
-use domain::system_messages::{self, MAX_RECIPIENTS, STEP, SystemDraft};
+use domain::system_messages::{self, MAX_RECIPIENTS, SystemDraft};
 use domain::text::{Body, Subject};
 use domain::{Invalid, Time, UserRef, audit, users};
 use serde_json::Value;
@@ -89,14 +89,15 @@ async fn send(
         to.into_iter().map(|Recipient(to, written)| (to, written)).unzip();
     let reminder = reminder.unwrap_or(true);
     let draft = SystemDraft { subject, body, metadata, silent, expires_at, reminder };
-    let (steps, shared) = (to.len().div_ceil(STEP), Arc::new((from, to, draft)));
+    let most = draft.step();
+    let (steps, shared) = (to.len().div_ceil(most), Arc::new((from, to, draft)));
     let call = Arc::clone(&caller.call);
     let step = move |tx: &mut Tx<'_>, cx: &Cx, step: usize, before: &[Part]| {
         let (from, to, draft) = &*shared;
         let from = users::resolve(tx, from)?;
         let from = from.ok_or_else(|| Invalid::new("from", "there is no such user"))?;
-        let begin = step * STEP;
-        let to = &to[begin..to.len().min(begin + STEP)];
+        let begin = step * most;
+        let to = &to[begin..to.len().min(begin + most)];
         let already: Vec<_> = before.iter().flat_map(Part::users).collect();
         let sent = system_messages::send(tx, cx, from, to, draft, &already)?;
         if step == 0 {

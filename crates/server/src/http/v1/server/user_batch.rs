@@ -225,7 +225,7 @@ async fn write(app: &App, call: &Arc<audit::Call>, puts: Arc<Vec<Put>>) -> Resul
     let mut attempts = 0;
     loop {
         let (puts, call) = (Arc::clone(&puts), Arc::clone(call));
-        let done = app.db.of(call.key.id).write(move |tx| {
+        let done = app.db.of(call.key.id).wide().write(move |tx| {
             let done = users::put_all(tx, &cx, &puts)?;
             let changed = done
                 .iter()
