@@ -75,7 +75,9 @@ impl Engine {
         E: From<Error> + Send + 'static,
     {
         let begun = Instant::now();
-        if let Some(pipelines) = &self.shared.pipelines
+        // Long ones are queued: over a pipeline, nobody would count how many an owner has.
+        if of.1 == Length::Short
+            && let Some(pipelines) = &self.shared.pipelines
             && let Some(answer) = pipelines.read(&mut f).await
         {
             return answer;

@@ -138,8 +138,7 @@ async fn list(
 ) -> Result<Json<ListPage<SessionView>>, Error> {
     let cx = app.clock.cx();
     list_turns::take(caller.line());
-    let listed =
-        app.db.of(caller.user).read_one(move |tx| sessions::list(tx, &cx, caller.user)).await?;
+    let listed = caller.long(&app).read_one(move |tx| sessions::list(tx, &cx, caller.user)).await?;
     let shown = listed.into_iter().map(|session| SessionView {
         id: session.id,
         created_at: clock::rfc3339(session.created_at),

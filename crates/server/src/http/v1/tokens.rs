@@ -180,7 +180,7 @@ async fn list(
     caller: Caller<Account>,
 ) -> Result<Json<ListPage<TokenView>>, Error> {
     list_turns::take(caller.line());
-    let listed = app.db.of(caller.user).read_one(move |tx| tokens::list(tx, caller.user)).await?;
+    let listed = caller.long(&app).read_one(move |tx| tokens::list(tx, caller.user)).await?;
     Ok(ListPage::new(listed.into_iter().map(TokenView::from).collect(), None))
 }
 
