@@ -40,8 +40,27 @@ const HEAD_START: Duration = Duration::from_millis(500);
 /// How often the size of the folder is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// Attacks on one database: beside more of them, the ordinary users would send more than new
+/// accounts may.
+const ATTACKS: usize = 20;
+
 /// Runs the attacks, each between two starts of the server.
 pub(crate) async fn measure(settings: &Settings, binary: &Path, dir: &Path) -> Result<Table> {
+    let mut table = Table { seconds: settings.length.as_secs(), ..Table::default() };
+    for (number, attacks) in settings.attacks.chunks(ATTACKS).enumerate() {
+        run(settings, attacks, binary, &dir.join(number.to_string()), &mut table).await?;
+    }
+    Ok(table)
+}
+
+/// Runs attacks on a database of their own.
+async fn run(
+    settings: &Settings,
+    attacks: &[Attack],
+    binary: &Path,
+    dir: &Path,
+    table: &mut Table,
+) -> Result<()> {
     let database = settings.database.open();
     let database = database.as_ref();
     let system = System::Postroom;
@@ -51,7 +70,7 @@ pub(crate) async fn measure(settings: &Settings, binary: &Path, dir: &Path) -> R
         data: dir.join(system.name()),
         fill: settings.fill,
         database: database.map(|server| (server.create(system), settings.pool)),
-        server_key: false,
+        server_key: true,
         limits: false,
     };
     eprintln!("filling in {} messages", settings.fill.messages());
@@ -59,7 +78,7 @@ pub(crate) async fn measure(settings: &Settings, binary: &Path, dir: &Path) -> R
     let (people, accounts) = users.split_at(PEOPLE);
     let ordinary = Ordinary::of(server.port, people).await?;
     let mut stages = Vec::new();
-    for (attack, account) in settings.attacks.iter().zip(accounts) {
+    for (attack, account) in attacks.iter().zip(accounts) {
         stages.push(Stage::of(*attack, server.port, account, people).await?);
     }
     server.stop()?;
@@ -73,12 +92,13 @@ pub(crate) async fn measure(settings: &Settings, binary: &Path, dir: &Path) -> R
     let (server, _) = scene.launch.start()?;
     scene.ordinary.sign_in(server.port).await?;
     server.stop()?;
-    let (mut rows, mut acked) = (Vec::new(), Acked::default());
-    for (stage, attack) in stages.into_iter().zip(&settings.attacks) {
-        rows.push(scene.row(*attack, Arc::new(stage), &mut acked).await?);
+    let mut acked = Acked::default();
+    for (stage, attack) in stages.into_iter().zip(attacks) {
+        table.rows.push(scene.row(*attack, Arc::new(stage), &mut acked).await?);
     }
-    let account = scene.account(acked, people).await?;
-    Ok(Table { on_postgres: database.is_some(), seconds: settings.length.as_secs(), rows, account })
+    table.account.add(scene.account(acked, people).await?);
+    table.on_postgres = database.is_some();
+    Ok(())
 }
 
 /// What the rows have in common.

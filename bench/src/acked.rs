@@ -16,7 +16,7 @@ pub(crate) struct Acked {
     by_lane: Vec<Vec<u64>>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(crate) struct Account {
     pub(crate) acked: usize,
     pub(crate) lost: Vec<u64>,
@@ -62,6 +62,12 @@ impl Acked {
 }
 
 impl Account {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.acked += other.acked;
+        self.lost.extend(other.lost);
+        self.twice.extend(other.twice);
+    }
+
     /// An error that names some of the ids, unless each was there once.
     pub(crate) fn check(&self) -> Result<()> {
         let some = |ids: &[u64]| format!("{:?}", &ids[..ids.len().min(10)]);

@@ -58,6 +58,18 @@ pub(crate) enum Attack {
     Members,
     /// A send of the longest body, again and again with one idempotency key
     Replays,
+    /// Lists of the account's tokens, as many and with as long names as it can have
+    Tokens,
+    /// Withdraws messages from everybody, again and again
+    Unsends,
+    /// A server key that marks whole mailboxes of everybody
+    KeyMarks,
+    /// A server key that reads the largest pages of everybody
+    KeyPages,
+    /// A server key that makes 1,000 users at once
+    KeyUsers,
+    /// A server key that sends the longest body to everybody
+    KeyLetters,
 }
 
 impl Attack {
@@ -86,6 +98,12 @@ impl Attack {
             Self::SlowDocuments => ("slow-documents", 80, "reads no document that it asks for"),
             Self::Members => ("members", 60, "sends JSON of many members"),
             Self::Replays => ("replays", 40, "repeats the longest send with its key"),
+            Self::Tokens => ("tokens", 40, "lists 100 tokens with long names"),
+            Self::Unsends => ("unsends", 40, "withdraws messages from everybody"),
+            Self::KeyMarks => ("key-marks", 40, "a server key marks whole mailboxes"),
+            Self::KeyPages => ("key-pages", 40, "a server key reads the pages of everybody"),
+            Self::KeyUsers => ("key-users", 40, "a server key makes 1,000 users at once"),
+            Self::KeyLetters => ("key-letters", 40, "a server key sends long letters to everybody"),
         }
     }
 
@@ -120,6 +138,12 @@ impl Attack {
                 to: people.iter().map(|user| user.id).collect(),
                 body: "a letter to everybody ".repeat(100),
                 metadata: Some("m".repeat(4000)),
+            }],
+            Self::Unsends => vec![Letters {
+                count: 20,
+                to: people.iter().map(|user| user.id).collect(),
+                body: "a letter to everybody".to_owned(),
+                metadata: None,
             }],
             Self::SlowStreams => vec![own(500, "a ".repeat(2000))],
             _ => vec![],

@@ -14,7 +14,8 @@ use tokio::time::{sleep, timeout};
 use super::attack::{Attack, BATCH, LONGEST};
 use super::attackers::Attacker;
 use super::stage::ADDRESS;
-use crate::requests::{PASSWORD, Request, forwarded, request};
+use crate::process::SERVER_KEY;
+use crate::requests::{PASSWORD, Request, User, bearer, forwarded, request, server};
 
 /// An address of this machine that is no proxy.
 const DIRECT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -47,6 +48,12 @@ pub(super) async fn run(attack: Attack, attacker: Attacker) {
         Attack::SlowDocuments => slow_documents(attacker).await,
         Attack::Members => members(attacker).await,
         Attack::Replays => replays(attacker).await,
+        Attack::Tokens => tokens(attacker).await,
+        Attack::Unsends => unsends(attacker).await,
+        Attack::KeyMarks => key_marks(attacker).await,
+        Attack::KeyPages => key_pages(attacker).await,
+        Attack::KeyUsers => key_users(attacker).await,
+        Attack::KeyLetters => key_letters(attacker).await,
     }
 }
 
@@ -278,6 +285,70 @@ async fn members(mut me: Attacker) {
     let stranger = request("POST", "/v1/sessions", &forwarded(ADDRESS), &members.to_string());
     let asked = [me.post("/v1/messages", &members), stranger];
     me.ask_for_ever(&asked).await;
+}
+
+async fn tokens(mut me: Attacker) {
+    // All connections together make as many as an account may have, and are refused then.
+    let create = me.post("/v1/tokens", &json!({"name": "n".repeat(100)}));
+    for _ in 0..3 {
+        me.ask(&create).await;
+    }
+    let list = me.get("/v1/tokens");
+    loop {
+        me.ask(&list).await;
+    }
+}
+
+async fn unsends(mut me: Attacker) {
+    let unsends = me.stage.letters.iter();
+    let unsends = unsends.map(|id| me.post(&format!("/v1/messages/{id}/unsend"), &json!({})));
+    let unsends: Vec<_> = unsends.collect();
+    me.ask_for_ever(&unsends).await;
+}
+
+async fn key_marks(mut me: Attacker) {
+    let marks = [true, false].map(|starred| json!({"filter": {}, "set": {"starred": starred}}));
+    let marks = marks.map(|mark| mark.to_string());
+    let batches: Vec<_> = marks
+        .iter()
+        .flat_map(|mark| {
+            let people = me.stage.people.iter();
+            people.map(|user| request("POST", "/v1/messages/batch", &acting(user), mark))
+        })
+        .collect();
+    me.ask_for_ever(&batches).await;
+}
+
+async fn key_pages(mut me: Attacker) {
+    let people = me.stage.people.iter();
+    let pages = people.map(|user| request("GET", "/v1/messages?limit=100", &acting(user), ""));
+    let pages: Vec<_> = pages.collect();
+    me.ask_for_ever(&pages).await;
+}
+
+async fn key_users(mut me: Attacker) {
+    loop {
+        let number = me.stage.number();
+        let ids: Vec<_> = (0..BATCH).map(|at| format!("{number}.{at}")).collect();
+        me.ask(&server::put_all(SERVER_KEY, &ids)).await;
+    }
+}
+
+async fn key_letters(mut me: Attacker) {
+    let shop = json!({"kind": "system", "display_name": "Our Shop"});
+    me.ask(&request("PUT", "/v1/server/users/ext:shop", &bearer(SERVER_KEY), &shop.to_string()))
+        .await;
+    let to: Vec<_> = me.stage.people.iter().map(|user| user.id).collect();
+    let letter = json!({"from": "ext:shop", "to": to, "subject": "s", "body": "x".repeat(LONGEST)});
+    let send = request("POST", "/v1/server/messages", &bearer(SERVER_KEY), &letter.to_string());
+    loop {
+        me.ask(&send).await;
+    }
+}
+
+/// The headers of a server key that acts for a user.
+fn acting(user: &User) -> String {
+    format!("{}Postroom-User: {}\r\n", bearer(SERVER_KEY), user.id)
 }
 
 async fn read_slowly(me: Attacker, requests: &[u8]) {

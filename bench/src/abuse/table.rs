@@ -20,7 +20,7 @@ const FOLDER_MIB: f64 = 128.0;
 const KINDS: [&str; 3] = ["send", "list", "sign-in"];
 
 /// All that was measured.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(crate) struct Table {
     pub(super) on_postgres: bool,
     pub(super) seconds: u64,

@@ -47,6 +47,7 @@ pub use row::Row;
 pub use sqlite::restore::Restored;
 pub use stats::Stats;
 pub use threads::{be_nice, panic_text};
+pub use turns::Turns;
 pub use tx::Tx;
 #[cfg(feature = "explain")]
 pub use tx::explain;

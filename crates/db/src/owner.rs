@@ -48,12 +48,22 @@ impl From<IpAddr> for Owner {
 pub struct Of<'d> {
     db: &'d Db,
     owner: Owner,
+    length: Length,
+}
+
+/// How long work takes, so that the short work of an owner does not wait behind their long work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Length {
+    Short,
+    Long,
+    /// It also holds the locks of many mailboxes.
+    Wide,
 }
 
 impl Db {
     /// The same database, for work that is done for this owner.
     pub fn of(&self, owner: impl Into<Owner>) -> Of<'_> {
-        Of { db: self, owner: owner.into() }
+        Of { db: self, owner: owner.into(), length: Length::Short }
     }
 
     /// Runs `f` in a transaction and returns after the commit.
@@ -157,6 +167,20 @@ impl Db {
 }
 
 impl Of<'_> {
+    /// The same for reads and writes that take long: on PostgreSQL one of a user or an address runs
+    /// at a time, and a quarter of a node's connections of a program.
+    #[must_use]
+    pub fn long(self) -> Self {
+        Self { length: Length::Long, ..self }
+    }
+
+    /// The same for writes that hold the locks of many mailboxes, which others wait for: on
+    /// PostgreSQL one at a time of any owner.
+    #[must_use]
+    pub fn wide(self) -> Self {
+        Self { length: Length::Wide, ..self }
+    }
+
     /// [`Db::write`] for this owner.
     ///
     /// # Errors
@@ -205,7 +229,7 @@ impl Of<'_> {
     fn submit(self, job: Box<dyn Job>) -> Result<()> {
         match &self.db.engine {
             Engine::Sqlite(engine) => engine.write(self.owner, job),
-            Engine::Postgres(engine) => engine.write(self.owner, job),
+            Engine::Postgres(engine) => engine.write((self.owner, self.length), job),
         }
     }
 
@@ -222,7 +246,7 @@ impl Of<'_> {
         match &self.db.engine {
             Engine::Sqlite(engine) => engine.read(f),
             // Boxed, so that a request to SQLite does not carry its size around.
-            Engine::Postgres(engine) => Box::pin(engine.read(self.owner, f)).await,
+            Engine::Postgres(engine) => Box::pin(engine.read((self.owner, self.length), f)).await,
         }
     }
 
@@ -239,7 +263,9 @@ impl Of<'_> {
         match &self.db.engine {
             Engine::Sqlite(engine) => engine.read_one(f),
             // Boxed, so that a request to SQLite does not carry its size around.
-            Engine::Postgres(engine) => Box::pin(engine.read_one(self.owner, f)).await,
+            Engine::Postgres(engine) => {
+                Box::pin(engine.read_one((self.owner, self.length), f)).await
+            }
         }
     }
 

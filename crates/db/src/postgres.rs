@@ -28,6 +28,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::job::{Job, job};
+use crate::owner::Length;
 use crate::{Error, Migration, Owner, Purpose, Result, Stats, Tx, notice::Listener, threads};
 use config::Config;
 use queue::{Access, Queue};
@@ -57,34 +58,36 @@ impl Engine {
         Ok(Self { shared, threads: Mutex::new(threads), bus: Mutex::new(Some(bus)) })
     }
 
-    pub(crate) async fn read<R, E, F>(&self, owner: Owner, f: F) -> Result<R, E>
+    pub(crate) async fn read<R, E, F>(&self, of: (Owner, Length), f: F) -> Result<R, E>
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.on_a_fiber(owner, Instant::now(), Access::Read, f).await
+        self.on_a_fiber(of, Instant::now(), Access::Read, f).await
     }
 
     /// Over a pipelined connection if there is one, else on a fiber.
-    pub(crate) async fn read_one<R, E, F>(&self, owner: Owner, mut f: F) -> Result<R, E>
+    pub(crate) async fn read_one<R, E, F>(&self, of: (Owner, Length), mut f: F) -> Result<R, E>
     where
         F: FnMut(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
         let begun = Instant::now();
-        if let Some(pipelines) = &self.shared.pipelines
+        // Long ones are queued: over a pipeline, nobody would count how many an owner has.
+        if of.1 == Length::Short
+            && let Some(pipelines) = &self.shared.pipelines
             && let Some(answer) = pipelines.read(&mut f).await
         {
             return answer;
         }
-        self.on_a_fiber(owner, begun, Access::ReadOne, f).await
+        self.on_a_fiber(of, begun, Access::ReadOne, f).await
     }
 
     async fn on_a_fiber<R, E, F>(
         &self,
-        owner: Owner,
+        of: (Owner, Length),
         begun: Instant,
         access: Access,
         f: F,
@@ -95,28 +98,28 @@ impl Engine {
         E: From<Error> + Send + 'static,
     {
         let (job, answer) = job(Purpose::Store, f);
-        self.submit(&self.shared.requests, owner, begun, (access, job)).map_err(E::from)?;
+        self.submit(&self.shared.requests, of, begun, (access, job)).map_err(E::from)?;
         answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
     }
 
-    pub(crate) fn write(&self, owner: Owner, job: Box<dyn Job>) -> Result<()> {
-        self.submit(&self.shared.requests, owner, Instant::now(), (Access::Write, job))
+    pub(crate) fn write(&self, of: (Owner, Length), job: Box<dyn Job>) -> Result<()> {
+        self.submit(&self.shared.requests, of, Instant::now(), (Access::Write, job))
     }
 
     pub(crate) fn scan(&self, owner: Owner, job: Box<dyn Job>) -> Result<()> {
-        self.submit(&self.shared.scans, owner, Instant::now(), (Access::Read, job))
+        self.submit(&self.shared.scans, (owner, Length::Short), Instant::now(), (Access::Read, job))
     }
 
     /// Queues work whose time runs from `begun`.
     fn submit(
         &self,
         queue: &Queue,
-        owner: Owner,
+        of: (Owner, Length),
         begun: Instant,
         (access, job): (Access, Box<dyn Job>),
     ) -> Result<()> {
         let deadline = self.shared.patience.map(|patience| begun + patience);
-        queue.submit(owner, access, job, deadline)
+        queue.submit(of, access, job, deadline)
     }
 
     pub(crate) fn listen(&self, listener: Listener) {

@@ -1,6 +1,4 @@
-//! A queue that serves owners in turns, and the work of one in the order in which it came.
-//!
-//! Adding and taking cost the same however many owners and however much work there is.
+//! Turns of owners.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
@@ -10,7 +8,10 @@ use std::hash::Hash;
 const SPARE: usize = 256;
 const SHORT: usize = 16;
 
-pub(crate) struct Turns<K, T> {
+/// A queue that serves owners in turns, and the work of one in the order in which it came.
+///
+/// Adding and taking cost the same however many owners and however much work there is.
+pub struct Turns<K, T> {
     /// Those of whom work waits, or runs where it is counted.
     lines: HashMap<K, Line<T>>,
     /// Those of whom work waits that may run now, in the order of their turns, each with the last
@@ -51,8 +52,11 @@ impl<K: Copy + Eq + Hash, T> Turns<K, T> {
     }
 
     /// Adds work of an owner, of whom so much may wait, and so much run at once. Returns whether it
-    /// may run before any of it is done; gives it back where too much of it waits.
-    pub(crate) fn push(
+    /// may run before any of it is done.
+    ///
+    /// # Errors
+    /// The work, where too much of that owner waits.
+    pub fn push(
         &mut self,
         owner: K,
         share: usize,
@@ -84,7 +88,7 @@ impl<K: Copy + Eq + Hash, T> Turns<K, T> {
     }
 
     /// Takes the work of the owner whose turn it is. Where it is counted, [`Turns::done`] follows.
-    pub(crate) fn pop(&mut self) -> Option<(K, T)> {
+    pub fn pop(&mut self) -> Option<(K, T)> {
         let (owner, _) = self.order.pop_front()?;
         let Entry::Occupied(mut place) = self.lines.entry(owner) else { return None };
         let line = place.get_mut();

@@ -12,6 +12,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::fiber::Fiber;
+use crate::owner::Length;
 use crate::turns::Turns;
 use crate::{Error, Owner, Result, job::Job, threads::lock};
 
@@ -34,6 +35,8 @@ pub(super) enum Access {
 enum Line {
     Reads(Owner),
     Writes(Owner),
+    Long(Owner),
+    Wide(Owner),
     /// Work of all owners that met a lock which is held for long.
     Locked,
 }
@@ -116,16 +119,18 @@ impl Queue {
 
     pub(super) fn submit(
         &self,
-        owner: Owner,
+        (owner, length): (Owner, Length),
         access: Access,
         job: Box<dyn Job>,
         deadline: Option<Instant>,
     ) -> Result<()> {
-        let line = match access {
-            Access::Read | Access::ReadOne => Line::Reads(owner),
-            Access::Write => Line::Writes(owner),
+        let line = match (length, access) {
+            (Length::Long, _) => Line::Long(owner),
+            (Length::Wide, _) => Line::Wide(owner),
+            (Length::Short, Access::Read | Access::ReadOne) => Line::Reads(owner),
+            (Length::Short, Access::Write) => Line::Writes(owner),
         };
-        let most = self.most_of(owner, access);
+        let most = self.most_of(line);
         let mut state = lock(&self.state);
         if state.stopped {
             return Err(Error::Closed);
@@ -146,19 +151,23 @@ impl Queue {
     }
 
     /// How much of an owner may run at a time.
-    fn most_of(&self, owner: Owner, access: Access) -> Option<usize> {
-        match (owner, access) {
-            (Owner::Server, _) => None,
-            (Owner::User(_), Access::Write) => Some(WRITES.min(self.fibers.div_ceil(2))),
+    fn most_of(&self, line: Line) -> Option<usize> {
+        match line {
+            Line::Reads(Owner::Server) | Line::Writes(Owner::Server) => None,
+            Line::Writes(Owner::User(_)) => Some(WRITES.min(self.fibers.div_ceil(2))),
             // Its work is that of many users.
-            (Owner::Program(_), _) => Some(self.fibers.div_ceil(2)),
-            (Owner::User(_) | Owner::Address(_), _) => Some(self.most),
+            Line::Reads(Owner::Program(_)) | Line::Writes(Owner::Program(_)) => {
+                Some(self.fibers.div_ceil(2))
+            }
+            Line::Wide(_) | Line::Long(Owner::User(_) | Owner::Address(_)) => Some(1),
+            Line::Reads(_) | Line::Writes(_) | Line::Long(_) | Line::Locked => Some(self.most),
         }
     }
 
     /// Queues work again that met a lock.
     pub(super) fn put_back(&self, work: Work) {
-        let pushed = lock(&self.state).work.push(Line::Locked, usize::MAX, Some(self.most), work);
+        let pushed =
+            lock(&self.state).work.push(Line::Locked, usize::MAX, self.most_of(Line::Locked), work);
         if pushed.is_ok_and(|may_run| may_run) {
             self.more.notify_last();
         }

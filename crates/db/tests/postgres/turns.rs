@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use db::{Error, Options, Owner, Result, Tx};
+use db::{Db, Error, Of, Options, Owner, Result, Tx};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -33,15 +33,18 @@ impl Held {
         Ok(())
     }
 
-    fn start(&self, opened: &Opened, owner: Owner, writes: bool) -> JoinHandle<Result<()>> {
+    fn start(&self, opened: &Opened, of: Kind, writes: bool) -> JoinHandle<Result<()>> {
         let (held, db) = (self.clone(), opened.db.clone());
         tokio::spawn(async move {
             let work = move |tx: &mut Tx<'_>| held.run(tx);
-            let db = db.of(owner);
+            let db = of(&db);
             if writes { db.write(work).await } else { db.read(work).await }
         })
     }
 }
+
+/// Whose work it is, and of which kind.
+type Kind = fn(&Db) -> Of<'_>;
 
 async fn until(holds: impl Fn() -> bool) {
     let holds = async {
@@ -54,12 +57,12 @@ async fn until(holds: impl Fn() -> bool) {
 
 /// Starts more work of an owner than there are connections. Returns how much of it ran at once,
 /// while another read and wrote.
-async fn most_of(owner: Owner, writes: bool) -> usize {
+async fn most_of(of: Kind, writes: bool) -> usize {
     // Without names, each read is run by a fiber.
     let options = Options { named_statements: false, ..patient() };
     let Some(opened) = Opened::with(options, |_address| {}) else { return 0 };
     let held = Held::default();
-    let all: Vec<_> = (0..3 * CONNECTIONS).map(|_| held.start(&opened, owner, writes)).collect();
+    let all: Vec<_> = (0..3 * CONNECTIONS).map(|_| held.start(&opened, of, writes)).collect();
     until(|| held.running.load(SeqCst) > 0 && opened.db.stats().queued == all.len()).await;
     let others = async {
         for _ in 0..3 {
@@ -77,15 +80,26 @@ async fn most_of(owner: Owner, writes: bool) -> usize {
 
 #[tokio::test]
 async fn two_writes_of_a_user_have_a_connection_and_others_have_the_rest() {
-    assert!(most_of(BUSY, true).await <= 2);
+    assert!(most_of(|db| db.of(BUSY), true).await <= 2);
 }
 
 #[tokio::test]
 async fn a_quarter_of_the_connections_serves_one_user_or_address_and_half_of_them_one_key() {
-    for (owner, writes) in [(BUSY, false), (Owner::Address(1), true)] {
-        assert!(most_of(owner, writes).await <= CONNECTIONS.div_ceil(4), "{owner:?}");
+    let quarter = CONNECTIONS.div_ceil(4);
+    assert!(most_of(|db| db.of(BUSY), false).await <= quarter);
+    assert!(most_of(|db| db.of(Owner::Address(1)), true).await <= quarter);
+    assert!(most_of(|db| db.of(Owner::Program(1)), true).await <= CONNECTIONS.div_ceil(2));
+}
+
+#[tokio::test]
+async fn of_long_work_one_of_a_user_runs_and_a_quarter_of_the_connections_serves_one_key() {
+    for writes in [false, true] {
+        assert!(most_of(|db| db.of(BUSY).long(), writes).await <= 1, "{writes}");
+        let of_key = most_of(|db| db.of(Owner::Program(1)).long(), writes).await;
+        assert!(of_key <= CONNECTIONS.div_ceil(4), "{writes}");
+        assert!(most_of(|db| db.of(BUSY).wide(), writes).await <= 1, "{writes}");
+        assert!(most_of(|db| db.of(Owner::Program(1)).wide(), writes).await <= 1, "{writes}");
     }
-    assert!(most_of(Owner::Program(1), true).await <= CONNECTIONS.div_ceil(2));
 }
 
 #[tokio::test]

@@ -193,13 +193,17 @@ pub(crate) fn record_contact(
 /// withdrawn.
 const LATER_SEARCHED: i64 = 1000;
 
-/// Up to [`LATER_SEARCHED`] messages of a mailbox in some places.
+/// Of up to [`LATER_SEARCHED`] messages of a mailbox in some places those that somebody may have
+/// sent.
 macro_rules! some_above {
     ($($place:ident)*) => {
         concat!(
-            "SELECT message_id FROM entries WHERE owner_id = ?1 AND place IN (",
+            "SELECT message_id FROM (
+                 SELECT message_id, role, peer_id FROM entries
+                 WHERE owner_id = ?1 AND place IN (",
             places!($($place)*),
-            ") AND message_id > ?2 LIMIT ?3"
+            ") AND message_id > ?2 LIMIT ?3
+             ) AS later WHERE peer_id = ?4 OR peer_id IS NULL OR role >= 2"
         )
     };
 }
@@ -209,15 +213,40 @@ const INBOX: &str = some_above!(inbox_read inbox_read_row inbox_unread inbox_unr
 const PUT_AWAY: &str = some_above!(archive_read archive_read_row archive_unread archive_unread_row
     trash_read trash_read_row trash_unread trash_unread_row);
 
-fn some_above(
-    tx: &mut Tx<'_>,
-    owner: UserId,
-    message: MessageId,
-    sql: &'static str,
-) -> Result<Vec<MessageId>> {
-    Ok(tx.query(sql, &params![owner, message, LATER_SEARCHED], |row| {
-        Ok(MessageId::stored(row.int(0)?))
-    })?)
+/// Messages above one that a mailbox still holds, that the sender has sent and not withdrawn.
+struct Later {
+    envelopes: Vec<Envelope>,
+    unsent: Vec<(MessageId, UserId)>,
+}
+
+impl Later {
+    fn of(
+        tx: &mut Tx<'_>,
+        (sender, holder): (UserId, UserId),
+        message: MessageId,
+        places: [&'static str; 2],
+    ) -> Result<Self> {
+        let mut ids = Vec::new();
+        for sql in places {
+            ids.extend(tx.query(
+                sql,
+                &params![holder, message, LATER_SEARCHED, sender],
+                |row| Ok(MessageId::stored(row.int(0)?)),
+            )?);
+        }
+        let unsent = unsent(tx, &ids)?;
+        let mut envelopes = envelopes::load(tx, ids, BodyPart::Snippet)?;
+        envelopes.retain(|later| later.from == sender);
+        Ok(Self { envelopes, unsent })
+    }
+
+    /// One that has reached that user.
+    fn to(&self, user: UserId) -> Option<&Envelope> {
+        let reached = |later: &&Envelope| {
+            later.to.contains(&user) && !self.unsent.contains(&(later.id, user))
+        };
+        self.envelopes.iter().find(reached)
+    }
 }
 
 /// Forgets that the owner has written to `others`, from whom a message was withdrawn before they
@@ -242,20 +271,14 @@ pub(crate) fn forget_contacts(
     if strangers.is_empty() {
         return Ok(());
     }
-    let mut later = some_above(tx, owner, withdrawn, SENT)?;
-    later.extend(some_above(tx, owner, withdrawn, PUT_AWAY)?);
-    for stranger in &strangers {
-        later.extend(some_above(tx, *stranger, withdrawn, INBOX)?);
-        later.extend(some_above(tx, *stranger, withdrawn, PUT_AWAY)?);
-    }
-    let unsent = unsent(tx, &later)?;
-    let mut later = envelopes::load(tx, later, BodyPart::Snippet)?;
-    later.retain(|later| later.from == owner);
+    let own = Later::of(tx, (owner, owner), withdrawn, [SENT, PUT_AWAY])?;
     for stranger in strangers {
-        let reached = |later: &&Envelope| {
-            later.to.contains(&stranger) && !unsent.contains(&(later.id, stranger))
-        };
-        match later.iter().find(reached) {
+        // Most are found here, without a look into the mailbox of each.
+        let mut theirs = None;
+        if own.to(stranger).is_none() {
+            theirs = Some(Later::of(tx, (owner, stranger), withdrawn, [INBOX, PUT_AWAY])?);
+        }
+        match theirs.as_ref().unwrap_or(&own).to(stranger) {
             Some(later) => tx.execute(
                 "UPDATE contacts SET first_at = ?3, message_id = ?4
                  WHERE owner_id = ?1 AND peer_id = ?2",
@@ -271,7 +294,7 @@ pub(crate) fn forget_contacts(
 }
 
 /// Which of these messages were withdrawn from whom before they ever read them.
-fn unsent(tx: &mut Tx<'_>, messages: &[MessageId]) -> Result<Vec<(MessageId, UserId)>> {
+pub(crate) fn unsent(tx: &mut Tx<'_>, messages: &[MessageId]) -> Result<Vec<(MessageId, UserId)>> {
     let ids: Vec<i64> = messages.iter().map(|message| message.get()).collect();
     let unsent = tx.query(
         "SELECT id, unsent_from FROM messages

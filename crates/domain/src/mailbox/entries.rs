@@ -1,7 +1,7 @@
 //! Entries: what a mailbox says of a message, and the counts that follow from it.
 //!
-//! Every change of an entry goes through `insert`, `insert_many`, `change` or `remove`, and each
-//! keeps the counts, so a count and the list that it counts cannot differ.
+//! Every change of an entry goes through `insert`, `insert_many`, `change`, `remove` or
+//! `remove_all`, and each keeps the counts, so a count and the list that it counts cannot differ.
 
 mod counts;
 mod many;
@@ -10,7 +10,7 @@ mod one;
 use db::{Row, Tx, params};
 
 use self::counts::recount;
-pub(crate) use self::many::{insert_many, insert_moved};
+pub(crate) use self::many::{find_in, insert_many, insert_moved, remove_all};
 pub use self::one::Entry;
 use crate::accounts::modseq;
 use crate::base::{ConversationId, Cx, EventKind, MessageId, Result, Time, UserId};
@@ -148,13 +148,17 @@ fn emit(tx: &mut Tx<'_>, cx: &Cx, kind: EventKind, owner: UserId, entry: &Entry)
     if !cx.wanted.webhooks.has(kind) {
         return Ok(());
     }
-    let event = Occurrence {
+    let event = event(tx, owner, entry)?;
+    webhooks::emit(tx, cx, kind, &event)
+}
+
+fn event(tx: &mut Tx<'_>, owner: UserId, entry: &Entry) -> Result<Occurrence<'static>> {
+    Ok(Occurrence {
         user: Some(owner),
         message: Some((entry.message, entry.conversation)),
         from: Some(sender(tx, owner, entry)?),
         ..Occurrence::default()
-    };
-    webhooks::emit(tx, cx, kind, &event)
+    })
 }
 
 /// Adds a message to mailboxes whose modseqs were advanced. The caller that advanced them has

@@ -48,6 +48,9 @@ impl Envelope {
 
     /// The first [`SNIPPET`] characters of the body.
     pub fn snippet(&self) -> &str {
+        if self.body.len() <= SNIPPET {
+            return &self.body;
+        }
         let end = self.body.char_indices().nth(SNIPPET);
         end.map_or(&self.body, |(end, _)| &self.body[..end])
     }

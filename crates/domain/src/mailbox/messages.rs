@@ -261,33 +261,34 @@ pub fn delete_or_withdraw(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageI
         return delete(tx, cx, caller, id);
     }
     // The envelope never changes, so it may be read before the mailboxes are locked.
-    let holders = envelopes::load_one(tx, id)?.people();
-    let (mut withdrawn, mut unseen) = (0, Vec::new());
-    for holder in holders {
-        if let Some(entry) = withdraw_from(tx, cx, holder, id, |_| true)? {
-            withdrawn += 1;
-            unseen.extend((holder != caller && !entry.was_read()).then_some(holder));
-        }
-    }
+    let people = envelopes::load_one(tx, id)?.people();
+    let holders = lock_holders(tx, caller, &people, id, |_| true)?;
+    entries::remove_all(tx, cx, &holders)?;
+    let unseen = holders.iter().filter(|(holder, entry)| *holder != caller && !entry.was_read());
+    let unseen: Vec<_> = unseen.map(|(holder, _)| *holder).collect();
     admission::forget_contacts(tx, caller, id, &unseen)?;
-    envelopes::release(tx, id, withdrawn)
+    envelopes::release(tx, id, holders.len().try_into().unwrap_or(i64::MAX))
 }
 
-/// Withdraws a message from one mailbox where `allowed` accepts its entry. Returns the entry, or
-/// `None` where the mailbox does not hold the message.
-fn withdraw_from(
+/// The entries of a message in those of these mailboxes that hold it, ascending by owner, with the
+/// caller's mailbox locked, and those locked whose entry `concerns` the transaction.
+///
+/// Nobody else waits for it: to delete a message is for good.
+fn lock_holders(
     tx: &mut Tx<'_>,
-    cx: &Cx,
-    owner: UserId,
+    caller: UserId,
+    owners: &[UserId],
     id: MessageId,
-    allowed: fn(&Entry) -> bool,
-) -> Result<Option<Entry>> {
-    modseq::advance(tx, owner)?;
-    let Some(entry) = entries::find(tx, owner, id)? else { return Ok(None) };
-    if allowed(&entry) {
-        entries::remove(tx, cx, owner, &entry)?;
-    }
-    Ok(Some(entry))
+    concerns: fn(&Entry) -> bool,
+) -> Result<Vec<(UserId, Entry)>> {
+    let holders = entries::find_in(tx, owners, id)?.into_iter();
+    let concerned = holders.filter(|(_, entry)| concerns(entry)).map(|(owner, _)| owner);
+    let mut locked: Vec<_> = concerned.chain([caller]).collect();
+    locked.sort();
+    locked.dedup();
+    modseq::lock_all(tx, &locked)?;
+    // As it is now that nothing changes any more.
+    entries::find_in(tx, owners, id)
 }
 
 /// The result of [`unsend`]. Recipients who had deleted the message are in neither list, nor is the
@@ -310,18 +311,16 @@ pub fn unsend(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageId) -> Result
     if !entry.sent {
         return Err(Error::NotTheSender);
     }
-    let mut unsent = Unsent::default();
-    for recipient in envelopes::load_one(tx, id)?.people() {
-        if recipient == caller {
-            modseq::lock(tx, caller)?;
-            continue;
-        }
-        match withdraw_from(tx, cx, recipient, id, |entry| !entry.was_read())? {
-            Some(entry) if entry.was_read() => unsent.read_by.push(recipient),
-            Some(_) => unsent.withdrawn_from.push(recipient),
-            None => {}
-        }
-    }
+    let withdrawn = admission::unsent(tx, &[id])?;
+    let mut others = envelopes::load_one(tx, id)?.people();
+    others.retain(|other| *other != caller && !withdrawn.contains(&(id, *other)));
+    // Who has read it has done so for good. So to ask again delays nobody.
+    let holders = lock_holders(tx, caller, &others, id, |entry| !entry.was_read())?;
+    let (read, unread): (Vec<_>, Vec<_>) =
+        holders.into_iter().partition(|(_, entry)| entry.was_read());
+    entries::remove_all(tx, cx, &unread)?;
+    let ids = |held: Vec<(UserId, Entry)>| held.into_iter().map(|(owner, _)| owner).collect();
+    let unsent = Unsent { withdrawn_from: ids(unread), read_by: ids(read) };
     let withdrawn = i64::try_from(unsent.withdrawn_from.len()).unwrap_or(i64::MAX);
     if withdrawn > 0 {
         // Nobody can be added later: who reads it keeps it.

@@ -16,8 +16,10 @@ use crate::outbox::{notices, reminders, unread_changes};
 
 /// The most recipients of a request.
 pub const MAX_RECIPIENTS: usize = 1000;
-/// How many of them are written to in one transaction: a few milliseconds of the writer's time.
-pub const STEP: usize = 200;
+/// How many of them are written to in one transaction, a few milliseconds of the writer's time, and
+/// how many bytes of bodies: each recipient has a copy, and all their mailboxes are locked.
+const STEP: usize = 200;
+const STEP_BYTES: usize = 1 << 20;
 
 /// A message that a system user is about to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,13 @@ pub struct SystemDraft {
     pub reminder: bool,
 }
 
+impl SystemDraft {
+    /// How many recipients one transaction writes to at most.
+    pub fn step(&self) -> usize {
+        (STEP_BYTES / self.body.as_str().len().max(1)).clamp(1, STEP)
+    }
+}
+
 /// What became of the recipients of one step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SystemSent {
@@ -45,8 +54,8 @@ pub struct SystemSent {
     pub refused: Vec<(usize, Refusal)>,
 }
 
-/// Sends a message of its own to each of up to [`STEP`] recipients; not to those who are in
-/// `already`, and to each once.
+/// Sends a message of its own to each of up to [`SystemDraft::step`] recipients; not to those who
+/// are in `already`, and to each once.
 ///
 /// # Errors
 /// [`Invalid`] with the field `from` where that is no system user, or was deactivated; with
@@ -306,4 +315,26 @@ pub fn expire(tx: &mut Tx<'_>, cx: &Cx, limit: i64) -> Result<u64> {
     let rows: Vec<_> = due.iter().map(|id| params![*id]).collect();
     tx.batch("DELETE FROM expirations WHERE message_id = ?1", &rows)?;
     Ok(due.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::text::Lengths;
+
+    #[test]
+    fn a_transaction_writes_to_as_many_as_have_short_bodies_together() {
+        for (length, step) in [(0, 200), (5_000, 200), (65_536, 16), (3 << 20, 1)] {
+            let lengths = Lengths { subject_chars: 10, body_bytes: length };
+            let draft = SystemDraft {
+                subject: Subject::parse("s".to_owned(), lengths).unwrap(),
+                body: Body::parse("x".repeat(length), lengths).unwrap(),
+                metadata: None,
+                silent: false,
+                expires_at: None,
+                reminder: true,
+            };
+            assert_eq!(draft.step(), step, "{length}");
+        }
+    }
 }

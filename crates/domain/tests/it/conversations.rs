@@ -435,7 +435,13 @@ fn a_message_is_taken_back_from_those_who_have_not_read_it() {
     assert!(world.entry(ann, id).unwrap().is_unread(), "the sender's copy stays as it was");
     assert_eq!(world.number("SELECT mailbox_count FROM messages"), 2);
     let again = Unsent { withdrawn_from: vec![], read_by: vec![cid] };
+    let states = || {
+        let sql = "SELECT owner_id, modseq FROM mailboxes ORDER BY owner_id";
+        world.write(move |tx, _| Ok(tx.query(sql, &[], |row| Ok((row.int(0)?, row.int(1)?)))?))
+    };
+    let before = states();
     assert_eq!(world.unsend(ann, id), Ok(again), "there is nothing more to take");
+    assert_eq!(states(), before, "no client has anything to fetch");
     assert_eq!(world.problems(), []);
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
-use db::{Purpose, Tx};
+use db::{Of, Purpose, Tx};
 use domain::credential::{Credential, CredentialKind};
 use domain::tokens::{self, Scopes};
 use domain::{UserId, audit};
@@ -14,6 +14,7 @@ use domain::{UserId, audit};
 use super::by::By;
 use super::client::Arrival;
 use super::code::Code;
+use super::list_turns::Line;
 use super::unfinished_bodies::Holder;
 use super::{Error, acting, bearer, browser_login, client, cookies, list_turns, origin, paths};
 use crate::http::App;
@@ -62,16 +63,53 @@ impl<S> Caller<S> {
         &self,
         app: &App,
         purpose: Purpose,
-        mut f: impl FnMut(&mut Tx<'_>) -> domain::Result<T> + Send + 'static,
+        f: impl FnMut(&mut Tx<'_>) -> domain::Result<T> + Send + 'static,
     ) -> impl Future<Output = domain::Result<T>> + Send {
+        let f = self.recorded(app, f);
+        app.db.of(self.user).write_for(purpose, f)
+    }
+
+    /// The same for work that takes long.
+    pub(super) fn write_long_for<T: Send + 'static>(
+        &self,
+        app: &App,
+        purpose: Purpose,
+        f: impl FnMut(&mut Tx<'_>) -> domain::Result<T> + Send + 'static,
+    ) -> impl Future<Output = domain::Result<T>> + Send {
+        let f = self.recorded(app, f);
+        self.long(app).write_for(purpose, f)
+    }
+
+    fn recorded<T, F>(
+        &self,
+        app: &App,
+        mut f: F,
+    ) -> impl FnMut(&mut Tx<'_>) -> domain::Result<T> + Send + 'static + use<S, T, F>
+    where
+        F: FnMut(&mut Tx<'_>) -> domain::Result<T> + Send + 'static,
+    {
         let (cx, user, acting) = (app.clock.cx(), self.user, self.acting.clone());
-        app.db.of(user).write_for(purpose, move |tx| {
+        move |tx| {
             let done = f(tx)?;
             if let Some(call) = &acting {
                 audit::record(tx, &cx, call, Some(user))?;
             }
             Ok(done)
-        })
+        }
+    }
+
+    /// The database for work of the caller that takes long. What a server key asks for many users
+    /// is the work of that key: together it would keep others waiting as theirs.
+    pub(super) fn long<'a>(&self, app: &'a App) -> Of<'a> {
+        app.db.of(self.line().owner()).long()
+    }
+
+    /// In whose turns that work is done.
+    pub(super) fn line(&self) -> Line {
+        match &self.acting {
+            Some(call) => Line::of_key(call.key.id, self.user),
+            None => self.user.into(),
+        }
     }
 
     /// Whether the caller may see what messages say; without that they are told only what they have
@@ -199,7 +237,7 @@ impl<S: Scope> Caller<S> {
         let (user, call) = acting::user(app, &cx, parts, sent, may).await?;
         acting::confirm(&parts.headers, user)?;
         if parts.method.is_safe() {
-            list_turns::ready(user).await;
+            list_turns::ready(Line::of_key(call.key.id, user)).await;
         }
         if S::BY_KEY == ByKey::Reads {
             app.has_read(&call, user, cx.now)?;

@@ -195,20 +195,35 @@ pub(super) async fn read(app: &App, head: &Parts, body: Body) -> Result<Bytes, E
 /// Where they send so many that they would wait for too long.
 async fn turn(app: &App, holder: Holder, bytes: usize) -> Result<(), Error> {
     let (Holder::User(user) | Holder::ActedFor(user)) = holder else { return Ok(()) };
-    if bytes > 0 && app.settings.rate_limits == Switch::On {
-        let time = u32::try_from(bytes).map_or(Duration::MAX, |bytes| BYTE * bytes);
-        let pause = app.long_bodies.pause(holder, time, AHEAD, Instant::now());
-        if pause >= paces::LONGEST {
-            app.metrics.bodies_refused.inc();
-            let detail = "you send too much in long bodies at the same time, try again";
-            return Err(Error::new(Code::Unavailable, detail).retry_after(5));
-        }
-        if !pause.is_zero() {
-            waits::wait(tokio::time::sleep(pause)).await;
-        }
-    }
+    pace(app, holder, BYTE, bytes).await?;
     list_turns::ready(user).await;
     list_turns::take(user);
+    Ok(())
+}
+
+/// Waits until so many more bytes of the holder may be taken, each of which takes such a time.
+///
+/// # Errors
+/// Where they send so many that they would wait for too long.
+pub(super) async fn pace(
+    app: &App,
+    holder: Holder,
+    byte: Duration,
+    bytes: usize,
+) -> Result<(), Error> {
+    if bytes == 0 || app.settings.rate_limits == Switch::Off {
+        return Ok(());
+    }
+    let time = u32::try_from(bytes).map_or(Duration::MAX, |bytes| byte * bytes);
+    let pause = app.long_bodies.pause(holder, time.min(AHEAD), AHEAD, Instant::now());
+    if pause >= paces::LONGEST {
+        app.metrics.bodies_refused.inc();
+        let detail = "you send too much in long bodies at the same time, try again";
+        return Err(Error::new(Code::Unavailable, detail).retry_after(5));
+    }
+    if !pause.is_zero() {
+        waits::wait(tokio::time::sleep(pause)).await;
+    }
     Ok(())
 }
 

@@ -5,9 +5,10 @@
 //! anybody else. A long message counts as a list, and so does the body of a request.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
-use db::Owner;
+use db::{Owner, Turns};
+use domain::UserId;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
@@ -15,17 +16,45 @@ use super::waits;
 
 thread_local! {
     /// Those who had a turn in this round of this thread, each with their requests that wait.
-    static SERVED: RefCell<HashMap<Owner, VecDeque<oneshot::Sender<()>>>> = RefCell::default();
+    static SERVED: RefCell<HashMap<Owner, Waiting>> = RefCell::default();
+}
+
+type Waiting = Turns<Owner, oneshot::Sender<()>>;
+
+/// Whose turn it is, and for whom: where a server key acts for users, the turn is that of the key,
+/// and its users take turns of it.
+#[derive(Clone, Copy)]
+pub(super) struct Line {
+    owner: Owner,
+    user: Owner,
+}
+
+impl Line {
+    pub(super) fn of_key(key: impl Into<Owner>, user: UserId) -> Self {
+        Self { owner: key.into(), user: user.into() }
+    }
+
+    /// For whom the work is done.
+    pub(super) fn owner(self) -> Owner {
+        self.owner
+    }
+}
+
+impl<T: Into<Owner>> From<T> for Line {
+    fn from(owner: T) -> Self {
+        let owner = owner.into();
+        Self { owner, user: owner }
+    }
 }
 
 /// Waits for a turn of this owner: at once, unless they had one since this thread has last looked
 /// at all of its connections. Those who wait have their turns in the order in which they came.
-pub(super) async fn ready(owner: impl Into<Owner>) {
-    let owner = owner.into();
+pub(super) async fn ready(line: impl Into<Line>) {
+    let line = line.into();
     let wait = SERVED.with_borrow_mut(|served| {
-        let waiting = served.get_mut(&owner)?;
+        let waiting = served.get_mut(&line.owner)?;
         let (turn, wait) = oneshot::channel();
-        waiting.push_back(turn);
+        waiting.push(line.user, usize::MAX, None, turn).ok()?;
         Some(wait)
     });
     if let Some(wait) = wait {
@@ -40,17 +69,17 @@ pub(super) const SHORT: usize = 8 << 10;
 const PERSON: usize = 100;
 
 /// Takes the turn of an owner who was ready, where what was read for them is as long as a list.
-pub(super) fn take_if_long(owner: impl Into<Owner>, bytes: usize, people: usize) {
+pub(super) fn take_if_long(line: impl Into<Line>, bytes: usize, people: usize) {
     if bytes + PERSON * people > SHORT {
-        take(owner);
+        take(line);
     }
 }
 
 /// Takes the turn of an owner who was ready.
-pub(super) fn take(owner: impl Into<Owner>) {
+pub(super) fn take(line: impl Into<Line>) {
     let begins = SERVED.with_borrow_mut(|served| {
         let begins = served.is_empty();
-        served.entry(owner.into()).or_default();
+        served.entry(line.into().owner).or_default();
         begins
     });
     if begins {
@@ -66,7 +95,7 @@ async fn serve() {
         let is_done = SERVED.with_borrow_mut(|served| {
             served.retain(|_, waiting| {
                 // Some may no longer wait.
-                std::iter::from_fn(|| waiting.pop_front()).any(|turn| turn.send(()).is_ok())
+                std::iter::from_fn(|| waiting.pop()).any(|(_user, turn)| turn.send(()).is_ok())
             });
             served.is_empty()
         });
@@ -92,6 +121,28 @@ mod tests {
         take_if_long(Owner::User(2), 100, 100);
         SERVED.with_borrow(|served| assert_eq!(served.len(), 2));
         ready(Owner::User(1)).await;
+    }
+
+    #[tokio::test]
+    async fn users_for_whom_a_key_asks_have_turns_of_each_other() {
+        let served = Rc::new(RefCell::new(Vec::new()));
+        let ask = |user: i64| {
+            let served = Rc::clone(&served);
+            async move {
+                let line = Line { owner: Owner::Program(1), user: Owner::User(user) };
+                ready(line).await;
+                take(line);
+                served.borrow_mut().push(user);
+            }
+        };
+        let local = LocalSet::new();
+        let all = async {
+            for one in [1, 1, 1, 1, 2, 2, 3].map(|user| spawn_local(ask(user))) {
+                one.await.unwrap();
+            }
+        };
+        local.run_until(all).await;
+        assert_eq!(served.take(), [1, 1, 2, 3, 1, 2, 1]);
     }
 
     #[tokio::test]

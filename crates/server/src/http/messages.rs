@@ -65,7 +65,7 @@ pub(super) async fn received(
     State(app): State<App>,
     caller: Caller<Read>,
 ) -> Result<Response, Error> {
-    list(&app, caller.user, ClassicList::Received).await
+    list(&app, &caller, ClassicList::Received).await
 }
 
 /// `GET /messages/unread_per_receiver`
@@ -73,14 +73,15 @@ pub(super) async fn unread(
     State(app): State<App>,
     caller: Caller<Read>,
 ) -> Result<Response, Error> {
-    list(&app, caller.user, ClassicList::Unread).await
+    list(&app, &caller, ClassicList::Unread).await
 }
 
-async fn list(app: &App, owner: UserId, list: ClassicList) -> Result<Response, Error> {
+async fn list(app: &App, caller: &Caller<Read>, list: ClassicList) -> Result<Response, Error> {
+    let owner = caller.user;
     let read = |most| app.db.of(owner).read_one(move |tx| unread::ids(tx, owner, list, most));
     let mut ids = read(SHORT).await?;
     if ids.is_none() {
-        list_turns::take(owner);
+        list_turns::take(caller.line());
         ids = read(READ_AT_ONCE).await?;
     }
     let ids = match ids {
@@ -132,7 +133,7 @@ pub(super) async fn read(
         .read(move |tx| messages::read_with_flags(tx, caller.user, id))
         .await?;
     let (flags, envelope) = found.ok_or(domain::Error::NotFound(Missing::Message))?;
-    list_turns::take_if_long(caller.user, envelope.body.len(), 0);
+    list_turns::take_if_long(caller.line(), envelope.body.len(), 0);
     // A page of another site can cause this request, which must not mark the message as read; nor
     // must a token that can only read.
     let may_mark = !caller.cross_site && caller.scopes.contains(Scope::Write);

@@ -8,6 +8,7 @@ use db::Db;
 use domain::webhooks::EventKinds;
 use domain::{Cx, NameReservation, Time, Wanted};
 use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
 
 /// Differences up to this are not corrected.
 const MILLISECOND: i64 = 1_000;
@@ -87,8 +88,16 @@ impl Clock {
 /// A time as the API writes it: RFC 3339 in UTC with microseconds. All have the same length, so
 /// that sorting them as text sorts them by time.
 pub(crate) fn rfc3339(time: Time) -> String {
+    let mut text = Vec::with_capacity(27);
+    write_rfc3339(time, &mut text);
+    String::from_utf8(text).expect("a date is ASCII")
+}
+
+/// The same at the end of a buffer.
+pub(crate) fn write_rfc3339(time: Time, text: &mut Vec<u8>) {
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
     let time = Timestamp::from_microsecond(time.0).unwrap_or(Timestamp::MAX);
-    format!("{time:.6}")
+    PRINTER.print_timestamp(&time, text).expect("a buffer takes all");
 }
 
 /// Fills a slice with cryptographically random bytes.

@@ -12,7 +12,7 @@ use crate::support::{Place, Random};
 
 const KEY: &str = "a-key-of-the-app-and-its-server-together";
 /// Users that are in one transaction.
-const CHUNK: usize = 100;
+const CHUNK: usize = 50;
 
 fn client(server: &crate::support::Server) -> Client {
     Client::new(server.address).with_header("authorization", &format!("Bearer {KEY}"))

@@ -3,7 +3,11 @@
 use db::{Tx, params};
 
 use super::one::Entry;
-use crate::base::{Result, UserId};
+use super::{entry, entry_columns, event, remove};
+use crate::accounts::modseq;
+use crate::base::{Cx, EventKind, MessageId, Result, UserId};
+use crate::mailbox::place::places;
+use crate::outbox::{unread_changes, webhooks};
 
 /// Adds messages that come from elsewhere, with everything that mailboxes say of them, each at the
 /// modseq that its entry says. The caller has counted them, and keeps the rows of conversations.
@@ -52,5 +56,84 @@ pub(crate) fn insert_many(tx: &mut Tx<'_>, new: &[(UserId, Entry)]) -> Result<()
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         &rows,
     )?;
+    Ok(())
+}
+
+/// The entries of a message in those of these mailboxes that hold it, ascending by owner.
+pub(crate) fn find_in(
+    tx: &mut Tx<'_>,
+    owners: &[UserId],
+    message: MessageId,
+) -> Result<Vec<(UserId, Entry)>> {
+    macro_rules! at {
+        ($($place:ident)*) => {
+            concat!(
+                "SELECT ",
+                entry_columns!(),
+                ", owner_id FROM entries WHERE owner_id IN rarray(?1) AND place IN (",
+                places!($($place)*),
+                ") AND message_id = ?2"
+            )
+        };
+    }
+    const LIKELY: &str = at!(inbox_read inbox_unread);
+    const OTHERS: &str = at!(inbox_read_row inbox_unread_row archive_read archive_read_row
+        archive_unread archive_unread_row sent sent_row trash_read trash_read_row trash_unread
+        trash_unread_row);
+    let mut found: Vec<(UserId, Entry)> = Vec::with_capacity(owners.len());
+    for sql in [LIKELY, OTHERS] {
+        let is_found = |owner: &UserId| found.iter().any(|(at, _)| at == owner);
+        let missing = owners.iter().filter(|owner| !is_found(owner)).map(|owner| owner.get());
+        let missing: Vec<i64> = missing.collect();
+        if !missing.is_empty() {
+            let held = tx.query(sql, &params![&*missing, message], |row| {
+                Ok((UserId::stored(row.int(12)?), entry(row)?))
+            });
+            found.extend(held?);
+        }
+    }
+    found.sort_by_key(|(owner, _)| *owner);
+    Ok(found)
+}
+
+/// Advances the modseqs of locked mailboxes and removes a message from each, as [`remove`] does.
+/// Those where it is unread in the inbox, and no reply, take a few statements together.
+pub(crate) fn remove_all(tx: &mut Tx<'_>, cx: &Cx, held: &[(UserId, Entry)]) -> Result<()> {
+    let is_new = |entry: &Entry| entry.unread_count() == 1 && !entry.has_conversation_row;
+    let (new, others): (Vec<_>, Vec<_>) =
+        held.iter().copied().partition(|(_, entry)| is_new(entry));
+    for (owner, entry) in others {
+        modseq::advance(tx, owner)?;
+        remove(tx, cx, owner, &entry)?;
+    }
+    let owners: Vec<_> = new.iter().map(|(owner, _)| *owner).collect();
+    let rows: Vec<_> = owners.iter().map(|owner| params![*owner]).collect();
+    tx.batch(
+        "UPDATE mailboxes SET modseq = modseq + 1, unread = unread - 1,
+         unread_conversations = unread_conversations - 1, oldest_unread_at = NULL
+         WHERE owner_id = ?1",
+        &rows,
+    )?;
+    let rows: Vec<_> = new
+        .iter()
+        .map(|(owner, entry)| params![*owner, entry.message, entry.created_modseq, cx.now])
+        .collect();
+    tx.batch(
+        "INSERT INTO tombstones (owner_id, modseq, message_id, created_modseq, destroyed_at)
+         SELECT owner_id, modseq, ?2, ?3, ?4 FROM mailboxes WHERE owner_id = ?1",
+        &rows,
+    )?;
+    let rows: Vec<_> =
+        new.iter().map(|(owner, entry)| params![*owner, entry.place(), entry.message]).collect();
+    tx.batch("DELETE FROM entries WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3", &rows)?;
+    if cx.wanted.webhooks.has(EventKind::MessageDestroyed) {
+        let events = new.iter().map(|(owner, entry)| event(tx, *owner, entry));
+        let events = events.collect::<Result<Vec<_>>>()?;
+        webhooks::emit_all(tx, cx, EventKind::MessageDestroyed, &events)?;
+    }
+    unread_changes::note(tx, cx, &owners)?;
+    for owner in owners {
+        modseq::notify(tx, owner, 1);
+    }
     Ok(())
 }

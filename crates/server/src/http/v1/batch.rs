@@ -116,9 +116,9 @@ async fn batch(
     };
     let purpose = if action == Action::Delete { Purpose::Free } else { Purpose::Store };
     let (first, rest) = ids.split_at(ids.len().min(messages::STEP));
-    let mut done = caller.write_for(&app, purpose, step(first)).await?;
+    let mut done = caller.write_long_for(&app, purpose, step(first)).await?;
     for ids in rest.chunks(messages::STEP) {
-        done.add(app.db.of(user).write_for(purpose, step(ids)).await?);
+        done.add(caller.long(&app).write_for(purpose, step(ids)).await?);
     }
     // Which messages a filter finds says what is in them.
     let numbers =

@@ -31,8 +31,8 @@ async fn list(
     QueryParams(paging): QueryParams<Paging>,
 ) -> Result<Json<ListPage<BlockView>>, Error> {
     let limit = usize::from(paging.limit.0);
-    list_turns::take(caller.user);
-    let read = app.db.of(caller.user).read(move |tx| {
+    list_turns::take(caller.line());
+    let read = caller.long(&app).read(move |tx| {
         let one_more = i64::from(paging.limit.0) + 1;
         let blocks = blocks::list(tx, caller.user, paging.before(), one_more)?;
         let ids: Vec<_> = blocks.iter().map(|block| block.user).collect();

@@ -54,8 +54,8 @@ async fn list(
     QueryParams(ChangesSince { since, limit }): QueryParams<ChangesSince>,
 ) -> Result<Json<Changes>, Error> {
     let (user, since, limit) = (caller.user, since.0, limit.0.into());
-    list_turns::take(user);
-    let found = app.db.of(user).read(move |tx| changes::since(tx, user, since, limit)).await?;
+    list_turns::take(caller.line());
+    let found = caller.long(&app).read(move |tx| changes::since(tx, user, since, limit)).await?;
     let mut changes = Changes {
         old_state: since.to_string(),
         new_state: found.until.to_string(),

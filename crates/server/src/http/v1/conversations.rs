@@ -11,6 +11,7 @@ use super::page::may_be_long;
 use super::preconditions::quoted;
 use super::prelude::*;
 use super::view::OnlyId;
+use crate::http::json::{Ready, write_members};
 
 pub(super) fn api(api: Api) -> Api {
     let change_summary = "Mutes a conversation, or marks all of it as read";
@@ -31,7 +32,7 @@ pub(super) fn api(api: Api) -> Api {
 }
 
 /// A conversation as the caller sees it.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = Conversation)]
 struct ConversationView<'a> {
     /// The id of its first message.
@@ -41,7 +42,7 @@ struct ConversationView<'a> {
     subject: &'a str,
     /// The senders and recipients of its messages, up to 200; in a list the first five.
     #[schema(value_type = Vec<PersonView>)]
-    participants: Vec<&'a PersonView>,
+    participants: Vec<Ready<'a>>,
     /// How many participants it has, up to 200.
     #[schema(value_type = i64, minimum = 1, example = 2)]
     participants_count: usize,
@@ -54,6 +55,10 @@ struct ConversationView<'a> {
     /// Whether the caller wants no notifications about it; its messages are counted nevertheless.
     muted: bool,
 }
+
+write_members!(
+    ConversationView: id subject participants participants_count last_message unread muted
+);
 
 impl<'a> ConversationView<'a> {
     fn of(item: &'a Conversation, people: &'a People, part: BodyPart) -> Self {
@@ -81,8 +86,8 @@ async fn list(
     let page = if may_be_long(part, paging.1) {
         waits::wait(app.db.of(user).scan(list)).await?
     } else {
-        list_turns::take(user);
-        app.db.of(user).read(list).await?
+        list_turns::take(caller.line());
+        caller.long(&app).read(list).await?
     };
     let tag = (page.modseq, page.tag());
     let people = People::new(page.people);
@@ -98,21 +103,22 @@ async fn one(
     PathId(id): PathId<ConversationId>,
     preconditions: Preconditions,
 ) -> Result<Response, Error> {
-    let (conversation, people) = read(&app, caller.user, id).await?;
+    let (conversation, people) = read(&app, &caller, id).await?;
     let tag = conversation.tag(&people);
     let people = People::new(people);
     let shown = ConversationView::of(&conversation, &people, BodyPart::Snippet);
-    Ok(preconditions.answer(&tag, Json(shown)))
+    Ok(preconditions.answer(&tag, View(shown)))
 }
 
-async fn read(
+async fn read<S>(
     app: &App,
-    user: UserId,
+    caller: &Caller<S>,
     id: ConversationId,
 ) -> Result<(Conversation, Vec<Person>), Error> {
+    let user = caller.user;
     let found = app.db.of(user).read(move |tx| conversations::read(tx, user, id)).await?;
     let found = found.ok_or(domain::Error::NotFound(Missing::Conversation))?;
-    list_turns::take_if_long(user, 0, found.1.len());
+    list_turns::take_if_long(caller.line(), 0, found.1.len());
     Ok(found)
 }
 
@@ -135,7 +141,7 @@ async fn change(
     JsonBody(ConversationChange { muted, read, up_to }): JsonBody<ConversationChange>,
 ) -> Result<Response, Error> {
     let (cx, user, before) = (app.clock.cx(), caller.user, up_to.map(MessageId::next));
-    let first_step = caller.write(&app, move |tx| {
+    let first_step = caller.write_long_for(&app, Purpose::Store, move |tx| {
         confirm(tx, user, id, &preconditions)?;
         if let Some(muted) = muted {
             conversations::mute(tx, &cx, user, id, muted)?;
@@ -147,15 +153,15 @@ async fn change(
         }
     });
     let next = first_step.await?;
-    apply_to_rest(&app, user, id, ConversationAction::Read, next).await?;
-    let (conversation, people) = self::read(&app, user, id).await?;
+    apply_to_rest(&app, &caller, id, ConversationAction::Read, next).await?;
+    let (conversation, people) = self::read(&app, &caller, id).await?;
     if !caller.may_read() {
         return Ok(Json(OnlyId { id: id.get() }).into_response());
     }
     let tag = [(ETAG, quoted(&conversation.tag(&people)))];
     let people = People::new(people);
     let shown = ConversationView::of(&conversation, &people, BodyPart::Snippet);
-    Ok((tag, Json(shown)).into_response())
+    Ok((tag, View(shown)).into_response())
 }
 
 fields! {
@@ -175,12 +181,12 @@ async fn trash(
     JsonBody(()): JsonBody<()>,
 ) -> Result<StatusCode, Error> {
     let (cx, user, before) = (app.clock.cx(), caller.user, up_to.map(MessageId::next));
-    let first_step = caller.write_for(&app, Purpose::Free, move |tx| {
+    let first_step = caller.write_long_for(&app, Purpose::Free, move |tx| {
         confirm(tx, user, id, &preconditions)?;
         step(tx, &cx, user, id, ConversationAction::Trash, before)
     });
     let next = first_step.await?;
-    apply_to_rest(&app, user, id, ConversationAction::Trash, next).await?;
+    apply_to_rest(&app, &caller, id, ConversationAction::Trash, next).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -212,19 +218,19 @@ fn step(
 /// after the first step is above `next` and is left alone.
 async fn apply_to_rest(
     app: &App,
-    user: UserId,
+    caller: &Caller<Write>,
     id: ConversationId,
     action: ConversationAction,
     mut next: Option<MessageId>,
 ) -> Result<(), Error> {
-    let cx = app.clock.cx();
+    let (cx, user) = (app.clock.cx(), caller.user);
     let purpose = match action {
         ConversationAction::Trash => Purpose::Free,
         ConversationAction::Read => Purpose::Store,
     };
     while next.is_some() {
         let done =
-            app.db.of(user).write_for(purpose, move |tx| step(tx, &cx, user, id, action, next));
+            caller.long(app).write_for(purpose, move |tx| step(tx, &cx, user, id, action, next));
         next = done.await?;
     }
     Ok(())

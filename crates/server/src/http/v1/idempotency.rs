@@ -14,7 +14,7 @@ use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use db::{Purpose, Tx};
+use db::{Of, Purpose, Tx};
 use domain::idempotency::Holder;
 use domain::users::StoredPassword;
 use domain::{Cx, audit, idempotency};
@@ -87,17 +87,29 @@ pub(super) struct KeyedRequest {
     /// The body, so that equal JSON values are equal texts.
     body: String,
     purpose: Purpose,
+    /// Whether it holds the locks of many mailboxes.
+    is_wide: bool,
 }
 
 impl KeyedRequest {
     pub(super) fn new(key: Option<String>, path: &str, body: &[u8]) -> Self {
         let body = if key.is_some() { canonical::json(body) } else { String::new() };
-        Self { key, route: format!("POST {path}"), body, purpose: Purpose::Store }
+        Self { key, route: format!("POST {path}"), body, purpose: Purpose::Store, is_wide: false }
     }
 
     /// The same for a request that frees space.
     pub(super) fn freeing(self) -> Self {
         Self { purpose: Purpose::Free, ..self }
+    }
+
+    /// The same request, for what holds the locks of many mailboxes.
+    pub(super) fn wide(self) -> Self {
+        Self { is_wide: true, ..self }
+    }
+
+    fn db<'a>(&self, app: &'a App, by: By<'_>) -> Of<'a> {
+        let db = app.db.of(by.owner());
+        if self.is_wide { db.wide() } else { db }
     }
 
     /// Whether the caller sent an idempotency key.
@@ -197,7 +209,7 @@ impl KeyedRequest {
         let Some(key) = self.sign(app, by) else {
             let (mut f, secret) = (prepare.await?, cx.random());
             let acting = by.acting();
-            let response = app.db.of(by.owner()).write_for(self.purpose, move |tx| {
+            let response = self.db(app, by).write_for(self.purpose, move |tx| {
                 let kept = f(tx, &cx, &secret)?;
                 by::record(tx, &cx, acting.as_ref())?;
                 fresh(tx, &cx, &kept, &secret, &mut show)
@@ -215,7 +227,7 @@ impl KeyedRequest {
             // A visible row may not have reached the standby yet if the first request was cut off
             // while it waited for that. A commit of our own waits for it.
             let acting = by.acting();
-            let claimed = app.db.of(by.owner()).write_for(self.purpose, move |tx| {
+            let claimed = self.db(app, by).write_for(self.purpose, move |tx| {
                 idempotency::claim(tx, &request)?;
                 by::record(tx, &cx, acting.as_ref())
             });
@@ -226,7 +238,7 @@ impl KeyedRequest {
         let secret = key.secret(app, &nonce);
         let in_flight = InFlight::begin(app, key.id)?;
         let (mut f, keys, acting) = (prepare.await?, App::clone(app), by.acting());
-        let done = app.db.of(by.owner()).write_for(self.purpose, move |tx| {
+        let done = self.db(app, by).write_for(self.purpose, move |tx| {
             idempotency::claim(tx, &request)?;
             by::record(tx, &cx, acting.as_ref())?;
             if let Some(stored) = idempotency::find(tx, &cx, &request)? {

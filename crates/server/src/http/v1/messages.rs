@@ -141,7 +141,7 @@ async fn send(
         let people = People::new(people.clone());
         let mut shown = SentMessage::of(message, &people);
         shown.refused = refused;
-        Ok(Some((StatusCode::CREATED, headers, tag, Json(shown)).into_response()))
+        Ok(Some((StatusCode::CREATED, headers, tag, View(shown)).into_response()))
     };
     match request.run(&app, caller.by(), send, show).await {
         Ok(response) => Ok(response),
@@ -222,8 +222,8 @@ async fn list(
         let scan = move |tx: &mut Tx<'_>| lists::page(tx, user, &filter, part, paging);
         waits::wait(app.db.of(user).scan(scan)).await?
     } else {
-        list_turns::take(user);
-        app.db.of(user).read(move |tx| lists::page(tx, user, &filter, part, paging)).await?
+        list_turns::take(caller.line());
+        caller.long(&app).read(move |tx| lists::page(tx, user, &filter, part, paging)).await?
     };
     let tag = (page.modseq, page.tag());
     let people = People::new(page.people);
@@ -244,10 +244,10 @@ async fn one(
         .read(move |tx| messages::read_with_people(tx, caller.user, id))
         .await?;
     let (message, people) = found.ok_or(domain::Error::NotFound(Missing::Message))?;
-    list_turns::take_if_long(caller.user, message.envelope.body.len(), people.len());
+    list_turns::take_if_long(caller.line(), message.envelope.body.len(), people.len());
     let tag = message.tag(&people);
     let people = People::new(people);
-    Ok(preconditions.answer(&tag, Json(WholeMessage::of(&message, &people))))
+    Ok(preconditions.answer(&tag, View(WholeMessage::of(&message, &people))))
 }
 
 fields! {
@@ -278,7 +278,7 @@ async fn mark(
     }
     let tag = message.tag(&people);
     let people = People::new(people);
-    let shown = Json(WholeMessage::of(&message, &people));
+    let shown = View(WholeMessage::of(&message, &people));
     Ok(([(ETAG, quoted(&tag))], shown).into_response())
 }
 
@@ -329,5 +329,5 @@ async fn unsend(
         let shown = may_read.then(|| Json(kept).into_response());
         Ok(Some(shown.unwrap_or_else(|| StatusCode::NO_CONTENT.into_response())))
     };
-    request.freeing().run(&app, caller.by(), unsend, show).await
+    request.freeing().wide().run(&app, caller.by(), unsend, show).await
 }

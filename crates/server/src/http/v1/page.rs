@@ -12,7 +12,7 @@ use super::document::Schemas;
 use super::field_types::{Cursor, Limit, NumericId};
 use super::preconditions::Preconditions;
 use super::reader::{FieldContext, FieldType};
-use crate::http::json::{Json, Written};
+use crate::http::json::{Json, WriteJson, Written};
 
 fields! {
     pub(super) struct Paging {
@@ -106,7 +106,7 @@ pub(super) struct MailboxPage<D> {
     modseq: Option<i64>,
 }
 
-impl<T: Serialize, D: Iterator<Item = (MessageId, T)>> MailboxPage<D> {
+impl<T: WriteJson, D: Iterator<Item = (MessageId, T)>> MailboxPage<D> {
     /// The tag of the first page covers the state and the names.
     pub(super) fn answer(
         preconditions: &Preconditions,
@@ -122,7 +122,7 @@ impl<T: Serialize, D: Iterator<Item = (MessageId, T)>> MailboxPage<D> {
     }
 }
 
-impl<T: Serialize, D: Iterator<Item = (MessageId, T)>> IntoResponse for MailboxPage<D> {
+impl<T: WriteJson, D: Iterator<Item = (MessageId, T)>> IntoResponse for MailboxPage<D> {
     fn into_response(self) -> Response {
         let items = self.data.size_hint().1.unwrap_or_default();
         let mut json = Written(Vec::with_capacity(USUAL_ITEM * (items + 1)));
@@ -133,7 +133,7 @@ impl<T: Serialize, D: Iterator<Item = (MessageId, T)>> IntoResponse for MailboxP
             if last.is_some() {
                 json.0.push(b',');
             }
-            json.add(&item);
+            item.write(&mut json.0);
             if last.is_some() && json.0.len() > PAGE_BYTES - REST {
                 json.0.truncate(end);
                 next = last;

@@ -22,7 +22,7 @@ pub(super) use crate::http::auth::{
 pub(super) use crate::http::by::By;
 pub(super) use crate::http::client::Device;
 pub(super) use crate::http::code::Code;
-pub(super) use crate::http::json::Json;
+pub(super) use crate::http::json::{Json, View};
 pub(super) use crate::http::server_key::ServerCaller;
 pub(super) use crate::http::{App, Error, list_turns, waits};
 pub(super) use crate::runtime::clock;

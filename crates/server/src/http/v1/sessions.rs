@@ -137,8 +137,8 @@ async fn list(
     caller: Caller<Account>,
 ) -> Result<Json<ListPage<SessionView>>, Error> {
     let cx = app.clock.cx();
-    let listed =
-        app.db.of(caller.user).read_one(move |tx| sessions::list(tx, &cx, caller.user)).await?;
+    list_turns::take(caller.line());
+    let listed = caller.long(&app).read_one(move |tx| sessions::list(tx, &cx, caller.user)).await?;
     let shown = listed.into_iter().map(|session| SessionView {
         id: session.id,
         created_at: clock::rfc3339(session.created_at),

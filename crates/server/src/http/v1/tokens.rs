@@ -179,7 +179,8 @@ async fn list(
     State(app): State<App>,
     caller: Caller<Account>,
 ) -> Result<Json<ListPage<TokenView>>, Error> {
-    let listed = app.db.of(caller.user).read_one(move |tx| tokens::list(tx, caller.user)).await?;
+    list_turns::take(caller.line());
+    let listed = caller.long(&app).read_one(move |tx| tokens::list(tx, caller.user)).await?;
     Ok(ListPage::new(listed.into_iter().map(TokenView::from).collect(), None))
 }
 

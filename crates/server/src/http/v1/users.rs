@@ -176,11 +176,11 @@ async fn find(
     caller: Caller<Look>,
     QueryParams(NamePrefix { prefix }): QueryParams<NamePrefix>,
 ) -> Result<Json<ListPage<PersonView>>, Error> {
-    let (prefix, caller) = (prefix.0, caller.user);
+    let (prefix, line, caller) = (prefix.0, caller.line(), caller.user);
     app.count_lookups(caller, 1).await?;
     let found = match app.settings.lookup {
         Lookup::Everybody => {
-            list_turns::take(caller);
+            list_turns::take(line);
             app.db
                 .of(caller)
                 .read(move |tx| users::lookup(tx, &prefix, users::LOOKED_UP, None))

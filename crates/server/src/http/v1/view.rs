@@ -1,18 +1,19 @@
 //! Messages and users as responses show them.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use domain::envelopes::{BodyPart, Envelope};
 use domain::looks::mixes_scripts;
 use domain::messages::Message;
-use domain::{Time, users};
+use domain::{Time, UserId, users};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use utoipa::openapi::{Ref, Schema};
 
-use crate::runtime::clock;
+use crate::http::json::{IfAny, Ready, WriteJson, by_serde, write_members};
 
 /// A user as other users see them.
 #[derive(Serialize, ToSchema)]
@@ -58,25 +59,40 @@ impl From<users::Person> for PersonView {
     }
 }
 
-/// The senders and recipients of some messages, ascending by id.
-pub(super) struct People(Vec<PersonView>);
+/// The senders and recipients of some messages, each written as JSON once: most are named several
+/// times.
+pub(super) struct People {
+    json: Vec<u8>,
+    /// Where each is, ascending by id.
+    places: Vec<(UserId, Range<usize>)>,
+}
 
 impl People {
     pub(super) fn new(people: Vec<users::Person>) -> Self {
-        Self(people.into_iter().map(PersonView::from).collect())
+        let mut json = Vec::with_capacity(USUAL_PERSON * people.len());
+        let mut write = |person: users::Person| {
+            let (id, begin) = (person.id, json.len());
+            by_serde(&PersonView::from(person), &mut json);
+            (id, begin..json.len())
+        };
+        let places = people.into_iter().map(&mut write).collect();
+        Self { json, places }
     }
 
     /// One of them. Users are never removed from the table, so there is one for each id.
-    pub(super) fn get(&self, id: domain::UserId) -> Option<&PersonView> {
-        let at = self.0.binary_search_by_key(&id.get(), |person| person.id).ok()?;
-        self.0.get(at)
+    pub(super) fn get(&self, id: UserId) -> Option<Ready<'_>> {
+        let at = self.places.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(Ready(&self.json[self.places[at].1.clone()]))
     }
 
     /// These of them, in this order.
-    pub(super) fn all(&self, ids: &[domain::UserId]) -> Vec<&PersonView> {
+    pub(super) fn all(&self, ids: &[UserId]) -> Vec<Ready<'_>> {
         ids.iter().filter_map(|id| self.get(*id)).collect()
     }
 }
+
+/// What a person mostly fits into.
+const USUAL_PERSON: usize = 128;
 
 /// Declares a view of a message, which may have further fields of its own.
 macro_rules! message {
@@ -84,7 +100,7 @@ macro_rules! message {
         $($(#[$attribute:meta])* $field:ident: $type:ty = $make:expr;)*
     }) => {
         $(#[$doc])*
-        #[derive(Serialize, ToSchema)]
+        #[derive(ToSchema)]
         #[schema(as = $schema)]
         pub(super) struct $name<'a> {
             #[schema(minimum = 1, example = 42)]
@@ -96,38 +112,39 @@ macro_rules! message {
             #[schema(required, minimum = 1, example = 41)]
             in_reply_to: Option<i64>,
             #[schema(value_type = PersonView)]
-            from: Option<&'a PersonView>,
+            from: Option<Ready<'a>>,
             /// The recipients; in a list the first five, the caller among them if they are one.
             #[schema(value_type = Vec<PersonView>, min_items = 1)]
-            to: Vec<&'a PersonView>,
+            to: Vec<Ready<'a>>,
             #[schema(example = "Re: Hello")]
             subject: &'a str,
             $($(#[$attribute])* pub(super) $field: $type,)*
-            #[schema(format = DateTime, example = "2026-11-22T20:16:23Z")]
-            sent_at: String,
+            #[schema(value_type = String, format = DateTime, example = "2026-11-22T20:16:23Z")]
+            sent_at: Time,
             /// When the caller read it; messages that they sent count as read.
-            #[schema(required, format = DateTime)]
-            read_at: Option<String>,
-            #[schema(required, format = DateTime)]
-            starred_at: Option<String>,
-            #[schema(required, format = DateTime)]
-            archived_at: Option<String>,
-            #[schema(required, format = DateTime)]
-            trashed_at: Option<String>,
+            #[schema(value_type = Option<String>, required, format = DateTime)]
+            read_at: Option<Time>,
+            #[schema(value_type = Option<String>, required, format = DateTime)]
+            starred_at: Option<Time>,
+            #[schema(value_type = Option<String>, required, format = DateTime)]
+            archived_at: Option<Time>,
+            #[schema(value_type = Option<String>, required, format = DateTime)]
+            trashed_at: Option<Time>,
             /// The sender's own name for the message, which only they see.
             #[schema(required, example = "outbox-17")]
             client_id: Option<&'a str>,
             /// The server key by which the app sent it for its sender, who alone sees this.
-            #[serde(skip_serializing_if = "Option::is_none")]
-            #[schema(nullable = false, example = "shop")]
-            via: Option<&'a str>,
+            #[schema(value_type = String, required = false, example = "shop")]
+            via: IfAny<&'a str>,
         }
+
+        write_members!($name: id conversation_id in_reply_to from to subject $($field)* sent_at
+            read_at starred_at archived_at trashed_at client_id via);
 
         impl<'a> $name<'a> {
             pub(super) fn of(message: &'a Message, people: &'a People) -> Self {
                 let Message { entry, envelope } = message;
                 $(let $field: fn(&'a Envelope) -> $type = $make;)*
-                let time = |time: Option<Time>| time.map(clock::rfc3339);
                 let received = if entry.received { entry.read_at } else { Some(envelope.sent_at) };
                 Self {
                     id: envelope.id.get(),
@@ -137,13 +154,13 @@ macro_rules! message {
                     to: people.all(&envelope.to),
                     subject: &envelope.subject,
                     $($field: $field(envelope),)*
-                    sent_at: clock::rfc3339(envelope.sent_at),
-                    read_at: time(received),
-                    starred_at: time(entry.starred_at),
-                    archived_at: time(entry.archived_at),
-                    trashed_at: time(entry.trashed_at),
+                    sent_at: envelope.sent_at,
+                    read_at: received,
+                    starred_at: entry.starred_at,
+                    archived_at: entry.archived_at,
+                    trashed_at: entry.trashed_at,
                     client_id: envelope.client_id.as_deref().filter(|_| entry.sent),
-                    via: envelope.via.as_deref().filter(|_| entry.sent),
+                    via: IfAny(envelope.via.as_deref().filter(|_| entry.sent)),
                 }
             }
         }
@@ -186,6 +203,12 @@ pub(super) struct Refused<'a> {
     /// `recipient_unavailable`, `blocked_by_you`, `no_replies` or `unknown_recipient`.
     #[schema(example = "unknown_recipient")]
     pub(super) code: &'a str,
+}
+
+impl WriteJson for Refused<'_> {
+    fn write(&self, json: &mut Vec<u8>) {
+        by_serde(self, json);
+    }
 }
 
 message! {
@@ -234,12 +257,10 @@ message! {
         #[schema(example = "How are")]
         snippet: &'a str = Envelope::snippet;
         /// The whole text, with `fields=full`.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        #[schema(nullable = false, example = "How are you?")]
-        body: Option<&'a str> = |_envelope| None;
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = String, required = false, example = "How are you?")]
+        body: IfAny<&'a str> = |_envelope| IfAny(None);
         #[schema(required = false, schema_with = listed_metadata)]
-        metadata: Option<Option<&'a RawValue>> = |_envelope| None;
+        metadata: IfAny<Option<&'a RawValue>> = |_envelope| IfAny(None);
     }
 }
 
@@ -248,8 +269,8 @@ impl<'a> MessageItem<'a> {
     pub(super) fn with(message: &'a Message, people: &'a People, fields: BodyPart) -> Self {
         let envelope = &message.envelope;
         Self {
-            body: (fields == BodyPart::Whole).then_some(&*envelope.body),
-            metadata: (fields != BodyPart::Snippet).then(|| metadata_of(envelope)),
+            body: IfAny((fields == BodyPart::Whole).then_some(&*envelope.body)),
+            metadata: IfAny((fields != BodyPart::Snippet).then(|| metadata_of(envelope))),
             ..Self::of(message, people)
         }
     }

@@ -10,9 +10,8 @@ use domain::MessageId;
 use domain::changes::{ChangeKind, ChangesWithMessages};
 use domain::envelopes::BodyPart;
 use domain::unread;
-use serde::Serialize;
-use serde_json::json;
 
+use crate::http::json::{IfAny, WriteJson, by_serde, write_members};
 use crate::http::v1::changes::Unread;
 use crate::http::v1::view::{MessageItem, People};
 
@@ -38,6 +37,9 @@ const LINE_BREAKS: [(char, &str); 5] = [
     ('\u{2029}', "\\u2029"),
 ];
 
+/// What most events fit into.
+const USUAL_EVENT: usize = 768;
+
 /// A piece ends after so many bytes, at the next change that can be resumed from. It is what a
 /// stream holds in memory for a client that does not read.
 const PIECE_BYTES: usize = 64 << 10;
@@ -48,13 +50,13 @@ pub(super) struct Frames {
     pub(super) count: u64,
 }
 
-#[derive(Serialize)]
 struct MessageEvent<'a> {
     id: i64,
     /// Unless it was destroyed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<MessageItem<'a>>,
+    message: IfAny<MessageItem<'a>>,
 }
+
+write_members!(MessageEvent: id message);
 
 impl Frames {
     /// The changes in their order, as many as fit into [`PIECE_BYTES`]; returns the modseq up to
@@ -79,7 +81,10 @@ impl Frames {
                 ChangeKind::Destroyed => "message.destroyed",
             };
             let (message, item) = (change.message, item(change.message));
-            self.event(name, id, &MessageEvent { id: message.get(), message: item });
+            let event = MessageEvent { id: message.get(), message: IfAny(item) };
+            let mut json = Vec::with_capacity(USUAL_EVENT);
+            event.write(&mut json);
+            self.event(name, id, json);
             if let Some(until) = id.filter(|_| self.text.len() >= PIECE_BYTES) {
                 return until;
             }
@@ -89,16 +94,18 @@ impl Frames {
 
     /// The unread counts, with the state that they are of.
     pub(super) fn unread(&mut self, now: unread::UnreadCounts) {
-        self.event("unread", Some(now.modseq), &Unread::from(now));
+        let mut json = Vec::new();
+        by_serde(&Unread::from(now), &mut json);
+        self.event("unread", Some(now.modseq), json);
     }
 
     /// The missed changes are no longer known: the client has to load everything again.
     pub(super) fn reset(&mut self, state: i64) {
-        self.event("reset", Some(state), &json!({ "state": state.to_string() }));
+        self.event("reset", Some(state), format!("{{\"state\":\"{state}\"}}").into());
     }
 
-    fn event(&mut self, name: &str, id: Option<i64>, data: &impl Serialize) {
-        let mut data = serde_json::to_string(data).expect("a view is JSON");
+    fn event(&mut self, name: &str, id: Option<i64>, json: Vec<u8>) {
+        let mut data = String::from_utf8(json).expect("JSON is UTF-8");
         for (character, written) in LINE_BREAKS {
             if data.contains(character) {
                 data = data.replace(character, written);

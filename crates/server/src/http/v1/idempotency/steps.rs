@@ -61,7 +61,7 @@ impl KeyedRequest {
         for step in 0..steps {
             let route = format!("{} step {step}", self.route);
             let (key, body) = (self.key.clone(), body.clone());
-            let request = Self { key, route, body, purpose: self.purpose };
+            let request = Self { key, route, body, purpose: self.purpose, is_wide: true };
             let (mut f, before) = (f.clone(), parts.clone());
             let run = move |tx: &mut Tx<'_>, cx: &Cx, _: &[u8; 32]| f(tx, cx, step, &before);
             let show = |_: &mut Tx<'_>, _: &Cx, made: &K, _: &[u8; 32]| {

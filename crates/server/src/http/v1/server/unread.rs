@@ -87,7 +87,7 @@ async fn of_users(
     let (refs, written): (Vec<UserRef>, Vec<Value>) =
         asked.into_iter().map(|Recipient(of, written)| (of, written)).unzip();
     list_turns::ready(caller.key.id).await;
-    let read = app.db.of(caller.key.id).read(move |tx| {
+    let read = app.db.of(caller.key.id).long().read(move |tx| {
         // Ids are looked up with the names: a look of its own would be a fifth of the work.
         let is_id = |of: &&UserRef| matches!(of, UserRef::Id(_));
         let others: Vec<_> = refs.iter().filter(|of| !is_id(of)).cloned().collect();

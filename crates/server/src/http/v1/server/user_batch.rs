@@ -23,10 +23,10 @@ use crate::http::v1::reader::{
 
 const MAX_USERS: usize = 1000;
 /// Users in one transaction, at most: a crash leaves all of them changed, or none.
-const CHUNK: usize = 100;
-/// Bytes of their display names, at most: each word of a name is a row. A hundred usual names have
+const CHUNK: usize = 50;
+/// Bytes of their display names, at most: each word of a name is a row. Fifty usual names have
 /// less.
-const NAME_BYTES: usize = 8 << 10;
+const NAME_BYTES: usize = 4 << 10;
 /// How often a chunk is tried again because somebody took a username in between.
 const ATTEMPTS: usize = 5;
 
@@ -225,7 +225,7 @@ async fn write(app: &App, call: &Arc<audit::Call>, puts: Arc<Vec<Put>>) -> Resul
     let mut attempts = 0;
     loop {
         let (puts, call) = (Arc::clone(&puts), Arc::clone(call));
-        let done = app.db.of(call.key.id).write(move |tx| {
+        let done = app.db.of(call.key.id).wide().write(move |tx| {
             let done = users::put_all(tx, &cx, &puts)?;
             let changed = done
                 .iter()
@@ -257,8 +257,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_has_a_hundred_users_or_as_many_names_as_are_little_work() {
-        for (length, chunks) in [(20, &[100, 100, 50][..]), (3000, &[2; 125]), (9000, &[1; 250])] {
+    fn a_transaction_has_fifty_users_or_as_many_names_as_are_little_work() {
+        for (length, chunks) in [(20, &[50; 5][..]), (2000, &[2; 125]), (9000, &[1; 250])] {
             let item = || Item {
                 value: serde_json::json!({ "display_name": "x".repeat(length) }),
                 lengths: Lengths { subject_chars: 1, body_bytes: 1 },
