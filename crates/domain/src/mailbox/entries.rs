@@ -14,7 +14,7 @@ pub(crate) use self::many::{find_in, insert_many, remove_all};
 pub use self::one::Entry;
 use crate::accounts::modseq;
 use crate::base::{ConversationId, Cx, EventKind, MessageId, Result, Time, UserId};
-use crate::mailbox::conversation_rows::{self, has_row};
+use crate::mailbox::conversation_rows;
 pub use crate::mailbox::place::Folder;
 use crate::mailbox::place::{Place, places};
 use crate::outbox::webhooks::{self, Occurrence};
@@ -267,15 +267,14 @@ pub(crate) fn remove(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, old: &Entry) -> Re
 fn report_conversation(tx: &mut Tx<'_>, owner: UserId, removed: &Entry) -> Result<()> {
     let row = conversation_rows::find(tx, owner, removed.conversation)?;
     let Some(newest) = row.and_then(|row| row.last) else { return Ok(()) };
+    let Some(newest) = find(tx, owner, newest)? else { return Ok(()) };
     modseq::advance(tx, owner)?;
+    // By its place: by its conversation, SQLite looks at all that the owner has.
     tx.execute(
-        concat!(
-            "UPDATE entries
-             SET changed_modseq = (SELECT modseq FROM mailboxes WHERE owner_id = ?1)
-             WHERE owner_id = ?1 AND conversation_id = ?2 AND message_id = ?3 AND ",
-            has_row!()
-        ),
-        &params![owner, removed.conversation, newest],
+        "UPDATE entries
+         SET changed_modseq = (SELECT modseq FROM mailboxes WHERE owner_id = ?1)
+         WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3",
+        &params![owner, newest.place(), newest.message],
     )?;
     Ok(())
 }
