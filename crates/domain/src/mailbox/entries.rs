@@ -245,13 +245,14 @@ pub(crate) fn move_to_row(tx: &mut Tx<'_>, owner: UserId, single: &Entry) -> Res
     Ok(())
 }
 
+const BURY: &str =
+    "INSERT INTO tombstones (owner_id, modseq, message_id, created_modseq, destroyed_at)
+     SELECT owner_id, modseq, ?2, ?3, ?4 FROM mailboxes WHERE owner_id = ?1";
+const DELETE: &str = "DELETE FROM entries WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3";
+
 /// Removes a message from a mailbox whose modseq was advanced, and leaves a tombstone.
 pub(crate) fn remove(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, old: &Entry) -> Result<()> {
-    tx.execute(
-        "INSERT INTO tombstones (owner_id, modseq, message_id, created_modseq, destroyed_at)
-         SELECT owner_id, modseq, ?2, ?3, ?4 FROM mailboxes WHERE owner_id = ?1",
-        &params![owner, old.message, old.created_modseq, cx.now],
-    )?;
+    tx.execute(BURY, &params![owner, old.message, old.created_modseq, cx.now])?;
     emit(tx, cx, EventKind::MessageDestroyed, owner, old)?;
     remove_row(tx, Some(cx), owner, old)?;
     if old.has_conversation_row {
@@ -296,10 +297,7 @@ pub(crate) fn remove_without_tombstone(tx: &mut Tx<'_>, owner: UserId, old: &Ent
 
 /// Removes an entry; without a `cx`, nobody is told of the counts.
 fn remove_row(tx: &mut Tx<'_>, cx: Option<&Cx>, owner: UserId, old: &Entry) -> Result<()> {
-    tx.execute(
-        "DELETE FROM entries WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3",
-        &params![owner, old.place(), old.message],
-    )?;
+    tx.execute(DELETE, &params![owner, old.place(), old.message])?;
     if old.trashed_at.is_some() {
         record_trash(tx, owner, &Entry { trashed_at: None, ..*old })?;
     }
