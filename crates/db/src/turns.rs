@@ -87,7 +87,7 @@ impl<K: Copy + Eq + Hash, T> Turns<K, T> {
         self.order.front().map(|(_, round)| *round == self.round)
     }
 
-    /// Takes the work of the owner whose turn it is. Where it is counted, [`Turns::done`] follows.
+    /// Takes the work of the owner whose turn it is. Where it is counted, `done` follows.
     pub fn pop(&mut self) -> Option<(K, T)> {
         let (owner, _) = self.order.pop_front()?;
         let Entry::Occupied(mut place) = self.lines.entry(owner) else { return None };

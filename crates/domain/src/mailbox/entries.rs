@@ -14,7 +14,7 @@ pub(crate) use self::many::{find_in, insert_many, insert_moved, remove_all};
 pub use self::one::Entry;
 use crate::accounts::modseq;
 use crate::base::{ConversationId, Cx, EventKind, MessageId, Result, Time, UserId};
-use crate::mailbox::conversation_rows::{self, has_row};
+use crate::mailbox::conversation_rows;
 pub use crate::mailbox::place::Folder;
 use crate::mailbox::place::{Place, places};
 use crate::outbox::webhooks::{self, Occurrence};
@@ -245,13 +245,14 @@ pub(crate) fn move_to_row(tx: &mut Tx<'_>, owner: UserId, single: &Entry) -> Res
     Ok(())
 }
 
+const BURY: &str =
+    "INSERT INTO tombstones (owner_id, modseq, message_id, created_modseq, destroyed_at)
+     SELECT owner_id, modseq, ?2, ?3, ?4 FROM mailboxes WHERE owner_id = ?1";
+const DELETE: &str = "DELETE FROM entries WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3";
+
 /// Removes a message from a mailbox whose modseq was advanced, and leaves a tombstone.
 pub(crate) fn remove(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, old: &Entry) -> Result<()> {
-    tx.execute(
-        "INSERT INTO tombstones (owner_id, modseq, message_id, created_modseq, destroyed_at)
-         SELECT owner_id, modseq, ?2, ?3, ?4 FROM mailboxes WHERE owner_id = ?1",
-        &params![owner, old.message, old.created_modseq, cx.now],
-    )?;
+    tx.execute(BURY, &params![owner, old.message, old.created_modseq, cx.now])?;
     emit(tx, cx, EventKind::MessageDestroyed, owner, old)?;
     remove_row(tx, Some(cx), owner, old)?;
     if old.has_conversation_row {
@@ -267,15 +268,14 @@ pub(crate) fn remove(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, old: &Entry) -> Re
 fn report_conversation(tx: &mut Tx<'_>, owner: UserId, removed: &Entry) -> Result<()> {
     let row = conversation_rows::find(tx, owner, removed.conversation)?;
     let Some(newest) = row.and_then(|row| row.last) else { return Ok(()) };
+    let Some(newest) = find(tx, owner, newest)? else { return Ok(()) };
     modseq::advance(tx, owner)?;
+    // By its place: by its conversation, SQLite looks at all that the owner has.
     tx.execute(
-        concat!(
-            "UPDATE entries
-             SET changed_modseq = (SELECT modseq FROM mailboxes WHERE owner_id = ?1)
-             WHERE owner_id = ?1 AND conversation_id = ?2 AND message_id = ?3 AND ",
-            has_row!()
-        ),
-        &params![owner, removed.conversation, newest],
+        "UPDATE entries
+         SET changed_modseq = (SELECT modseq FROM mailboxes WHERE owner_id = ?1)
+         WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3",
+        &params![owner, newest.place(), newest.message],
     )?;
     Ok(())
 }
@@ -297,10 +297,7 @@ pub(crate) fn remove_without_tombstone(tx: &mut Tx<'_>, owner: UserId, old: &Ent
 
 /// Removes an entry; without a `cx`, nobody is told of the counts.
 fn remove_row(tx: &mut Tx<'_>, cx: Option<&Cx>, owner: UserId, old: &Entry) -> Result<()> {
-    tx.execute(
-        "DELETE FROM entries WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3",
-        &params![owner, old.place(), old.message],
-    )?;
+    tx.execute(DELETE, &params![owner, old.place(), old.message])?;
     if old.trashed_at.is_some() {
         record_trash(tx, owner, &Entry { trashed_at: None, ..*old })?;
     }

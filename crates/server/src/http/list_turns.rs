@@ -123,53 +123,45 @@ mod tests {
         ready(Owner::User(1)).await;
     }
 
-    #[tokio::test]
-    async fn users_for_whom_a_key_asks_have_turns_of_each_other() {
+    /// Has all of them ask at once, but for the second, who no longer waits. Returns for which user
+    /// each turn was.
+    async fn turns(asking: Vec<Line>) -> Vec<Owner> {
         let served = Rc::new(RefCell::new(Vec::new()));
-        let ask = |user: i64| {
+        let ask = |line: Line| {
             let served = Rc::clone(&served);
             async move {
-                let line = Line { owner: Owner::Program(1), user: Owner::User(user) };
                 ready(line).await;
                 take(line);
-                served.borrow_mut().push(user);
+                served.borrow_mut().push(line.user);
             }
         };
-        let local = LocalSet::new();
         let all = async {
-            for one in [1, 1, 1, 1, 2, 2, 3].map(|user| spawn_local(ask(user))) {
-                one.await.unwrap();
-            }
-        };
-        local.run_until(all).await;
-        assert_eq!(served.take(), [1, 1, 2, 3, 1, 2, 1]);
-    }
-
-    #[tokio::test]
-    async fn who_asks_for_much_waits_behind_others_who_ask_for_little() {
-        let served = Rc::new(RefCell::new(Vec::new()));
-        let ask = |user: i64| {
-            let served = Rc::clone(&served);
-            async move {
-                ready(Owner::User(user)).await;
-                take(Owner::User(user));
-                served.borrow_mut().push(user);
-            }
-        };
-        let local = LocalSet::new();
-        let all = local.run_until(async {
-            let asked = [1, 1, 1, 1, 1, 2, 2, 3].map(|user| spawn_local(ask(user)));
-            // One that no longer waits takes nobody's turn.
+            let asked: Vec<_> = asking.into_iter().map(|line| spawn_local(ask(line))).collect();
+            // It takes nobody's turn.
             asked[1].abort();
             for one in asked {
                 drop(one.await);
             }
-        });
-        all.await;
-        // The owners of a round have no order.
-        let mut served = served.take();
-        served[3..5].sort_unstable();
-        assert_eq!(served, [1, 2, 3, 1, 2, 1, 1]);
+        };
+        LocalSet::new().run_until(all).await;
         SERVED.with_borrow(|served| assert!(served.is_empty(), "nothing is kept of anybody"));
+        served.take()
+    }
+
+    #[tokio::test]
+    async fn users_for_whom_a_key_asks_have_turns_of_each_other() {
+        let asking = [1, 1, 1, 1, 1, 2, 2, 3].map(Owner::User);
+        let asking = asking.map(|user| Line { owner: Owner::Program(1), user });
+        let expected = [1, 1, 2, 3, 1, 2, 1].map(Owner::User);
+        assert_eq!(turns(asking.into()).await, expected);
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_much_waits_behind_others_who_ask_for_little() {
+        let asking = [1, 1, 1, 1, 1, 2, 2, 3].map(|user| Line::from(Owner::User(user)));
+        let mut served = turns(asking.into()).await;
+        // The owners of a round have no order.
+        served[3..5].sort_unstable_by_key(|user| format!("{user:?}"));
+        assert_eq!(served, [1, 2, 3, 1, 2, 1, 1].map(Owner::User));
     }
 }

@@ -131,10 +131,19 @@ async fn the_process_and_the_database_are_measured() {
     assert!((4e6..4e10).contains(&memory), "{memory}");
     let (files, limit) = (figure("process_open_fds").await, figure("process_max_fds").await);
     assert!(files > 5.0 && files < limit, "{files} of {limit}");
-    let held: Vec<_> =
-        (0..50).map(|_| std::fs::File::open(ALERTS).expect("it can be opened")).collect();
-    assert!(figure("process_open_fds").await >= files + 40.0);
-    drop(held);
+    // Again where other tests of this process have closed as many meanwhile.
+    let mut counted = false;
+    for _ in 0..50 {
+        let before = figure("process_open_fds").await;
+        let held: Vec<_> =
+            (0..50).map(|_| std::fs::File::open(ALERTS).expect("it can be opened")).collect();
+        counted = figure("process_open_fds").await >= before + 40.0;
+        drop(held);
+        if counted {
+            break;
+        }
+    }
+    assert!(counted, "open files are counted");
     assert!(figure("process_cpu_seconds_total").await > 0.0);
     let started = figure("process_start_time_seconds").await;
     let own = std::fs::metadata("/proc/self").and_then(|own| own.modified()).expect("it is Linux");

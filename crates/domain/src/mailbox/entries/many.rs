@@ -3,7 +3,7 @@
 use db::{Tx, params};
 
 use super::one::Entry;
-use super::{entry, entry_columns, event, remove};
+use super::{BURY, DELETE, entry, entry_columns, event, remove};
 use crate::accounts::modseq;
 use crate::base::{Cx, EventKind, MessageId, Result, UserId};
 use crate::mailbox::place::places;
@@ -118,14 +118,10 @@ pub(crate) fn remove_all(tx: &mut Tx<'_>, cx: &Cx, held: &[(UserId, Entry)]) -> 
         .iter()
         .map(|(owner, entry)| params![*owner, entry.message, entry.created_modseq, cx.now])
         .collect();
-    tx.batch(
-        "INSERT INTO tombstones (owner_id, modseq, message_id, created_modseq, destroyed_at)
-         SELECT owner_id, modseq, ?2, ?3, ?4 FROM mailboxes WHERE owner_id = ?1",
-        &rows,
-    )?;
+    tx.batch(BURY, &rows)?;
     let rows: Vec<_> =
         new.iter().map(|(owner, entry)| params![*owner, entry.place(), entry.message]).collect();
-    tx.batch("DELETE FROM entries WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3", &rows)?;
+    tx.batch(DELETE, &rows)?;
     if cx.wanted.webhooks.has(EventKind::MessageDestroyed) {
         let events = new.iter().map(|(owner, entry)| event(tx, *owner, entry));
         let events = events.collect::<Result<Vec<_>>>()?;
