@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use crate::answers::{self, Answer, Inbox};
-use crate::{Error, Notice, Result, Tx, notice::Hub, panic_text, threads::catch};
+use crate::{Error, Notice, Owner, Result, Tx, notice::Hub, panic_text, threads::catch};
 
 /// What a write is for. Only one that frees space may use the reserve, see
 /// [`crate::Db::keep_reserve`].
@@ -29,6 +29,7 @@ pub(crate) trait Job: Answer {
 
 struct Work<F, R, E> {
     f: F,
+    owner: Owner,
     purpose: Purpose,
     /// The result of the last run, and of its commit once it is settled.
     outcome: Option<Result<R, E>>,
@@ -46,6 +47,7 @@ pub(crate) fn answer(mut job: Box<dyn Job>, commit: &Result<()>, hub: &Hub) {
 
 /// Makes a job of a closure, and the receiver of its result.
 pub(crate) fn job<F, R, E>(
+    owner: Owner,
     purpose: Purpose,
     f: F,
 ) -> (Box<dyn Job>, oneshot::Receiver<Result<R, E>>)
@@ -56,7 +58,7 @@ where
 {
     let (reply, answer) = oneshot::channel();
     let (outcome, notices, inbox) = (None, Vec::new(), answers::inbox());
-    (Box::new(Work { f, purpose, outcome, notices, reply, inbox }), answer)
+    (Box::new(Work { f, owner, purpose, outcome, notices, reply, inbox }), answer)
 }
 
 impl<F, R, E> Answer for Work<F, R, E>
@@ -94,7 +96,7 @@ where
         match (&self.outcome, commit) {
             // The closure's own error is returned, whatever happened to the commit.
             (Some(Err(_)), _) | (None, Ok(())) => {}
-            (Some(Ok(_)), Ok(())) => hub.publish(&self.notices),
+            (Some(Ok(_)), Ok(())) => hub.publish(self.owner, &self.notices),
             (_, Err(error)) => self.outcome = Some(Err(E::from(error.clone()))),
         }
     }

@@ -19,7 +19,9 @@ mod error;
 mod job;
 mod migrate;
 mod notice;
+mod of;
 mod owner;
+mod paces;
 mod postgres;
 mod row;
 mod sqlite;
@@ -41,7 +43,9 @@ pub use error::{Error, Result};
 pub use job::Purpose;
 pub use migrate::{Migrated, Migration};
 pub use notice::{Heard, Notice};
-pub use owner::{Of, Owner};
+pub use of::Of;
+pub use owner::Owner;
+pub use paces::Paces;
 pub use postgres::config::Options;
 pub use row::Row;
 pub use sqlite::restore::Restored;
@@ -54,6 +58,7 @@ pub use tx::explain;
 pub use url::Url;
 pub use value::Value;
 
+use notice::Hub;
 use url::Location;
 
 /// The parameters of a statement, beginning with `?1`: `params![owner, message]`.
@@ -155,11 +160,7 @@ impl Db {
     /// # Panics
     /// If there is a listener already.
     pub fn listen(&self, listener: impl Fn(Heard) + Send + Sync + 'static) {
-        let listener = Box::new(listener);
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.listen(listener),
-            Engine::Postgres(engine) => engine.listen(listener),
-        }
+        self.hub().listen(Box::new(listener));
     }
 
     /// The time of the PostgreSQL server in microseconds since 1970, which all nodes share; `None`
@@ -211,6 +212,25 @@ impl Db {
     pub fn keep_reserve(&self, bytes: u64) -> Result<()> {
         let Engine::Sqlite(engine) = &self.engine else { return Ok(()) };
         engine.keep_reserve(bytes)
+    }
+
+    /// Has users and addresses keep a pace, from now on, with writes that tell many: see
+    /// [`Db::pause`].
+    pub fn keep_pace(&self) {
+        self.hub().keep_pace();
+    }
+
+    /// How long this owner, whose writes have told more than their pace allows, is to be kept
+    /// waiting before they go on. Who does not wait is refused in the end.
+    pub fn pause(&self, owner: impl Into<Owner>) -> Duration {
+        self.hub().pause(owner.into())
+    }
+
+    fn hub(&self) -> &Hub {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.hub(),
+            Engine::Postgres(engine) => engine.hub(),
+        }
     }
 
     /// Finishes queued work and closes the database; SQLite copies its log back into the file.

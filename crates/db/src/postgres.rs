@@ -28,8 +28,8 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::job::{Job, job};
-use crate::owner::Length;
-use crate::{Error, Migration, Owner, Purpose, Result, Stats, Tx, notice::Listener, threads};
+use crate::of::Length;
+use crate::{Error, Migration, Owner, Purpose, Result, Stats, Tx, notice::Hub, threads};
 use config::Config;
 use queue::{Access, Queue};
 use shared::{SCANNERS, Shared};
@@ -97,7 +97,7 @@ impl Engine {
         R: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let (job, answer) = job(Purpose::Store, f);
+        let (job, answer) = job(of.0, Purpose::Store, f);
         self.submit(&self.shared.requests, of, begun, (access, job)).map_err(E::from)?;
         answer.await.unwrap_or_else(|_dropped| Err(E::from(Error::Closed)))
     }
@@ -122,8 +122,8 @@ impl Engine {
         queue.submit(of, access, job, deadline)
     }
 
-    pub(crate) fn listen(&self, listener: Listener) {
-        self.shared.hub.listen(listener);
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.shared.hub
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::{
-    Error, Migration, Owner, Result, Stats, Tx, job, job::Job, migrate::usable, notice::Listener,
+    Error, Migration, Owner, Result, Stats, Tx, job, job::Job, migrate::usable, notice::Hub,
     threads, tx::On,
 };
 use connection::Role;
@@ -115,8 +115,8 @@ impl Engine {
         self.shared.failed().await
     }
 
-    pub(crate) fn listen(&self, listener: Listener) {
-        self.shared.hub.listen(listener);
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.shared.hub
     }
 
     pub(crate) fn stats(&self) -> Stats {

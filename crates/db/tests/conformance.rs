@@ -10,6 +10,8 @@ mod file;
 mod migrations;
 #[path = "conformance/notices.rs"]
 mod notices;
+#[path = "conformance/pace.rs"]
+mod pace;
 #[path = "conformance/reads.rs"]
 mod reads;
 #[path = "conformance/turns.rs"]

@@ -11,7 +11,14 @@ CREATE TABLE imported_messages (
     source TEXT NOT NULL,
     external_id TEXT NOT NULL,
     message_id INTEGER NOT NULL,
-    PRIMARY KEY (source, external_id)
+    PRIMARY KEY (external_id, source)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX imported_messages_message ON imported_messages (message_id);
+
+-- Who has written in a conversation is told by its row, from the first of their messages on and not only once one of them
+-- was deleted: who answers it to many would else read much of the mailbox of each.
+UPDATE conversations SET has_written = 1 WHERE has_written IS NULL AND EXISTS (
+    SELECT 1 FROM entries
+    WHERE entries.owner_id = conversations.owner_id AND entries.conversation_id = conversations.conversation_id
+        AND place % 2 = 1 AND role >= 2);

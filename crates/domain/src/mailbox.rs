@@ -5,6 +5,7 @@
 
 pub(crate) mod admission;
 pub mod changes;
+pub(crate) mod contacts;
 pub(crate) mod conversation_rows;
 pub mod conversations;
 pub mod digests;

@@ -29,7 +29,6 @@ mod login;
 mod long_responses;
 mod messages;
 mod origin;
-mod paces;
 mod paths;
 mod problem;
 mod refusals;
@@ -52,7 +51,6 @@ pub use error::Error;
 pub(crate) use forwarded::ForwardingNotes;
 pub use forwarded::Peer;
 pub(crate) use host::Hosts;
-pub(crate) use paces::Paces;
 pub(crate) use refusals::Refusals;
 pub(crate) use unfinished_bodies::UnfinishedBodies;
 

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::secret::Secret;
-use crate::config::{Settings, Unusable};
+use crate::config::{Settings, Switch, Unusable};
 use crate::email::link::Links;
 use crate::realtime::streams::Streams;
 use crate::runtime::actings::Actings;
@@ -81,6 +81,9 @@ impl Node {
         }
         say_kept(&url);
         let db = Db::open(&url, domain::SCHEMA).with_context(|| format!("cannot open {url}"))?;
+        if settings.rate_limits == Switch::On {
+            db.keep_pace();
+        }
         if let Err(error) = db.keep_reserve(u64::from(settings.disk_reserve_mib) << 20) {
             tracing::warn!(%error, "nothing of the disk is kept for deletions");
         }

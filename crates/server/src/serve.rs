@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use db::Db;
+use db::{Db, Paces};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
@@ -25,7 +25,7 @@ use crate::http::browser_token::BrowserTokens;
 use crate::http::cors::Cors;
 use crate::http::csrf::Csrf;
 use crate::http::{
-    self, App, ForwardingNotes, Hosts, Limits, Paces, Parts, Refusals, UnfinishedBodies, v1,
+    self, App, ForwardingNotes, Hosts, Limits, Parts, Refusals, UnfinishedBodies, v1,
 };
 use crate::node::Node;
 use crate::runtime::clock::Clock;

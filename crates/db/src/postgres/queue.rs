@@ -12,7 +12,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::fiber::Fiber;
-use crate::owner::Length;
+use crate::of::Length;
 use crate::turns::Turns;
 use crate::{Error, Owner, Result, job::Job, threads::lock};
 

@@ -18,6 +18,19 @@ pub fn advance(tx: &mut Tx<'_>, owner: UserId) -> Result<bool> {
     Ok(notify(tx, owner, advanced))
 }
 
+/// The same for many mailboxes that are locked.
+pub(crate) fn advance_all(tx: &mut Tx<'_>, owners: &[UserId]) -> Result<()> {
+    let ids: Vec<i64> = owners.iter().map(|owner| owner.get()).collect();
+    tx.execute(
+        "UPDATE mailboxes SET modseq = modseq + 1 WHERE owner_id IN rarray(?1)",
+        &params![&*ids],
+    )?;
+    for owner in owners {
+        notify(tx, *owner, 1);
+    }
+    Ok(())
+}
+
 /// Tells the mailbox's subscribers where a modseq was advanced. Returns whether it was.
 pub(crate) fn notify(tx: &mut Tx<'_>, owner: UserId, advanced: u64) -> bool {
     if advanced == 1 {

@@ -194,15 +194,16 @@ pub fn mute(
 ) -> Result<()> {
     modseq::lock(tx, owner)?;
     let row = conversation_rows::find(tx, owner, id)?.filter(|row| !row.is_emptied());
-    if row.is_none() && entries::single(tx, owner, id)?.is_none() {
+    let single = if row.is_none() { entries::single(tx, owner, id)? } else { None };
+    if row.is_none() && single.is_none() {
         return Err(Error::NotFound(Missing::Conversation));
     }
-    if row.as_ref().is_some_and(|row| row.muted) == muted {
+    if row.is_some_and(|row| row.muted) == muted {
         return Ok(());
     }
     modseq::advance(tx, owner)?;
-    if row.is_none() {
-        create_row(tx, owner, id, None)?;
+    if let Some(single) = single {
+        create_row(tx, owner, &single, &[])?;
     }
     tx.execute(
         "UPDATE conversations SET muted_at = ?3 WHERE owner_id = ?1 AND conversation_id = ?2",
@@ -360,38 +361,35 @@ pub fn mark_unread(
     }
 }
 
-/// Gives the conversation of a reply a row in a mailbox, or adds the people of the reply to it.
-pub(crate) fn add_reply(tx: &mut Tx<'_>, owner: UserId, reply: &Envelope) -> Result<()> {
-    match conversation_rows::find(tx, owner, reply.conversation)? {
-        Some(row) if row.is_emptied() => {
-            let people = reply.people();
-            conversation_rows::fill(tx, owner, row.conversation, (&reply.subject, &people))
-        }
-        Some(row) => conversation_rows::add_participants(tx, owner, &row, reply.people()),
-        None => create_row(tx, owner, reply.conversation, Some(reply)),
+/// Gives the conversation of a reply a row in each of some mailboxes, or adds the people of the
+/// reply to it.
+pub(crate) fn add_reply(tx: &mut Tx<'_>, owners: &[UserId], reply: &Envelope) -> Result<()> {
+    let (conversation, people) = (reply.conversation, reply.people());
+    let rows = conversation_rows::find_in(tx, owners, conversation)?;
+    conversation_rows::add_participants(tx, &rows, (conversation, &reply.subject), &people)?;
+    let is_new = |owner: &UserId| rows.iter().all(|(of, _)| of != owner);
+    let new: Vec<_> = owners.iter().copied().filter(is_new).collect();
+    if new.is_empty() {
+        return Ok(());
     }
+    let mut singles = entries::find_in(tx, &new, conversation.first())?;
+    singles.retain(|(_, entry)| !entry.has_conversation_row);
+    for (owner, single) in &singles {
+        create_row(tx, *owner, single, &people)?;
+    }
+    let holds_none = |owner: &UserId| singles.iter().all(|(of, _)| of != owner);
+    let others: Vec<_> = new.into_iter().filter(holds_none).map(|owner| (owner, 0)).collect();
+    conversation_rows::insert(tx, &others, (conversation, None), (&reply.subject, &people))
 }
 
-/// Creates the row of a conversation of which a mailbox holds at most the first message.
-fn create_row(
-    tx: &mut Tx<'_>,
-    owner: UserId,
-    conversation: ConversationId,
-    reply: Option<&Envelope>,
-) -> Result<()> {
-    let single = entries::single(tx, owner, conversation)?;
-    let mut people = reply.map(Envelope::people).unwrap_or_default();
-    let mut subject = reply.map(|reply| reply.subject.clone()).unwrap_or_default();
-    let (mut last, mut unread) = (None, 0);
-    if let Some(single) = single {
-        let first = envelopes::load_one(tx, single.message)?;
-        people.extend(first.people());
-        people.sort();
-        people.dedup();
-        subject = first.subject;
-        last = single.trashed_at.is_none().then_some(single.message);
-        unread = single.unread_count();
-        entries::move_to_row(tx, owner, &single)?;
-    }
-    conversation_rows::insert(tx, owner, conversation, (last, unread), (&subject, &people))
+/// Creates the row of a conversation of which a mailbox holds the first message alone.
+fn create_row(tx: &mut Tx<'_>, owner: UserId, single: &Entry, others: &[UserId]) -> Result<()> {
+    let first = envelopes::load_one(tx, single.message)?;
+    let mut people = [&first.people(), others].concat();
+    people.sort();
+    people.dedup();
+    entries::move_to_row(tx, owner, single)?;
+    let last = single.trashed_at.is_none().then_some(single.message);
+    let (rows, what) = ([(owner, single.unread_count())], (single.conversation, last));
+    conversation_rows::insert(tx, &rows, what, (&first.subject, &people))
 }

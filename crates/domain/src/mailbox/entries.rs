@@ -1,20 +1,21 @@
 //! Entries: what a mailbox says of a message, and the counts that follow from it.
 //!
-//! Every change of an entry goes through `insert`, `insert_many`, `change`, `remove` or
-//! `remove_all`, and each keeps the counts, so a count and the list that it counts cannot differ.
+//! Every change of an entry goes through `insert`, `insert_many`, `change` or `remove`, and each
+//! keeps the counts, so a count and the list that it counts cannot differ.
 
 mod counts;
 mod many;
 mod one;
+mod removal;
 
 use db::{Row, Tx, params};
 
+pub(crate) use self::counts::count_reply;
 use self::counts::recount;
-pub(crate) use self::many::{find_in, insert_many, insert_moved, remove_all};
+pub(crate) use self::many::{find_in, insert_many, insert_moved};
 pub use self::one::Entry;
-use crate::accounts::modseq;
+pub(crate) use self::removal::{remove, remove_untold};
 use crate::base::{ConversationId, Cx, EventKind, MessageId, Result, Time, UserId};
-use crate::mailbox::conversation_rows;
 pub use crate::mailbox::place::Folder;
 use crate::mailbox::place::{Place, places};
 use crate::outbox::webhooks::{self, Occurrence};
@@ -162,7 +163,7 @@ fn event(tx: &mut Tx<'_>, owner: UserId, entry: &Entry) -> Result<Occurrence<'st
 }
 
 /// Adds a message to mailboxes whose modseqs were advanced. The caller that advanced them has
-/// counted the message too, unless it is a reply: [`count`] counts that.
+/// counted the message too, unless it is a reply: [`count_reply`] counts that.
 pub(crate) fn insert(tx: &mut Tx<'_>, new: &[(UserId, Entry)]) -> Result<()> {
     let rows: Vec<_> = new
         .iter()
@@ -178,11 +179,6 @@ pub(crate) fn insert(tx: &mut Tx<'_>, new: &[(UserId, Entry)]) -> Result<()> {
         &rows,
     )?;
     Ok(())
-}
-
-/// Counts a reply that was inserted.
-pub(crate) fn count(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, new: &Entry) -> Result<()> {
-    recount(tx, Some(cx), owner, None, Some(new))
 }
 
 /// Replaces an entry's state in a mailbox whose modseq was advanced.
@@ -216,7 +212,7 @@ pub(crate) fn change(
     if new.was_read() && !old.was_read() {
         emit(tx, cx, EventKind::MessageRead, owner, new)?;
     }
-    recount(tx, Some(cx), owner, Some(old), Some(new))
+    recount(tx, cx, owner, old, new)
 }
 
 /// Keeps the table `trash` in step with an entry.
@@ -245,41 +241,6 @@ pub(crate) fn move_to_row(tx: &mut Tx<'_>, owner: UserId, single: &Entry) -> Res
     Ok(())
 }
 
-const BURY: &str =
-    "INSERT INTO tombstones (owner_id, modseq, message_id, created_modseq, destroyed_at)
-     SELECT owner_id, modseq, ?2, ?3, ?4 FROM mailboxes WHERE owner_id = ?1";
-const DELETE: &str = "DELETE FROM entries WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3";
-
-/// Removes a message from a mailbox whose modseq was advanced, and leaves a tombstone.
-pub(crate) fn remove(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, old: &Entry) -> Result<()> {
-    tx.execute(BURY, &params![owner, old.message, old.created_modseq, cx.now])?;
-    emit(tx, cx, EventKind::MessageDestroyed, owner, old)?;
-    remove_row(tx, Some(cx), owner, old)?;
-    if old.has_conversation_row {
-        report_conversation(tx, owner, old)?;
-    }
-    Ok(())
-}
-
-/// Counts the newest message of a conversation as changed after one of them was removed.
-///
-/// A client may never have known that message, or may not know that it was read or moved to the
-/// trash before: the tombstone hides that, and names no conversation.
-fn report_conversation(tx: &mut Tx<'_>, owner: UserId, removed: &Entry) -> Result<()> {
-    let row = conversation_rows::find(tx, owner, removed.conversation)?;
-    let Some(newest) = row.and_then(|row| row.last) else { return Ok(()) };
-    let Some(newest) = find(tx, owner, newest)? else { return Ok(()) };
-    modseq::advance(tx, owner)?;
-    // By its place: by its conversation, SQLite looks at all that the owner has.
-    tx.execute(
-        "UPDATE entries
-         SET changed_modseq = (SELECT modseq FROM mailboxes WHERE owner_id = ?1)
-         WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3",
-        &params![owner, newest.place(), newest.message],
-    )?;
-    Ok(())
-}
-
 /// Whether a mailbox has held a message that is gone, as far as its tombstones say.
 pub(crate) fn has_tombstone(tx: &mut Tx<'_>, owner: UserId, message: MessageId) -> Result<bool> {
     let found = tx.query_opt(
@@ -288,25 +249,4 @@ pub(crate) fn has_tombstone(tx: &mut Tx<'_>, owner: UserId, message: MessageId) 
         |_| Ok(()),
     )?;
     Ok(found.is_some())
-}
-
-/// Removes a message from the mailbox of an erased user, which nobody syncs any more.
-pub(crate) fn remove_without_tombstone(tx: &mut Tx<'_>, owner: UserId, old: &Entry) -> Result<()> {
-    remove_row(tx, None, owner, old)
-}
-
-/// Removes an entry; without a `cx`, nobody is told of the counts.
-fn remove_row(tx: &mut Tx<'_>, cx: Option<&Cx>, owner: UserId, old: &Entry) -> Result<()> {
-    tx.execute(DELETE, &params![owner, old.place(), old.message])?;
-    if old.trashed_at.is_some() {
-        record_trash(tx, owner, &Entry { trashed_at: None, ..*old })?;
-    }
-    if old.sent {
-        // Only the sender sees it, and they have no copy any more.
-        tx.execute(
-            "UPDATE messages SET client_id = NULL WHERE id = ?1 AND client_id IS NOT NULL",
-            &params![old.message],
-        )?;
-    }
-    recount(tx, cx, owner, Some(old), None)
 }

@@ -6,7 +6,7 @@ use crate::accounts::modseq;
 use crate::accounts::users::{self, Person};
 use crate::base::id::join_ids;
 use crate::base::{Cx, Error, MessageId, Missing, Result, UserId};
-use crate::mailbox::admission;
+use crate::mailbox::contacts;
 use crate::mailbox::entries::{self, Entry, Flags};
 use crate::mailbox::envelopes::{self, BodyPart, Envelope};
 
@@ -244,8 +244,7 @@ fn destroy(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, id: MessageId) -> Result<boo
     let Some(entry) = entries::find(tx, owner, id)? else {
         return entries::has_tombstone(tx, owner, id);
     };
-    modseq::advance(tx, owner)?;
-    entries::remove(tx, cx, owner, &entry)?;
+    entries::remove(tx, cx, &[(owner, entry)])?;
     envelopes::release(tx, id, 1)?;
     Ok(true)
 }
@@ -263,10 +262,10 @@ pub fn delete_or_withdraw(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageI
     // The envelope never changes, so it may be read before the mailboxes are locked.
     let people = envelopes::load_one(tx, id)?.people();
     let holders = lock_holders(tx, caller, &people, id, |_| true)?;
-    entries::remove_all(tx, cx, &holders)?;
+    entries::remove(tx, cx, &holders)?;
     let unseen = holders.iter().filter(|(holder, entry)| *holder != caller && !entry.was_read());
     let unseen: Vec<_> = unseen.map(|(holder, _)| *holder).collect();
-    admission::forget_contacts(tx, caller, id, &unseen)?;
+    contacts::forget(tx, caller, id, &unseen)?;
     envelopes::release(tx, id, holders.len().try_into().unwrap_or(i64::MAX))
 }
 
@@ -311,14 +310,14 @@ pub fn unsend(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageId) -> Result
     if !entry.sent {
         return Err(Error::NotTheSender);
     }
-    let withdrawn = admission::unsent(tx, &[id])?;
+    let withdrawn = contacts::unsent(tx, &[id])?;
     let mut others = envelopes::load_one(tx, id)?.people();
     others.retain(|other| *other != caller && !withdrawn.contains(&(id, *other)));
     // Who has read it has done so for good. So to ask again delays nobody.
     let holders = lock_holders(tx, caller, &others, id, |entry| !entry.was_read())?;
     let (read, unread): (Vec<_>, Vec<_>) =
         holders.into_iter().partition(|(_, entry)| entry.was_read());
-    entries::remove_all(tx, cx, &unread)?;
+    entries::remove(tx, cx, &unread)?;
     let ids = |held: Vec<(UserId, Entry)>| held.into_iter().map(|(owner, _)| owner).collect();
     let unsent = Unsent { withdrawn_from: ids(unread), read_by: ids(read) };
     let withdrawn = i64::try_from(unsent.withdrawn_from.len()).unwrap_or(i64::MAX);
@@ -328,7 +327,7 @@ pub fn unsend(tx: &mut Tx<'_>, cx: &Cx, caller: UserId, id: MessageId) -> Result
             "UPDATE messages SET unsent_from = ?2 WHERE id = ?1",
             &params![id, join_ids(&unsent.withdrawn_from).as_str()],
         )?;
-        admission::forget_contacts(tx, caller, id, &unsent.withdrawn_from)?;
+        contacts::forget(tx, caller, id, &unsent.withdrawn_from)?;
         envelopes::release(tx, id, withdrawn)?;
     }
     Ok(unsent)

@@ -30,8 +30,7 @@ pub fn trash(tx: &mut Tx<'_>, cx: &Cx, limit: i64) -> Result<u64> {
         // The owner may just have taken it out of the trash.
         let is_due = |entry: &Entry| entry.trashed_at.is_some_and(|since| since < before);
         if let Some(entry) = entries::find(tx, *owner, *message)?.filter(is_due) {
-            modseq::advance(tx, *owner)?;
-            entries::remove(tx, cx, *owner, &entry)?;
+            entries::remove(tx, cx, &[(*owner, entry)])?;
             envelopes::release(tx, *message, 1)?;
         }
     }
@@ -65,7 +64,7 @@ pub fn erased_mailboxes(tx: &mut Tx<'_>, cx: &Cx, limit: i64) -> Result<u64> {
         remember_recipients(tx, cx, owner, &left)?;
     }
     for entry in &left {
-        entries::remove_without_tombstone(tx, owner, entry)?;
+        entries::remove_untold(tx, &[(owner, *entry)])?;
         envelopes::release(tx, entry.message, 1)?;
     }
     let is_last = i64::try_from(left.len()).is_ok_and(|removed| removed < limit);
@@ -134,8 +133,7 @@ fn withdraw(tx: &mut Tx<'_>, cx: &Cx, sender: UserId, limit: i64) -> Result<Opti
     received.truncate(limit);
     for message in &received {
         if let Some(entry) = entries::find(tx, owner, *message)? {
-            modseq::advance(tx, owner)?;
-            entries::remove(tx, cx, owner, &entry)?;
+            entries::remove(tx, cx, &[(owner, entry)])?;
             envelopes::release(tx, *message, 1)?;
         }
     }

@@ -11,10 +11,10 @@ use crate::accounts::users::{self, Person};
 use crate::base::id::join_ids;
 use crate::base::{Cx, Error, EventKind, Invalid, MessageId, Result, UserId, UserRef};
 pub use crate::base::{Refusal, RefusedRecipient};
-use crate::mailbox::admission;
 use crate::mailbox::entries::{self, Entry};
 use crate::mailbox::envelopes::Envelope;
 use crate::mailbox::messages::{self, Message};
+use crate::mailbox::{admission, contacts};
 use crate::mailbox::{conversation_rows, conversations};
 use crate::outbox::webhooks::{self, Occurrence};
 use crate::outbox::{reminders, unread_changes};
@@ -101,7 +101,7 @@ pub fn send(
         (None, None) => String::new(),
     };
     let id = store(tx, cx, sender, draft, &subject, &accepted, parent.as_ref())?;
-    let contacts = record_contacts(tx, cx, sender, &accepted, id)?;
+    let contacts = contacts::record(tx, cx, sender, &accepted, id)?;
     if let Some(limits) = limits_of_strangers {
         let as_if_sent = Use { sends: 1, contacts: contacts + strangers, lookups: 0 };
         quotas::check(tx, cx, sender, limits, &as_if_sent)?;
@@ -194,8 +194,8 @@ fn recipients(
     Ok(wanted)
 }
 
-/// Advances the mailboxes of the sender and of all recipients who take the message, in ascending
-/// order of owner. Returns these recipients, in the order of the draft.
+/// Advances the mailboxes of the sender and of all recipients who take the message. Returns these
+/// recipients, in the order of the draft.
 fn advance(
     tx: &mut Tx<'_>,
     cx: &Cx,
@@ -204,64 +204,17 @@ fn advance(
     parent: Option<&Envelope>,
     refused: &mut Vec<(usize, Refusal)>,
 ) -> Result<Vec<UserId>> {
-    let mut ascending: Vec<_> = wanted.iter().map(|(at, user)| (*user, Some(*at))).collect();
-    let to_self = wanted.iter().any(|(_, user)| *user == sender);
-    if !to_self {
-        ascending.push((sender, None));
-    }
-    ascending.sort();
-    let mut accepted = Vec::with_capacity(wanted.len());
-    let mut blocked = Vec::new();
     // A message that begins a conversation is unread in a conversation of its own. A reply is
     // counted later, where its conversation is known.
-    let unread = i64::from(parent.is_none());
-    for (user, at) in ascending {
-        if user == sender {
-            let own_unread = if to_self { unread } else { 0 };
-            blocked = admission::admit_sender(tx, user, wanted, (own_unread, cx.now))?;
-            accepted.extend(at.map(|at| (at, user)));
-            // Those with lower ids have come before it was known whom the sender blocks.
-            for (at, user) in &blocked {
-                if accepted.contains(&(*at, *user)) {
-                    admission::take_back(tx, *user, unread)?;
-                }
-            }
-            accepted.retain(|one| !blocked.contains(one));
-            refused.retain(|(at, _)| blocked.iter().all(|(other, _)| other != at));
-            refused.extend(blocked.iter().map(|(at, _)| (*at, Refusal::BlockedByYou)));
-            continue;
+    let received = (i64::from(parent.is_none()), cx.now);
+    match wanted {
+        [(at, user)] => {
+            let refusal = admission::admit_one(tx, sender, *user, parent, received)?;
+            refused.extend(refusal.map(|refusal| (*at, refusal)));
+            Ok(if refusal.is_none() { vec![*user] } else { vec![] })
         }
-        let at = at.expect("only the sender is not in the draft");
-        if blocked.contains(&(at, user)) {
-            continue;
-        }
-        match admission::admit(tx, user, sender, parent, (unread, cx.now))? {
-            None => accepted.push((at, user)),
-            Some(refusal) => refused.push((at, refusal)),
-        }
+        _ => admission::admit_all(tx, sender, wanted, parent, received, refused),
     }
-    accepted.sort();
-    Ok(accepted.into_iter().map(|(_, user)| user).collect())
-}
-
-/// Records whom the sender has written to. Returns how many are new contacts: written to for the
-/// first time, and not the ones who have written to the sender before.
-fn record_contacts(
-    tx: &mut Tx<'_>,
-    cx: &Cx,
-    sender: UserId,
-    to: &[UserId],
-    message: MessageId,
-) -> Result<i64> {
-    let mut first = 0;
-    for user in to.iter().filter(|user| **user != sender) {
-        if admission::record_contact(tx, cx, sender, *user, message)?
-            && !admission::has_written(tx, *user, sender)?
-        {
-            first += 1;
-        }
-    }
-    Ok(first)
 }
 
 fn store(
@@ -333,24 +286,19 @@ fn deliver(
     let others = envelope.to.iter().filter(|to| **to != envelope.from);
     let mut new = vec![(envelope.from, own)];
     new.extend(others.map(|owner| (*owner, entry(*owner))));
-    for (owner, entry) in &new {
-        if is_reply {
-            conversations::add_reply(tx, *owner, envelope)?;
-        } else if to_group {
-            conversation_rows::insert(
-                tx,
-                *owner,
-                envelope.conversation,
-                (Some(envelope.id), entry.unread_count()),
-                (&envelope.subject, &envelope.people()),
-            )?;
-        }
+    let owners: Vec<_> = new.iter().map(|(owner, _)| *owner).collect();
+    if is_reply {
+        conversations::add_reply(tx, &owners, envelope)?;
+    } else if to_group {
+        let people = envelope.people();
+        let rows = new.iter().map(|(owner, entry)| (*owner, entry.unread_count()));
+        let rows: Vec<_> = rows.collect();
+        let first = (envelope.conversation, Some(envelope.id));
+        conversation_rows::insert(tx, &rows, first, (&envelope.subject, &people))?;
     }
     entries::insert(tx, &new)?;
     if is_reply {
-        for (owner, entry) in &new {
-            entries::count(tx, cx, *owner, entry)?;
-        }
+        entries::count_reply(tx, cx, &new)?;
     } else {
         unread_changes::note(tx, cx, &envelope.to)?;
     }

@@ -304,8 +304,7 @@ pub fn expire(tx: &mut Tx<'_>, cx: &Cx, limit: i64) -> Result<u64> {
         let Some(entry) = entries::find(tx, owner, id)?.filter(|entry| !entry.was_read()) else {
             continue;
         };
-        modseq::advance(tx, owner)?;
-        entries::remove(tx, cx, owner, &entry)?;
+        entries::remove(tx, cx, &[(owner, entry)])?;
         tx.execute(
             "UPDATE messages SET unsent_from = ?2 WHERE id = ?1",
             &params![id, owner.get().to_string().as_str()],

@@ -37,7 +37,7 @@ pub type Message = (Turn, Box<MessageLine>);
 /// Looks what is here.
 pub fn target(tx: &mut Tx<'_>, source: &str) -> Result<Target> {
     let here = tx.query_opt(
-        "SELECT source FROM imported_messages WHERE source > '' ORDER BY source LIMIT 1",
+        "SELECT source FROM imported_messages WHERE message_id > 0 ORDER BY message_id LIMIT 1",
         &params![],
         |row| Ok(row.text(0)?.to_owned()),
     )?;

@@ -5,7 +5,9 @@ use db::Tx;
 use domain::envelopes::BodyPart;
 use domain::lists::{self, Filter, FolderFilter};
 use domain::messages::{self, Marks};
+use domain::sending::Draft;
 use domain::text::{Email, Username};
+use domain::users::AcceptFrom;
 use domain::{
     ConversationId, MessageId, Result, UserId, conversations, sending, throttle, unread, users,
 };
@@ -67,6 +69,26 @@ impl Crowd {
             self.world.read(move |tx, _cx| Ok((read(tx, &mail)?, tx.statements())));
         assert_eq!(items, shown);
         statements
+    }
+
+    /// All but ann.
+    fn others(&self) -> Vec<UserId> {
+        (2..).filter_map(UserId::new).take(self.mail.messages.len()).collect()
+    }
+
+    /// Sends a draft of ann's. Returns its id, and how many statements that needs.
+    fn sent(&self, draft: Draft) -> (MessageId, u64) {
+        let ann = self.mail.ann;
+        let sent = self.world.write(move |tx, cx| {
+            Ok((sending::send(tx, cx, ann, &draft, None)?.id, tx.statements()))
+        });
+        sent.expect("it can be sent")
+    }
+
+    /// The same for a message of ann's to these.
+    fn send(&self, to: &[UserId]) -> (MessageId, u64) {
+        let to = to.iter().map(|user| domain::UserRef::Id(*user)).collect();
+        self.sent(Draft { to, ..draft(self.mail.ann, "", "") })
     }
 }
 
@@ -188,19 +210,58 @@ fn written(
 }
 
 #[test]
-fn a_send_needs_five_and_three_for_each_further_recipient() {
+fn a_send_needs_five_or_eight_however_many_get_it() {
     let crowd = Crowd::of(100);
-    let ann = crowd.mail.ann;
-    let others: Vec<_> = (2..=101).filter_map(UserId::new).collect();
-    let send = |to: &[UserId]| {
-        let mut draft = draft(ann, "", "");
-        draft.to = to.iter().map(|user| domain::UserRef::Id(*user)).collect();
-        written(&crowd.world, move |tx, cx| sending::send(tx, cx, ann, &draft, None).map(drop))
-    };
-    send(&others);
-    assert_eq!(send(&[others[0]]), 5, "to somebody whom she has written to");
-    // Of several, two more: the conversation has a row for the sender and for the first.
-    assert_eq!(send(&others), 5 + 2 + 3 * 99);
+    let others = crowd.others();
+    crowd.send(&others);
+    assert_eq!(crowd.send(&others[..1]).1, 5, "to somebody whom she has written to");
+    // The locks, whom they take messages from, two advances, the text, who is known, the
+    // conversations, the entries.
+    for several in [2, 99] {
+        assert_eq!(crowd.send(&others[..several]).1, 8, "to {several}");
+    }
+}
+
+#[test]
+fn what_all_readers_have_needs_as_many_for_two_as_for_a_hundred() {
+    for several in [2, 99] {
+        let crowd = Crowd::of(100);
+        let (ann, others) = (crowd.mail.ann, &crowd.others()[..several]);
+        let (first, _) = crowd.send(others);
+        let (reply, replied) = crowd.sent(answer(first, ""));
+        // What is answered takes five. The locks, the rules, two advances, the text, who is known,
+        // the rows of the conversation, the entries, the sender's row, who had nothing unread of
+        // it, the others' rows, and the counts.
+        assert_eq!(replied, 17, "of {several}");
+        let unsent =
+            written(&crowd.world, move |tx, cx| messages::unsend(tx, cx, ann, reply).map(drop));
+        assert_eq!(unsent, 26, "of {several}");
+        let (reply, _) = crowd.sent(answer(first, ""));
+        let deleted =
+            written(&crowd.world, move |tx, cx| messages::delete_or_withdraw(tx, cx, ann, reply));
+        assert_eq!(deleted, 29, "of {several}");
+    }
+}
+
+#[test]
+fn who_takes_nothing_costs_no_more_statements_than_who_takes_everything() {
+    for several in [2, 99] {
+        let crowd = Crowd::of(100);
+        let (ann, others) = (crowd.mail.ann, &crowd.others()[..several]);
+        let (first, _) = crowd.send(others);
+        for other in others {
+            crowd.world.accept(*other, AcceptFrom::Nobody);
+        }
+        let draft = answer(first, "");
+        let refused = written(&crowd.world, move |tx, cx| {
+            let sent = sending::send(tx, cx, ann, &draft, None);
+            assert!(matches!(sent, Err(domain::Error::ReachesNobody(all)) if all.len() == several));
+            Ok(())
+        });
+        // What is answered, the locks, the rules, whom they know, and who began the conversation
+        // or has written in it.
+        assert_eq!(refused, 10, "of {several}");
+    }
 }
 
 #[test]

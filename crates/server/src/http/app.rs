@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use db::Paces;
 use domain::audit::Call;
 use domain::text::Lengths;
 use domain::{Time, UserId};
@@ -11,7 +12,6 @@ use super::cors::Cors;
 use super::csrf::Csrf;
 use super::forwarded::ForwardingNotes;
 use super::host::Hosts;
-use super::paces::Paces;
 use super::paths;
 use super::refusals::Refusals;
 use super::request_ids::RequestIds;

@@ -15,6 +15,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderMap};
 use axum::http::request::Parts;
 use axum::http::{Request, Version};
 use bytes::{Bytes, BytesMut};
+use db::Paces;
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 use tokio::runtime::Handle;
@@ -23,7 +24,7 @@ use super::app::READ_ON_BYTES;
 use super::client::Arrival;
 use super::code::Code;
 use super::unfinished_bodies::{Holder, Unfinished};
-use super::{Error, Peer, list_turns, paces, waits};
+use super::{Error, Peer, list_turns, waits};
 use crate::config::Switch;
 use crate::http::App;
 
@@ -216,7 +217,7 @@ pub(super) async fn pace(
     }
     let time = u32::try_from(bytes).map_or(Duration::MAX, |bytes| byte * bytes);
     let pause = app.long_bodies.pause(holder, time.min(AHEAD), AHEAD, Instant::now());
-    if pause >= paces::LONGEST {
+    if pause >= Paces::<Holder>::LONGEST {
         app.metrics.bodies_refused.inc();
         let detail = "you send too much in long bodies at the same time, try again";
         return Err(Error::new(Code::Unavailable, detail).retry_after(5));

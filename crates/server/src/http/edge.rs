@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::header::{
@@ -11,12 +11,14 @@ use axum::http::header::{
 };
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use db::panic_text;
+use db::{Paces, panic_text};
 use futures_util::FutureExt as _;
 use tower::Service as _;
 
 use super::client::Arrival;
+use super::forwarded::Forwarded;
 use super::problem::{self, Shape};
+use super::unfinished_bodies::Holder;
 use super::{Error, Peer, body, cors, long_responses, paths, refusals, waits};
 use crate::config::Switch;
 use crate::config::origin::Origin;
@@ -121,12 +123,26 @@ where
         microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
         "answered"
     );
-    if refusals::is_one(response.status()) && app.settings.rate_limits == Switch::On {
-        let pause = app.refusals.count(accepted.holder(), from);
-        if !pause.is_zero() {
-            app.metrics.refusals_delayed.inc();
-            waits::wait(app.stopping.run_until_cancelled(tokio::time::sleep(pause))).await;
-        }
-    }
+    hold_back(&app, accepted.holder(), from, response.status()).await;
     (response, is_unasked)
+}
+
+/// Keeps back the response of who is refused again and again, or has written to very many.
+async fn hold_back(app: &App, accepted: Option<Holder>, from: Forwarded, status: StatusCode) {
+    if app.settings.rate_limits == Switch::Off {
+        return;
+    }
+    let mut pause = Duration::ZERO;
+    if let Some(Holder::User(user)) = accepted {
+        pause = app.db.pause(user).min(Paces::<Holder>::LONGEST);
+        app.metrics.writers_delayed.inc_by(u64::from(!pause.is_zero()));
+    }
+    if refusals::is_one(status) {
+        let of_refusals = app.refusals.count(accepted, from);
+        app.metrics.refusals_delayed.inc_by(u64::from(!of_refusals.is_zero()));
+        pause = pause.max(of_refusals);
+    }
+    if !pause.is_zero() {
+        waits::wait(app.stopping.run_until_cancelled(tokio::time::sleep(pause))).await;
+    }
 }

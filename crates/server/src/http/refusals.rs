@@ -6,11 +6,11 @@
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use db::Paces;
 use domain::UserId;
 use domain::throttle::Network;
 
 use super::forwarded::Forwarded;
-use super::paces::Paces;
 use super::unfinished_bodies::Holder;
 
 /// Between two refusals of one user or address, once there were many. Wider networks of IPv6 have
@@ -79,7 +79,6 @@ impl Refusals {
 mod tests {
     use std::net::IpAddr;
 
-    use super::super::paces::LONGEST;
     use super::*;
 
     #[test]
@@ -91,7 +90,7 @@ mod tests {
         };
         let at_once = (0..10_000).take_while(|number| refuse(*number).is_zero()).count();
         assert!((100..400).contains(&at_once), "{at_once}");
-        assert!((0..10_000).map(refuse).max() > Some(LONGEST / 2));
+        assert!((0..10_000).map(refuse).max() > Some(Paces::<Refused>::LONGEST / 2));
     }
 
     #[test]
@@ -105,7 +104,7 @@ mod tests {
         let pauses: Vec<_> = (0..4000).map(|at| refusals.count(Some(of(at)), from)).collect();
         assert!(pauses[..AT_ONCE as usize].iter().all(Duration::is_zero));
         let late = Duration::from_millis(3900).saturating_sub(began.elapsed());
-        assert!((late..LONGEST).contains(pauses.last().unwrap()), "{pauses:?}");
+        assert!((late..Paces::<Refused>::LONGEST).contains(pauses.last().unwrap()), "{pauses:?}");
         assert_eq!(
             refusals.count(Some(Holder::User(UserId::new(1).unwrap())), from),
             Duration::ZERO

@@ -61,6 +61,7 @@ pub(crate) struct Metrics {
     pub connections_refused: Counter,
     pub bodies_refused: Counter,
     pub refusals_delayed: Counter,
+    pub writers_delayed: Counter,
     pub stream_events: Counter,
     /// Set by a background task.
     pub db_bytes: Gauge,
@@ -105,6 +106,11 @@ impl Metrics {
                 &mut registry,
                 "refusals_delayed",
                 "Refusals held back because their user or address had many",
+            ),
+            writers_delayed: registered(
+                &mut registry,
+                "writers_delayed",
+                "Responses held back because their user had written to very many mailboxes",
             ),
             stream_events: registered(&mut registry, "stream_events", "Events sent on streams"),
             db_bytes: registered(&mut registry, "db_bytes", "Size of the database"),

@@ -11,7 +11,7 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use db::{Db, Tx, params};
+use db::{Db, Notice, Tx, params};
 use domain::passwords::Password;
 use domain::sending::{self, Draft};
 use domain::text::{Body, Email, Lengths, Subject, Username};
@@ -262,6 +262,15 @@ impl TestApp {
             Ok(())
         };
         self.db().of(user).scan(hold).await.expect("the database can be read");
+    }
+
+    /// Is a write of a user that tells so many mailboxes.
+    pub(crate) async fn tell_mailboxes(&self, user: UserId, many: i64) {
+        let tell = move |tx: &mut Tx<'_>| -> db::Result<()> {
+            (0..many).for_each(|key| tx.notify(Notice { topic: u8::MAX, key }));
+            Ok(())
+        };
+        self.db().of(user).write(tell).await.expect("the database can be written");
     }
 
     /// Runs a command of the program beside the server: what it printed, or what it complained of.

@@ -101,6 +101,30 @@ async fn what_says_how_things_are_is_not_held_back() {
 }
 
 #[tokio::test]
+async fn who_has_written_to_very_many_is_answered_later_and_nobody_else() {
+    for (setting, held_back) in [("on", true), ("off", false)] {
+        let app = TestApp::with(&[("rate_limits", setting)]).await;
+        let (ann, ben) = (app.user("ann").await, app.user("ben").await);
+        let late = async || figure(&app, "postroom_writers_delayed_total ").await;
+        app.tell_mailboxes(ann.id, 1000).await;
+        ann.request("GET", "/v1/unread").send().await.expect(200);
+        assert_eq!(late().await, 0, "so many are free");
+        app.tell_mailboxes(ann.id, 100).await;
+        ben.request("GET", "/v1/unread").send().await.expect(200);
+        assert_eq!(late().await, 0);
+        ann.request("GET", "/v1/unread").send().await.expect(200);
+        assert_eq!(late().await, u64::from(held_back));
+        // Who goes on without an answer is refused in the end.
+        app.tell_mailboxes(ann.id, 3000).await;
+        let body = json!({ "to": [ben.id.get()], "body": "hi" });
+        let sent = ann.request("POST", "/v1/messages").json(&body).send().await;
+        assert_eq!(sent.status, if held_back { 503 } else { 201 });
+        app.expect_failures(u64::from(held_back));
+        ben.request("POST", "/v1/messages").json(&body).send().await.expect(201);
+    }
+}
+
+#[tokio::test]
 async fn long_bodies_of_one_user_count_until_they_are_answered() {
     // A user has a quarter, which is 16 of them.
     let most = (32 << 20).to_string();

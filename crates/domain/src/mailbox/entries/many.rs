@@ -3,11 +3,9 @@
 use db::{Tx, params};
 
 use super::one::Entry;
-use super::{BURY, DELETE, entry, entry_columns, event, remove};
-use crate::accounts::modseq;
-use crate::base::{Cx, EventKind, MessageId, Result, UserId};
+use super::{entry, entry_columns};
+use crate::base::{MessageId, Result, UserId};
 use crate::mailbox::place::places;
-use crate::outbox::{unread_changes, webhooks};
 
 /// Adds messages that come from elsewhere, with everything that mailboxes say of them, each at the
 /// modseq that its entry says. The caller has counted them, and keeps the rows of conversations.
@@ -94,42 +92,4 @@ pub(crate) fn find_in(
     }
     found.sort_by_key(|(owner, _)| *owner);
     Ok(found)
-}
-
-/// Advances the modseqs of locked mailboxes and removes a message from each, as [`remove`] does.
-/// Those where it is unread in the inbox, and no reply, take a few statements together.
-pub(crate) fn remove_all(tx: &mut Tx<'_>, cx: &Cx, held: &[(UserId, Entry)]) -> Result<()> {
-    let is_new = |entry: &Entry| entry.unread_count() == 1 && !entry.has_conversation_row;
-    let (new, others): (Vec<_>, Vec<_>) =
-        held.iter().copied().partition(|(_, entry)| is_new(entry));
-    for (owner, entry) in others {
-        modseq::advance(tx, owner)?;
-        remove(tx, cx, owner, &entry)?;
-    }
-    let owners: Vec<_> = new.iter().map(|(owner, _)| *owner).collect();
-    let rows: Vec<_> = owners.iter().map(|owner| params![*owner]).collect();
-    tx.batch(
-        "UPDATE mailboxes SET modseq = modseq + 1, unread = unread - 1,
-         unread_conversations = unread_conversations - 1, oldest_unread_at = NULL
-         WHERE owner_id = ?1",
-        &rows,
-    )?;
-    let rows: Vec<_> = new
-        .iter()
-        .map(|(owner, entry)| params![*owner, entry.message, entry.created_modseq, cx.now])
-        .collect();
-    tx.batch(BURY, &rows)?;
-    let rows: Vec<_> =
-        new.iter().map(|(owner, entry)| params![*owner, entry.place(), entry.message]).collect();
-    tx.batch(DELETE, &rows)?;
-    if cx.wanted.webhooks.has(EventKind::MessageDestroyed) {
-        let events = new.iter().map(|(owner, entry)| event(tx, *owner, entry));
-        let events = events.collect::<Result<Vec<_>>>()?;
-        webhooks::emit_all(tx, cx, EventKind::MessageDestroyed, &events)?;
-    }
-    unread_changes::note(tx, cx, &owners)?;
-    for owner in owners {
-        modseq::notify(tx, owner, 1);
-    }
-    Ok(())
 }

@@ -290,6 +290,7 @@ struct Kept {
     unread: i64,
     subject: String,
     people: BTreeSet<UserId>,
+    has_written: bool,
     is_changed: bool,
 }
 
@@ -319,14 +320,16 @@ impl Rows {
                 row.last,
                 row.unread,
                 row.subject.as_str(),
-                people.as_str()
+                people.as_str(),
+                row.has_written.then_some(1_i64)
             ]);
         }
         tx.batch(
             "INSERT INTO conversations (owner_id, conversation_id, last_message_id, unread, subject,
-                 participants) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 participants, has_written) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (owner_id, conversation_id) DO UPDATE SET last_message_id = ?3,
-                 unread = ?4, subject = ?5, participants = ?6",
+                 unread = ?4, subject = ?5, participants = ?6,
+                 has_written = coalesce(?7, conversations.has_written)",
             &rows,
         )?;
         if self.0.len() > KEPT {
@@ -349,7 +352,7 @@ fn load(tx: &mut Tx<'_>, owner: UserId, new: &New<'_>) -> Result<Option<Conversa
     let row = conversation_rows::find(tx, owner, new.conversation)?;
     // What it answers may stand alone until now.
     if row.is_none() && new.follows && entries::single(tx, owner, new.conversation)?.is_some() {
-        conversations::add_reply(tx, owner, &new.envelope())?;
+        conversations::add_reply(tx, &[owner], &new.envelope())?;
         return conversation_rows::find(tx, owner, new.conversation);
     }
     Ok(row)
@@ -362,6 +365,7 @@ impl Kept {
             unread: row.unread,
             subject: row.subject,
             people: row.participants.into_iter().collect(),
+            has_written: false,
             is_changed: false,
         })
     }
@@ -375,6 +379,7 @@ impl Kept {
         if entry.trashed_at.is_none() {
             self.last = Some(new.id);
         }
+        self.has_written |= entry.sent;
         let before = self.unread > 0;
         self.unread += entry.unread_count();
         self.is_changed = true;

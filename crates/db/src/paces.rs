@@ -6,13 +6,11 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long anybody waits at most, so that connections do not wait for ever.
-pub(super) const LONGEST: Duration = Duration::from_secs(5);
 /// How many are counted at a time; beyond that, all begin again.
 const COUNTED: usize = 30_000;
 
 /// Until when the time of each is taken.
-pub(crate) struct Paces<K>(Mutex<HashMap<K, Instant>>);
+pub struct Paces<K>(Mutex<HashMap<K, Instant>>);
 
 impl<K> Default for Paces<K> {
     fn default() -> Self {
@@ -21,20 +19,40 @@ impl<K> Default for Paces<K> {
 }
 
 impl<K: Eq + Hash> Paces<K> {
+    /// How long anybody waits at most, so that connections do not wait for ever.
+    pub const LONGEST: Duration = Duration::from_secs(5);
+
     /// Takes a time of somebody, who has so much ahead. Returns how long they wait for it; nothing
-    /// is taken where that is [`LONGEST`] or more.
-    pub(super) fn pause(&self, of: K, time: Duration, ahead: Duration, now: Instant) -> Duration {
+    /// is taken where that is [`LONGEST`](Self::LONGEST) or more.
+    pub fn pause(&self, of: K, time: Duration, ahead: Duration, now: Instant) -> Duration {
+        self.with(of, now, |end| {
+            let after = now.max(*end) + time;
+            let pause = after.duration_since(now).saturating_sub(ahead);
+            if pause < Self::LONGEST {
+                *end = after;
+            }
+            pause
+        })
+    }
+
+    /// Takes a time of somebody for what is done already.
+    pub fn take(&self, of: K, time: Duration, now: Instant) {
+        self.with(of, now, |end| *end = now.max(*end) + time);
+    }
+
+    /// How long it is until somebody, who has so much ahead, may go on.
+    pub fn behind(&self, of: &K, ahead: Duration, now: Instant) -> Duration {
+        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = ends.get(of).copied().unwrap_or(now);
+        end.saturating_duration_since(now).saturating_sub(ahead)
+    }
+
+    fn with<T>(&self, of: K, now: Instant, f: impl FnOnce(&mut Instant) -> T) -> T {
         let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if ends.len() >= COUNTED && !ends.contains_key(&of) {
             ends.clear();
         }
-        let end = ends.entry(of).or_insert(now);
-        let after = now.max(*end) + time;
-        let pause = after.duration_since(now).saturating_sub(ahead);
-        if pause < LONGEST {
-            *end = after;
-        }
-        pause
+        f(ends.entry(of).or_insert(now))
     }
 }
 
@@ -43,6 +61,7 @@ mod tests {
     use super::*;
 
     const TIME: Duration = Duration::from_millis(20);
+    const LONGEST: Duration = Paces::<i64>::LONGEST;
 
     #[test]
     fn who_had_much_waits_in_turn_and_others_do_not() {
@@ -67,5 +86,17 @@ mod tests {
         assert_eq!([(); 2].map(|()| pause(soon)), [Duration::ZERO, TIME]);
         let later = soon + TIME * 101;
         assert!((0..100).all(|_| pause(later).is_zero()));
+    }
+
+    #[test]
+    fn what_is_done_is_taken_however_much_it_is() {
+        let (paces, now) = (Paces::default(), Instant::now());
+        let behind = |of| paces.behind(&of, 3 * TIME, now);
+        paces.take(1, 3 * TIME, now);
+        assert_eq!(behind(1), Duration::ZERO);
+        paces.take(1, TIME, now);
+        paces.take(1, 2 * LONGEST, now);
+        assert_eq!([behind(1), behind(2)], [TIME + 2 * LONGEST, Duration::ZERO]);
+        assert_eq!(paces.behind(&1, 3 * TIME, now + 3 * LONGEST), Duration::ZERO);
     }
 }
