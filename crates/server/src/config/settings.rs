@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 use super::allowed::{Allowed, parse_network};
+use super::backups::{self, Place, every, place};
 use super::jwt::{self, JwtIssuer, KeySource, Provision, algorithms, key_source};
 use super::origin::{Origin, host_name};
 use super::secret::Secret;
@@ -75,6 +76,18 @@ pub struct Settings {
     pub server_key: Secret,
     pub server_key_file: PathBuf,
     pub audit_days: u32,
+    #[serde(deserialize_with = "every")]
+    pub backup_every: Option<Duration>,
+    pub backup_keep: u32,
+    #[serde(deserialize_with = "place")]
+    pub backup_dir: Option<Place>,
+    pub backup_s3_endpoint: String,
+    pub backup_s3_region: String,
+    pub backup_s3_access_key: Secret,
+    pub backup_s3_secret_key: Secret,
+    pub backup_s3_secret_key_file: PathBuf,
+    pub backup_s3_session_token: Secret,
+    pub backup_s3_plain_http: bool,
     pub log: String,
     pub log_format: LogFormat,
     pub public_url: String,
@@ -247,7 +260,7 @@ impl Settings {
             ("jwt_issuer", issuers.is_none(), issuers.unwrap_or_default()),
         ];
         let broken = rules.into_iter().find(|(_, holds, _)| !holds);
-        broken.map(|(name, _, problem)| (name, problem))
+        broken.map(|(name, _, problem)| (name, problem)).or_else(|| backups::problem(self))
     }
 
     /// Other libraries log only warnings and errors, unless `log` names them.
