@@ -27,7 +27,7 @@ pub(crate) use show::{has_password, mask_password};
 /// The defaults, with an explanation of each setting.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
-/// Variables of the Django app and of everything that uses S3, and the settings that they stand for.
+/// Variables of the Django app and of programs that use S3, and the settings that they stand for.
 const OTHER_NAMES: [(&str, &str); 6] = [
     ("LOGGER_LEVEL", "log"),
     ("DJANGO_SECRET_KEY", "secret_key"),

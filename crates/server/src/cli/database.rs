@@ -43,7 +43,7 @@ pub(super) struct Backup {
     #[arg(required_unless_present = "list")]
     #[arg(value_parser = OsStringValueParser::new().try_map(named))]
     file: Option<Named>,
-    /// List the backups of this folder, or of the setting `backup_dir`, that are named by their time
+    /// List the backups in this folder, or else in `backup_dir`, that are named by their time
     #[arg(long)]
     list: bool,
 }

@@ -8,7 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use url::{Host, Url};
 
-use super::{Settings, period};
+use super::period;
 
 /// Where a bucket is meant.
 const SCHEME: &str = "s3://";
@@ -108,18 +108,17 @@ pub(super) fn every<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duratio
     }
 }
 
-/// The address of the storage, without that of a bucket.
+/// The address of the storage, without that of a bucket; that of AWS where the text is empty.
+/// `by_http` allows other hosts than this machine to be called without TLS.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn endpoint(settings: &Settings) -> Result<Url, &'static str> {
+pub(super) fn endpoint(text: &str, region: &str, by_http: bool) -> Result<Url, &'static str> {
     const SHAPE: &str = "it must look like https://s3.example.org";
-    let region = &settings.backup_s3_region;
     let is_region = |c: char| c.is_ascii_alphanumeric() || c == '-';
     if region.is_empty() || !region.chars().all(is_region) {
         return Err("backup_s3_region must be the name of a region, such as eu-central-1");
     }
-    let text = &settings.backup_s3_endpoint;
     let of_aws = format!("https://s3.{region}.amazonaws.com");
     let url = Url::parse(if text.is_empty() { &of_aws } else { text }).map_err(|_wrong| SHAPE)?;
     let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
@@ -133,27 +132,11 @@ pub(crate) fn endpoint(settings: &Settings) -> Result<Url, &'static str> {
         _ if !is_bare => Err("it must have no name, password or parameters: the credentials are \
                               backup_s3_access_key and backup_s3_secret_key"),
         "https" => Ok(url),
-        "http" if is_here || settings.backup_s3_plain_http => Ok(url),
+        "http" if is_here || by_http => Ok(url),
         "http" => Err("without TLS everybody on the way can read the messages: use https, or set \
                        backup_s3_plain_http to true"),
         _ => Err(SHAPE),
     }
-}
-
-/// Finds a setting of the backups that is wrong: its name, and why.
-pub(super) fn problem(settings: &Settings) -> Option<(&'static str, &'static str)> {
-    if settings.backup_keep == 0 {
-        return Some(("backup_keep", "it must be at least 1"));
-    }
-    if settings.backup_every.is_some() && settings.backup_dir.is_none() {
-        let problem = "backup_every needs a place for the backups: a folder, or s3://BUCKET/PREFIX";
-        return Some(("backup_dir", problem));
-    }
-    // The region may be meant for other programs.
-    let is_used = matches!(settings.backup_dir, Some(Place::Bucket { .. }))
-        || !settings.backup_s3_endpoint.is_empty();
-    let wrong = is_used.then(|| endpoint(settings).err()).flatten();
-    wrong.map(|problem| ("backup_s3_endpoint", problem))
 }
 
 #[cfg(test)]

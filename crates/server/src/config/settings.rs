@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use url::Url;
 
 use super::allowed::{Allowed, parse_network};
 use super::backups::{self, Place, every, place};
@@ -260,7 +261,32 @@ impl Settings {
             ("jwt_issuer", issuers.is_none(), issuers.unwrap_or_default()),
         ];
         let broken = rules.into_iter().find(|(_, holds, _)| !holds);
-        broken.map(|(name, _, problem)| (name, problem)).or_else(|| backups::problem(self))
+        broken.map(|(name, _, problem)| (name, problem)).or_else(|| self.backup_problem())
+    }
+
+    fn backup_problem(&self) -> Option<(&'static str, &'static str)> {
+        if self.backup_keep == 0 {
+            return Some(("backup_keep", "it must be at least 1"));
+        }
+        if self.backup_every.is_some() && self.backup_dir.is_none() {
+            let none =
+                "backup_every needs a place for the backups: a folder, or s3://BUCKET/PREFIX";
+            return Some(("backup_dir", none));
+        }
+        // The region may be meant for other programs.
+        let is_used = matches!(self.backup_dir, Some(Place::Bucket { .. }))
+            || !self.backup_s3_endpoint.is_empty();
+        let wrong = is_used.then(|| self.backup_endpoint().err()).flatten();
+        wrong.map(|problem| ("backup_s3_endpoint", problem))
+    }
+
+    /// The address of the storage for backups.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn backup_endpoint(&self) -> Result<Url, &'static str> {
+        let by_http = self.backup_s3_plain_http;
+        backups::endpoint(&self.backup_s3_endpoint, &self.backup_s3_region, by_http)
     }
 
     /// Other libraries log only warnings and errors, unless `log` names them.

@@ -23,7 +23,7 @@ use url::Url;
 use super::connect::{Guard, Target};
 use super::{fetch, key};
 use crate::config::allowed::Allowed;
-use crate::config::{Settings, Unusable, backups};
+use crate::config::{Settings, Unusable};
 
 /// The bytes of a part, which is in memory while it is sent; those of a file that would have more
 /// than [`PARTS`] are larger.
@@ -65,7 +65,8 @@ impl Bucket {
     /// If a setting is missing or cannot be used.
     pub(crate) fn open(settings: &Settings, name: &str) -> Result<Self> {
         let unusable = |problem: String| anyhow::Error::from(Unusable(anyhow!(problem)));
-        let endpoint = backups::endpoint(settings)
+        let endpoint = settings
+            .backup_endpoint()
             .map_err(|problem| unusable(format!("backup_s3_endpoint: {problem}")))?;
         // The name of a bucket with a dot is in no certificate, and other storage than that of AWS
         // rarely has a name for each bucket.
