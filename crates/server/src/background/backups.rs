@@ -30,8 +30,8 @@ pub(super) struct MakeBackups {
     /// When the newest was made, once that is known.
     newest: Option<Time>,
     next: Instant,
-    /// Whether what killed backups have left was removed since the start.
-    is_tidy: bool,
+    /// Whether the newest that is there was looked for since the start.
+    has_looked: bool,
 }
 
 /// What one run of the thread did.
@@ -49,7 +49,7 @@ impl MakeBackups {
     pub(super) fn new(node: Arc<Node>) -> Self {
         let every = node.settings.backup_every.map_or(0, |every| every.as_secs());
         node.metrics.backup_every.set(i64::try_from(every).unwrap_or(i64::MAX));
-        Self { node, newest: None, next: Instant::now(), is_tidy: false }
+        Self { node, newest: None, next: Instant::now(), has_looked: false }
     }
 
     /// How long until the next one is due.
@@ -77,20 +77,20 @@ impl Task for MakeBackups {
 
     async fn run(&mut self, _lease: &mut Lease) -> domain::Result<()> {
         let Some(every) = self.node.settings.backup_every else { return Ok(()) };
-        if self.is_tidy {
-            if Instant::now() < self.next {
-                return Ok(());
-            }
+        if Instant::now() < self.next {
+            return Ok(());
+        }
+        if self.has_looked {
             let due = self.due(every);
             if !due.is_zero() {
                 self.next = Instant::now() + due;
                 return Ok(());
             }
         }
-        let (began, is_look) = (self.node.clock.now(), !self.is_tidy);
+        let (began, is_look) = (self.node.clock.now(), !self.has_looked);
         match on_thread(&self.node, began, is_look).await {
             Ok(Done::Looked(newest)) => {
-                self.is_tidy = true;
+                self.has_looked = true;
                 self.next = Instant::now();
                 if let Some(newest) = newest {
                     self.succeeded(newest);
@@ -153,7 +153,11 @@ async fn work(
     let Some(place) = &settings.backup_dir else { bail!("backup_dir is not set") };
     let (store, url) = (Store::open(settings, place)?, settings.database()?);
     let Some(database) = url.path() else { bail!("the database is no file") };
-    store.tidy(database).await?;
+    if let Err(error) = store.tidy(database).await {
+        // That need not keep a backup from being made.
+        let error = format!("{error:#}");
+        tracing::warn!(error, "what killed backups have left could not be removed");
+    }
     if is_look {
         let newest = store.list().await?.into_iter().map(|one| one.at);
         return Ok(Done::Looked(newest.filter(|at| *at <= began).max()));

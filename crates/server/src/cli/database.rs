@@ -138,8 +138,8 @@ pub(super) fn restore(settings: &Settings, restore: &Restore) -> Result<()> {
     let url = settings.database()?;
     let (store, name) = match (place, place.split()) {
         (Place::Path(file), at) => {
-            url.file()?;
             ensure!(file.is_file(), "there is no file {}", file.display());
+            url.file()?;
             match at {
                 Some((folder, name)) => (Store::open(settings, &folder)?, name),
                 // A name that is no text has no checksum of ours.

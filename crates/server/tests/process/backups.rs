@@ -24,8 +24,10 @@ fn place(every: &str, keep: &str) -> Place {
 /// The names in a folder.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("it can be listed");
-    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("it can be listed").file_name();
-    let mut names: Vec<_> = entries.map(|entry| name(entry).into_string().unwrap()).collect();
+    let name = |entry: std::io::Result<fs::DirEntry>| {
+        entry.expect("it can be listed").file_name().into_string().expect("it is a name")
+    };
+    let mut names: Vec<_> = entries.map(name).collect();
     names.sort();
     names
 }

@@ -113,7 +113,7 @@ fn a_copy_that_is_ended_or_not_kept_leaves_nothing() {
     let fresh = Fresh::new();
     let fill = move |tx: &mut Tx<'_>| (0..2000).try_for_each(|n| add(format!("user {n}"))(tx));
     now(fresh.db.write::<_, Error, _>(fill)).expect("it can be filled");
-    let before = files(fresh.folder.path());
+    let before = files(fresh.folder().path());
     let target = fresh.in_folder("backup");
     let asked = Arc::new(AtomicUsize::new(0));
     for end in [1, 2, 3] {
@@ -122,13 +122,13 @@ fn a_copy_that_is_ended_or_not_kept_leaves_nothing() {
         let goes_on = move || asked.fetch_add(1, SeqCst) + 1 < end;
         let ended = Db::snapshot_while(&fresh.url, &target, goes_on).err();
         assert!(matches!(ended, Some(Error::Engine(_))), "{ended:?}");
-        assert_eq!(files(fresh.folder.path()), before, "ended at look {end}");
+        assert_eq!(files(fresh.folder().path()), before, "ended at look {end}");
     }
     let copy = Db::snapshot_while(&fresh.url, &target, || true).unwrap();
     assert_eq!(names(copy.path()).len(), 2000);
     assert!(!target.exists());
     drop(copy);
-    assert_eq!(files(fresh.folder.path()), before);
+    assert_eq!(files(fresh.folder().path()), before);
     Db::snapshot_while(&fresh.url, &target, || true).unwrap().keep().unwrap();
     assert_eq!(names(&target).len(), 2000);
     now(fresh.db.write(add("it goes on"))).unwrap();
