@@ -21,8 +21,8 @@ from botocore.config import Config
 
 MANUAL = Path(__file__).parents[2] / "docs/operations.md"
 BINARY, WEED, FOLDER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-ADDRESS, METRICS = "127.0.0.1:8485", "127.0.0.1:9485"
-STORAGE, PROXY = 8486, 8490
+ADDRESS, METRICS = "127.0.0.1:8461", "127.0.0.1:9461"
+STORAGE, PROXY = 8462, 8466
 ID, SECRET = "backups", "a-secret-that-is-told-to-nobody"
 SETTINGS = {
     "PATH": os.environ["PATH"],
@@ -63,7 +63,7 @@ class Storage:
         atexit.register(self.kill)
 
     def start(self):
-        ports = ["-master.port=8487", "-volume.port=8488", "-filer.port=8489", f"-s3.port={STORAGE}"]
+        ports = ["-master.port=8463", "-volume.port=8464", "-filer.port=8465", f"-s3.port={STORAGE}"]
         self.process = subprocess.Popen(
             [WEED, "server", "-dir=storage", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3",
              "-s3.config=s3.json", "-master.volumeSizeLimitMB=64", "-volume.max=100", *ports],

@@ -97,14 +97,11 @@ pub(super) fn backup(settings: &Settings, backup: &Backup) -> Result<()> {
     let (url, now) = (existing(settings)?, Clock::default().now());
     let (database, new) = (url.file()?, backups::name(now));
     let (store, name) = match place.split() {
-        Some((folder, name)) if !is_folder => (Store::open(settings, &folder)?, name),
-        _ => (Store::open(settings, place)?, new),
+        _ if *is_folder => (Store::open(settings, place)?, new),
+        Some((folder, name)) => (Store::open(settings, &folder)?, name),
+        None => return Err(Usage("the name of a backup must be text in UTF-8".to_owned()).into()),
     };
-    let target = match (place, is_folder) {
-        // Its name may be no text.
-        (Place::Path(file), false) => file.clone(),
-        _ => store.path(database, &name),
-    };
+    let target = store.path(database, &name);
     if matches!(place, Place::Bucket { .. }) {
         backups::confirm_room(&url, &target)?;
     }

@@ -21,7 +21,7 @@ use super::s3;
 use crate::config::backups::Place;
 use crate::config::{Settings, Unusable};
 pub(crate) use files::confirm_room;
-use files::{checksum_of, files, sha256, write};
+use files::{checksum_of, files, read_start, sha256, write};
 
 /// The names that the server gives: the time in UTC, so that they sort by it.
 const NAME: &str = "postroom-%Y%m%dT%H%M%SZ.db";
@@ -246,12 +246,10 @@ impl Store {
     pub(crate) async fn checksum(&self, name: &str) -> Result<Option<String>> {
         let beside = format!("{name}{CHECKSUM}");
         let read = match self {
-            Self::Folder(folder) => {
-                match db::read_bounded(&folder.join(&beside), CHECKSUM_BYTES as u64) {
-                    Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
-                    read => read.map(Some).map_err(anyhow::Error::from),
-                }
-            }
+            Self::Folder(folder) => match read_start(&folder.join(&beside), CHECKSUM_BYTES) {
+                Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+                read => read.map(Some).map_err(anyhow::Error::from),
+            },
             Self::Bucket { bucket, prefix, .. } => {
                 let read = bucket.get(&format!("{prefix}{beside}"), CHECKSUM_BYTES).await;
                 read.map(|found| found.map(|bytes| bytes.to_vec()))

@@ -153,7 +153,7 @@ fn a_restore_of_what_cannot_be_fetched_changes_nothing() {
         file.write_all(&bytes[..8192]).unwrap();
         Ok(())
     };
-    let error = restore(&short).err().expect("it is damaged").to_string();
+    let error = restore(&short).expect_err("it is damaged").to_string();
     assert!(error.starts_with("elsewhere is damaged"), "{error}");
     assert_eq!(files(closed.folder.path()), ["postroom.db"]);
     assert!(fs::read(closed.path()).unwrap() == before);
