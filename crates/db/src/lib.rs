@@ -33,6 +33,7 @@ mod tx;
 mod url;
 mod value;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,7 @@ pub use owner::Owner;
 pub use paces::Paces;
 pub use postgres::config::Options;
 pub use row::Row;
+pub use sqlite::backup::Snapshot;
 pub use sqlite::restore::Restored;
 pub use stats::Stats;
 pub use threads::{be_nice, panic_text};
@@ -255,7 +257,34 @@ impl Db {
     /// [`Error::NotOurs`] if it is empty or the file of another program, [`Error::Exists`] if there
     /// is a `target` already, or what went wrong; no `target` is left then.
     pub fn backup(url: &Url, target: &Path) -> Result<()> {
+        sqlite::backup::run(url.file()?, target)?.keep()
+    }
+
+    /// The same, but the copy has no name yet: see [`Snapshot`].
+    ///
+    /// # Errors
+    /// As [`Db::backup`].
+    pub fn snapshot(url: &Url, target: &Path) -> Result<Snapshot> {
         sqlite::backup::run(url.file()?, target)
+    }
+
+    /// The same of a SQLite database that this process has open. While it works it asks `goes_on`,
+    /// every 0.1 ms or so: that may wait, to leave the machine to others, and ends the work by
+    /// returning `false`.
+    ///
+    /// # Errors
+    /// As [`Db::backup`]; [`Error::Engine`] where it was ended.
+    pub fn snapshot_while(
+        url: &Url,
+        target: &Path,
+        goes_on: impl FnMut() -> bool + Clone + Send + 'static,
+    ) -> Result<Snapshot> {
+        sqlite::backup::snapshot(url.file()?, target, goes_on)
+    }
+
+    /// Removes what killed backups have left in the folder of this file.
+    pub fn remove_abandoned(beside: &Path) {
+        sqlite::files::remove_abandoned(beside);
     }
 
     /// The files that migrations and restores have kept of a SQLite database, beside it. Nothing
@@ -282,6 +311,22 @@ impl Db {
         prepare: impl FnOnce(&mut Tx<'_>, Option<&mut Tx<'_>>) -> Result<()>,
     ) -> Result<Restored> {
         sqlite::restore::run(url.file()?, source, schema, (now, stamp), prepare)
+    }
+
+    /// The same of a copy that `fill` writes into an empty file; `source` names it in errors.
+    ///
+    /// # Errors
+    /// As [`Db::restore`], and those of `fill`; nothing has changed then.
+    pub fn restore_from(
+        url: &Url,
+        source: &Path,
+        fill: impl FnOnce(File) -> Result<()>,
+        schema: &[Migration],
+        (now, stamp): (i64, &str),
+        prepare: impl FnOnce(&mut Tx<'_>, Option<&mut Tx<'_>>) -> Result<()>,
+    ) -> Result<Restored> {
+        let fill = |file, _path: &Path| fill(file);
+        sqlite::restore::filled(url.file()?, source, fill, schema, (now, stamp), prepare)
     }
 
     /// Copies every row of one database into an empty one of either engine, and compares all rows

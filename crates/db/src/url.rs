@@ -61,7 +61,10 @@ impl Url {
     }
 
     /// The path, for operations that only SQLite supports.
-    pub(crate) fn file(&self) -> Result<&Path> {
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where it is on a server.
+    pub fn file(&self) -> Result<&Path> {
         self.path().ok_or(Error::Unsupported(
             "this works on SQLite files only: use pg_dump or pg_basebackup for PostgreSQL",
         ))

@@ -5,6 +5,7 @@
 //! command line, which sends to webhooks itself.
 
 mod audit;
+mod backups;
 mod database_size;
 mod expirations;
 mod jobs;
@@ -40,6 +41,9 @@ pub(crate) fn start(
     let ran = Instant::now();
     tasks.spawn(runner::run(shared(), streams::ReconcileStreams { node: shared(), ran }));
     tasks.spawn(runner::run(shared(), Dispatcher::new(shared(), sender)));
+    if node.settings.backup_every.is_some() {
+        tasks.spawn(runner::run(shared(), backups::MakeBackups::new(shared())));
+    }
     if !node.jwts.issuers().is_empty() {
         tasks.spawn(runner::run(shared(), jwt_keys::FetchJwtKeys(shared())));
     }

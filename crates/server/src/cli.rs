@@ -106,18 +106,11 @@ enum Command {
             seconds."
     )]
     Webhook(webhook::Command),
-    /// Copy the database to a file, while the server runs
-    #[command(after_help = "Example:\n  postroom backup /backups/$(date +%F).db\n\n\
-        The copy is the database as it is at one moment, and is checked before it gets its name. \
-        It contains all messages: keep it as safe as the database. It does not contain the secret \
-        key: save that as well; the command prints where it is.")]
+    /// Copy the database to a file or to S3, while the server runs
+    #[command(after_help = database::BACKUP_HELP)]
     Backup(database::Backup),
     /// Replace the database by a backup
-    #[command(after_help = "Example:\n  postroom restore /backups/2026-11-22.db\n\n\
-        The server must be stopped. The replaced database is kept beside the new one. All users \
-        must log in again, and programs need new tokens, so that no session or token comes back \
-        that was ended since the backup. No id is given again, and clients load their mailboxes \
-        again. The secret key must be the one of the server that made the backup.")]
+    #[command(after_help = database::RESTORE_HELP)]
     Restore(database::Restore),
     /// Do what `restore` does to a database that something else has put back
     #[command(after_help = "Example:\n  postroom restored\n\n\

@@ -4,9 +4,11 @@
 //! The lowest room: the others may use it, and it uses no other.
 
 pub(crate) mod allowed;
+pub(crate) mod backups;
 mod dotenv;
 pub(crate) mod jwt;
 pub(crate) mod origin;
+pub(crate) mod period;
 pub(crate) mod secret;
 mod settings;
 mod show;
@@ -25,9 +27,15 @@ pub(crate) use show::{has_password, mask_password};
 /// The defaults, with an explanation of each setting.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
-/// Variables of the Django app, and the settings that they stand for.
-const DJANGO_NAMES: [(&str, &str); 2] =
-    [("LOGGER_LEVEL", "log"), ("DJANGO_SECRET_KEY", "secret_key")];
+/// Variables of the Django app and of programs that use S3, and the settings that they stand for.
+const OTHER_NAMES: [(&str, &str); 6] = [
+    ("LOGGER_LEVEL", "log"),
+    ("DJANGO_SECRET_KEY", "secret_key"),
+    ("AWS_ACCESS_KEY_ID", "backup_s3_access_key"),
+    ("AWS_SECRET_ACCESS_KEY", "backup_s3_secret_key"),
+    ("AWS_SESSION_TOKEN", "backup_s3_session_token"),
+    ("AWS_REGION", "backup_s3_region"),
+];
 
 /// The variable that names the configuration file.
 const CONFIG: &str = "POSTROOM_CONFIG";
@@ -174,10 +182,10 @@ impl Config {
         layer: impl Fn(&str) -> Layer,
         errors: &mut Vec<Error>,
     ) {
-        for (django, name) in DJANGO_NAMES {
-            if let Some((_, text)) = variables.iter().find(|(key, _)| key == django) {
+        for (other, name) in OTHER_NAMES {
+            if let Some((_, text)) = variables.iter().find(|(key, _)| key == other) {
                 let text = if name == "log" { dotenv::level(text) } else { text };
-                errors.extend(self.set_text(name, text, &layer(django)).err());
+                errors.extend(self.set_text(name, text, &layer(other)).err());
             }
         }
         for (variable, text) in variables {

@@ -3,6 +3,7 @@
 //! It uses only `config`; all rooms above may use it.
 
 pub(crate) mod actings;
+pub(crate) mod backups;
 pub(crate) mod clock;
 pub(crate) mod connect;
 pub(crate) mod fetch;
@@ -13,6 +14,7 @@ pub(crate) mod lookups;
 pub(crate) mod metrics;
 pub(crate) mod open_file_limit;
 pub(crate) mod passwords;
+pub(crate) mod s3;
 pub(crate) mod server_keys;
 pub(crate) mod sessions;
 pub(crate) mod signal;

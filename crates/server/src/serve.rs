@@ -29,8 +29,8 @@ use crate::http::{
 };
 use crate::node::Node;
 use crate::runtime::clock::Clock;
-use crate::runtime::key;
 use crate::runtime::lookups::Lookups;
+use crate::runtime::{backups, key};
 use listener::{Socket, Workers};
 
 /// The default of `metrics_listen`.
@@ -53,6 +53,7 @@ pub struct Server {
 pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
     // These come first: a server that was started by mistake leaves nothing behind.
     key::check_settings(&settings)?;
+    backups::check_settings(&settings)?;
     let bind = |address: SocketAddr| {
         listener::bind(address).with_context(|| format!("cannot listen on {address}"))
     };

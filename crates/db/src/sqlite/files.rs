@@ -37,6 +37,11 @@ impl Partial {
         }
     }
 
+    /// Another handle of the file.
+    pub(super) fn file(&self) -> Result<File> {
+        self.file.try_clone().map_err(|cause| Error::file("open", &self.path, &cause))
+    }
+
     /// Gives the file its name, for good.
     pub(super) fn rename(&self, target: &Path) -> Result<()> {
         rename(&self.path, target)?;
@@ -60,7 +65,7 @@ fn remove_rest(partial: &Path) -> Result<()> {
 
 /// Removes incomplete databases in the folder of a path that no process is making any more. What
 /// cannot be removed stays.
-pub(super) fn remove_abandoned(path: &Path) {
+pub(crate) fn remove_abandoned(path: &Path) {
     for partial in in_folder(path, |name| name.ends_with(&format!(".{PARTIAL}"))) {
         let Ok(file) = File::open(&partial) else { continue };
         if file.try_lock().is_ok() && is_at(&file, &partial) {

@@ -46,7 +46,7 @@ fn upgrade(path: &Path, schema: &[Migration], now: i64) -> Result<Migrated> {
         let copy = path.with_added_extension(format!("before-{}", migrated.to));
         // A copy of an earlier attempt lacks later writes.
         files::remove(&copy)?;
-        backup::make(path, &copy)?;
+        backup::make(path, &copy)?.keep()?;
         migrated.copy = Some(copy);
     }
     let committed = commit(&mut connection, steps, now);

@@ -19,21 +19,51 @@ pub struct Restored {
     pub kept: Option<PathBuf>,
 }
 
+/// Restores a file.
 pub(crate) fn run(
     path: &Path,
     source: &Path,
     schema: &[Migration],
-    (now, stamp): (i64, &str),
+    at: (i64, &str),
     prepare: impl FnOnce(&mut Tx<'_>, Option<&mut Tx<'_>>) -> Result<()>,
 ) -> Result<Restored> {
     confirm_name(source)?;
     let source = &real(source.to_path_buf());
     confirm_name(source)?;
+    let fill = |mut to: File, partial: &Path| {
+        if !source.is_file() {
+            return Err(Error::File(format!("there is no file {}", source.display())));
+        }
+        // Not `fs::copy`, which copies the backup's permissions.
+        let copy = |from: &Path, to: &mut File| {
+            let copied = File::open(from).and_then(|mut from| io::copy(&mut from, to));
+            copied.map(drop).map_err(|cause| Error::file("copy", from, &cause))
+        };
+        copy(source, &mut to)?;
+        // A copy of a folder has what was written last in the log.
+        let log = beside(source, "-wal");
+        if log.exists() {
+            let to = private().create(true).truncate(true).open(beside(partial, "-wal"));
+            copy(&log, &mut to.map_err(|cause| Error::file("copy", &log, &cause))?)?;
+        }
+        Ok(())
+    };
+    filled(path, source, fill, schema, at, prepare)
+}
+
+/// Restores what `fill` writes into an empty file, which has this path until it is whole; `source`
+/// is named in errors.
+pub(crate) fn filled(
+    path: &Path,
+    source: &Path,
+    fill: impl FnOnce(File, &Path) -> Result<()>,
+    schema: &[Migration],
+    (now, stamp): (i64, &str),
+    prepare: impl FnOnce(&mut Tx<'_>, Option<&mut Tx<'_>>) -> Result<()>,
+) -> Result<Restored> {
     let _alone = lock(path)?;
-    if !source.is_file() {
-        return Err(Error::File(format!("there is no file {}", source.display())));
-    }
     let partial = Partial::create(path)?;
+    fill(partial.file()?, &partial.path)?;
     stage(source, &partial.path, schema, now, |tx| {
         // Opened where a log can be read back, but never to be changed.
         let replaced = path.exists().then(|| connection::open(path, Role::Tool));
@@ -48,7 +78,7 @@ pub(crate) fn run(
     exchange(path, &partial.path, stamp)
 }
 
-/// Copies the backup beside the database, checks it, migrates it and runs `prepare` on it.
+/// Checks the copy of the backup beside the database, migrates it and runs `prepare` on it.
 fn stage(
     source: &Path,
     partial: &Path,
@@ -56,18 +86,6 @@ fn stage(
     now: i64,
     prepare: impl FnOnce(&mut Tx<'_>) -> Result<()>,
 ) -> Result<()> {
-    // Not `fs::copy`, which copies the backup's permissions.
-    let copy = |from: &Path, to: &Path| {
-        let to = private().create(true).truncate(true).open(to);
-        let copied = File::open(from).and_then(|mut from| io::copy(&mut from, &mut to?));
-        copied.map(drop).map_err(|cause| Error::file("copy", from, &cause))
-    };
-    copy(source, partial)?;
-    // A copy of a folder has what was written last in the log.
-    let log = beside(source, "-wal");
-    if log.exists() {
-        copy(&log, &beside(partial, "-wal"))?;
-    }
     backup::intact(partial, source)?;
     {
         let connection = Prepared::new(connection::open(partial, Role::Writer)?);

@@ -10,7 +10,7 @@ use domain::{ServerKeyId, Time, history};
 
 use super::output::{self, confirm_visible, done};
 use super::{Store, shown};
-use crate::config::Settings;
+use crate::config::{Settings, period};
 use crate::runtime::key::{fingerprint, secret_key};
 
 #[derive(Subcommand)]
@@ -45,7 +45,7 @@ pub(super) enum Command {
         #[command(flatten)]
         key: Key,
         /// How long the key from before works: a number and s, m, h or d
-        #[arg(long, value_parser = duration)]
+        #[arg(long, value_parser = period::microseconds)]
         overlap: i64,
     },
     /// Use the database with another secret key from now on, and end the warning about it
@@ -132,14 +132,4 @@ fn accept(store: &Store, settings: &Settings) -> Result<()> {
     store.write(move |tx| Ok(history::set_key_fingerprint(tx, &ours)?))?;
     done("The database is used with this secret key from now on.");
     Ok(())
-}
-
-/// Parses `24h` as microseconds; at most some hundred years.
-fn duration(text: &str) -> Result<i64, &'static str> {
-    let units = [('s', Time::SECOND), ('m', Time::MINUTE), ('h', Time::HOUR), ('d', Time::DAY)];
-    let parsed = units.into_iter().find_map(|(unit, length)| {
-        let number: u32 = text.strip_suffix(unit)?.parse().ok()?;
-        (number <= 100_000).then_some(i64::from(number) * length)
-    });
-    parsed.ok_or("it must look like 24h: a number up to 100000, and s, m, h or d")
 }

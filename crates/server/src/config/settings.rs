@@ -14,8 +14,10 @@ use serde::{Deserialize, Deserializer};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use url::Url;
 
 use super::allowed::{Allowed, parse_network};
+use super::backups::{self, Place, every, place};
 use super::jwt::{self, JwtIssuer, KeySource, Provision, algorithms, key_source};
 use super::origin::{Origin, host_name};
 use super::secret::Secret;
@@ -75,6 +77,18 @@ pub struct Settings {
     pub server_key: Secret,
     pub server_key_file: PathBuf,
     pub audit_days: u32,
+    #[serde(deserialize_with = "every")]
+    pub backup_every: Option<Duration>,
+    pub backup_keep: u32,
+    #[serde(deserialize_with = "place")]
+    pub backup_dir: Option<Place>,
+    pub backup_s3_endpoint: String,
+    pub backup_s3_region: String,
+    pub backup_s3_access_key: Secret,
+    pub backup_s3_secret_key: Secret,
+    pub backup_s3_secret_key_file: PathBuf,
+    pub backup_s3_session_token: Secret,
+    pub backup_s3_plain_http: bool,
     pub log: String,
     pub log_format: LogFormat,
     pub public_url: String,
@@ -247,7 +261,32 @@ impl Settings {
             ("jwt_issuer", issuers.is_none(), issuers.unwrap_or_default()),
         ];
         let broken = rules.into_iter().find(|(_, holds, _)| !holds);
-        broken.map(|(name, _, problem)| (name, problem))
+        broken.map(|(name, _, problem)| (name, problem)).or_else(|| self.backup_problem())
+    }
+
+    fn backup_problem(&self) -> Option<(&'static str, &'static str)> {
+        if self.backup_keep == 0 {
+            return Some(("backup_keep", "it must be at least 1"));
+        }
+        if self.backup_every.is_some() && self.backup_dir.is_none() {
+            let none =
+                "backup_every needs a place for the backups: a folder, or s3://BUCKET/PREFIX";
+            return Some(("backup_dir", none));
+        }
+        // The region may be meant for other programs.
+        let is_used = matches!(self.backup_dir, Some(Place::Bucket { .. }))
+            || !self.backup_s3_endpoint.is_empty();
+        let wrong = is_used.then(|| self.backup_endpoint().err()).flatten();
+        wrong.map(|problem| ("backup_s3_endpoint", problem))
+    }
+
+    /// The address of the storage for backups.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn backup_endpoint(&self) -> Result<Url, &'static str> {
+        let by_http = self.backup_s3_plain_http;
+        backups::endpoint(&self.backup_s3_endpoint, &self.backup_s3_region, by_http)
     }
 
     /// Other libraries log only warnings and errors, unless `log` names them.

@@ -11,7 +11,14 @@ pub(super) fn is_secret(name: &str) -> bool {
 
 /// Whether nothing of the value may be printed.
 fn is_key(name: &str) -> bool {
-    matches!(name, "secret_key" | "server_key")
+    matches!(
+        name,
+        "secret_key"
+            | "server_key"
+            | "backup_s3_access_key"
+            | "backup_s3_secret_key"
+            | "backup_s3_session_token"
+    )
 }
 
 impl Config {

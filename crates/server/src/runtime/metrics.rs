@@ -41,6 +41,7 @@ macro_rules! by_result {
 by_result!(Logins, "logins", "Logins by result", accepted, refused, throttled);
 by_result!(Webhooks, "webhook_attempts", "Attempts to deliver events by result", delivered, failed);
 by_result!(KeyFetches, "jwt_key_fetches", "Fetches of JWT keys by result", succeeded, failed);
+by_result!(Backups, "backups", "Backups by result", made, failed);
 by_result!(Mails, "mails", "E-mails by result", sent, put_off, refused, in_doubt);
 
 impl Webhooks {
@@ -56,6 +57,11 @@ pub(crate) struct Metrics {
     pub webhooks: Webhooks,
     pub mails: Mails,
     pub jwt_key_fetches: KeyFetches,
+    pub backups: Backups,
+    /// When the newest backup was made, in seconds since 1970.
+    pub backup_last: Gauge,
+    /// The time between two, in seconds.
+    pub backup_every: Gauge,
     pub tasks: Tasks,
     pub connections: Gauge,
     pub connections_refused: Counter,
@@ -90,6 +96,17 @@ impl Metrics {
             webhooks: Webhooks::register(&mut registry),
             mails: Mails::register(&mut registry),
             jwt_key_fetches: KeyFetches::register(&mut registry),
+            backups: Backups::register(&mut registry),
+            backup_last: registered(
+                &mut registry,
+                "backup_last_seconds",
+                "When the newest backup was made, in seconds since 1970",
+            ),
+            backup_every: registered(
+                &mut registry,
+                "backup_every_seconds",
+                "The time between two backups; 0 where the server makes none",
+            ),
             tasks: Tasks::register(&mut registry),
             connections: registered(&mut registry, "connections", "Open connections"),
             connections_refused: registered(

@@ -329,6 +329,43 @@ fn a_server_key_is_long_and_could_not_be_a_token_of_a_user() {
 }
 
 #[test]
+fn the_storage_of_backups_is_named_as_programs_that_use_it_name_it() {
+    let place = Place::new()
+        .variable("AWS_ACCESS_KEY_ID", "TELLTALE-id")
+        .variable("AWS_SECRET_ACCESS_KEY", "TELLTALE-secret")
+        .variable("AWS_SESSION_TOKEN", "TELLTALE-token")
+        .variable("AWS_REGION", "eu-central-1");
+    let config = place.loads();
+    for name in ["access_key", "secret_key", "session_token"] {
+        let hidden = format!("backup_s3_{name} = \"(hidden)\"");
+        assert_eq!(line(&config, &format!("backup_s3_{name}")).0, hidden);
+    }
+    assert_eq!(config.settings.backup_s3_secret_key.expose(), "TELLTALE-secret");
+    assert_eq!(line(&config, "backup_s3_region").1, "AWS_REGION");
+    assert!(!format!("{config:?}{:?}", config.settings).contains("TELLTALE"));
+    // Ours wins; and what is meant for other programs stops nothing.
+    let place = place.variable("POSTROOM_BACKUP_S3_REGION", "us-west-2");
+    assert_eq!(place.settings().backup_s3_region, "us-west-2");
+    Place::new().variable("AWS_REGION", "somewhere else").loads();
+
+    let endpoint = |url: &str| Place::new().flag("backup_s3_endpoint", url);
+    for url in ["https://s3.example.org", "http://127.0.0.1:9000", "http://[::1]:9000/s3"] {
+        endpoint(url).loads();
+    }
+    endpoint("http://s3.internal").flag("backup_s3_plain_http", "true").loads();
+    for url in [
+        "s3.example.org",
+        "ftp://s3.example.org",
+        "http://s3.internal",
+        "http://127.0.0.1.example.org",
+        "https://TELLTALE:TELLTALE@s3.example.org",
+        "https://s3.example.org?a=TELLTALE",
+    ] {
+        endpoint(url).refused(&["backup_s3_endpoint: "]);
+    }
+}
+
+#[test]
 fn the_env_file_of_the_django_app_is_understood() {
     let key = "django-insecure-x@y(z)#d&e!f*g^h%i-k_l=m+n0123456789";
     let text = format!("LOGGER_LEVEL=WARNING\nDJANGO_SECRET_KEY={key}\n");

@@ -336,7 +336,14 @@ fn a_restore_on_a_new_machine_asks_for_the_key() {
     // That is asked for by a command.
     other.run(&["key", "accept"]).ok();
     assert!(!other.serve().last_words().contains("Warning"));
-    let restored = other.run(&["restore", "today.db"]);
+    // Another key is said before anything is done.
+    let stored = other.stored_bytes();
+    let error = other.run(&["restore", "today.db"]).failed(1);
+    assert!(error.contains("this is not the secret key"), "{error}");
+    assert!(error.contains("add --yes to restore the backup all the same"), "{error}");
+    assert_eq!(other.stored_bytes(), stored);
+    let restored = other.run(&["restore", "today.db", "--yes"]);
+    assert_eq!(restored.status, 0, "{restored:?}");
     assert!(restored.err.contains("this is not the secret key"), "{restored:?}");
     // With the key beside it there is nothing to say.
     fs::copy(place.path("data/secret.key"), other.path("data/secret.key")).expect("both are there");

@@ -6,6 +6,7 @@
 
 mod app_users;
 mod backup;
+mod backups;
 mod cli;
 mod clocks;
 mod config;

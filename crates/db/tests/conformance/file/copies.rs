@@ -1,8 +1,10 @@
 //! Backup and restore: complete copies under load, and no loss.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
@@ -104,6 +106,63 @@ fn a_backup_that_fails_leaves_nothing() {
         Db::backup(&url(&closed.in_folder("missing.db")), &closed.in_folder("backup")).is_err()
     );
     assert_eq!(files(closed.folder.path()), before);
+}
+
+#[test]
+fn a_copy_that_is_ended_or_not_kept_leaves_nothing() {
+    let fresh = Fresh::new();
+    let fill = move |tx: &mut Tx<'_>| (0..2000).try_for_each(|n| add(format!("user {n}"))(tx));
+    now(fresh.db.write::<_, Error, _>(fill)).expect("it can be filled");
+    let before = files(fresh.folder().path());
+    let target = fresh.in_folder("backup");
+    let asked = Arc::new(AtomicUsize::new(0));
+    for end in [1, 2, 3] {
+        let asked = Arc::clone(&asked);
+        asked.store(0, SeqCst);
+        let goes_on = move || asked.fetch_add(1, SeqCst) + 1 < end;
+        let ended = Db::snapshot_while(&fresh.url, &target, goes_on).err();
+        assert!(matches!(ended, Some(Error::Engine(_))), "{ended:?}");
+        assert_eq!(files(fresh.folder().path()), before, "ended at look {end}");
+    }
+    let copy = Db::snapshot_while(&fresh.url, &target, || true).unwrap();
+    assert_eq!(names(copy.path()).len(), 2000);
+    assert!(!target.exists());
+    drop(copy);
+    assert_eq!(files(fresh.folder().path()), before);
+    Db::snapshot_while(&fresh.url, &target, || true).unwrap().keep().unwrap();
+    assert_eq!(names(&target).len(), 2000);
+    now(fresh.db.write(add("it goes on"))).unwrap();
+}
+
+#[test]
+fn a_restore_of_what_cannot_be_fetched_changes_nothing() {
+    let (closed, source) = (filled(0, 10), filled(20, 25));
+    let before = fs::read(closed.path()).unwrap();
+    let restore = |fill: &dyn Fn(fs::File) -> Result<()>| {
+        let name = Path::new("elsewhere");
+        Db::restore_from(&closed.url, name, fill, SCHEMA, NOW, unprepared)
+    };
+    let bytes = fs::read(source.path()).unwrap();
+    let away = Error::File("it is away".to_owned());
+    let half = |mut file: fs::File| {
+        file.write_all(&bytes[..bytes.len() / 2]).unwrap();
+        Err(away.clone())
+    };
+    assert_eq!(restore(&half).err(), Some(away.clone()));
+    let short = |mut file: fs::File| {
+        file.write_all(&bytes[..8192]).unwrap();
+        Ok(())
+    };
+    let error = restore(&short).expect_err("it is damaged").to_string();
+    assert!(error.starts_with("elsewhere is damaged"), "{error}");
+    assert_eq!(files(closed.folder.path()), ["postroom.db"]);
+    assert!(fs::read(closed.path()).unwrap() == before);
+    let whole = |mut file: fs::File| {
+        file.write_all(&bytes).unwrap();
+        Ok(())
+    };
+    restore(&whole).unwrap();
+    assert_eq!(names(closed.path()).len(), 5);
 }
 
 #[test]
