@@ -11,6 +11,7 @@ mod jobs;
 mod jwt_keys;
 pub(crate) mod nodes;
 pub(crate) mod reminders;
+mod retention;
 mod runner;
 mod streams;
 pub(crate) mod webhooks;
@@ -40,6 +41,9 @@ pub(crate) fn start(
     let ran = Instant::now();
     tasks.spawn(runner::run(shared(), streams::ReconcileStreams { node: shared(), ran }));
     tasks.spawn(runner::run(shared(), Dispatcher::new(shared(), sender)));
+    if node.settings.retention_days > 0 {
+        tasks.spawn(runner::run(shared(), retention::Retention(shared())));
+    }
     if !node.jwts.issuers().is_empty() {
         tasks.spawn(runner::run(shared(), jwt_keys::FetchJwtKeys(shared())));
     }

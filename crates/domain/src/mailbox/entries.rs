@@ -10,7 +10,7 @@ mod one;
 use db::{Row, Tx, params};
 
 use self::counts::recount;
-pub(crate) use self::many::{find_in, insert_many, insert_moved, remove_all};
+pub(crate) use self::many::{find_in, find_up_to, insert_many, insert_moved, remove_all};
 pub use self::one::Entry;
 use crate::accounts::modseq;
 use crate::base::{ConversationId, Cx, EventKind, MessageId, Result, Time, UserId};
@@ -227,10 +227,7 @@ fn record_trash(tx: &mut Tx<'_>, owner: UserId, entry: &Entry) -> Result<()> {
              ON CONFLICT (owner_id, message_id) DO UPDATE SET trashed_at = ?3",
             &params![owner, entry.message, since],
         ),
-        None => tx.execute(
-            "DELETE FROM trash WHERE owner_id = ?1 AND message_id = ?2",
-            &params![owner, entry.message],
-        ),
+        None => tx.execute(TAKE_OUT_OF_TRASH, &params![owner, entry.message]),
     }?;
     Ok(())
 }
@@ -245,14 +242,19 @@ pub(crate) fn move_to_row(tx: &mut Tx<'_>, owner: UserId, single: &Entry) -> Res
     Ok(())
 }
 
+/// At the mailbox's modseq less `?5`.
 const BURY: &str =
     "INSERT INTO tombstones (owner_id, modseq, message_id, created_modseq, destroyed_at)
-     SELECT owner_id, modseq, ?2, ?3, ?4 FROM mailboxes WHERE owner_id = ?1";
+     SELECT owner_id, modseq - ?5, ?2, ?3, ?4 FROM mailboxes WHERE owner_id = ?1";
 const DELETE: &str = "DELETE FROM entries WHERE owner_id = ?1 AND place = ?2 AND message_id = ?3";
+const TAKE_OUT_OF_TRASH: &str = "DELETE FROM trash WHERE owner_id = ?1 AND message_id = ?2";
+/// Only the sender sees it, and they have no copy any more.
+const FORGET_CLIENT_ID: &str =
+    "UPDATE messages SET client_id = NULL WHERE id = ?1 AND client_id IS NOT NULL";
 
 /// Removes a message from a mailbox whose modseq was advanced, and leaves a tombstone.
 pub(crate) fn remove(tx: &mut Tx<'_>, cx: &Cx, owner: UserId, old: &Entry) -> Result<()> {
-    tx.execute(BURY, &params![owner, old.message, old.created_modseq, cx.now])?;
+    tx.execute(BURY, &params![owner, old.message, old.created_modseq, cx.now, 0_i64])?;
     emit(tx, cx, EventKind::MessageDestroyed, owner, old)?;
     remove_row(tx, Some(cx), owner, old)?;
     if old.has_conversation_row {
@@ -302,11 +304,7 @@ fn remove_row(tx: &mut Tx<'_>, cx: Option<&Cx>, owner: UserId, old: &Entry) -> R
         record_trash(tx, owner, &Entry { trashed_at: None, ..*old })?;
     }
     if old.sent {
-        // Only the sender sees it, and they have no copy any more.
-        tx.execute(
-            "UPDATE messages SET client_id = NULL WHERE id = ?1 AND client_id IS NOT NULL",
-            &params![old.message],
-        )?;
+        tx.execute(FORGET_CLIENT_ID, &params![old.message])?;
     }
     recount(tx, cx, owner, Some(old), None)
 }

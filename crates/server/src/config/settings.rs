@@ -75,6 +75,7 @@ pub struct Settings {
     pub server_key: Secret,
     pub server_key_file: PathBuf,
     pub audit_days: u32,
+    pub retention_days: u32,
     pub log: String,
     pub log_format: LogFormat,
     pub public_url: String,

@@ -62,6 +62,7 @@ pub(crate) struct Metrics {
     pub bodies_refused: Counter,
     pub refusals_delayed: Counter,
     pub stream_events: Counter,
+    pub messages_purged: Counter,
     /// Set by a background task.
     pub db_bytes: Gauge,
     registry: Registry,
@@ -107,6 +108,11 @@ impl Metrics {
                 "Refusals held back because their user or address had many",
             ),
             stream_events: registered(&mut registry, "stream_events", "Events sent on streams"),
+            messages_purged: registered(
+                &mut registry,
+                "messages_purged",
+                "Messages that were older than retention_days and left all mailboxes",
+            ),
             db_bytes: registered(&mut registry, "db_bytes", "Size of the database"),
             registry,
         }

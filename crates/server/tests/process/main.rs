@@ -24,6 +24,7 @@ mod moving;
 mod post;
 mod raw;
 mod refused;
+mod retention;
 mod retries;
 mod said;
 mod secrets;

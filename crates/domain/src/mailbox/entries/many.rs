@@ -3,7 +3,9 @@
 use db::{Tx, params};
 
 use super::one::Entry;
-use super::{BURY, DELETE, entry, entry_columns, event, remove};
+use super::{
+    BURY, DELETE, FORGET_CLIENT_ID, TAKE_OUT_OF_TRASH, entry, entry_columns, event, remove,
+};
 use crate::accounts::modseq;
 use crate::base::{Cx, EventKind, MessageId, Result, UserId};
 use crate::mailbox::place::places;
@@ -96,40 +98,72 @@ pub(crate) fn find_in(
     Ok(found)
 }
 
-/// Advances the modseqs of locked mailboxes and removes a message from each, as [`remove`] does.
-/// Those where it is unread in the inbox, and no reply, take a few statements together.
+/// What these mailboxes hold of the messages up to one, ascending by owner and message.
+pub(crate) fn find_up_to(
+    tx: &mut Tx<'_>,
+    owners: &[UserId],
+    last: MessageId,
+) -> Result<Vec<(UserId, Entry)>> {
+    let owners: Vec<i64> = owners.iter().map(|owner| owner.get()).collect();
+    let mut held = tx.query(
+        concat!(
+            "SELECT ",
+            entry_columns!(),
+            ", owner_id FROM entries WHERE owner_id IN rarray(?1) AND place IN (",
+            places!(inbox_read inbox_unread inbox_read_row inbox_unread_row archive_read
+                archive_read_row archive_unread archive_unread_row sent sent_row trash_read
+                trash_read_row trash_unread trash_unread_row),
+            ") AND message_id <= ?2"
+        ),
+        &params![&*owners, last],
+        |row| Ok((UserId::stored(row.int(12)?), entry(row)?)),
+    )?;
+    held.sort_by_key(|(owner, entry)| (*owner, entry.message));
+    Ok(held)
+}
+
+/// Advances the modseqs of locked mailboxes and removes from them what they hold, as [`remove`]
+/// does, ascending by owner. Where the conversation has no row, a few statements do it together.
 pub(crate) fn remove_all(tx: &mut Tx<'_>, cx: &Cx, held: &[(UserId, Entry)]) -> Result<()> {
-    let is_new = |entry: &Entry| entry.unread_count() == 1 && !entry.has_conversation_row;
-    let (new, others): (Vec<_>, Vec<_>) =
-        held.iter().copied().partition(|(_, entry)| is_new(entry));
+    let (others, single): (Vec<_>, Vec<_>) =
+        held.iter().copied().partition(|(_, entry)| entry.has_conversation_row);
     for (owner, entry) in others {
         modseq::advance(tx, owner)?;
         remove(tx, cx, owner, &entry)?;
     }
-    let owners: Vec<_> = new.iter().map(|(owner, _)| *owner).collect();
-    let rows: Vec<_> = owners.iter().map(|owner| params![*owner]).collect();
+    let (mut mailboxes, mut buried, mut recounted) = (Vec::new(), Vec::new(), Vec::new());
+    for mailbox in single.chunk_by(|(one, _), (next, _)| one == next) {
+        let (owner, number) = (mailbox[0].0, i64::try_from(mailbox.len()).unwrap_or(i64::MAX));
+        let unread: i64 = mailbox.iter().map(|(_, entry)| entry.unread_count()).sum();
+        mailboxes.push(params![owner, number, unread]);
+        if unread > 0 {
+            recounted.push(owner);
+        }
+        // One thing at each modseq: the last of them at the one that the mailbox has then.
+        for ((_, entry), back) in mailbox.iter().zip((0..number).rev()) {
+            buried.push(params![owner, entry.message, entry.created_modseq, cx.now, back]);
+        }
+        modseq::notify(tx, owner, 1);
+    }
     tx.batch(
-        "UPDATE mailboxes SET modseq = modseq + 1, unread = unread - 1,
-         unread_conversations = unread_conversations - 1, oldest_unread_at = NULL
-         WHERE owner_id = ?1",
-        &rows,
+        "UPDATE mailboxes SET modseq = modseq + ?2, unread = unread - ?3,
+         unread_conversations = unread_conversations - ?3,
+         oldest_unread_at = CASE WHEN ?3 = 0 THEN oldest_unread_at END WHERE owner_id = ?1",
+        &mailboxes,
     )?;
-    let rows: Vec<_> = new
-        .iter()
-        .map(|(owner, entry)| params![*owner, entry.message, entry.created_modseq, cx.now])
-        .collect();
-    tx.batch(BURY, &rows)?;
-    let rows: Vec<_> =
-        new.iter().map(|(owner, entry)| params![*owner, entry.place(), entry.message]).collect();
-    tx.batch(DELETE, &rows)?;
+    tx.batch(BURY, &buried)?;
+    let rows = single.iter().map(|(owner, entry)| params![*owner, entry.place(), entry.message]);
+    tx.batch(DELETE, &rows.collect::<Vec<_>>())?;
+    let trashed = single.iter().filter(|(_, entry)| entry.trashed_at.is_some());
+    let rows = trashed.map(|(owner, entry)| params![*owner, entry.message]);
+    tx.batch(TAKE_OUT_OF_TRASH, &rows.collect::<Vec<_>>())?;
+    let sent = single.iter().filter(|(_, entry)| entry.sent);
+    let rows = sent.map(|(_, entry)| params![entry.message]);
+    tx.batch(FORGET_CLIENT_ID, &rows.collect::<Vec<_>>())?;
     if cx.wanted.webhooks.has(EventKind::MessageDestroyed) {
-        let events = new.iter().map(|(owner, entry)| event(tx, *owner, entry));
+        let events = single.iter().map(|(owner, entry)| event(tx, *owner, entry));
         let events = events.collect::<Result<Vec<_>>>()?;
         webhooks::emit_all(tx, cx, EventKind::MessageDestroyed, &events)?;
     }
-    unread_changes::note(tx, cx, &owners)?;
-    for owner in owners {
-        modseq::notify(tx, owner, 1);
-    }
-    Ok(())
+    unread_changes::note(tx, cx, &recounted)
 }
