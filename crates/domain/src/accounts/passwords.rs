@@ -112,6 +112,12 @@ pub fn verify(password: &[u8], hash: Option<&str>) -> bool {
     fits && hash.is_some()
 }
 
+/// Whether verifying a hash takes so much memory or time that one at a time is enough. None of ours
+/// does.
+pub fn is_costly(hash: &str) -> bool {
+    !hash.starts_with(OURS) && moved::is_costly(hash)
+}
+
 /// Whether the password is on the list of common ones, whatever its case.
 pub fn is_common(password: &str) -> bool {
     let wanted = fold(password);

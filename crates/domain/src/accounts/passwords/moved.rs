@@ -20,12 +20,16 @@ const MAX_ROUNDS: u32 = 4_000_000;
 const MAX_COST: u32 = 15;
 /// The most memory of scrypt in bytes; Django takes a quarter.
 const MAX_SCRYPT: u64 = 64 << 20;
-/// The most memory of Argon2 in KiB. Django takes 100 MiB by default, so it is less only than 128.
+/// The most memory of Argon2 in KiB: Django takes 100 MiB by default, which 64 would refuse.
 const MAX_ARGON2: u32 = 128 << 10;
 /// The most passes of Argon2.
 const MAX_PASSES: u32 = 4;
 /// The most lanes of Argon2 and runs of scrypt, which are done one after the other.
 const MAX_LANES: u32 = 16;
+
+/// Above how many milliseconds of [`Scheme::wait`], which are four times as many as it mostly takes,
+/// a hash is costly.
+const LONG: i64 = 4_000;
 
 /// A hash of another program, which can be verified within bounds. Its `Debug` form does not show
 /// it.
@@ -151,6 +155,17 @@ impl<'h> Scheme<'h> {
         }
     }
 
+    /// How many bytes verifying it takes, but for a few.
+    fn memory(&self) -> u64 {
+        match self {
+            Self::Pbkdf2 { .. } | Self::Bcrypt { .. } => 0,
+            Self::Scrypt { bytes, .. } => *bytes,
+            Self::Argon2(hash) => {
+                u64::from(Params::try_from(&**hash).unwrap_or_default().m_cost()) << 10
+            }
+        }
+    }
+
     /// How many milliseconds verifying it takes on a slow or busy machine: four times what was
     /// measured on a processor of 2023.
     fn wait(&self) -> i64 {
@@ -190,6 +205,12 @@ impl<'h> Scheme<'h> {
 /// Whether the password matches a hash of another program.
 pub(super) fn verify(password: &[u8], hash: &str) -> bool {
     Scheme::parse(hash).is_some_and(|scheme| scheme.fits(password))
+}
+
+/// Whether verifying takes more memory than a hash of ours, or over a second of a processor.
+pub(super) fn is_costly(hash: &str) -> bool {
+    let memory = u64::from(Params::DEFAULT_M_COST) << 10;
+    Scheme::parse(hash).is_some_and(|scheme| scheme.memory() > memory || scheme.wait() > LONG)
 }
 
 fn argon2<'h>(phc: &str) -> Option<Scheme<'h>> {
