@@ -47,12 +47,15 @@ async fn remove_due(node: &Arc<Node>, lease: &mut Lease, removed: &mut u64) -> d
     if !node.db.read(move |tx| retention::is_due(tx, &cx, kept)).await? {
         return Ok(());
     }
-    let (begun, mut after, mut copies) = (Instant::now(), None, COPIES);
-    while !node.stopping.is_cancelled() && begun.elapsed() < LONGEST && lease.take().await? {
+    let (started, mut after, mut copies) = (Instant::now(), None, COPIES);
+    while !node.stopping.is_cancelled() && started.elapsed() < LONGEST && lease.take().await? {
         let (cx, from, began): (_, Option<MessageId>, _) = (node.clock.cx(), after, Instant::now());
-        let remove = move |tx: &mut Tx<'_>| match known_time::is_near(tx, &cx)? {
-            true => retention::remove(tx, &cx, kept, from, copies),
-            false => Ok(None),
+        let remove = move |tx: &mut Tx<'_>| {
+            if known_time::is_near(tx, &cx)? {
+                retention::remove(tx, &cx, kept, from, copies)
+            } else {
+                Ok(None)
+            }
         };
         match node.db.write_for(Purpose::Free, remove).await {
             Ok(None) => break,

@@ -153,17 +153,24 @@ impl Counted {
         let known = known.await?;
         let hash = known.as_ref().map(|known| known.hash.clone());
         let is_costly = hash.as_deref().is_some_and(passwords::is_costly);
+        let own_wait = Duration::from_millis(hash.as_deref().map_or(0, passwords::wait));
         let verify = move || {
             let began = Instant::now();
             let fits = passwords::verify(password.as_bytes(), hash.as_deref());
+            let took = began.elapsed();
             let hash = hash.filter(|_| fits);
             let upgraded = hash.and_then(|hash| passwords::upgrade(password.as_bytes(), &hash));
-            (fits, upgraded, began)
+            (fits, upgraded, began, took)
         };
-        let (fits, upgraded, began) =
+        let (fits, upgraded, began, took) =
             if is_costly { place.run_alone(verify).await? } else { place.run(verify).await? };
+        if !own_wait.is_zero() {
+            app.passwords.note(took, own_wait);
+        }
         if !fits {
-            let wait = Duration::from_millis(turn.read_one(users::longest_wait).await?);
+            // A guess counts and tells nothing, also where the database has no time for it.
+            let wait = turn.read_one(users::longest_wait).await.unwrap_or(passwords::LONGEST_WAIT);
+            let wait = app.passwords.stretch(Duration::from_millis(wait));
             tokio::time::sleep_until((began + wait).into()).await;
         }
         let user = known.as_ref().map(|known| known.user);

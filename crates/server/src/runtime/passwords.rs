@@ -12,7 +12,7 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::throttle::Network;
 use tokio::sync::oneshot;
@@ -31,6 +31,13 @@ const SHARE: i64 = 8;
 /// How long a thread has nothing to do before the memory of its hashes goes back to the system.
 const IDLE: Duration = Duration::from_secs(2);
 
+/// How long it counts that verifying took longer than it should.
+const SLOW_FOR: Duration = Duration::from_mins(10);
+/// How many times as long as it should failures wait at most: who waits for them gives up.
+const SLOWEST: f64 = 4.0;
+/// The next one may take somewhat longer.
+const MARGIN: f64 = 1.25;
+
 /// What a password is hashed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -41,6 +48,8 @@ pub(crate) enum Purpose {
 /// A pool of threads, which end when it is dropped.
 pub(crate) struct Pool {
     queue: Arc<Queue>,
+    /// How many times as long as it should verifying has taken at most, and when.
+    slowness: Mutex<Option<(f64, Instant)>>,
 }
 
 struct Queue {
@@ -88,13 +97,31 @@ impl Pool {
     /// Starts the threads.
     pub(crate) fn start(threads: usize) -> std::io::Result<Self> {
         let queue = Arc::new(Queue { state: Mutex::default(), changed: Condvar::new() });
-        let pool = Self { queue: Arc::clone(&queue) };
+        let pool = Self { queue: Arc::clone(&queue), slowness: Mutex::default() };
         for number in 0..threads {
             let queue = Arc::clone(&queue);
             let name = format!("password-{number}");
             std::thread::Builder::new().name(name).spawn(move || work(&queue))?;
         }
         Ok(pool)
+    }
+
+    /// Notes how long it has taken to verify a hash that should take no longer than `wait`.
+    pub(crate) fn note(&self, took: Duration, wait: Duration) {
+        let now = Instant::now();
+        let slower = (took.as_secs_f64() / wait.as_secs_f64() * MARGIN).min(SLOWEST);
+        let mut slowness = self.slowness.lock().unwrap_or_else(PoisonError::into_inner);
+        if slowness.is_none_or(|(most, at)| slower >= most || now - at > SLOW_FOR) {
+            *slowness = Some((slower, now));
+        }
+    }
+
+    /// How long failures wait where it should be `wait`: as much longer as verifying took lately,
+    /// on a machine that is slow or busy.
+    pub(crate) fn stretch(&self, wait: Duration) -> Duration {
+        let slowness = *self.slowness.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = slowness.filter(|(_, at)| at.elapsed() <= SLOW_FOR);
+        recent.map_or(wait, |(slower, _)| wait.mul_f64(slower.max(1.0)))
     }
 
     /// Takes a place for a client at that address, if one is free that it may take. No address is

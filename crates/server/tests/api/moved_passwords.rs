@@ -66,9 +66,9 @@ async fn every_failure_takes_as_long_as_that_of_the_costliest_moved_password() {
     let zoe = app.user("zoe").await;
     let gone = app.user("gone").await;
     app.disable(&gone).await;
-    moved(&app, "ann", DJANGO).await;
+    moved(&app, "ann", BCRYPT).await;
     let longest = longest_wait(&app).await;
-    assert!(longest >= 500, "{longest}");
+    assert!(longest >= 200, "{longest}");
     let wrong = "pässword of zoe";
     let token = serde_json::json!({ "name": "a script", "username": "", "password": wrong });
     for name in ["ann", "zoe", "gone", "nobody"] {

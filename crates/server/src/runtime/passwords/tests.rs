@@ -141,3 +141,19 @@ async fn who_waits_when_the_pool_ends_is_told_so() {
     assert_eq!(run.await, Err(db::Error::Closed));
     assert_eq!(late.run(|| ()).await, Err(db::Error::Closed));
 }
+
+#[test]
+fn failures_wait_as_much_longer_as_verifying_has_taken_lately_and_never_less() {
+    let pool = Pool::start(0).unwrap();
+    let (wait, second) = (Duration::from_secs(2), Duration::from_secs(1));
+    assert_eq!(pool.stretch(wait), wait);
+    for (took, expected) in [(1, 2), (8, 5), (4, 5), (100, 8)] {
+        pool.note(took * second, 4 * second);
+        assert_eq!(pool.stretch(wait), expected * second, "{took}");
+    }
+    let old = Instant::now().checked_sub(SLOW_FOR + second).unwrap();
+    *pool.slowness.lock().unwrap() = Some((SLOWEST, old));
+    assert_eq!(pool.stretch(wait), wait, "it was long ago");
+    pool.note(8 * second, 4 * second);
+    assert_eq!(pool.stretch(wait), 5 * second);
+}
