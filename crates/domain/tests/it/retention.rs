@@ -1,14 +1,15 @@
 //! Retention: what is old leaves every mailbox, and states and counts are right.
 
-use domain::messages::Marks;
+use domain::messages::{self, Marks};
 use domain::retention::{self, Step};
 use domain::system_messages::{self, SystemDraft};
 use domain::webhooks::EventKind;
 use domain::{
-    Cx, MessageId, Result, Time, UserId, UserRef, Wanted, changes, known_time, unread, users,
+    Cx, MessageId, Result, Time, UserId, UserRef, Wanted, changes, known_time, sending, unread,
+    users,
 };
 
-use crate::support::{World, draft};
+use crate::support::{World, answer, draft};
 
 const KEPT: i64 = 90 * Time::DAY;
 const TRASHED: Marks = Marks { trashed: Some(true), read: None, starred: None, archived: None };
@@ -111,6 +112,29 @@ fn what_is_old_leaves_every_mailbox_and_the_rest_stays() {
 }
 
 #[test]
+fn what_its_owner_deletes_or_answers_meanwhile_is_counted_once() {
+    let world = World::new();
+    let (ann, bob) = (world.user("ann"), world.user("bob"));
+    let deleted = world.send(ann, bob, "bob deletes it");
+    let answered = world.send(ann, bob, "bob answers it");
+    world.wait(KEPT + 1);
+    let delete = move |tx: &mut db::Tx<'_>, cx: &Cx| messages::delete(tx, cx, bob, deleted);
+    assert_eq!(world.meanwhile(delete, || world.retain(1)), 2);
+    assert!(world.entry(ann, deleted).is_none() && world.entry(bob, deleted).is_none());
+    assert_eq!(world.problems(), []);
+
+    let begins = world.send(ann, bob, "begins");
+    world.wait(KEPT + 1);
+    let reply = move |tx: &mut db::Tx<'_>, cx: &Cx| {
+        sending::send(tx, cx, bob, &answer(begins, "in the last moment"), None).map(drop)
+    };
+    assert_eq!(world.meanwhile(reply, || world.retain(10)), 1);
+    assert!(world.entry(bob, begins).is_none() && world.entry(bob, answered).is_none());
+    assert_eq!(world.received(ann).len(), 1, "the answer is new");
+    assert_eq!(world.problems(), []);
+}
+
+#[test]
 fn a_step_removes_as_many_as_it_may_and_one_at_least() {
     let world = World::new();
     let [ann, bob, cid] = ["ann", "bob", "cid"].map(|name| world.user(name));
@@ -194,7 +218,7 @@ fn what_is_unsent_expires_or_belongs_to_an_erased_user_goes_as_well() {
     });
     assert_eq!(sent.expect("it can be sent").messages.len(), 2);
     let unsent = world.send(ann, bob, "unsent");
-    world.write(move |tx, cx| domain::messages::unsend(tx, cx, ann, unsent)).unwrap();
+    world.write(move |tx, cx| messages::unsend(tx, cx, ann, unsent)).unwrap();
     world.send(eve, bob, "of one who is erased");
     world.write(move |tx, cx| users::erase(tx, cx, eve)).unwrap();
     world.wait(KEPT + 1);
