@@ -33,7 +33,7 @@ pub use base::{
 };
 pub use mailbox::{
     changes, conversations, digests, entries, envelopes, history, idempotency, lists, messages,
-    purge, search, sending, system_messages, unread, wrong_dates,
+    purge, retention, search, sending, system_messages, unread, wrong_dates,
 };
 pub use outbox::{known_time, leases, notices, reminders, webhooks};
 pub use schema::SCHEMA;

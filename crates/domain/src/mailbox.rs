@@ -17,6 +17,7 @@ pub mod lists;
 pub mod messages;
 pub(crate) mod place;
 pub mod purge;
+pub mod retention;
 pub mod search;
 pub mod sending;
 pub mod system_messages;

@@ -12,6 +12,7 @@ mod jobs;
 mod jwt_keys;
 pub(crate) mod nodes;
 pub(crate) mod reminders;
+mod retention;
 mod runner;
 mod streams;
 pub(crate) mod webhooks;
@@ -43,6 +44,9 @@ pub(crate) fn start(
     tasks.spawn(runner::run(shared(), Dispatcher::new(shared(), sender)));
     if node.settings.backup_every.is_some() {
         tasks.spawn(runner::run(shared(), backups::MakeBackups::new(shared())));
+    }
+    if node.settings.retention_days > 0 {
+        tasks.spawn(runner::run(shared(), retention::Retention(shared())));
     }
     if !node.jwts.issuers().is_empty() {
         tasks.spawn(runner::run(shared(), jwt_keys::FetchJwtKeys(shared())));

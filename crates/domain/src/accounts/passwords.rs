@@ -6,7 +6,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
 use sha2::{Digest as _, Sha256};
 
-pub use self::moved::MovedHash;
+pub use self::moved::{LONGEST_WAIT, MovedHash};
 
 use crate::base::Invalid;
 use crate::base::text::{Username, fold};
@@ -110,6 +110,18 @@ pub fn verify(password: &[u8], hash: Option<&str>) -> bool {
     let fits =
         parsed.is_ok_and(|parsed| Argon2::default().verify_password(password, &parsed).is_ok());
     fits && hash.is_some()
+}
+
+/// How many milliseconds verifying a hash of another program can take, on a machine that is not
+/// slower or busier than most; 0 where it is one of ours.
+pub fn wait(hash: &str) -> u64 {
+    if hash.starts_with(OURS) { 0 } else { moved::wait(hash) }
+}
+
+/// Whether verifying a hash takes so much memory or time that one at a time is enough. None of ours
+/// does.
+pub fn is_costly(hash: &str) -> bool {
+    !hash.starts_with(OURS) && moved::is_costly(hash)
 }
 
 /// Whether the password is on the list of common ones, whatever its case.

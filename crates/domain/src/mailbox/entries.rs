@@ -12,7 +12,7 @@ use db::{Row, Tx, params};
 
 pub(crate) use self::counts::count_reply;
 use self::counts::recount;
-pub(crate) use self::many::{find_in, insert_many, insert_moved};
+pub(crate) use self::many::{find_in, find_up_to, insert_many, insert_moved};
 pub use self::one::Entry;
 pub(crate) use self::removal::{remove, remove_untold};
 use crate::base::{ConversationId, Cx, EventKind, MessageId, Result, Time, UserId};

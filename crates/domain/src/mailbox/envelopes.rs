@@ -213,14 +213,48 @@ fn recipients(first: i64, others: Option<&str>) -> Vec<UserId> {
     std::iter::once(UserId::stored(first)).chain(others).collect()
 }
 
+const RELEASE: [&str; 2] = [
+    "UPDATE messages SET mailbox_count = mailbox_count - ?2 WHERE id = ?1",
+    "DELETE FROM messages WHERE id = ?1 AND mailbox_count <= 0",
+];
+
 /// Records that so many mailboxes no longer hold the message; it goes with the last of them.
 pub(crate) fn release(tx: &mut Tx<'_>, id: MessageId, mailboxes: i64) -> Result<()> {
-    tx.execute(
-        "UPDATE messages SET mailbox_count = mailbox_count - ?2 WHERE id = ?1",
-        &params![id, mailboxes],
-    )?;
-    tx.execute("DELETE FROM messages WHERE id = ?1 AND mailbox_count <= 0", &params![id])?;
+    release_all(tx, &[(id, mailboxes)])
+}
+
+/// The same for many messages.
+pub(crate) fn release_all(tx: &mut Tx<'_>, released: &[(MessageId, i64)]) -> Result<()> {
+    let [leave, remove] = RELEASE;
+    let rows: Vec<_> = released.iter().map(|(id, mailboxes)| params![*id, *mailboxes]).collect();
+    tx.batch(leave, &rows)?;
+    let rows: Vec<_> = released.iter().map(|(id, _)| params![*id]).collect();
+    tx.batch(remove, &rows)?;
     Ok(())
+}
+
+/// A message as far as it says whether and where it is to be removed.
+pub(crate) struct Stored {
+    pub(crate) id: MessageId,
+    pub(crate) sent_at: Time,
+    /// Whose mailboxes may hold it, ascending.
+    pub(crate) people: Vec<UserId>,
+}
+
+/// Up to `limit` messages above an id, ascending.
+pub(crate) fn stored_after(tx: &mut Tx<'_>, id: i64, limit: i64) -> Result<Vec<Stored>> {
+    Ok(tx.query(
+        "SELECT id, sender_id, recipient_id, other_recipients, sent_at FROM messages
+         WHERE id > ?1 ORDER BY id LIMIT ?2",
+        &params![id, limit],
+        |row| {
+            let mut people = recipients(row.int(2)?, row.opt_text(3)?);
+            people.push(UserId::stored(row.int(1)?));
+            people.sort();
+            people.dedup();
+            Ok(Stored { id: MessageId::stored(row.int(0)?), sent_at: Time(row.int(4)?), people })
+        },
+    )?)
 }
 
 /// When messages were sent, in one statement.

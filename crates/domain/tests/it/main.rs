@@ -26,6 +26,7 @@ mod plans;
 mod profile;
 mod quotas;
 mod reminders;
+mod retention;
 mod schemas;
 mod scripts;
 mod seen;

@@ -19,7 +19,8 @@ impl World {
         assert_eq!(self.number("SELECT count(*) FROM erasures"), 0);
     }
 
-    fn counts_of(&self, user: UserId) -> (i64, i64) {
+    /// The unread counts, in messages and in conversations.
+    pub(crate) fn counts_of(&self, user: UserId) -> (i64, i64) {
         let counts = self.read(move |tx, _cx| unread::counts(tx, user));
         (counts.messages, counts.conversations)
     }

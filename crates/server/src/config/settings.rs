@@ -89,6 +89,7 @@ pub struct Settings {
     pub backup_s3_secret_key_file: PathBuf,
     pub backup_s3_session_token: Secret,
     pub backup_s3_plain_http: bool,
+    pub retention_days: u32,
     pub log: String,
     pub log_format: LogFormat,
     pub public_url: String,

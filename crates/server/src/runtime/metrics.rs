@@ -69,6 +69,7 @@ pub(crate) struct Metrics {
     pub refusals_delayed: Counter,
     pub writers_delayed: Counter,
     pub stream_events: Counter,
+    pub messages_purged: Counter,
     /// Set by a background task.
     pub db_bytes: Gauge,
     registry: Registry,
@@ -130,6 +131,11 @@ impl Metrics {
                 "Responses held back because their user had written to very many mailboxes",
             ),
             stream_events: registered(&mut registry, "stream_events", "Events sent on streams"),
+            messages_purged: registered(
+                &mut registry,
+                "messages_purged",
+                "Messages that were older than retention_days and left all mailboxes",
+            ),
             db_bytes: registered(&mut registry, "db_bytes", "Size of the database"),
             registry,
         }

@@ -3,12 +3,16 @@
 //! Who needs a hash takes a place first. An address has few places, registrations have few, and an
 //! address is served by one thread at a time, and not by the same again while another one waits;
 //! sign-ins come first. So neither an address with many connections nor a wave of registrations
-//! keeps others waiting.
+//! keeps others waiting. Of the costly hashes that other programs have made one is verified at a
+//! time, which bounds the memory and leaves the other threads to the others.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::throttle::Network;
 use tokio::sync::oneshot;
@@ -27,6 +31,13 @@ const SHARE: i64 = 8;
 /// How long a thread has nothing to do before the memory of its hashes goes back to the system.
 const IDLE: Duration = Duration::from_secs(2);
 
+/// How long it counts that verifying took longer than it should.
+const SLOW_FOR: Duration = Duration::from_mins(10);
+/// How many times as long as it should failures wait at most: who waits for them gives up.
+const SLOWEST: f64 = 4.0;
+/// The next one may take somewhat longer.
+const MARGIN: f64 = 1.25;
+
 /// What a password is hashed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -37,6 +48,8 @@ pub(crate) enum Purpose {
 /// A pool of threads, which end when it is dropped.
 pub(crate) struct Pool {
     queue: Arc<Queue>,
+    /// How many times as long as it should verifying has taken at most, and when.
+    slowness: Mutex<Option<(f64, Instant)>>,
 }
 
 struct Queue {
@@ -54,13 +67,22 @@ struct State {
     by_network: HashMap<Network, usize>,
     /// The widest networks of those who are being served, each by one thread.
     served: Vec<Network>,
+    runs_costly: bool,
     is_closed: bool,
 }
 
 struct Job {
     /// The widest network of who waits for it; `None` where that says nothing.
     network: Option<Network>,
+    is_costly: bool,
     work: Box<dyn FnOnce() + Send>,
+}
+
+/// What a thread did before.
+#[derive(Clone, Copy, Default)]
+struct Last {
+    network: Option<Network>,
+    is_costly: bool,
 }
 
 /// A place in the queue, which is free again when this is dropped, or when what it was used for is
@@ -75,13 +97,31 @@ impl Pool {
     /// Starts the threads.
     pub(crate) fn start(threads: usize) -> std::io::Result<Self> {
         let queue = Arc::new(Queue { state: Mutex::default(), changed: Condvar::new() });
-        let pool = Self { queue: Arc::clone(&queue) };
+        let pool = Self { queue: Arc::clone(&queue), slowness: Mutex::default() };
         for number in 0..threads {
             let queue = Arc::clone(&queue);
             let name = format!("password-{number}");
             std::thread::Builder::new().name(name).spawn(move || work(&queue))?;
         }
         Ok(pool)
+    }
+
+    /// Notes how long it has taken to verify a hash that should take no longer than `wait`.
+    pub(crate) fn note(&self, took: Duration, wait: Duration) {
+        let now = Instant::now();
+        let slower = (took.as_secs_f64() / wait.as_secs_f64() * MARGIN).min(SLOWEST);
+        let mut slowness = self.slowness.lock().unwrap_or_else(PoisonError::into_inner);
+        if slowness.is_none_or(|(most, at)| slower >= most || now - at > SLOW_FOR) {
+            *slowness = Some((slower, now));
+        }
+    }
+
+    /// How long failures wait where it should be `wait`: as much longer as verifying took lately,
+    /// on a machine that is slow or busy.
+    pub(crate) fn stretch(&self, wait: Duration) -> Duration {
+        let slowness = *self.slowness.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = slowness.filter(|(_, at)| at.elapsed() <= SLOW_FOR);
+        recent.map_or(wait, |(slower, _)| wait.mul_f64(slower.max(1.0)))
     }
 
     /// Takes a place for a client at that address, if one is free that it may take. No address is
@@ -131,6 +171,25 @@ impl Place {
         self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, db::Error> {
+        self.queue_up(false, work).await
+    }
+
+    /// The same for costly work, of which the pool does one at a time.
+    ///
+    /// # Errors
+    /// [`db::Error::Closed`] if the pool has ended.
+    pub(crate) async fn run_alone<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, db::Error> {
+        self.queue_up(true, work).await
+    }
+
+    async fn queue_up<T: Send + 'static>(
+        self,
+        is_costly: bool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, db::Error> {
         let (reply, answer) = oneshot::channel();
         let (queue, purpose) = (Arc::clone(&self.queue), self.purpose);
         let network = self.networks.last().copied();
@@ -141,7 +200,7 @@ impl Place {
             }
             drop(self);
         });
-        queue.push(purpose, Job { network, work });
+        queue.push(purpose, Job { network, is_costly, work });
         answer.await.map_err(|_gone| db::Error::Closed)
     }
 }
@@ -184,13 +243,15 @@ impl Queue {
 
     /// Waits for a job, of another client than the last one if there is one; `None` if the pool has
     /// ended.
-    fn next(&self, mut last: Option<Network>) -> Option<Job> {
-        let mut has_memory = true;
-        let mut state = self.state();
-        state.served.retain(|served| Some(*served) != last);
+    fn next(&self, last: Last) -> Option<Job> {
+        let (mut has_memory, mut state) = (true, self.state());
+        state.served.retain(|served| Some(*served) != last.network);
+        state.runs_costly &= !last.is_costly;
+        let mut last = last.network;
         loop {
             if let Some(job) = state.next(last.take()) {
                 state.served.extend(job.network);
+                state.runs_costly |= job.is_costly;
                 return Some(job);
             }
             if state.is_closed {
@@ -215,9 +276,12 @@ impl Queue {
 
 impl State {
     fn next(&mut self, last: Option<Network>) -> Option<Job> {
-        let Self { sign_ins, registrations, served, .. } = self;
+        let Self { sign_ins, registrations, served, runs_costly, .. } = self;
         [sign_ins, registrations].into_iter().find_map(|waiting| {
-            let is_free = |job: &Job| job.network.is_none_or(|of| !served.contains(&of));
+            let is_free = |job: &Job| {
+                job.network.is_none_or(|of| !served.contains(&of))
+                    && !(job.is_costly && *runs_costly)
+            };
             let is_other = |job: &Job| job.network.is_none() || job.network != last;
             let other = waiting.iter().position(|job| is_free(job) && is_other(job));
             waiting.remove(other.or_else(|| waiting.iter().position(is_free))?)
@@ -233,131 +297,9 @@ fn return_memory() {
 
 fn work(queue: &Queue) {
     db::be_nice(NICE);
-    let mut last = None;
-    while let Some(Job { network, work }) = queue.next(last) {
-        last = network;
+    let mut last = Last::default();
+    while let Some(Job { network, is_costly, work }) = queue.next(last) {
+        last = Last { network, is_costly };
         work();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::pin::Pin;
-    use std::sync::mpsc;
-    use std::task::Poll;
-
-    use super::*;
-
-    fn at(address: &str) -> Option<IpAddr> {
-        address.parse().ok()
-    }
-
-    /// Asks a future once, and says whether it is not done.
-    async fn waits(mut future: Pin<&mut impl Future>) -> bool {
-        poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
-    }
-
-    /// The places that a client gets at once.
-    fn places(pool: &Pool, address: Option<IpAddr>, purpose: Purpose) -> Vec<Place> {
-        std::iter::from_fn(|| pool.place(address, purpose)).take(2 * PLACES).collect()
-    }
-
-    #[test]
-    fn an_address_has_few_places_and_a_network_at_most_half_of_all() {
-        let pool = Pool::start(0).unwrap();
-        let one = places(&pool, at("192.0.2.1"), Purpose::SignIn);
-        assert_eq!(one.len(), 8);
-        let network = (0..100).flat_map(|number| {
-            places(&pool, at(&format!("2001:db8:1:{number:x}00::1")), Purpose::SignIn)
-        });
-        let network: Vec<_> = network.collect();
-        assert_eq!(network.len(), PLACES / 2);
-        let mut small = (0..9).flat_map(|number| {
-            places(&pool, at(&format!("2001:db8:2:{number:x}::1")), Purpose::SignIn)
-        });
-        assert_eq!(small.by_ref().take(20).collect::<Vec<_>>().len(), 16, "a /56 is one customer");
-        drop((one, network));
-        assert_eq!(places(&pool, None, Purpose::SignIn).len(), PLACES, "and all are given back");
-        assert!(pool.queue.state().by_network.is_empty());
-    }
-
-    #[test]
-    fn registrations_leave_most_places_to_sign_ins() {
-        let pool = Pool::start(0).unwrap();
-        let registrations = places(&pool, None, Purpose::Registration);
-        let sign_ins = places(&pool, None, Purpose::SignIn);
-        assert_eq!((registrations.len(), sign_ins.len()), (REGISTRATIONS, PLACES - REGISTRATIONS));
-        drop(registrations);
-        assert_eq!(places(&pool, None, Purpose::Registration).len(), REGISTRATIONS);
-    }
-
-    #[tokio::test]
-    async fn sign_ins_come_first_and_other_clients_than_the_last_before_that_one() {
-        let pool = Pool::start(1).unwrap();
-        let (served, order) = mpsc::channel();
-        let (go, begin) = mpsc::channel::<()>();
-        let first = pool.place(at("192.0.2.1"), Purpose::SignIn).unwrap();
-        let first = tokio::spawn(first.run(move || begin.recv().is_ok()));
-        while !pool.queue.state().sign_ins.is_empty() || pool.queue.state().served.is_empty() {
-            tokio::task::yield_now().await;
-        }
-        let mut waiting = vec![];
-        for (address, purpose) in [
-            ("192.0.2.9", Purpose::Registration),
-            ("192.0.2.1", Purpose::SignIn),
-            ("192.0.2.1", Purpose::SignIn),
-            ("192.0.2.2", Purpose::SignIn),
-            ("192.0.2.3", Purpose::SignIn),
-        ] {
-            let (place, served) = (pool.place(at(address), purpose).unwrap(), served.clone());
-            let mut run = Box::pin(place.run(move || served.send(address).is_ok()));
-            // It waits from the first time that it is asked.
-            assert!(waits(run.as_mut()).await);
-            waiting.push(run);
-        }
-        go.send(()).unwrap();
-        for run in waiting {
-            assert_eq!(run.await, Ok(true));
-        }
-        assert_eq!(first.await.unwrap(), Ok(true));
-        let order: Vec<_> = order.try_iter().collect();
-        let expected = ["192.0.2.2", "192.0.2.1", "192.0.2.3", "192.0.2.1", "192.0.2.9"];
-        assert_eq!(order, expected);
-    }
-
-    #[tokio::test]
-    async fn an_address_is_served_by_one_thread_at_a_time() {
-        let pool = Pool::start(2).unwrap();
-        let (go, begin) = mpsc::channel::<()>();
-        let (served, order) = mpsc::channel();
-        let first = pool.place(at("192.0.2.1"), Purpose::SignIn).unwrap();
-        let mut first = Box::pin(first.run(move || begin.recv().is_ok()));
-        assert!(waits(first.as_mut()).await);
-        let run = |address: &'static str| {
-            let (place, served) = (pool.place(at(address), Purpose::SignIn), served.clone());
-            Box::pin(place.unwrap().run(move || served.send(address).is_ok()))
-        };
-        let mut same = run("192.0.2.1");
-        assert!(waits(same.as_mut()).await);
-        for _ in 0..3 {
-            assert_eq!(run("192.0.2.2").await, Ok(true));
-        }
-        go.send(()).unwrap();
-        assert_eq!((first.await, same.await), (Ok(true), Ok(true)));
-        let order: Vec<_> = order.try_iter().collect();
-        assert_eq!(order, ["192.0.2.2", "192.0.2.2", "192.0.2.2", "192.0.2.1"]);
-    }
-
-    #[tokio::test]
-    async fn who_waits_when_the_pool_ends_is_told_so() {
-        let pool = Pool::start(0).unwrap();
-        let place = pool.place(None, Purpose::SignIn).unwrap();
-        let mut run = Box::pin(place.run(|| ()));
-        assert!(waits(run.as_mut()).await);
-        let late = pool.place(None, Purpose::SignIn).unwrap();
-        drop(pool);
-        assert_eq!(run.await, Err(db::Error::Closed));
-        assert_eq!(late.run(|| ()).await, Err(db::Error::Closed));
     }
 }

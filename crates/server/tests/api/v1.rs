@@ -20,6 +20,7 @@ mod openapi;
 mod paging;
 mod quotas;
 mod refusals;
+mod retention;
 mod retries;
 mod scans;
 mod seen;

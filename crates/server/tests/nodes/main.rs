@@ -18,6 +18,7 @@ mod passes;
 mod post;
 mod restarts;
 mod restored;
+mod retention;
 mod streams;
 mod webhooks;
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{Failure, TIMEOUT, get};
+use testing::{Failure, TIMEOUT, User, get};
 
 use crate::raw::{RawConnection, RequestText as _, request_text};
 use crate::support::{Place, Random, until};
@@ -386,6 +386,39 @@ fn the_memory_of_hashed_passwords_goes_back_to_the_system() {
     until(Duration::from_mins(1), "the memory is given back", || {
         server.own_memory() < before + hash / 2
     });
+}
+
+/// Of `pässword of ann`, made by Django 5.2.19 with its defaults: it takes 100 MiB.
+const COSTLY: &str = "argon2$argon2id$v=19$m=102400,t=2,p=8$VnpVT0pHWHZOM3VaOXMyZDJMV2ZlMg\
+                      $c/FyT41rAivV12HGbMV5i1fxpK3hJ0jTQm13wIQsrcU";
+
+#[test]
+fn many_who_moved_with_costly_passwords_sign_in_at_once_and_take_the_memory_of_one() {
+    const MOVED: usize = 9;
+    let place = Place::new().with("POSTROOM_PASSWORD_THREADS", "4");
+    let mut lines = serde_json::json!({ "postroom": 1, "source": "shop" }).to_string();
+    for number in 0..MOVED {
+        let user = serde_json::json!({ "username": format!("moved{number}"),
+            "password_hash": COSTLY });
+        lines = format!("{lines}\n{}", serde_json::json!({ "user": user }));
+    }
+    std::fs::write(place.path("shop.jsonl"), lines).expect("it can be written");
+    place.run(&["import", "shop.jsonl"]).ok();
+    let server = place.serve();
+    server.user("ann");
+    let address = server.address;
+    thread::scope(|scope| {
+        for number in 0..MOVED {
+            scope.spawn(move || {
+                let mut moved = User::visitor(address, &format!("moved{number}"));
+                let signed_in = moved.try_login("pässword of ann");
+                assert_eq!(signed_in.status, 200, "{}", signed_in.text());
+            });
+        }
+    });
+    let peak = server.peak_memory() >> 20;
+    assert!(peak > 100, "they were verified: {peak} MiB");
+    server.is_unharmed();
 }
 
 #[test]

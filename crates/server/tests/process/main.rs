@@ -25,6 +25,7 @@ mod moving;
 mod post;
 mod raw;
 mod refused;
+mod retention;
 mod retries;
 mod said;
 mod secrets;

@@ -20,12 +20,21 @@ const MAX_ROUNDS: u32 = 4_000_000;
 const MAX_COST: u32 = 15;
 /// The most memory of scrypt in bytes; Django takes a quarter.
 const MAX_SCRYPT: u64 = 64 << 20;
-/// The most memory of Argon2 in KiB. Django takes 100 MiB by default, so it is less only than 128.
+/// The most memory of Argon2 in KiB: Django takes 100 MiB by default, which 64 would refuse.
 const MAX_ARGON2: u32 = 128 << 10;
 /// The most passes of Argon2.
 const MAX_PASSES: u32 = 4;
-/// The most lanes of Argon2 and runs of scrypt, which are done one after the other.
+/// The most lanes of Argon2, which are done one after the other.
 const MAX_LANES: u32 = 16;
+/// The most runs of scrypt; Django makes 5.
+const MAX_RUNS: u32 = 8;
+
+/// How many milliseconds verifying a hash can take at most, of those that are taken in.
+pub const LONGEST_WAIT: u64 = 8_192;
+
+/// A hash is costly that waits for more milliseconds than this: four times as many as it mostly
+/// takes.
+const LONG: i64 = 4_000;
 
 /// A hash of another program, which can be verified within bounds. Its `Debug` form does not show
 /// it.
@@ -134,8 +143,8 @@ impl<'h> Scheme<'h> {
                 Some("it has more than 4,000,000 rounds of PBKDF2")
             }
             Self::Bcrypt { cost, .. } if *cost > MAX_COST => Some("its cost of bcrypt is above 15"),
-            Self::Scrypt { bytes, runs, .. } if *bytes > MAX_SCRYPT || *runs > MAX_LANES => {
-                Some("its scrypt takes more than 64 MiB of memory, or more than 16 runs")
+            Self::Scrypt { bytes, runs, .. } if *bytes > MAX_SCRYPT || *runs > MAX_RUNS => {
+                Some("its scrypt takes more than 64 MiB of memory, or more than 8 runs")
             }
             Self::Argon2(hash) => {
                 let params = Params::try_from(&**hash).ok();
@@ -151,13 +160,24 @@ impl<'h> Scheme<'h> {
         }
     }
 
+    /// How many bytes verifying it takes, but for a few.
+    fn memory(&self) -> u64 {
+        match self {
+            Self::Pbkdf2 { .. } | Self::Bcrypt { .. } => 0,
+            Self::Scrypt { bytes, .. } => *bytes,
+            Self::Argon2(hash) => {
+                u64::from(Params::try_from(&**hash).unwrap_or_default().m_cost()) << 10
+            }
+        }
+    }
+
     /// How many milliseconds verifying it takes on a slow or busy machine: four times what was
     /// measured on a processor of 2023.
     fn wait(&self) -> i64 {
         let (work, per_millisecond) = match self {
             Self::Pbkdf2 { rounds, .. } => (u64::from(rounds.get()), 1_000),
             Self::Bcrypt { cost, .. } => (1 << (*cost).min(MAX_COST), 4),
-            Self::Scrypt { bytes, runs, .. } => (bytes * u64::from(*runs), 500_000),
+            Self::Scrypt { bytes, runs, .. } => (bytes * u64::from(*runs), 100_000),
             Self::Argon2(hash) => {
                 let params = Params::try_from(&**hash).unwrap_or_default();
                 (u64::from(params.m_cost()) * u64::from(params.t_cost()), 400)
@@ -192,6 +212,17 @@ pub(super) fn verify(password: &[u8], hash: &str) -> bool {
     Scheme::parse(hash).is_some_and(|scheme| scheme.fits(password))
 }
 
+/// How many milliseconds verifying can take.
+pub(super) fn wait(hash: &str) -> u64 {
+    Scheme::parse(hash).map_or(0, |scheme| scheme.wait().unsigned_abs())
+}
+
+/// Whether verifying takes more memory than a hash of ours, or over a second of a processor.
+pub(super) fn is_costly(hash: &str) -> bool {
+    let memory = u64::from(Params::DEFAULT_M_COST) << 10;
+    Scheme::parse(hash).is_some_and(|scheme| scheme.memory() > memory || scheme.wait() > LONG)
+}
+
 fn argon2<'h>(phc: &str) -> Option<Scheme<'h>> {
     let hash = PasswordHash::new(phc).ok()?;
     let is_whole = hash.hash.is_some() && hash.salt.is_some();
@@ -217,4 +248,25 @@ fn fields<const N: usize>(text: &str) -> Option<[&str; N]> {
 fn number(text: &str) -> Option<u32> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|number| is_number && *number > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_hash_that_is_taken_in_waits_longer_than_the_longest() {
+        let (key, long) = (STANDARD.encode([7; 32]), STANDARD.encode([7; 64]));
+        let at_most = [
+            format!("pbkdf2_sha256${MAX_ROUNDS}$salt${key}"),
+            format!("$2b${MAX_COST}$abcdefghijklmnopqrstuuKiIlCeXB6chNXkLyAo8C7XcLPzh6zUe"),
+            format!("scrypt$65536$salt$8${MAX_RUNS}${long}"),
+            format!(
+                "$argon2id$v=19$m={MAX_ARGON2},t={MAX_PASSES},p={MAX_LANES}$c2FsdHNhbHQ${}",
+                "A".repeat(43)
+            ),
+        ];
+        let waits = at_most.map(|hash| MovedHash::parse(&hash).expect(&hash).wait());
+        assert_eq!(waits.into_iter().max(), i64::try_from(LONGEST_WAIT).ok());
+    }
 }

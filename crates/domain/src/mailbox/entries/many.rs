@@ -93,3 +93,27 @@ pub(crate) fn find_in(
     found.sort_by_key(|(owner, _)| *owner);
     Ok(found)
 }
+
+/// What these mailboxes hold of the messages up to one, ascending by message and owner.
+pub(crate) fn find_up_to(
+    tx: &mut Tx<'_>,
+    owners: &[UserId],
+    last: MessageId,
+) -> Result<Vec<(UserId, Entry)>> {
+    let owners: Vec<i64> = owners.iter().map(|owner| owner.get()).collect();
+    let mut held = tx.query(
+        concat!(
+            "SELECT ",
+            entry_columns!(),
+            ", owner_id FROM entries WHERE owner_id IN rarray(?1) AND place IN (",
+            places!(inbox_read inbox_unread inbox_read_row inbox_unread_row archive_read
+                archive_read_row archive_unread archive_unread_row sent sent_row trash_read
+                trash_read_row trash_unread trash_unread_row),
+            ") AND message_id <= ?2"
+        ),
+        &params![&*owners, last],
+        |row| Ok((UserId::stored(row.int(12)?), entry(row)?)),
+    )?;
+    held.sort_by_key(|(owner, entry)| (entry.message, *owner));
+    Ok(held)
+}

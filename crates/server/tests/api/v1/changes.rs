@@ -17,7 +17,7 @@ impl User {
     }
 
     /// What changed since a state: came, changed, went.
-    async fn changes(&self, since: &str) -> [Vec<i64>; 3] {
+    pub(super) async fn changes(&self, since: &str) -> [Vec<i64>; 3] {
         let changes = self.try_changes(&format!("since={since}")).await.ok();
         assert_eq!((&changes["old_state"], &changes["has_more"]), (&since.into(), &false.into()));
         assert_eq!(changes["new_state"], self.state().await);
