@@ -60,12 +60,14 @@ pub fn add(tx: &mut Tx<'_>, lines: &[Spooled]) -> Result<()> {
                 message.external_id.as_str(),
                 message.sent_at,
                 message.in_reply_to.as_deref(),
+                message.conversation.as_deref(),
                 number(&message.external_id).unwrap_or(NO_NUMBER),
                 text.as_str()
             ]),
             Line::Block(_) | Line::Mute(_) | Line::Contact(_) => {
                 others.push(params![*line, text.as_str()]);
             }
+            Line::Login => {}
         }
     }
     tx.batch(
@@ -73,8 +75,9 @@ pub fn add(tx: &mut Tx<'_>, lines: &[Spooled]) -> Result<()> {
         &users,
     )?;
     tx.batch(
-        "INSERT INTO messages (line, external_id, sent_at, sorted_at, parent, number, content)
-         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6)",
+        "INSERT INTO messages (line, external_id, sent_at, sorted_at, parent, conversation, number,
+             content)
+         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7)",
         &messages,
     )?;
     tx.batch("INSERT INTO others (line, content) VALUES (?1, ?2)", &others)?;
@@ -222,6 +225,13 @@ pub fn highest_id(tx: &mut Tx<'_>) -> Result<i64> {
 pub fn known(tx: &mut Tx<'_>, external_ids: &[String]) -> Result<Vec<String>> {
     let sql = "SELECT external_id FROM messages WHERE external_id IN rarray(?1)";
     Ok(tx.query(sql, &params![external_ids], |row| Ok(row.text(0)?.to_owned()))?)
+}
+
+/// Which of some conversations the file begins or names.
+pub fn conversations(tx: &mut Tx<'_>, names: &[String]) -> Result<Vec<String>> {
+    let sql = "SELECT external_id FROM messages WHERE external_id IN rarray(?1)
+         UNION SELECT conversation FROM messages WHERE conversation IN rarray(?1)";
+    Ok(tx.query(sql, &params![names], |row| Ok(row.text(0)?.to_owned()))?)
 }
 
 /// How many users and messages there are, and when the first and the last was sent.
