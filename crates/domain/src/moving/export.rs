@@ -19,6 +19,8 @@ use crate::mailbox::envelopes::{self, BodyPart, Envelope};
 
 /// Lines that are read at once.
 const PAGE: i64 = 1000;
+/// Bytes of bodies and metadata that are read at once, but for a message that has more.
+const BYTES: usize = 8 << 20;
 
 /// Where an export of everything continues.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -136,6 +138,10 @@ fn messages(tx: &mut Tx<'_>, since: Option<Time>, after: i64) -> Result<Lines> {
         &params![after, since.unwrap_or(Time(i64::MIN)), PAGE],
         |row| Ok(MessageId::stored(row.int(0)?)),
     )?;
+    let sizes = envelopes::sizes(tx, ids.iter().copied())?;
+    let mut bytes = 0;
+    let ids: Vec<_> =
+        ids.into_iter().take_while(|id| fits(&mut bytes, sizes.get(id), BYTES)).collect();
     let Some(last) = ids.last().copied() else { return Ok((vec![], None)) };
     let envelopes = envelopes::load(tx, ids.iter().copied(), BodyPart::Whole)?;
     let people: BTreeSet<UserId> = envelopes.iter().flat_map(Envelope::people).collect();
@@ -150,6 +156,13 @@ fn messages(tx: &mut Tx<'_>, since: Option<Time>, after: i64) -> Result<Lines> {
     let seen = Seen { owner: None, parents: there.into_iter().collect(), held };
     let refs = refs(tx, people)?;
     Ok((lines::messages(tx, &envelopes, &seen, &refs)?, Some((last.get(), 0))))
+}
+
+/// Whether a message of that size belongs to a page, which has one at least.
+fn fits(bytes: &mut usize, size: Option<&usize>, most: usize) -> bool {
+    let is_first = *bytes == 0;
+    *bytes += size.copied().unwrap_or_default().max(1);
+    is_first || *bytes <= most
 }
 
 /// What mailboxes say of the messages between two ids.

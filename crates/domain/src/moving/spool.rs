@@ -13,6 +13,8 @@ pub const SPOOL: &[Migration] =
 
 /// A number above every id that a message keeps.
 const NO_NUMBER: i64 = i64::MAX;
+/// Bytes of lines that are read at once, but for one that is longer.
+const BYTES: i64 = 8 << 20;
 /// How often replies are moved behind what they answer: longer chains of the same moment, and
 /// circles, are refused.
 const ROUNDS: u32 = 1000;
@@ -194,14 +196,27 @@ pub fn others(tx: &mut Tx<'_>, after: i64, limit: i64) -> Result<Vec<(i64, Strin
     Ok(tx.query(sql, &params![after, limit], pair)?)
 }
 
-/// Up to `limit` messages after a place, in their order.
+/// Up to `limit` messages after a place, in their order: fewer where they are long.
 pub fn messages(tx: &mut Tx<'_>, after: i64, limit: i64) -> Result<Vec<Turn>> {
+    let sizes = tx.query(
+        "SELECT place, octet_length(content) FROM ordered
+         JOIN messages ON messages.line = ordered.line
+         WHERE place > ?1 ORDER BY place LIMIT ?2",
+        &params![after, limit],
+        |row| Ok((row.int(0)?, row.int(1)?)),
+    )?;
+    let mut bytes = 0;
+    let fits = sizes.iter().skip(1).take_while(|(_, size)| {
+        bytes += size;
+        bytes < BYTES
+    });
+    let last = fits.last().or(sizes.first()).map_or(after, |(place, _)| *place);
     Ok(tx.query(
         "SELECT place, messages.line, content, number, floor,
              EXISTS (SELECT 1 FROM messages AS reply WHERE reply.parent = messages.external_id)
          FROM ordered JOIN messages ON messages.line = ordered.line
-         WHERE place > ?1 ORDER BY place LIMIT ?2",
-        &params![after, limit],
+         WHERE place > ?1 AND place <= ?2 ORDER BY place",
+        &params![after, last],
         |row| {
             let (number, floor) = (row.int(3)?, row.int(4)?);
             Ok(Turn {

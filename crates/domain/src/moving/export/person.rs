@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::lines::{self, Seen, is_generated, line, refs, shown};
 use super::shapes::{SessionOut, TokenOut, UserOut};
-use super::{Pair, block_lines, contact_lines, mute_lines, pair, user, user_columns};
+use super::{Pair, block_lines, contact_lines, fits, mute_lines, pair, user, user_columns};
 use crate::accounts::{modseq, sessions, tokens};
 use crate::base::{ConversationId, Cx, Error, MessageId, Result, Time, UserId};
 use crate::mailbox::entries::{self, Entry, Folder, select_entries};
@@ -171,11 +171,7 @@ impl Personal {
         let held = held(tx, self.owner, after)?;
         let sizes = envelopes::sizes(tx, held.iter().map(|entry| entry.message))?;
         let mut bytes = 0;
-        let fits = |entry: &&Entry| {
-            let is_first = bytes == 0;
-            bytes += sizes.get(&entry.message).copied().unwrap_or_default().max(1);
-            is_first || bytes <= BYTES
-        };
+        let fits = |entry: &&Entry| fits(&mut bytes, sizes.get(&entry.message), BYTES);
         let held: Vec<&Entry> = held.iter().take_while(fits).collect();
         let last = held.last().map(|entry| entry.message.get());
         // They may have come since, with a lower id on PostgreSQL.
