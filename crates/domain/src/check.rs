@@ -214,7 +214,8 @@ const RULES: &[(&str, &str)] = &[
         "messages dated long before one with a lower id",
         "SELECT count(*) FROM (SELECT sent_at, max(sent_at) OVER (ORDER BY id
              ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM messages
-             WHERE sent_at <= (SELECT sent_at FROM messages ORDER BY id DESC LIMIT 1) + 259200000000)
+             WHERE sent_at <= 259200000000
+                 + (SELECT sent_at FROM messages ORDER BY id DESC LIMIT 1))
          AS dated WHERE sent_at < before - 259200000000",
     ),
     (

@@ -252,8 +252,8 @@ fn mutes(tx: &mut Tx<'_>, (owner, other): (i64, i64)) -> Result<Lines> {
     )?;
     let last = found.last().map(|(owner, other, _)| (owner.get(), other.get()));
     // Of what is gone no line of a message may say the name.
-    let kept: Vec<_> = found.into_iter().filter(|(.., is_gone)| !is_gone).collect();
-    let kept: Vec<_> = kept.into_iter().map(|(owner, of, _)| (owner, of)).collect();
+    let kept = found.into_iter().filter(|(.., is_gone)| !is_gone);
+    let kept: Vec<_> = kept.map(|(owner, of, _)| (owner, of)).collect();
     Ok((mute_lines(tx, &kept)?, last))
 }
 

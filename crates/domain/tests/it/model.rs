@@ -99,7 +99,7 @@ impl History {
         self.pull_all()?;
         self.empty_erased();
         // Two databases more take as long as the rest.
-        if steps.len() % 4 == 0 {
+        if steps.len().is_multiple_of(4) {
             prop_assert_eq!(moving::differs(&self.world, &self.users, steps.len() / 4), None);
         }
         Ok(())

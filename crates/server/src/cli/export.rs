@@ -21,7 +21,8 @@ pub(super) const HELP: &str = "Examples:\n  postroom export > all.jsonl\n  \
 
 #[derive(Args)]
 pub(super) struct Export {
-    /// Only what this user wrote, received and set, and their sessions and tokens: their name, their id, or ext: and the app's id
+    /// Only what this user wrote, received and set, with their sessions and tokens: a name, an id,
+    /// or ext: and the app's id
     #[arg(long, value_name = "REF")]
     user: Option<String>,
     /// Only messages that were sent since, such as 2026-11-22T20:16:23Z

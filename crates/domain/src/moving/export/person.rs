@@ -262,7 +262,7 @@ fn pairs(
     Ok(Found { lines: lines(found, &refs), people, last })
 }
 
-/// The next entries of a mailbox, ascending: those of all places, as one may move between two pages.
+/// The next entries of a mailbox, ascending: of all places, as one may move between two pages.
 fn held(tx: &mut Tx<'_>, owner: UserId, after: MessageId) -> Result<Vec<Entry>> {
     let mut found = Vec::new();
     for folder in [Folder::Inbox, Folder::Archive, Folder::Sent, Folder::Trash] {

@@ -189,7 +189,8 @@ async fn begins(app: &TestApp, path: &str, token: &str) -> TcpStream {
     socket.set_recv_buffer_size(4096).expect("it is a size");
     let mut stream = socket.connect(app.address().socket()).await.expect("the server listens");
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n",
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+         Authorization: Bearer {token}\r\n\r\n",
         app.address().host(),
     );
     stream.write_all(request.as_bytes()).await.expect("it is sent");
