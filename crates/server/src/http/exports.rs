@@ -49,9 +49,7 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Poll;
-
-    use futures_util::poll;
+    use futures_util::FutureExt as _;
 
     use super::*;
 
@@ -63,10 +61,10 @@ mod tests {
         let other = exports.turn(bob).await;
         let mut second = Box::pin(exports.turn(ann));
         let mut given_up = Box::pin(exports.turn(ann));
-        assert!(poll!(&mut second).is_pending());
-        assert!(poll!(&mut given_up).is_pending());
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(given_up.as_mut().now_or_never().is_none());
         drop((first, given_up));
-        let Poll::Ready(second) = poll!(&mut second) else { panic!("it is its turn") };
+        let second = second.as_mut().now_or_never().expect("it is its turn");
         assert_eq!(exports.running().len(), 2);
         drop((second, other));
         assert!(exports.running().is_empty());

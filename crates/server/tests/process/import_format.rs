@@ -58,10 +58,11 @@ fn the_schema_has_the_fields_that_an_import_reads_and_no_others() {
     let place = Place::new();
     let message = json!({ "message": { "external_id": "1", "from": "a", "to": ["a"],
         "sent_at": "2025-01-01T00:00:00Z", "state": [{ "user": "a", "?": 1 }], "?": 1 } });
-    let mut file = format!("{{\"postroom\": 1, \"source\": \"shop\", \"?\": 1}}\n{message}\n");
-    for kind in ["user", "block", "mute", "contact", "session", "token"] {
-        file += &format!("{{\"{kind}\": {{\"?\": 1}}}}\n");
-    }
+    let header = json!({ "postroom": 1, "source": "shop", "?": 1 });
+    let others = ["user", "block", "mute", "contact", "session", "token"];
+    let others = others.map(|kind| json!({ kind: { "?": 1 } }));
+    let lines = [header, message].into_iter().chain(others).map(|line| line.to_string());
+    let file = lines.collect::<Vec<_>>().join("\n");
     let mut read = BTreeMap::new();
     for (line, pointer, code, detail) in errors(&place, &file) {
         if code != "unknown_field" {
