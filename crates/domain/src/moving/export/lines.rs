@@ -107,6 +107,9 @@ pub(super) fn names(
 ) -> Result<HashMap<MessageId, String>> {
     let ids: BTreeSet<i64> = ids.map(MessageId::get).collect();
     let ids: Vec<i64> = ids.into_iter().collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
     let own: Vec<String> = ids.iter().map(i64::to_string).collect();
     let named = |row: &Row<'_>| Ok((row.int(1)?, row.text(0)?.to_owned()));
     let imported = tx.query(
@@ -134,6 +137,9 @@ pub(super) fn refs(
     users: impl IntoIterator<Item = UserId>,
 ) -> Result<HashMap<UserId, Value>> {
     let ids: Vec<i64> = users.into_iter().map(UserId::get).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
     let found = tx.query(
         "SELECT id, external_id, name FROM users WHERE id IN rarray(?1)",
         &params![&*ids],

@@ -191,6 +191,9 @@ impl Personal {
 
     /// Those of some messages that the mailbox holds.
     fn holds(&self, tx: &mut Tx<'_>, messages: &[i64]) -> Result<BTreeSet<MessageId>> {
+        if messages.is_empty() {
+            return Ok(BTreeSet::new());
+        }
         let found = tx.query(
             concat!(
                 "SELECT message_id FROM entries WHERE owner_id = ?1 AND place IN (",
@@ -290,6 +293,9 @@ const LIMIT: i64 = MESSAGES as i64;
 
 /// A line of each of some people, with no more than everybody can know of them.
 fn peers(tx: &mut Tx<'_>, people: &[UserId]) -> Result<Vec<String>> {
+    if people.is_empty() {
+        return Ok(vec![]);
+    }
     let ids: Vec<i64> = people.iter().map(|user| user.get()).collect();
     let found = tx.query(
         "SELECT id, external_id, name, kind, display_name, erased_at IS NOT NULL FROM users
