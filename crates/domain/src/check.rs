@@ -208,6 +208,16 @@ const RULES: &[(&str, &str)] = &[
         "SELECT count(*) FROM webhook_deliveries WHERE NOT EXISTS
          (SELECT 1 FROM webhook_events WHERE id = webhook_deliveries.event_id)",
     ),
+    // Where clocks differ by no more than is believed of one. What is dated later than the newest
+    // message was dated by a clock that was ahead, and says nothing of the others.
+    (
+        "messages dated long before one with a lower id",
+        "SELECT count(*) FROM (SELECT sent_at, max(sent_at) OVER (ORDER BY id
+             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM messages
+             WHERE sent_at <= 259200000000
+                 + (SELECT sent_at FROM messages ORDER BY id DESC LIMIT 1))
+         AS dated WHERE sent_at < before - 259200000000",
+    ),
     (
         "entries whose modseqs do not ascend with their ids",
         "SELECT count(*) FROM (SELECT created_modseq,

@@ -13,7 +13,7 @@ mod others;
 mod people;
 pub mod spool;
 
-pub use self::export::{Exported, Page, export, first_line};
+pub use self::export::{Page, Personal, Piece, export, first_line};
 pub use self::fields::Problem;
 pub use self::line::{Line, MessageLine, Reading, header};
 pub use self::messages::{

@@ -20,6 +20,7 @@ pub(crate) mod csrf;
 mod docs;
 mod edge;
 mod error;
+mod exports;
 mod forwarded;
 mod health;
 mod host;

@@ -81,6 +81,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Server> {
             node.settings.unfinished_bodies_max_bytes,
             node.metrics.bodies_refused.clone(),
         ),
+        exports: Arc::default(),
         forwarding: ForwardingNotes::default(),
         refusals: Refusals::default(),
         long_bodies: Paces::default(),

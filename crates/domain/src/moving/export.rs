@@ -1,34 +1,28 @@
-//! Lines of the format, from what is here.
+//! Lines of the format, from what is here: everything, or what one person has.
 
+mod lines;
+mod person;
 mod shapes;
 
 use std::collections::{BTreeSet, HashMap};
 
 use db::{Row, Tx, params};
-use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use self::shapes::{MessageOut, StateOut, UserOut};
+use self::lines::{Seen, line, names, refs, shown};
+pub use self::person::{Personal, Piece};
+use self::shapes::{BlockOut, ContactOut, MuteOut, UserOut};
 use crate::accounts::users::AcceptFrom;
-use crate::base::text::Username;
 use crate::base::{ConversationId, MessageId, Result, Time, UserId};
 use crate::mailbox::entries::{self, Entry, entry_columns};
 use crate::mailbox::envelopes::{self, BodyPart, Envelope};
 
 /// Lines that are read at once.
 const PAGE: i64 = 1000;
+/// Bytes of bodies and metadata that are read at once, but for a message that has more.
+const BYTES: usize = 8 << 20;
 
-/// What is exported.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Exported {
-    /// Only what this user wrote, received and set.
-    pub user: Option<UserId>,
-    /// Only messages that were sent since.
-    pub since: Option<Time>,
-}
-
-/// Where an export continues.
+/// Where an export of everything continues.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Page {
     part: Part,
@@ -64,14 +58,19 @@ pub fn first_line(tx: &mut Tx<'_>, now: Time) -> Result<String> {
         .to_string())
 }
 
-/// Up to a thousand lines of a page, and the page that follows. A page may have none.
-pub fn export(tx: &mut Tx<'_>, what: Exported, page: Page) -> Result<(Vec<String>, Option<Page>)> {
+/// Up to a thousand lines of everything, of messages only those that were sent `since`, and the
+/// page that follows. A page may have none.
+pub fn export(
+    tx: &mut Tx<'_>,
+    since: Option<Time>,
+    page: Page,
+) -> Result<(Vec<String>, Option<Page>)> {
     let (lines, last) = match page.part {
-        Part::Users => users(tx, what, page.after)?,
-        Part::Messages => messages(tx, what, page.after)?,
-        Part::Blocks => pairs(tx, BLOCKS, what, page.after, "block", ["user", "blocked"])?,
-        Part::Mutes => mutes(tx, what, page.after)?,
-        Part::Contacts => pairs(tx, CONTACTS, what, page.after, "contact", ["user", "peer"])?,
+        Part::Users => users(tx, page.after.0)?,
+        Part::Messages => messages(tx, since, page.after.0)?,
+        Part::Blocks => blocks(tx, page.after)?,
+        Part::Mutes => mutes(tx, page.after)?,
+        Part::Contacts => contacts(tx, page.after)?,
     };
     let next = match last {
         Some(after) => Some(Page { part: page.part, after }),
@@ -83,80 +82,69 @@ pub fn export(tx: &mut Tx<'_>, what: Exported, page: Page) -> Result<(Vec<String
 /// Lines, and after what they continue.
 type Lines = (Vec<String>, Option<(i64, i64)>);
 
-fn shown(time: Time) -> String {
-    jiff::Timestamp::from_microsecond(time.0).unwrap_or(jiff::Timestamp::MAX).to_string()
+/// The columns of a user, for [`user`].
+macro_rules! user_columns {
+    () => {
+        "id, external_id, name, kind, accept_from, display_name, email, created_at, disabled_at, \
+         erased_at, findable, reminders_off_at, app_version, password_hash"
+    };
+}
+use user_columns;
+
+fn user(row: &Row<'_>) -> db::Result<UserOut> {
+    let text = |column| Ok::<_, db::Error>(row.text(column)?.to_owned());
+    let some = |text: String| Some(text).filter(|text| !text.is_empty());
+    let (is_system, is_erased) = (row.int(3)? == 1, row.opt_int(9)?.is_some());
+    let accepts = AcceptFrom::stored(4, row.int(4)?)?;
+    let external_id = row.opt_text(1)?.map(str::to_owned);
+    Ok(UserOut {
+        id: row.int(0)?,
+        username: some(text(2)?).filter(|name| external_id.is_none() || !lines::is_generated(name)),
+        external_id,
+        kind: is_system.then_some("system"),
+        replies: (is_system && accepts == AcceptFrom::Everyone).then_some(true),
+        display_name: some(text(5)?),
+        email: some(text(6)?),
+        created_at: Some(shown(Time(row.int(7)?))),
+        active: (row.opt_int(8)?.is_some() && !is_erased).then_some(false),
+        erased: is_erased.then_some(true),
+        findable: (row.int(10)? == 0).then_some(false),
+        accept_from: Some(accepts)
+            .filter(|accepts| !is_system && *accepts != AcceptFrom::Everyone)
+            .map(AcceptFrom::name),
+        reminders: row.opt_int(11)?.is_some().then_some(false),
+        version: row.opt_int(12)?,
+        password_hash: some(text(13)?),
+    })
 }
 
-fn line(kind: &str, content: &impl Serialize) -> String {
-    let content = serde_json::to_string(content).expect("its keys are strings");
-    format!("{{\"{kind}\":{content}}}")
-}
-
-fn users(tx: &mut Tx<'_>, what: Exported, (after, _): (i64, i64)) -> Result<Lines> {
+fn users(tx: &mut Tx<'_>, after: i64) -> Result<Lines> {
     let found = tx.query(
-        "SELECT id, external_id, name, kind, accept_from, display_name, email, created_at,
-             disabled_at, erased_at, findable, reminders_off_at, app_version, password_hash
-         FROM users JOIN mailboxes ON owner_id = id
-         WHERE id > ?1 AND (?2 = 0 OR id = ?2) ORDER BY id LIMIT ?3",
-        &params![after, what.user.map_or(0, UserId::get), PAGE],
-        |row| {
-            let text = |column| Ok::<_, db::Error>(row.text(column)?.to_owned());
-            let some = |text: String| Some(text).filter(|text| !text.is_empty());
-            let (is_system, is_erased) = (row.int(3)? == 1, row.opt_int(9)?.is_some());
-            let accepts = AcceptFrom::stored(4, row.int(4)?)?;
-            let external_id = row.opt_text(1)?.map(str::to_owned);
-            Ok(UserOut {
-                id: row.int(0)?,
-                username: some(text(2)?)
-                    .filter(|name| external_id.is_none() || !is_generated(name)),
-                external_id,
-                kind: is_system.then_some("system"),
-                replies: (is_system && accepts == AcceptFrom::Everyone).then_some(true),
-                display_name: some(text(5)?),
-                email: some(text(6)?),
-                created_at: shown(Time(row.int(7)?)),
-                active: (row.opt_int(8)?.is_some() && !is_erased).then_some(false),
-                erased: is_erased.then_some(true),
-                findable: (row.int(10)? == 0).then_some(false),
-                accept_from: Some(accepts)
-                    .filter(|accepts| !is_system && *accepts != AcceptFrom::Everyone)
-                    .map(AcceptFrom::name),
-                reminders: row.opt_int(11)?.is_some().then_some(false),
-                version: row.opt_int(12)?,
-                // A person takes away what they know of themselves, and no hash.
-                password_hash: some(text(13)?).filter(|_| what.user.is_none()),
-            })
-        },
+        concat!(
+            "SELECT ",
+            user_columns!(),
+            " FROM users JOIN mailboxes ON owner_id = id WHERE id > ?1 ORDER BY id LIMIT ?2"
+        ),
+        &params![after, PAGE],
+        user,
     )?;
     let last = found.last().map(|user| (user.id, 0));
     Ok((found.iter().map(|user| line("user", user)).collect(), last))
 }
 
-fn is_generated(name: &str) -> bool {
-    Username::parse(name).is_ok_and(|name| name.is_reserved())
-}
-
-fn messages(tx: &mut Tx<'_>, what: Exported, (after, _): (i64, i64)) -> Result<Lines> {
-    let since = what.since.unwrap_or(Time(i64::MIN));
-    let id = |row: &Row<'_>| Ok(MessageId::stored(row.int(0)?));
-    let ids = match what.user {
-        None => tx.query(
-            "SELECT id FROM messages WHERE id > ?1 AND sent_at >= ?2 ORDER BY id LIMIT ?3",
-            &params![after, since, PAGE],
-            id,
-        )?,
-        Some(owner) => tx.query(
-            "SELECT id FROM messages WHERE id IN
-                 (SELECT message_id FROM entries WHERE owner_id = ?4 AND message_id > ?1)
-             AND sent_at >= ?2 ORDER BY id LIMIT ?3",
-            &params![after, since, PAGE, owner],
-            id,
-        )?,
-    };
+fn messages(tx: &mut Tx<'_>, since: Option<Time>, after: i64) -> Result<Lines> {
+    let ids = tx.query(
+        "SELECT id FROM messages WHERE id > ?1 AND sent_at >= ?2 ORDER BY id LIMIT ?3",
+        &params![after, since.unwrap_or(Time(i64::MIN)), PAGE],
+        |row| Ok(MessageId::stored(row.int(0)?)),
+    )?;
+    let sizes = envelopes::sizes(tx, ids.iter().copied())?;
+    let mut bytes = 0;
+    let ids: Vec<_> =
+        ids.into_iter().take_while(|id| fits(&mut bytes, sizes.get(id), BYTES)).collect();
     let Some(last) = ids.last().copied() else { return Ok((vec![], None)) };
     let envelopes = envelopes::load(tx, ids.iter().copied(), BodyPart::Whole)?;
     let people: BTreeSet<UserId> = envelopes.iter().flat_map(Envelope::people).collect();
-    let refs = refs(tx, people.iter().copied())?;
     let parents: BTreeSet<i64> =
         envelopes.iter().filter_map(|of| of.in_reply_to).map(MessageId::get).collect();
     let parents: Vec<i64> = parents.into_iter().collect();
@@ -164,77 +152,26 @@ fn messages(tx: &mut Tx<'_>, what: Exported, (after, _): (i64, i64)) -> Result<L
         tx.query("SELECT id FROM messages WHERE id IN rarray(?1)", &params![&*parents], |row| {
             Ok(MessageId::stored(row.int(0)?))
         })?;
-    let there: BTreeSet<MessageId> = there.into_iter().collect();
-    let firsts = envelopes.iter().map(|of| of.conversation.first());
-    let names = names(tx, ids.iter().copied().chain(there.iter().copied()).chain(firsts))?;
-    let held = held(tx, what, &people, (ids[0], last))?;
-    let lines = envelopes.iter().map(|of| {
-        let parent = of.in_reply_to.filter(|parent| there.contains(parent));
-        let begins = of.conversation == of.id.begins();
-        let message = MessageOut {
-            external_id: &names[&of.id],
-            from: &refs[&of.from],
-            to: of.to.iter().map(|to| &refs[to]).collect(),
-            subject: &of.subject,
-            body: &of.body,
-            sent_at: shown(of.sent_at),
-            in_reply_to: parent.map(|parent| &*names[&parent]),
-            client_id: of.client_id.as_deref(),
-            metadata: of.metadata.as_deref().and_then(one_line),
-            conversation: (!begins && parent.is_none()).then(|| &*names[&of.conversation.first()]),
-            state: state(what, of, &refs, &held),
-        };
-        line("message", &message)
-    });
-    Ok((lines.collect(), Some((last.get(), 0))))
+    let held = held(tx, &people, (ids[0], last))?;
+    let seen = Seen { owner: None, parents: there.into_iter().collect(), held };
+    let refs = refs(tx, people)?;
+    Ok((lines::messages(tx, &envelopes, &seen, &refs)?, Some((last.get(), 0))))
 }
 
-/// JSON on one line: within strings there is no line break.
-fn one_line(json: &str) -> Option<Box<RawValue>> {
-    RawValue::from_string(json.replace(['\n', '\r'], " ")).ok()
-}
-
-fn state<'m>(
-    what: Exported,
-    of: &Envelope,
-    refs: &'m HashMap<UserId, Value>,
-    held: &HashMap<(UserId, MessageId), Entry>,
-) -> Vec<StateOut<'m>> {
-    let others = of.to.iter().copied().filter(|to| *to != of.from);
-    let owners = std::iter::once(of.from).chain(others);
-    let owners = owners.filter(|owner| what.user.is_none_or(|user| user == *owner));
-    let states = owners.filter_map(|owner| {
-        let entry = held.get(&(owner, of.id));
-        let time = |of: fn(&Entry) -> Option<Time>| entry.and_then(of).map(shown);
-        let state = StateOut {
-            user: &refs[&owner],
-            first_read_at: time(|entry| entry.first_read_at),
-            read_at: time(|entry| entry.read_at),
-            starred_at: time(|entry| entry.starred_at),
-            archived_at: time(|entry| entry.archived_at),
-            trashed_at: time(|entry| entry.trashed_at),
-            deleted: entry.is_none().then_some(true),
-        };
-        let says = entry.is_none_or(|entry| {
-            let marks = [entry.first_read_at, entry.read_at, entry.starred_at, entry.archived_at];
-            marks.iter().any(Option::is_some) || entry.trashed_at.is_some()
-        });
-        says.then_some(state)
-    });
-    states.collect()
+/// Whether a message of that size belongs to a page, which has one at least.
+fn fits(bytes: &mut usize, size: Option<&usize>, most: usize) -> bool {
+    let is_first = *bytes == 0;
+    *bytes += size.copied().unwrap_or_default().max(1);
+    is_first || *bytes <= most
 }
 
 /// What mailboxes say of the messages between two ids.
 fn held(
     tx: &mut Tx<'_>,
-    what: Exported,
     people: &BTreeSet<UserId>,
     (first, last): (MessageId, MessageId),
 ) -> Result<HashMap<(UserId, MessageId), Entry>> {
-    let owners: Vec<i64> = match what.user {
-        Some(user) => vec![user.get()],
-        None => people.iter().map(|user| user.get()).collect(),
-    };
+    let owners: Vec<i64> = people.iter().map(|user| user.get()).collect();
     let found = tx.query(
         concat!(
             "SELECT ",
@@ -249,102 +186,83 @@ fn held(
     Ok(found.into_iter().map(|(owner, entry)| ((owner, entry.message), entry)).collect())
 }
 
-/// The external ids of messages: those of an import, else their own ids.
-fn names(
-    tx: &mut Tx<'_>,
-    ids: impl Iterator<Item = MessageId>,
-) -> Result<HashMap<MessageId, String>> {
-    let ids: BTreeSet<i64> = ids.map(MessageId::get).collect();
-    let ids: Vec<i64> = ids.into_iter().collect();
-    let own: Vec<String> = ids.iter().map(i64::to_string).collect();
-    let named = |row: &Row<'_>| Ok((row.int(1)?, row.text(0)?.to_owned()));
-    let imported = tx.query(
-        "SELECT external_id, message_id FROM imported_messages WHERE message_id IN rarray(?1)",
-        &params![&*ids],
-        named,
-    )?;
-    let imported: HashMap<_, _> = imported.into_iter().collect();
-    // An import may have called another one by this id.
-    let source = super::target(tx, "")?.here.unwrap_or_default();
-    let taken = super::messages::stored(tx, &source, &own)?;
-    let name = |id: i64| {
-        let own = || {
-            let own = id.to_string();
-            if taken.contains_key(&own) { format!("{own}-here") } else { own }
-        };
-        (MessageId::stored(id), imported.get(&id).cloned().unwrap_or_else(own))
-    };
-    Ok(ids.into_iter().map(name).collect())
+/// A user, another one, and since when.
+type Pair = (UserId, UserId, Time);
+
+fn pair(row: &Row<'_>) -> db::Result<Pair> {
+    Ok((UserId::stored(row.int(0)?), UserId::stored(row.int(1)?), Time(row.int(2)?)))
 }
 
-/// How lines name users: by external id or username, and by id where only a stub is left.
-fn refs(
-    tx: &mut Tx<'_>,
-    users: impl IntoIterator<Item = UserId>,
-) -> Result<HashMap<UserId, Value>> {
-    let ids: Vec<i64> = users.into_iter().map(UserId::get).collect();
+fn last_of(pairs: &[Pair]) -> Option<(i64, i64)> {
+    pairs.last().map(|(one, other, _)| (one.get(), other.get()))
+}
+
+fn blocks(tx: &mut Tx<'_>, (owner, other): (i64, i64)) -> Result<Lines> {
     let found = tx.query(
-        "SELECT id, external_id, name FROM users WHERE id IN rarray(?1)",
-        &params![&*ids],
+        "SELECT owner_id, blocked_id, created_at FROM blocks
+         WHERE (owner_id, blocked_id) > (?1, ?2) ORDER BY owner_id, blocked_id LIMIT ?3",
+        &params![owner, other, PAGE],
+        pair,
+    )?;
+    Ok((block_lines(&found, &refs_of(tx, &found)?), last_of(&found)))
+}
+
+fn contacts(tx: &mut Tx<'_>, (owner, other): (i64, i64)) -> Result<Lines> {
+    let found = tx.query(
+        "SELECT owner_id, peer_id, first_at FROM contacts
+         WHERE (owner_id, peer_id) > (?1, ?2) ORDER BY owner_id, peer_id LIMIT ?3",
+        &params![owner, other, PAGE],
+        pair,
+    )?;
+    Ok((contact_lines(&found, &refs_of(tx, &found)?), last_of(&found)))
+}
+
+fn refs_of(tx: &mut Tx<'_>, pairs: &[Pair]) -> Result<HashMap<UserId, Value>> {
+    refs(tx, pairs.iter().flat_map(|(one, other, _)| [*one, *other]))
+}
+
+fn block_lines(pairs: &[Pair], refs: &HashMap<UserId, Value>) -> Vec<String> {
+    let lines = pairs.iter().map(|(user, blocked, at)| {
+        let block = BlockOut { user: &refs[user], blocked: &refs[blocked], created_at: shown(*at) };
+        line("block", &block)
+    });
+    lines.collect()
+}
+
+fn contact_lines(pairs: &[Pair], refs: &HashMap<UserId, Value>) -> Vec<String> {
+    let lines = pairs.iter().map(|(user, peer, at)| {
+        let contact = ContactOut { user: &refs[user], peer: &refs[peer], first_at: shown(*at) };
+        line("contact", &contact)
+    });
+    lines.collect()
+}
+
+fn mutes(tx: &mut Tx<'_>, (owner, other): (i64, i64)) -> Result<Lines> {
+    let found = tx.query(
+        "SELECT owner_id, conversation_id, participants = '' AND NOT EXISTS
+             (SELECT 1 FROM messages WHERE messages.id = conversations.conversation_id)
+         FROM conversations WHERE (owner_id, conversation_id) > (?1, ?2)
+         AND muted_at IS NOT NULL ORDER BY owner_id, conversation_id LIMIT ?3",
+        &params![owner, other, PAGE],
         |row| {
-            let (id, name) = (row.int(0)?, row.text(2)?);
-            let of = match row.opt_text(1)? {
-                Some(external_id) => Value::from(format!("ext:{external_id}")),
-                None if name.is_empty() => Value::from(id),
-                None => Value::from(name),
-            };
-            Ok((UserId::stored(id), of))
+            let (owner, conversation) = (row.int(0)?, row.int(1)?);
+            let is_gone = row.int(2)? == 1;
+            Ok((UserId::stored(owner), ConversationId::stored(conversation), is_gone))
         },
     )?;
-    let mut refs: HashMap<_, _> = found.into_iter().collect();
-    for id in ids {
-        refs.entry(UserId::stored(id)).or_insert_with(|| Value::from(id));
-    }
-    Ok(refs)
+    let last = found.last().map(|(owner, other, _)| (owner.get(), other.get()));
+    // Of what is gone no line of a message may say the name.
+    let kept = found.into_iter().filter(|(.., is_gone)| !is_gone);
+    let kept: Vec<_> = kept.map(|(owner, of, _)| (owner, of)).collect();
+    Ok((mute_lines(tx, &kept)?, last))
 }
 
-const BLOCKS: &str = "SELECT owner_id, blocked_id, created_at FROM blocks
-    WHERE (owner_id, blocked_id) > (?1, ?2) AND (?3 = 0 OR owner_id = ?3)
-    ORDER BY owner_id, blocked_id LIMIT ?4";
-const CONTACTS: &str = "SELECT owner_id, peer_id, first_at FROM contacts
-    WHERE (owner_id, peer_id) > (?1, ?2) AND (?3 = 0 OR owner_id = ?3)
-    ORDER BY owner_id, peer_id LIMIT ?4";
-
-fn pairs(
-    tx: &mut Tx<'_>,
-    sql: &'static str,
-    what: Exported,
-    (owner, other): (i64, i64),
-    kind: &'static str,
-    [user, peer]: [&'static str; 2],
-) -> Result<Lines> {
-    let of = what.user.map_or(0, UserId::get);
-    let found = tx.query(sql, &params![owner, other, of, PAGE], |row| {
-        Ok((UserId::stored(row.int(0)?), UserId::stored(row.int(1)?), Time(row.int(2)?)))
-    })?;
-    let refs = refs(tx, found.iter().flat_map(|(one, other, _)| [*one, *other]))?;
-    let time = if kind == "block" { "created_at" } else { "first_at" };
-    let lines = found.iter().map(|(one, other, at)| {
-        let content = serde_json::json!({ user: refs[one], peer: refs[other], time: shown(*at) });
-        line(kind, &content)
+fn mute_lines(tx: &mut Tx<'_>, mutes: &[(UserId, ConversationId)]) -> Result<Vec<String>> {
+    let refs = refs(tx, mutes.iter().map(|(owner, _)| *owner))?;
+    let names = names(tx, mutes.iter().map(|(_, conversation)| conversation.first()))?;
+    let lines = mutes.iter().map(|(owner, conversation)| {
+        let conversation = &*names[&conversation.first()];
+        line("mute", &MuteOut { user: &refs[owner], conversation })
     });
-    Ok((lines.collect(), found.last().map(|(one, other, _)| (one.get(), other.get()))))
-}
-
-fn mutes(tx: &mut Tx<'_>, what: Exported, (owner, other): (i64, i64)) -> Result<Lines> {
-    let of = what.user.map_or(0, UserId::get);
-    let found = tx.query(
-        "SELECT owner_id, conversation_id FROM conversations
-         WHERE (owner_id, conversation_id) > (?1, ?2) AND (?3 = 0 OR owner_id = ?3)
-         AND muted_at IS NOT NULL ORDER BY owner_id, conversation_id LIMIT ?4",
-        &params![owner, other, of, PAGE],
-        |row| Ok((UserId::stored(row.int(0)?), ConversationId::stored(row.int(1)?))),
-    )?;
-    let refs = refs(tx, found.iter().map(|(owner, _)| *owner))?;
-    let names = names(tx, found.iter().map(|(_, conversation)| conversation.first()))?;
-    let lines = found.iter().map(|(owner, conversation)| {
-        let name = &names[&conversation.first()];
-        line("mute", &serde_json::json!({ "user": refs[owner], "conversation": name }))
-    });
-    Ok((lines.collect(), found.last().map(|(owner, other)| (owner.get(), other.get()))))
+    Ok(lines.collect())
 }

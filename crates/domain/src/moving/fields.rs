@@ -33,6 +33,8 @@ pub(super) struct Fields<'t> {
     line: i64,
     pointer: String,
     left: BTreeMap<String, &'t RawValue>,
+    /// Those that there are.
+    known: Vec<&'static str>,
     problems: Vec<Problem>,
 }
 
@@ -40,13 +42,14 @@ impl<'t> Fields<'t> {
     /// The fields of an object; `None` where it is none.
     pub(super) fn of(line: i64, pointer: String, text: &'t str) -> Option<Self> {
         let left = serde_json::from_str(text).ok()?;
-        Some(Self { line, pointer, left, problems: Vec::new() })
+        Some(Self { line, pointer, left, known: Vec::new(), problems: Vec::new() })
     }
 
     /// What no field has read, and everything that was wrong.
     pub(super) fn end(mut self) -> Vec<Problem> {
         for name in std::mem::take(&mut self.left).into_keys() {
-            self.wrong(&name, "unknown_field", "there is no such field".to_owned());
+            let detail = format!("there is no such field, but {}", self.known.join(", "));
+            self.wrong(&name, "unknown_field", detail);
         }
         self.problems
     }
@@ -70,30 +73,39 @@ impl<'t> Fields<'t> {
     }
 
     /// A field as JSON; `None` where it is missing or null.
-    pub(super) fn raw(&mut self, name: &str) -> Option<&'t str> {
+    pub(super) fn raw(&mut self, name: &'static str) -> Option<&'t str> {
+        self.known.push(name);
         let value = self.left.remove(name)?.get();
         (value != "null").then_some(value)
     }
 
-    fn typed<T: for<'a> serde::Deserialize<'a>>(&mut self, name: &str, what: &str) -> Option<T> {
+    fn typed<T: for<'a> serde::Deserialize<'a>>(
+        &mut self,
+        name: &'static str,
+        what: &str,
+    ) -> Option<T> {
         let value = self.raw(name)?;
         let read = serde_json::from_str(value);
         read.map_err(|_wrong| self.wrong(name, "invalid", format!("it must be {what}"))).ok()
     }
 
-    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
         self.typed(name, "a string of JSON in UTF-8")
     }
 
-    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
+    pub(super) fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
+        self.typed(name, "a list of strings")
+    }
+
+    pub(super) fn flag(&mut self, name: &'static str) -> Option<bool> {
         self.typed(name, "true or false")
     }
 
-    pub(super) fn number(&mut self, name: &str) -> Option<i64> {
+    pub(super) fn number(&mut self, name: &'static str) -> Option<i64> {
         self.typed(name, "a whole number")
     }
 
-    pub(super) fn time(&mut self, name: &str) -> Option<Time> {
+    pub(super) fn time(&mut self, name: &'static str) -> Option<Time> {
         let text = self.text(name)?;
         let time = text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond);
         let time = time.filter(|time| *time > 0).map(Time);
@@ -107,7 +119,7 @@ impl<'t> Fields<'t> {
     /// A text that is parsed into a type.
     pub(super) fn of_text<T>(
         &mut self,
-        name: &str,
+        name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Option<T> {
         let text = self.text(name)?;
@@ -115,13 +127,13 @@ impl<'t> Fields<'t> {
     }
 
     /// A user: a number is an id, a string as in the bodies of the API.
-    pub(super) fn user(&mut self, name: &str) -> Option<UserRef> {
+    pub(super) fn user(&mut self, name: &'static str) -> Option<UserRef> {
         let value = self.raw(name)?;
         self.user_in(name, value)
     }
 
     /// A list of users.
-    pub(super) fn users(&mut self, name: &str) -> Vec<UserRef> {
+    pub(super) fn users(&mut self, name: &'static str) -> Vec<UserRef> {
         let Some(list) = self.typed::<Vec<Box<RawValue>>>(name, "a list") else { return vec![] };
         let users = list.iter().enumerate();
         users
@@ -145,7 +157,7 @@ impl<'t> Fields<'t> {
     }
 
     /// The objects of a list, each with its own fields.
-    pub(super) fn objects(&mut self, name: &str) -> Vec<(String, &'t str)> {
+    pub(super) fn objects(&mut self, name: &'static str) -> Vec<(String, &'t str)> {
         let Some(list) = self.raw(name) else { return vec![] };
         let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(list) else {
             self.wrong(name, "invalid", "it must be a list".to_owned());

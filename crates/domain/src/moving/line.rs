@@ -32,6 +32,8 @@ pub enum Line {
     Mute(MuteLine),
     /// Whom somebody has written to.
     Contact(ContactLine),
+    /// A session or token, of which nothing is taken over: everybody signs in where they are now.
+    Login,
 }
 
 /// A message as it moves.
@@ -138,8 +140,10 @@ impl Line {
             "block" => block(&mut fields).map(Self::Block),
             "mute" => mute(&mut fields).map(Self::Mute),
             "contact" => contact(&mut fields).map(Self::Contact),
+            "session" => session(&mut fields).map(|()| Self::Login),
+            "token" => token(&mut fields).map(|()| Self::Login),
             _ => {
-                let detail = "it must be user, message, block, mute or contact";
+                let detail = "it must be user, message, block, mute, contact, session or token";
                 return Err(whole("not_a_line", detail));
             }
         };
@@ -196,7 +200,7 @@ fn user(fields: &mut Fields<'_>) -> Option<MovedUser> {
     } else if line.kind == Kind::System && line.password.is_some() {
         let detail = "a system user has no password".to_owned();
         fields.wrong("password_hash", "invalid", detail);
-    } else if line.kind == Kind::System && line.external_id.is_none() {
+    } else if line.kind == Kind::System && line.external_id.is_none() && !line.is_erased {
         fields.wrong("external_id", "missing", "a system user must have one".to_owned());
     }
     Some(line)
@@ -273,7 +277,7 @@ fn state(fields: &mut Fields<'_>, sent_at: Time) -> Option<State> {
         Some(text) => {
             let time = serde_json::from_str::<String>(text).ok();
             let time = time.and_then(|time| time.parse::<jiff::Timestamp>().ok());
-            let time = time.map(|time| Time(time.as_microsecond()));
+            let time = time.map(|time| Time(time.as_microsecond())).filter(|time| time.0 > 0);
             if time.is_none() {
                 fields.wrong("read_at", "invalid", "it must be a time, or true".to_owned());
             }
@@ -310,6 +314,27 @@ fn contact(fields: &mut Fields<'_>) -> Option<ContactLine> {
     let (user, peer) = (fields.required("user", user), fields.required("peer", peer));
     let first_at = fields.time("first_at");
     Some(ContactLine { user: user?, peer: peer?, first_at })
+}
+
+fn session(fields: &mut Fields<'_>) -> Option<()> {
+    let user = fields.user("user");
+    for name in ["created_at", "last_seen_at"] {
+        fields.time(name);
+    }
+    for name in ["address", "user_agent"] {
+        fields.text(name);
+    }
+    fields.required("user", user).map(drop)
+}
+
+fn token(fields: &mut Fields<'_>) -> Option<()> {
+    let user = fields.user("user");
+    fields.text("name");
+    fields.texts("scopes");
+    for name in ["created_at", "expires_at", "last_used_at"] {
+        fields.time(name);
+    }
+    fields.required("user", user).map(drop)
 }
 
 /// The name of a message, a conversation or a source.

@@ -172,6 +172,9 @@ pub(super) fn stored(
     source: &str,
     names: &[String],
 ) -> Result<HashMap<String, MessageId>> {
+    if names.is_empty() {
+        return Ok(HashMap::new());
+    }
     let found = tx.query(
         "SELECT external_id, message_id FROM imported_messages
          WHERE source = ?1 AND external_id IN rarray(?2)",

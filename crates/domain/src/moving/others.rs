@@ -21,7 +21,7 @@ fn refs(line: &Line) -> Vec<(&'static str, &UserRef)> {
         Line::Contact(ContactLine { user, peer, .. }) => {
             vec![("/contact/user", user), ("/contact/peer", peer)]
         }
-        Line::User(_) | Line::Message(_) => vec![],
+        Line::User(_) | Line::Message(_) | Line::Login => vec![],
     }
 }
 
@@ -92,7 +92,7 @@ pub fn write_others(
                 contacts.push(params![people.id(user)?, people.id(peer)?, first_at]);
             }
             Line::Mute(mute) => write_mute(tx, cx, source, people, mute)?,
-            Line::User(_) | Line::Message(_) => {}
+            Line::User(_) | Line::Message(_) | Line::Login => {}
         }
     }
     tx.batch(

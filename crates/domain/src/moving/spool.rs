@@ -13,6 +13,8 @@ pub const SPOOL: &[Migration] =
 
 /// A number above every id that a message keeps.
 const NO_NUMBER: i64 = i64::MAX;
+/// Bytes of lines that are read at once, but for one that is longer.
+const BYTES: i64 = 8 << 20;
 /// How often replies are moved behind what they answer: longer chains of the same moment, and
 /// circles, are refused.
 const ROUNDS: u32 = 1000;
@@ -60,12 +62,14 @@ pub fn add(tx: &mut Tx<'_>, lines: &[Spooled]) -> Result<()> {
                 message.external_id.as_str(),
                 message.sent_at,
                 message.in_reply_to.as_deref(),
+                message.conversation.as_deref(),
                 number(&message.external_id).unwrap_or(NO_NUMBER),
                 text.as_str()
             ]),
             Line::Block(_) | Line::Mute(_) | Line::Contact(_) => {
                 others.push(params![*line, text.as_str()]);
             }
+            Line::Login => {}
         }
     }
     tx.batch(
@@ -73,8 +77,9 @@ pub fn add(tx: &mut Tx<'_>, lines: &[Spooled]) -> Result<()> {
         &users,
     )?;
     tx.batch(
-        "INSERT INTO messages (line, external_id, sent_at, sorted_at, parent, number, content)
-         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6)",
+        "INSERT INTO messages (line, external_id, sent_at, sorted_at, parent, conversation, number,
+             content)
+         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7)",
         &messages,
     )?;
     tx.batch("INSERT INTO others (line, content) VALUES (?1, ?2)", &others)?;
@@ -191,14 +196,27 @@ pub fn others(tx: &mut Tx<'_>, after: i64, limit: i64) -> Result<Vec<(i64, Strin
     Ok(tx.query(sql, &params![after, limit], pair)?)
 }
 
-/// Up to `limit` messages after a place, in their order.
+/// Up to `limit` messages after a place, in their order: fewer where they are long.
 pub fn messages(tx: &mut Tx<'_>, after: i64, limit: i64) -> Result<Vec<Turn>> {
+    let sizes = tx.query(
+        "SELECT place, octet_length(content) FROM ordered
+         JOIN messages ON messages.line = ordered.line
+         WHERE place > ?1 ORDER BY place LIMIT ?2",
+        &params![after, limit],
+        |row| Ok((row.int(0)?, row.int(1)?)),
+    )?;
+    let mut bytes = 0;
+    let fits = sizes.iter().skip(1).take_while(|(_, size)| {
+        bytes += size;
+        bytes < BYTES
+    });
+    let last = fits.last().or(sizes.first()).map_or(after, |(place, _)| *place);
     Ok(tx.query(
         "SELECT place, messages.line, content, number, floor,
              EXISTS (SELECT 1 FROM messages AS reply WHERE reply.parent = messages.external_id)
          FROM ordered JOIN messages ON messages.line = ordered.line
-         WHERE place > ?1 ORDER BY place LIMIT ?2",
-        &params![after, limit],
+         WHERE place > ?1 AND place <= ?2 ORDER BY place",
+        &params![after, last],
         |row| {
             let (number, floor) = (row.int(3)?, row.int(4)?);
             Ok(Turn {
@@ -222,6 +240,13 @@ pub fn highest_id(tx: &mut Tx<'_>) -> Result<i64> {
 pub fn known(tx: &mut Tx<'_>, external_ids: &[String]) -> Result<Vec<String>> {
     let sql = "SELECT external_id FROM messages WHERE external_id IN rarray(?1)";
     Ok(tx.query(sql, &params![external_ids], |row| Ok(row.text(0)?.to_owned()))?)
+}
+
+/// Which of some conversations the file begins or names.
+pub fn conversations(tx: &mut Tx<'_>, names: &[String]) -> Result<Vec<String>> {
+    let sql = "SELECT external_id FROM messages WHERE external_id IN rarray(?1)
+         UNION SELECT conversation FROM messages WHERE conversation IN rarray(?1)";
+    Ok(tx.query(sql, &params![names], |row| Ok(row.text(0)?.to_owned()))?)
 }
 
 /// How many users and messages there are, and when the first and the last was sent.

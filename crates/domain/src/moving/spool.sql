@@ -20,12 +20,14 @@ CREATE TABLE messages (
     sent_at INTEGER NOT NULL,
     sorted_at INTEGER NOT NULL,
     parent TEXT,
+    conversation TEXT,
     number INTEGER NOT NULL,
     content TEXT NOT NULL
 ) STRICT;
 
 CREATE INDEX messages_external ON messages (external_id);
 CREATE INDEX messages_parent ON messages (parent) WHERE parent IS NOT NULL;
+CREATE INDEX messages_conversation ON messages (conversation) WHERE conversation IS NOT NULL;
 
 -- Blocks, mutes and contacts.
 CREATE TABLE others (

@@ -80,6 +80,17 @@ const DAMAGES: &[Damage] = &[
         sql: &["INSERT INTO trash (owner_id, message_id, trashed_at) VALUES (1, 999, 1)"],
         rows: 1,
     },
+    // As one that was written into the tables.
+    Damage {
+        rule: LONG_BEFORE,
+        rows: 1,
+        sql: &["UPDATE messages SET sent_at = sent_at - 900 * 86400000000 WHERE id = 2"],
+    },
+    Damage {
+        rule: LONG_BEFORE,
+        rows: 1,
+        sql: &["UPDATE messages SET sent_at = sent_at - 259200000001 WHERE id = 3"],
+    },
     Damage {
         rule: "words of the names of erased users",
         rows: 1,
@@ -360,6 +371,7 @@ const DAMAGES: &[Damage] = &[
     },
 ];
 
+const LONG_BEFORE: &str = "messages dated long before one with a lower id";
 const WRONG_ROLE: &str =
     "entries in the mailbox of neither the sender nor a recipient, or in the wrong role";
 const WRONG_PLACE: &str = "entries in another place than their marks say";
@@ -383,6 +395,15 @@ fn each_rule_finds_what_breaks_it_and_nothing_else_does() {
         }
         assert_eq!(world.problems(), [(damage.rule, damage.rows)], "after {:?}", damage.sql);
     }
+}
+
+#[test]
+fn dates_of_clocks_that_differ_or_were_ahead_break_no_rule() {
+    let world = good();
+    world.sql("UPDATE messages SET sent_at = sent_at - 3 * 86400000000 WHERE id = 3");
+    assert_eq!(world.problems(), []);
+    world.sql("UPDATE messages SET sent_at = sent_at + 900 * 86400000000 WHERE id = 2");
+    assert_eq!(world.problems(), []);
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod messages;
 mod migration;
 mod model;
 mod moved_passwords;
+mod moving;
 mod plans;
 mod profile;
 mod quotas;

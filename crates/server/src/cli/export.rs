@@ -1,13 +1,14 @@
 //! `postroom export`
 
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use db::{Db, Url};
-use domain::moving::{self, Exported, Page};
-use domain::{Time, UserRef, users};
+use domain::moving::{self, Page, Personal};
+use domain::{Time, UserId, UserRef, users};
 
 use super::output::listing;
 use super::{Store, Usage, existing, wait};
@@ -20,7 +21,8 @@ pub(super) const HELP: &str = "Examples:\n  postroom export > all.jsonl\n  \
 
 #[derive(Args)]
 pub(super) struct Export {
-    /// Only what this user wrote, received and set: their name, their id, or ext: and the app's id
+    /// Only what this user wrote, received and set, with their sessions and tokens: a name, an id,
+    /// or ext: and the app's id
     #[arg(long, value_name = "REF")]
     user: Option<String>,
     /// Only messages that were sent since, such as 2026-11-22T20:16:23Z
@@ -46,21 +48,41 @@ pub(super) fn run(settings: &Settings, export: &Export) -> Result<()> {
             Some(found.with_context(|| format!("there is no user {user}"))?)
         }
     };
-    let (what, now) = (Exported { user, since }, store.cx.now);
+    let now = store.cx.now;
     let mut out = BufWriter::with_capacity(1 << 18, listing()?);
     let first = store.read(move |tx| moving::first_line(tx, now))?;
     writeln!(out, "{first}")?;
+    match user {
+        Some(user) => one(&store, user, since, &mut out)?,
+        None => all(&store, since, &mut out)?,
+    }
+    out.flush()?;
+    store.db.close();
+    Ok(())
+}
+
+fn all(store: &Store, since: Option<Time>, out: &mut impl Write) -> Result<()> {
     let mut page = Some(Page::default());
     while let Some(at) = page {
-        let (lines, next) = wait(store.db.read(move |tx| moving::export(tx, what, at)))??;
+        let (lines, next) = wait(store.db.read(move |tx| moving::export(tx, since, at)))??;
         for line in &lines {
             writeln!(out, "{line}")?;
         }
         page = next;
     }
-    out.flush()?;
-    store.db.close();
     Ok(())
+}
+
+fn one(store: &Store, user: UserId, since: Option<Time>, out: &mut impl Write) -> Result<()> {
+    let cx = store.cx;
+    let personal = store.read(move |tx| Personal::begin(tx, user, since, true))?;
+    let mut personal = Arc::new(personal);
+    loop {
+        let at = Arc::clone(&personal);
+        let Some(page) = store.read(move |tx| at.page(tx, &cx))? else { return Ok(()) };
+        out.write_all(page.text.as_bytes())?;
+        Arc::make_mut(&mut personal).pass(&page);
+    }
 }
 
 fn time(text: &str) -> Result<Time> {

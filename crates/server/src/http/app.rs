@@ -10,6 +10,7 @@ use domain::{Time, UserId};
 use super::browser_token::BrowserTokens;
 use super::cors::Cors;
 use super::csrf::Csrf;
+use super::exports::Exports;
 use super::forwarded::ForwardingNotes;
 use super::host::Hosts;
 use super::paths;
@@ -91,6 +92,7 @@ pub struct Parts {
     pub(crate) lookups: Lookups,
     pub(crate) hosts: Hosts,
     pub(crate) unfinished_bodies: Arc<UnfinishedBodies>,
+    pub(crate) exports: Arc<Exports>,
     pub(crate) forwarding: ForwardingNotes,
     pub(crate) refusals: Refusals,
     /// At what pace long bodies of one holder are read.

@@ -46,6 +46,7 @@ scopes! {
     Tokens: Some(KeyScope::Tokens);
     Unread: Some(KeyScope::Unread);
     System: Some(KeyScope::System);
+    Export: Some(KeyScope::Export);
 }
 
 impl<S: ServerScope> FromRequestParts<App> for ServerCaller<S> {

@@ -8,6 +8,7 @@ mod conversations;
 mod declare;
 mod document;
 mod events;
+mod export;
 mod extract;
 mod field_types;
 mod idempotency;
@@ -47,6 +48,7 @@ fn add_operations(api: Api) -> Api {
         events::api,
         conversations::api,
         users::api,
+        export::api,
         sessions::api,
         tokens::api,
         blocks::api,

@@ -66,6 +66,10 @@ pub(crate) fn check(method: &Method, path: &str, answer: &Response) {
         assert_eq!(answer.header("x-accel-buffering"), Some("no"), "{answer:?}");
         return assert_eq!(answer.header("content-type"), Some(EVENT_STREAM), "{answer:?}");
     }
+    if kind == "application/x-ndjson" {
+        assert_eq!(answer.header("content-type"), Some(kind.as_str()), "{answer:?}");
+        return check_lines(&answer.text());
+    }
     let schema = content["schema"]["$ref"].as_str().expect("each schema has a name");
     check_body(method, kind, schema.rsplit('/').next().expect("a path has an end"), answer);
 }
@@ -121,6 +125,21 @@ fn check_body(method: &Method, kind: &str, schema: &str, answer: &Response) {
         let wait = body["retry_after"].as_i64().map(|wait| wait.to_string());
         assert_eq!(wait.as_deref(), answer.header("retry-after"), "{answer:?}");
         assert!(wait.is_none_or(|wait| wait != "0"), "{answer:?}");
+    }
+}
+
+/// Holds each line of an export to the schema of the format.
+#[track_caller]
+fn check_lines(text: &str) {
+    static LINE: OnceLock<Validator> = OnceLock::new();
+    let line = LINE.get_or_init(|| {
+        let schema = include_str!("../../../../docs/moving.schema.json");
+        let schema = serde_json::from_str(schema).expect("the schema is JSON");
+        jsonschema::options().should_validate_formats(true).build(&schema).expect("it is a schema")
+    });
+    for text in text.lines() {
+        let value = serde_json::from_str(text).expect("each line is JSON");
+        assert!(line.is_valid(&value), "docs/moving.schema.json has no such line: {text}");
     }
 }
 

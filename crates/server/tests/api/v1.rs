@@ -10,6 +10,7 @@ mod conversations;
 mod cors;
 mod errors;
 mod events;
+mod export;
 mod idempotency;
 mod jwts;
 mod kept;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::process::Stdio;
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -256,20 +256,34 @@ fn a_later_file_of_the_same_source_goes_on_with_its_conversations() {
 
 #[test]
 fn an_import_that_is_killed_goes_on_when_it_is_run_again() {
-    let (place, whole) = (Place::new(), Place::new());
-    let file = shop(6000);
-    write(&place, "shop.jsonl", &file);
+    const KILLS: u32 = 20;
+    let (mut place, whole) = (Place::new(), Place::new());
+    let file = shop(2500);
     write(&whole, "shop.jsonl", &file);
+    let begun = Instant::now();
     whole.run(&["import", "shop.jsonl"]).ok();
-    for time in 0..8 {
+    let (mut length, expected) = (begun.elapsed(), export(&whole));
+    let (mut killed, mut time) = (0, 0);
+    while killed < KILLS {
+        write(&place, "shop.jsonl", &file);
         let mut command = place.command(&["import", "shop.jsonl"]);
         let command = command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut import = command.spawn().expect("it starts");
-        thread::sleep(Duration::from_millis(400 + 350 * time));
+        // Not to await anything: to fall into any part of it, and into what repeats it.
+        thread::sleep(length * (time * 7 % KILLS) / KILLS);
         import.kill().expect("it can be killed");
-        import.wait().expect("it ends");
+        time += 1;
+        if import.wait().expect("it ends").success() {
+            // It was faster this time; then all of it is there.
+            assert!(export(&place) == expected, "it is not what the file says");
+            (place, length) = (Place::new(), length * 3 / 4);
+        } else {
+            killed += 1;
+        }
     }
     place.run(&["import", "shop.jsonl"]).ok();
     check(&place);
-    assert!(export(&place) == export(&whole), "it holds the same as after one without a kill");
+    assert!(export(&place) == expected, "it holds the same as after one without a kill");
+    let left = place.files().into_iter().filter(|name| name.contains("spool"));
+    assert_eq!(left.count(), 0, "nothing else is left");
 }

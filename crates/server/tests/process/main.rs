@@ -16,6 +16,7 @@ mod full;
 mod fuzz;
 mod history;
 mod hostile;
+mod import_format;
 mod importing;
 mod keys;
 mod limits;

@@ -61,14 +61,14 @@ pub enum Found {
 pub fn find_moved(tx: &mut Tx<'_>, users: &[&MovedUser]) -> Result<Vec<Found>> {
     let pair = |row: &Row<'_>| Ok((row.text(1)?.to_owned(), UserId::stored(row.int(0)?)));
     let texts: Vec<String> = users.iter().filter_map(|user| external(user)).collect();
-    let by_external: HashMap<_, _> = tx
-        .query(
+    let mut by_external = HashMap::new();
+    if !texts.is_empty() {
+        by_external.extend(tx.query(
             "SELECT id, external_id FROM users WHERE external_id IN rarray(?1)",
             &params![&*texts],
             pair,
-        )?
-        .into_iter()
-        .collect();
+        )?);
+    }
     let names: Vec<String> = users.iter().filter_map(|user| folded(user)).collect();
     let by_name: HashMap<_, _> = tx
         .query(

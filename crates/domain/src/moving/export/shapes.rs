@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct UserOut {
     pub(super) id: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -19,7 +19,8 @@ pub(super) struct UserOut {
     pub(super) display_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) email: Option<String>,
-    pub(super) created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) created_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) active: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,6 +35,13 @@ pub(super) struct UserOut {
     pub(super) version: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) password_hash: Option<String>,
+}
+
+impl UserOut {
+    /// A user of whom nothing else is said.
+    pub(super) fn of(id: i64) -> Self {
+        Self { id, ..Self::default() }
+    }
 }
 
 #[derive(Serialize)]
@@ -71,4 +79,45 @@ pub(super) struct StateOut<'m> {
     pub(super) trashed_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) deleted: Option<bool>,
+}
+
+#[derive(Serialize)]
+pub(super) struct BlockOut<'m> {
+    pub(super) user: &'m Value,
+    pub(super) blocked: &'m Value,
+    pub(super) created_at: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct MuteOut<'m> {
+    pub(super) user: &'m Value,
+    pub(super) conversation: &'m str,
+}
+
+#[derive(Serialize)]
+pub(super) struct ContactOut<'m> {
+    pub(super) user: &'m Value,
+    pub(super) peer: &'m Value,
+    pub(super) first_at: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct SessionOut<'m> {
+    pub(super) user: &'m Value,
+    pub(super) created_at: String,
+    pub(super) last_seen_at: String,
+    pub(super) address: &'m str,
+    pub(super) user_agent: &'m str,
+}
+
+#[derive(Serialize)]
+pub(super) struct TokenOut<'m> {
+    pub(super) user: &'m Value,
+    pub(super) name: &'m str,
+    pub(super) scopes: Vec<&'static str>,
+    pub(super) created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_used_at: Option<String>,
 }

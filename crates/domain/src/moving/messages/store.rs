@@ -34,6 +34,8 @@ struct New<'m> {
     has_row: bool,
     /// It answers a message that was stored by an import before.
     follows: bool,
+    /// Its sender has been erased, and their contacts with them.
+    is_of_erased: bool,
     /// The mailboxes that hold it, with what they say of it.
     held: Vec<(UserId, Option<&'m State>)>,
 }
@@ -109,6 +111,7 @@ impl<'m> Batch<'m> {
             in_reply_to,
             has_row,
             follows,
+            is_of_erased: people.is_erased(from),
             held,
         });
         Ok(())
@@ -220,7 +223,8 @@ impl<'m> Batch<'m> {
     /// Records whom senders have written to, but for those from whom a message was withdrawn.
     fn record_contacts(&self, tx: &mut Tx<'_>) -> Result<()> {
         let mut contacts = Vec::new();
-        for new in self.new.iter().filter(|new| !new.held.is_empty()) {
+        let kept = self.new.iter().filter(|new| !new.held.is_empty() && !new.is_of_erased);
+        for new in kept {
             let holds = |user: UserId| new.held.iter().any(|(owner, _)| *owner == user);
             for to in new.to.iter().filter(|to| **to != new.from && holds(**to)) {
                 contacts.push(params![new.from, *to, new.line.sent_at, new.id]);

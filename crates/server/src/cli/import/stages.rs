@@ -126,7 +126,9 @@ impl Import {
         })?;
         self.each_others(|this, lines| {
             let begun = lines.iter().filter_map(|(_, line)| line.conversation());
-            let begun = this.known(begun.map(str::to_owned).collect())?;
+            let begun = begun.map(str::to_owned).collect::<Vec<_>>();
+            let begun = this.spooled(move |tx| spool::conversations(tx, &begun))?;
+            let begun = BTreeSet::from_iter(begun);
             let (source, people) = (this.source.clone(), Arc::clone(&this.people));
             let problems: Vec<Problem> = store.read(move |tx| {
                 let lines = (&*lines, &begun);

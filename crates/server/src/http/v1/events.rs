@@ -128,7 +128,7 @@ async fn events(
 }
 
 /// Whether a session or token is known to be no longer valid.
-async fn has_ended(app: &App, key: &Credential, pass: Option<Pass>) -> bool {
+pub(super) async fn has_ended(app: &App, key: &Credential, pass: Option<Pass>) -> bool {
     let cx = app.clock.cx();
     if let Some(pass) = pass {
         let standing = app.sessions.standing(app.db.of(key.user), &cx, &pass.grant).await;

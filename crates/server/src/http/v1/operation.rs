@@ -297,6 +297,12 @@ impl Api {
         self.answers_with("text/event-stream", 200, description, schema)
     }
 
+    /// Responds with a file of JSON Lines.
+    pub(super) fn downloads(self, description: &str) -> Self {
+        let schema = |_: &mut Schemas| json!({ "type": "string" });
+        self.answers_with("application/x-ndjson", 200, description, schema)
+    }
+
     fn answers_with(
         self,
         media: &str,

@@ -8,10 +8,20 @@ mod user_batch;
 mod user_fields;
 mod users;
 
+use super::export;
 use super::operation::Api;
+pub(super) use users::found;
 
 pub(super) fn api(api: Api) -> Api {
     let about = "For the app's own server, with a server key. Never for pages.";
-    let parts = [key::api, users::api, user_batch::api, tokens::api, unread::api, messages::api];
+    let parts = [
+        key::api,
+        users::api,
+        user_batch::api,
+        export::server_api,
+        tokens::api,
+        unread::api,
+        messages::api,
+    ];
     parts.into_iter().fold(api.tag("Server", about), |api, part| part(api))
 }

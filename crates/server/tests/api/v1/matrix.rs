@@ -56,9 +56,8 @@ fn rule(id: &str, world: &World) -> (Rule, Option<i64>, Value) {
         "logIn" => (Rule::Open, None, login),
         "sendMessage" => (Rule::Writer, None, json!({ "to": ["ann"], "body": "hi" })),
         "listMessages" | "listChanges" | "streamEvents" | "getUnread" | "listConversations"
-        | "listBlocks" | "getMe" | "findUsers" | "listSessions" | "listTokens" | "eraseMe" => {
-            (Rule::Everybody, None, Value::Null)
-        }
+        | "listBlocks" | "getMe" | "findUsers" | "listSessions" | "listTokens" | "eraseMe"
+        | "exportMe" => (Rule::Everybody, None, Value::Null),
         "changeMe" => (Rule::Everybody, None, json!({ "display_name": "Somebody" })),
         "changePassword" => (Rule::Everybody, None, password),
         "createToken" => (Rule::Everybody, None, json!({ "name": "a program" })),

@@ -174,7 +174,7 @@ async fn one(
 }
 
 /// The user of a ref.
-fn found(tx: &mut Tx<'_>, cx: &Cx, of: &UserRef) -> domain::Result<UserId> {
+pub(in crate::http::v1) fn found(tx: &mut Tx<'_>, cx: &Cx, of: &UserRef) -> domain::Result<UserId> {
     match users::resolve(tx, of)? {
         Some(id) => Ok(id),
         None if users::is_erased(tx, cx, of)? => Err(domain::Error::UserErased),

@@ -12,7 +12,7 @@ use domain::server_keys::KeyScope;
 use domain::tokens::Scopes;
 
 /// What the user alone can do.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     "createUser",
     "logIn",
     "logOut",
@@ -24,6 +24,7 @@ const OWN: [&str; 11] = [
     "changePassword",
     "eraseMe",
     "streamEvents",
+    "exportMe",
 ];
 /// What shows messages.
 const READS: [&str; 4] = ["listMessages", "getMessage", "listConversations", "getConversation"];

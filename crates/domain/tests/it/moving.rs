@@ -1,0 +1,182 @@
+//! Moving in and out: what goes out comes in and goes out the same.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use db::{Db, Options, Tx, Url};
+use domain::moving::spool::{self, SPOOL, Spooled};
+use domain::moving::{self, Line, Message, Mode, Page, People, Personal, Reading, Rows};
+use domain::{Cx, Result, UserId, conversations, messages, purge, users};
+
+use crate::support::{LENGTHS, World, wait_for};
+
+/// More than any test has.
+const ALL: i64 = 1_000_000;
+
+/// All lines but the first.
+pub(crate) fn export(world: &World) -> BTreeSet<String> {
+    let (mut all, mut page) = (BTreeSet::new(), Some(Page::default()));
+    while let Some(at) = page {
+        let (lines, next) = world.read(move |tx, _cx| moving::export(tx, None, at));
+        all.extend(lines);
+        page = next;
+    }
+    all
+}
+
+/// The same of one person.
+pub(crate) fn personal(world: &World, owner: UserId) -> BTreeSet<String> {
+    let begun = world.read(move |tx, _cx| Personal::begin(tx, owner, None, false));
+    let (mut all, mut personal) = (BTreeSet::new(), begun);
+    loop {
+        let at = personal.clone();
+        let page = world.read(move |tx, cx| at.page(tx, cx));
+        let Some(page) = page else { return all };
+        let before = all.len();
+        all.extend(page.text.lines().map(str::to_owned));
+        assert_eq!(all.len() - before, page.text.lines().count(), "a line came twice");
+        personal.pass(&page);
+    }
+}
+
+/// Takes lines in, with which nothing is wrong.
+#[track_caller]
+pub(crate) fn import(world: &World, lines: &BTreeSet<String>) {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let url = Url::with("sqlite:spool.db", folder.path(), Options::default()).expect("it is one");
+    Db::migrate(&url, SPOOL, 0).expect("the schema can be made");
+    let spool = Db::open(&url, SPOOL).expect("it can be opened");
+    let reading = Reading { lengths: LENGTHS, cuts_bodies: false };
+    let mut people = People::default();
+    let read = lines.iter().zip(2..).map(|(text, line)| {
+        let content = Line::parse(line, text, &reading);
+        let content = content.unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
+        people.add(&content);
+        Spooled { line, content, text: text.clone() }
+    });
+    let (read, people) = (read.collect::<Vec<_>>(), Arc::new(Mutex::new(people)));
+    ask(&spool, move |tx| spool::add(tx, &read));
+    assert_eq!(ask(&spool, spool::compare), []);
+    assert_eq!(ask(&spool, spool::arrange), []);
+    let again = |line: i64, text: &str| Line::parse(line, text, &reading).expect("as before");
+    let accounts: Vec<_> = ask(&spool, |tx| spool::users(tx, 0, ALL))
+        .into_iter()
+        .map(|(line, text)| match again(line, &text) {
+            Line::User(user) => (line, user),
+            _ => panic!("{text} is no user"),
+        })
+        .collect();
+    let letters: Vec<Message> = ask(&spool, |tx| spool::messages(tx, 0, ALL))
+        .into_iter()
+        .map(|turn| match again(turn.line, &turn.text) {
+            Line::Message(message) => (turn, message),
+            _ => panic!("{} is no message", turn.text),
+        })
+        .collect();
+    let others = ask(&spool, |tx| spool::others(tx, 0, ALL)).into_iter();
+    let others: Vec<_> = others.map(|(line, text)| (line, again(line, &text))).collect();
+    let above = ask(&spool, spool::highest_id);
+    let named = letters.iter().flat_map(|(_, message)| message.named());
+    let named: Vec<String> = named.map(str::to_owned).collect();
+    let parents = BTreeSet::from_iter(ask(&spool, move |tx| spool::known(tx, &named)));
+    let muted = others.iter().filter_map(|(_, line)| line.conversation());
+    let muted: Vec<String> = muted.map(str::to_owned).collect();
+    let begun = BTreeSet::from_iter(ask(&spool, move |tx| spool::conversations(tx, &muted)));
+    spool.close();
+
+    let source = "elsewhere";
+    let write = world.write(move |tx, cx| {
+        let mut people = people.lock().expect("nobody has failed");
+        let (problems, _new) = moving::check_users(tx, cx, Mode::Refuse, &accounts)?;
+        assert_eq!(problems, []);
+        let target = moving::target(tx, source)?;
+        let checked = (&*letters, &parents);
+        let how = (false, true);
+        let (problems, _new) = moving::check_messages(tx, &target, &mut people, checked, how)?;
+        assert_eq!(problems, []);
+        let problems = moving::check_others(tx, source, &mut people, (&others, &begun))?;
+        assert_eq!(problems, []);
+        moving::write_users(tx, cx, Mode::Refuse, &mut people, (&accounts, above))?;
+        let mut rows = Rows::default();
+        // In several steps, as a long file is written.
+        for some in letters.chunks(7) {
+            moving::write_messages(tx, source, &mut people, (some, &mut rows))?;
+        }
+        moving::write_others(tx, cx, source, &mut people, &others)
+    });
+    write.expect("it can be written");
+}
+
+fn ask<T: Send + 'static>(
+    spool: &Db,
+    f: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+) -> T {
+    wait_for(spool.write(f)).expect("it can be read and written")
+}
+
+/// Moves everything to another database, and from there what one of some people has to a third.
+/// Returns what differs there.
+pub(crate) fn differs(world: &World, owners: &[UserId], which: usize) -> Option<String> {
+    // The passwords of these tests are no hashes.
+    world.sql("UPDATE users SET password_hash = ''");
+    let all = export(world);
+    let other = World::new();
+    import(&other, &all);
+    let (problems, found) = (other.problems(), export(&other));
+    if !problems.is_empty() || found != all {
+        let differ: Vec<_> = all.symmetric_difference(&found).collect();
+        return Some(format!("{problems:?}: {differ:#?}"));
+    }
+    let owner = owners[which % owners.len()];
+    let begun = move |tx: &mut Tx<'_>, _: &Cx| Ok(Personal::begin(tx, owner, None, false).is_ok());
+    if !world.read(begun) {
+        return None;
+    }
+    let (own, third) = (personal(world, owner), World::new());
+    import(&third, &own);
+    let (problems, found) = (third.problems(), personal(&third, owner));
+    // That something was withdrawn from others is not theirs to tell.
+    let is_contact = |line: &&String| line.starts_with("{\"contact\":");
+    let missing: Vec<_> = own.difference(&found).collect();
+    let more: Vec<_> = found.difference(&own).filter(|line| !is_contact(line)).collect();
+    let is_same = problems.is_empty() && missing.is_empty() && more.is_empty();
+    (!is_same).then(|| format!("of {owner:?}, {problems:?}: {missing:#?} {more:#?}"))
+}
+
+#[test]
+fn mutes_and_replies_whose_beginning_is_gone_and_erased_system_users_come_along() {
+    let world = World::new();
+    let (ann, bob, cat) = (world.user("ann"), world.user("bob"), world.user("cat"));
+    let first = world.send_to(ann, &[bob, cat], "gone soon");
+    let second = world.reply(bob, first, "of what is gone");
+    world.reply(cat, second, "goes on");
+    for user in [ann, bob, cat] {
+        world.write(move |tx, cx| messages::delete(tx, cx, user, first)).expect("it is there");
+    }
+    world
+        .write(move |tx, cx| conversations::mute(tx, cx, ann, first.begins(), true))
+        .expect("it goes on");
+    world.sql("UPDATE users SET kind = 1, external_id = 'sender' WHERE id = 3");
+    world.write(move |tx, cx| users::erase(tx, cx, cat)).expect("it is there");
+    while world.write(|tx, cx| purge::erased_mailboxes(tx, cx, 100)).expect("it can be emptied") > 0
+    {
+    }
+    let all = export(&world);
+    assert!(all.iter().any(|line| line.starts_with("{\"mute\":")), "{all:#?}");
+    assert!(all.iter().any(|line| line.contains("\"kind\":\"system\"") && line.contains("erased")));
+    assert_eq!(differs(&world, &[ann], 0), None);
+}
+
+#[test]
+fn nobody_else_is_in_the_export_of_a_person() {
+    let world = World::new();
+    let (ann, bob, cat) = (world.user("ann"), world.user("bob"), world.user("cat"));
+    let first = world.send_to(ann, &[bob, cat], "to both");
+    world.mark_read(bob, first);
+    world.reply(bob, first, "to all");
+    world.send(bob, cat, "not for ann");
+    let own = personal(&world, ann);
+    assert!(!own.iter().any(|line| line.contains("not for ann")), "{own:#?}");
+    assert!(!own.iter().any(|line| line.contains("\"user\":\"bob\"")), "no marks: {own:#?}");
+    assert!(own.contains("{\"user\":{\"id\":2,\"username\":\"bob\"}}"), "{own:#?}");
+}
