@@ -102,7 +102,8 @@ impl Foreign {
     ) -> Result<(), E> {
         // What is written into the statement are names that the catalog has.
         let known = self.tables.get(table).ok_or(Error::NoRow)?;
-        if columns.is_empty() || !columns.iter().all(|of| known.columns.iter().any(|it| it == of)) {
+        let is_known = |column| known.columns.iter().any(|known| known == column);
+        if columns.is_empty() || !columns.iter().all(|column| is_known(column)) {
             return Err(Error::NoRow.into());
         }
         let list = columns.iter().map(|column| format!("CAST({} AS TEXT)", quote(column)));
