@@ -87,9 +87,8 @@ impl Foreign {
         &self.tables
     }
 
-    /// Gives `take` all rows of a table, in the order of the first of the named columns, and of each
-    /// row these columns as text, `None` for NULL. Times are in UTC where the database knows their
-    /// zone.
+    /// Gives `take` all rows of a table, in the order of the first of the named columns: of each
+    /// these columns as text, `None` for NULL. Times are in UTC where the database knows their zone.
     ///
     /// # Errors
     /// [`Error::NoRow`] where there is no such table or column; [`Error::Column`] where a text is

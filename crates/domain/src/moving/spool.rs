@@ -224,6 +224,13 @@ pub fn known(tx: &mut Tx<'_>, external_ids: &[String]) -> Result<Vec<String>> {
     Ok(tx.query(sql, &params![external_ids], |row| Ok(row.text(0)?.to_owned()))?)
 }
 
+/// How many of the messages in order can have the number that they ask for as their id.
+pub fn numbered(tx: &mut Tx<'_>) -> Result<i64> {
+    let sql = "SELECT count(*) FROM ordered JOIN messages ON messages.line = ordered.line
+         WHERE number = floor AND number < ?1";
+    Ok(tx.query_one(sql, &params![NO_NUMBER], |row| row.int(0))?)
+}
+
 /// How many users and messages there are, and when the first and the last was sent.
 pub fn summary(tx: &mut Tx<'_>) -> Result<Summary> {
     let users = tx.query_one("SELECT count(*) FROM users", &params![], |row| row.int(0))?;

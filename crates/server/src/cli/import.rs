@@ -167,7 +167,7 @@ fn check(
 
 /// What an import does, in two lines.
 fn plan(found: &Found) -> String {
-    let Found { summary, new_users, new_messages } = found;
+    let Found { summary, new_users, new_messages, .. } = found;
     let span = summary.span.map_or(String::new(), |(first, last)| {
         format!(", sent from {} to {}", shown(first), shown(last))
     });

@@ -172,6 +172,13 @@ fn plan(url: &Url, tables: &Tables, counts: &Counts, found: &Found) -> String {
             ));
             let marks = counts.marks.iter().map(|(mark, number)| format!("{number} {mark}"));
             let marks = marks.collect::<Vec<_>>().join(", ");
+            // Ids ascend with dates.
+            let renumbered = counts.messages_come.saturating_sub(found.numbered.cast_unsigned());
+            if renumbered > 0 {
+                lines.push(format!(
+                    "{renumbered} messages get another id: theirs do not ascend with their dates"
+                ));
+            }
             lines.push(format!("marks: {}", if marks.is_empty() { "none" } else { &marks }));
         }
     }

@@ -31,6 +31,8 @@ pub(super) struct Found {
     pub(super) summary: Summary,
     pub(super) new_users: i64,
     pub(super) new_messages: i64,
+    /// Messages whose number can be their id, where nothing else has it.
+    pub(super) numbered: i64,
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -49,6 +51,7 @@ impl Import {
         report.wrong(&problems)?;
         report.wrong(&self.spooled(spool::arrange)?)?;
         let summary = self.spooled(spool::summary)?;
+        let numbered = self.spooled(spool::numbered)?;
         let (mut new_users, mut new_messages) = (0, 0);
         self.each_users(|users| {
             let cx = store.cx;
@@ -85,7 +88,7 @@ impl Import {
             })?;
             report.wrong(&problems)
         })?;
-        Ok(Found { summary, new_users, new_messages })
+        Ok(Found { summary, new_users, new_messages, numbered })
     }
 
     /// Writes what was checked.
