@@ -88,7 +88,7 @@ impl Foreign {
     }
 
     /// Gives `take` all rows of a table, in the order of the first of the named columns: of each
-    /// these columns as text, `None` for NULL. Times are in UTC where the database knows their zone.
+    /// these columns as text, `None` for NULL. Times are in UTC where the database knows a zone.
     ///
     /// # Errors
     /// [`Error::NoRow`] where there is no such table or column; [`Error::Column`] where a text is
