@@ -102,7 +102,7 @@ impl Foreign {
         // What is written into the statement are names that the catalog has.
         let known = self.tables.get(table).ok_or(Error::NoRow)?;
         let is_known = |column| known.columns.iter().any(|known| known == column);
-        if columns.is_empty() || !columns.iter().all(|column| is_known(column)) {
+        if columns.is_empty() || !columns.iter().all(is_known) {
             return Err(Error::NoRow.into());
         }
         let list = columns.iter().map(|column| format!("CAST({} AS TEXT)", quote(column)));
