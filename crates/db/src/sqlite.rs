@@ -28,6 +28,7 @@ use crate::{
     threads, tx::On,
 };
 use connection::Role;
+pub(crate) use copy::Theirs;
 use files::Lock;
 use prepared::Prepared;
 use shared::Shared;

@@ -5,6 +5,7 @@
 //! order in which they were sent, because ids ascend with dates. Each step is a transaction, and
 //! done again it changes nothing.
 
+pub mod django;
 mod export;
 mod fields;
 mod line;

@@ -95,6 +95,14 @@ impl Transaction {
         Ok(copy)
     }
 
+    /// The database of another program, in one snapshot.
+    pub(crate) fn theirs(config: &Config) -> Result<Self> {
+        let mut theirs = Self { connection: Connection::open(Waiter::thread()?, config, None)? };
+        theirs.begin(BEGIN_READ, config)?;
+        theirs.run("SET LOCAL TIME ZONE 'UTC'; SET LOCAL datestyle = 'ISO'")?;
+        Ok(theirs)
+    }
+
     /// Connects to a database that no server uses.
     fn connect(config: &Config) -> Result<Self> {
         let connection = Connection::open(Waiter::thread()?, config, None)?;
@@ -142,6 +150,37 @@ impl Transaction {
         self.connection.driver.simple(sql)
     }
 
+    /// Gives `take` all rows of a statement, a page at a time.
+    pub(crate) fn pages(
+        &mut self,
+        sql: &str,
+        columns: usize,
+        take: &mut dyn FnMut(&Rows<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let driver = &mut self.connection.driver;
+        let client = driver.client();
+        let sent = client.query_typed_raw(sql, Vec::<(Value<'_>, Type)>::new());
+        let mut rows = pin!(driver.wait(sent)?.fuse());
+        loop {
+            let (mut page, mut bytes) = (Vec::new(), 0);
+            // The server keeps the other rows until they are taken.
+            driver.wait(async {
+                while bytes < PAGE
+                    && let Some(row) = rows.try_next().await?
+                {
+                    bytes += row.raw_size_bytes();
+                    page.push(row);
+                }
+                Ok(())
+            })?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let page = page.iter().map(|row| Row::postgres(row).values(columns));
+            take(&page.collect::<Result<Vec<_>>>()?)?;
+        }
+    }
+
     fn rows(&mut self, sql: &str) -> Result<Vec<PgRow>> {
         let driver = &mut self.connection.driver;
         driver.wait(driver.client().query_typed(sql, &[]))
@@ -176,30 +215,7 @@ impl TableStore for Transaction {
     }
 
     fn read(&mut self, table: &Table, take: &mut dyn FnMut(&Rows<'_>) -> Result<()>) -> Result<()> {
-        let sql = table.select();
-        let driver = &mut self.connection.driver;
-        let client = driver.client();
-        let sent = client.query_typed_raw(&sql, Vec::<(Value<'_>, Type)>::new());
-        let mut rows = pin!(driver.wait(sent)?.fuse());
-        loop {
-            let (mut page, mut bytes) = (Vec::new(), 0);
-            // The server keeps the other rows until they are taken.
-            driver.wait(async {
-                while bytes < PAGE
-                    && let Some(row) = rows.try_next().await?
-                {
-                    bytes += row.raw_size_bytes();
-                    page.push(row);
-                }
-                Ok(())
-            })?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            let columns = table.columns.len();
-            let page = page.iter().map(|row| Row::postgres(row).values(columns));
-            take(&page.collect::<Result<Vec<_>>>()?)?;
-        }
+        self.pages(&table.select(), table.columns.len(), take)
     }
 
     fn write(&mut self, table: &Table, rows: &Rows<'_>) -> Result<()> {

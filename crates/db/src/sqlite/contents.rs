@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -80,6 +81,20 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
         return open_as(path, OpenFlags::SQLITE_OPEN_READ_ONLY, "immutable=1");
     }
     alone(path).or_else(|_in_use| open_as(path, OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro"))
+}
+
+/// Opens the file of another program, which may be using it, so that SQLite changes nothing. Its
+/// locks are kept, except where a log is to come and nobody has made one: then nobody writes, and
+/// files beside it, which its program may not be able to write, would be left.
+pub(super) fn open_theirs(path: &Path) -> Result<Connection> {
+    // https://www.sqlite.org/fileformat2.html: 2 where changes are written to a log first.
+    let mut header = [0; 19];
+    let file = fs::File::open(path).map_err(|cause| Error::file("open", path, &cause))?;
+    let has_wal = file.read_exact_at(&mut header, 0).is_ok() && header[18] == 2;
+    if has_wal && !beside(path, "-shm").exists() {
+        return open(path);
+    }
+    open_as(path, OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro")
 }
 
 /// Opens a file with a log that nobody else uses. Nothing is written: the log stays as it is.

@@ -103,23 +103,7 @@ impl TableStore for File {
     }
 
     fn read(&mut self, table: &Table, take: &mut dyn FnMut(&Rows<'_>) -> Result<()>) -> Result<()> {
-        let mut statement = self.connection.prepare(&table.select())?;
-        let mut rows = statement.query([])?;
-        loop {
-            let (mut page, mut bytes) = (Vec::new(), 0);
-            while bytes < PAGE
-                && let Some(row) = rows.next()?
-            {
-                let values = Row::sqlite(row).values(table.columns.len())?;
-                bytes += values.iter().map(size).sum::<usize>();
-                page.push(values.iter().map(OwnedValue::from).collect::<Vec<_>>());
-            }
-            if page.is_empty() {
-                return Ok(());
-            }
-            let page = page.iter().map(|row| row.iter().map(OwnedValue::borrow).collect());
-            take(&page.collect::<Vec<_>>())?;
-        }
+        pages(&self.connection, &table.select(), table.columns.len(), take)
     }
 
     fn write(&mut self, table: &Table, rows: &Rows<'_>) -> Result<()> {
@@ -147,6 +131,57 @@ impl TableStore for File {
         let Some((partial, path)) = building else { return Ok(()) };
         absent(&path)?;
         partial.rename(&path)
+    }
+}
+
+/// Gives `take` all rows of a statement, a page at a time.
+fn pages(
+    connection: &Connection,
+    sql: &str,
+    columns: usize,
+    take: &mut dyn FnMut(&Rows<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    loop {
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while bytes < PAGE
+            && let Some(row) = rows.next()?
+        {
+            let values = Row::sqlite(row).values(columns)?;
+            bytes += values.iter().map(size).sum::<usize>();
+            page.push(values.iter().map(OwnedValue::from).collect::<Vec<_>>());
+        }
+        if page.is_empty() {
+            return Ok(());
+        }
+        let page = page.iter().map(|row| row.iter().map(OwnedValue::borrow).collect());
+        take(&page.collect::<Vec<_>>())?;
+    }
+}
+
+/// The file of another program, in one snapshot.
+pub(crate) struct Theirs {
+    connection: Connection,
+}
+
+impl Theirs {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        if !path.is_file() {
+            return Err(Error::File(format!("there is no file {}", path.display())));
+        }
+        let connection = contents::open_theirs(path)?;
+        connection.execute_batch("BEGIN")?;
+        Ok(Self { connection })
+    }
+
+    pub(crate) fn pages(
+        &self,
+        sql: &str,
+        columns: usize,
+        take: &mut dyn FnMut(&Rows<'_>) -> Result<()>,
+    ) -> Result<()> {
+        pages(&self.connection, sql, columns, take)
     }
 }
 

@@ -249,6 +249,13 @@ pub fn conversations(tx: &mut Tx<'_>, names: &[String]) -> Result<Vec<String>> {
     Ok(tx.query(sql, &params![names], |row| Ok(row.text(0)?.to_owned()))?)
 }
 
+/// How many of the messages in order can have the number that they ask for as their id.
+pub fn numbered(tx: &mut Tx<'_>) -> Result<i64> {
+    let sql = "SELECT count(*) FROM ordered JOIN messages ON messages.line = ordered.line
+         WHERE number = floor AND number < ?1";
+    Ok(tx.query_one(sql, &params![NO_NUMBER], |row| row.int(0))?)
+}
+
 /// How many users and messages there are, and when the first and the last was sent.
 pub fn summary(tx: &mut Tx<'_>) -> Result<Summary> {
     let users = tx.query_one("SELECT count(*) FROM users", &params![], |row| row.int(0))?;

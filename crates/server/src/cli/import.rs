@@ -1,5 +1,7 @@
 //! `postroom import`
 
+mod django;
+mod intake;
 mod lines;
 mod report;
 mod stages;
@@ -9,14 +11,14 @@ use std::io::{BufRead, BufReader, BufWriter, Write, stdin, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use db::{Db, Url};
-use domain::moving::spool::{SPOOL, Summary};
+use domain::moving::spool::SPOOL;
 use domain::moving::{Mode, Reading};
 use domain::text::Lengths;
 
 use self::report::Report;
-use self::stages::Import;
+use self::stages::{Found, Import};
 use super::output::done;
 use super::{Store, shown, wait};
 use crate::config::Settings;
@@ -30,11 +32,31 @@ pub(super) const HELP: &str = "Examples:\n  postroom import shop.jsonl --dry-run
     What was interrupted goes on when it is run again. The format: docs/moving.md";
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct From {
+    #[command(subcommand)]
+    app: Option<App>,
     /// The file of JSON Lines; - is standard input
-    file: PathBuf,
+    #[arg(required = true)]
+    file: Option<PathBuf>,
+    /// Users who are here already become what their lines say
+    #[arg(long, conflicts_with = "insert")]
+    upsert: bool,
+    /// Users and messages that are here already are errors
+    #[arg(long)]
+    insert: bool,
+    /// What to do where a message names a user whom no line explains
+    #[arg(long, value_enum, default_value_t = MissingUsers::Refuse)]
+    missing_users: MissingUsers,
     #[command(flatten)]
     how: How,
+}
+
+#[derive(Subcommand)]
+enum App {
+    /// Take in users and messages from the database of a Django app
+    #[command(after_help = django::HELP)]
+    Django(django::Django),
 }
 
 #[derive(Args)]
@@ -42,21 +64,12 @@ struct How {
     /// Check everything, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Users who are here already become what their lines say
-    #[arg(long, conflicts_with = "insert")]
-    upsert: bool,
-    /// Users and messages that are here already are errors
-    #[arg(long)]
-    insert: bool,
     /// Where to write what is wrong; else on standard output
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
     /// What to do with bodies that are longer than the setting `body_max_bytes`
     #[arg(long, value_enum, default_value_t = LongBodies::Refuse)]
     long_bodies: LongBodies,
-    /// What to do where a message names a user whom no line explains
-    #[arg(long, value_enum, default_value_t = MissingUsers::Refuse)]
-    missing_users: MissingUsers,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -71,13 +84,23 @@ enum MissingUsers {
     Refuse,
 }
 
-impl How {
+impl From {
     fn mode(&self) -> Mode {
         match (self.upsert, self.insert) {
             (true, _) => Mode::Update,
             (_, true) => Mode::Refuse,
             _ => Mode::Keep,
         }
+    }
+}
+
+impl How {
+    fn reading(&self, settings: &Settings) -> Reading {
+        let lengths = Lengths {
+            subject_chars: settings.subject_max_chars,
+            body_bytes: settings.body_max_bytes,
+        };
+        Reading { lengths, cuts_bodies: self.long_bodies == LongBodies::Cut }
     }
 
     /// Where problems are written.
@@ -94,51 +117,63 @@ impl How {
 }
 
 pub(super) fn run(settings: &Settings, from: &From) -> Result<()> {
-    let file: Box<dyn BufRead> = if from.file.as_os_str() == "-" {
+    let path = match (&from.app, &from.file) {
+        (Some(App::Django(django)), _) => return django::run(settings, django),
+        (None, path) => path.as_ref().context("which file?")?,
+    };
+    let file: Box<dyn BufRead> = if path.as_os_str() == "-" {
         Box::new(stdin().lock())
     } else {
-        let file = File::open(&from.file);
-        let file = file.with_context(|| format!("cannot read {}", from.file.display()))?;
+        let file = File::open(path);
+        let file = file.with_context(|| format!("cannot read {}", path.display()))?;
         Box::new(BufReader::with_capacity(1 << 20, file))
     };
-    import(settings, file, &from.how)
-}
-
-fn import(settings: &Settings, file: Box<dyn BufRead>, how: &How) -> Result<()> {
     let _data_dir = DataDir::make(settings)?;
     let store = open(settings)?;
     let spool = Spool::make(&settings.data_dir)?;
-    let lengths =
-        Lengths { subject_chars: settings.subject_max_chars, body_bytes: settings.body_max_bytes };
-    let reading = Reading { lengths, cuts_bodies: how.long_bodies == LongBodies::Cut };
-    let stubs = how.missing_users == MissingUsers::Stub;
-    let mut report = Report::new(how.errors()?);
-    let mut import = Import::read(spool.db.clone(), file, reading, &mut report)?;
-    let found = import.check(&store, (how.mode(), stubs), &mut report)?;
-    report.end();
-    report.errors.flush().context("what is wrong cannot be written")?;
-    if report.problems > 0 {
-        bail!("{} errors in the file: nothing was written", report.problems);
-    }
-    let plan = plan(&found.summary, found.new_users, found.new_messages);
-    if how.dry_run {
+    let mut report = Report::new(from.how.errors()?);
+    let reading = from.how.reading(settings);
+    let mut import = intake::read(spool.db.clone(), file, reading, &mut report)?;
+    let how = (from.mode(), from.missing_users == MissingUsers::Stub);
+    let found = check(&mut import, &store, how, &mut report)?;
+    let plan = plan(&found);
+    if from.how.dry_run {
         done(&format!("{plan}\nNothing is wrong, and nothing was written."));
         return Ok(());
     }
-    import.write(&store, (how.mode(), stubs), &mut report)?;
+    import.write(&store, how, &mut report)?;
     report.end();
     store.db.close();
     done(&plan);
     Ok(())
 }
 
+/// Checks what was read, and ends where something is wrong.
+fn check(
+    import: &mut Import,
+    store: &Store,
+    how: (Mode, bool),
+    report: &mut Report,
+) -> Result<Found> {
+    let found = import.check(store, how, report)?;
+    report.end();
+    report.errors.flush().context("what is wrong cannot be written")?;
+    if report.problems > 0 {
+        let of = if report.tables.is_some() { "database" } else { "file" };
+        bail!("{} errors in the {of}: nothing was written", report.problems);
+    }
+    Ok(found)
+}
+
 /// What an import does, in two lines.
-fn plan(summary: &Summary, users: i64, messages: i64) -> String {
+fn plan(found: &Found) -> String {
+    let Found { summary, new_users, new_messages, .. } = found;
     let span = summary.span.map_or(String::new(), |(first, last)| {
         format!(", sent from {} to {}", shown(first), shown(last))
     });
     format!(
-        "users: {} in the file, {users} new\nmessages: {} in the file, {messages} new{span}\n\
+        "users: {} in the file, {new_users} new\n\
+         messages: {} in the file, {new_messages} new{span}\n\
          blocks, mutes and contacts: {} in the file",
         summary.users, summary.messages, summary.others
     )

@@ -11,6 +11,7 @@ mod cli;
 mod clocks;
 mod config;
 mod crash;
+mod django;
 mod faults;
 mod full;
 mod fuzz;

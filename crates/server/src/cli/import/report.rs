@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use domain::moving::Problem;
+use domain::moving::django::Note;
+use serde_json::json;
 
 /// How often the progress is shown: on a terminal, and in a log.
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(10));
@@ -14,6 +16,8 @@ const INTERVALS: (Duration, Duration) = (Duration::from_millis(300), Duration::f
 pub(super) struct Report {
     pub(super) errors: Box<dyn Write>,
     pub(super) problems: u64,
+    /// The tables of users and of messages whose rows the lines are; none where they are a file's.
+    pub(super) tables: Option<[String; 2]>,
     terminal: bool,
     shown: Instant,
 }
@@ -21,16 +25,38 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn new(errors: Box<dyn Write>) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { errors, problems: 0, terminal, shown: Instant::now() }
+        Self { errors, problems: 0, tables: None, terminal, shown: Instant::now() }
     }
 
     pub(super) fn wrong(&mut self, problems: &[Problem]) -> Result<()> {
         for problem in problems {
             self.problems += 1;
-            writeln!(self.errors, "{}", problem.to_json())
-                .context("what is wrong cannot be written")?;
+            let json = match &self.tables {
+                None => problem.to_json(),
+                Some(tables) => {
+                    let Problem { line, pointer, code, detail } = problem;
+                    let table = &tables[usize::from(!pointer.starts_with("/user"))];
+                    json!({ "table": table, "row": line.to_string(), "pointer": pointer,
+                        "code": code, "detail": detail })
+                    .to_string()
+                }
+            };
+            self.write(&json)?;
         }
         Ok(())
+    }
+
+    /// Says what of a row does not come, or changes, which is no error.
+    pub(super) fn note(&mut self, note: &Note) -> Result<()> {
+        let Some(tables) = &self.tables else { return Ok(()) };
+        let Note { is_user, row, code, detail } = note;
+        let table = &tables[usize::from(!is_user)];
+        let json = json!({ "table": table, "row": row, "code": code, "detail": detail });
+        self.write(&json.to_string())
+    }
+
+    fn write(&mut self, line: &str) -> Result<()> {
+        writeln!(self.errors, "{line}").context("what is wrong cannot be written")
     }
 
     pub(super) fn show(&mut self, what: &str, number: i64, of: Option<i64>) {

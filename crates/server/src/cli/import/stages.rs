@@ -1,32 +1,29 @@
-//! The stages of an import: read, check, write. Each step is one transaction of a thousand lines.
+//! The stages of an import after everything was read: check, write. Each step is one transaction of
+//! a thousand lines.
 
 use std::collections::BTreeSet;
-use std::io::BufRead;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 use db::{Db, Tx};
-use domain::moving::spool::{self, Spooled, Summary};
+use domain::moving::spool::{self, Summary};
 use domain::moving::{self, Line, Message, Mode, People, Problem, Reading, Rows};
 
-use super::lines::Lines;
 use super::report::Report;
 use crate::cli::{Store, wait};
 
 /// Lines of a transaction.
 const STEP: i64 = 1000;
-/// Bytes of lines that are read before they are written to the temporary database.
-const READ: usize = 4 << 20;
 
 /// Up to so many lines after a number, with theirs.
 type Pages = fn(&mut Tx<'_>, i64, i64) -> domain::Result<Vec<(i64, String)>>;
 
 /// A file that was read.
 pub(super) struct Import {
-    spool: Db,
-    reading: Reading,
-    source: String,
-    people: Arc<Mutex<People>>,
+    pub(super) spool: Db,
+    pub(super) reading: Reading,
+    pub(super) source: String,
+    pub(super) people: Arc<Mutex<People>>,
 }
 
 /// What a check has found.
@@ -34,6 +31,8 @@ pub(super) struct Found {
     pub(super) summary: Summary,
     pub(super) new_users: i64,
     pub(super) new_messages: i64,
+    /// Messages whose number can be their id, where nothing else has it.
+    pub(super) numbered: i64,
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -41,52 +40,6 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Import {
-    /// Reads all lines into the temporary database.
-    pub(super) fn read(
-        spool: Db,
-        file: Box<dyn BufRead>,
-        reading: Reading,
-        report: &mut Report,
-    ) -> Result<Self> {
-        let mut lines = Lines::of(file);
-        let source = match lines.next()?.map(|(_, first)| first) {
-            Some(Ok(first)) => moving::header(&first),
-            Some(Err(problem)) => Err(vec![problem]),
-            None => moving::header(""),
-        };
-        let source = match source {
-            Ok(source) => source,
-            Err(problems) => {
-                report.wrong(&problems)?;
-                String::new()
-            }
-        };
-        let mut people = People::default();
-        let (mut waiting, mut bytes) = (Vec::new(), 0);
-        while let Some((line, text)) = lines.next()? {
-            report.show("lines read", line, None);
-            let parsed = match text {
-                Ok(text) => Line::parse(line, &text, &reading).map(|content| (content, text)),
-                Err(problem) => Err(vec![problem]),
-            };
-            match parsed {
-                Ok((content, text)) => {
-                    people.add(&content);
-                    bytes += text.len();
-                    waiting.push(Spooled { line, content, text });
-                }
-                Err(problems) => report.wrong(&problems)?,
-            }
-            if waiting.len() >= 10_000 || bytes > READ {
-                add(&spool, std::mem::take(&mut waiting))?;
-                bytes = 0;
-            }
-        }
-        add(&spool, waiting)?;
-        let people = Arc::new(Mutex::new(people));
-        Ok(Self { spool, reading, source, people })
-    }
-
     /// Checks all lines against each other and against the database.
     pub(super) fn check(
         &mut self,
@@ -98,6 +51,7 @@ impl Import {
         report.wrong(&problems)?;
         report.wrong(&self.spooled(spool::arrange)?)?;
         let summary = self.spooled(spool::summary)?;
+        let numbered = self.spooled(spool::numbered)?;
         let (mut new_users, mut new_messages) = (0, 0);
         self.each_users(|users| {
             let cx = store.cx;
@@ -136,7 +90,7 @@ impl Import {
             })?;
             report.wrong(&problems)
         })?;
-        Ok(Found { summary, new_users, new_messages })
+        Ok(Found { summary, new_users, new_messages, numbered })
     }
 
     /// Writes what was checked.
@@ -250,10 +204,6 @@ impl Import {
     fn again(&self, line: i64, text: &str) -> Result<Line> {
         Line::parse(line, text, &self.reading).ok().context("a line has changed since it was read")
     }
-}
-
-fn add(spool: &Db, lines: Vec<Spooled>) -> Result<()> {
-    Ok(wait(spool.write(move |tx| spool::add(tx, &lines)))??)
 }
 
 fn count(messages: &[Message]) -> i64 {
