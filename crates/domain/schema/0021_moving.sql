@@ -18,7 +18,6 @@ CREATE INDEX imported_messages_message ON imported_messages (message_id);
 
 -- Who has written in a conversation is told by its row, from the first of their messages on and not only once one of them
 -- was deleted: who answers it to many would else read much of the mailbox of each.
-UPDATE conversations SET has_written = 1 WHERE has_written IS NULL AND EXISTS (
-    SELECT 1 FROM entries
-    WHERE entries.owner_id = conversations.owner_id AND entries.conversation_id = conversations.conversation_id
-        AND place % 2 = 1 AND role >= 2);
+UPDATE conversations SET has_written = 1
+FROM (SELECT DISTINCT owner_id, conversation_id FROM entries WHERE place % 2 = 1 AND role >= 2) AS written
+WHERE conversations.owner_id = written.owner_id AND conversations.conversation_id = written.conversation_id;

@@ -7,7 +7,7 @@ use domain::messages::Marks;
 use domain::sending::RefusedRecipient::{FromParent, Named};
 use domain::sending::{Draft, Refusal};
 use domain::users::AcceptFrom;
-use domain::{Error, MessageId, UserId, UserRef, messages};
+use domain::{Error, MessageId, SCHEMA, UserId, UserRef, messages};
 
 use crate::support::{World, answer, draft, refusal, refused};
 
@@ -359,6 +359,23 @@ fn those_who_are_closed_do_not_keep_a_reply_to_all_from_the_others() {
     let back = world.reply(ann, id, "to all");
     world.reply(bob, back, "to all again");
     assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn who_wrote_in_a_conversation_before_its_row_said_so_is_known() {
+    let world = World::new();
+    let [ann, bob, cid] = ["ann", "bob", "cid"].map(|name| world.user(name));
+    let first = world.send_to(cid, &[ann, bob], "to both");
+    world.reply(ann, first, "to all");
+    world.accept(ann, AcceptFrom::Nobody);
+    let answer = || world.try_deliver(bob, answer(first, "to all")).expect("cid gets it").refused;
+    assert_eq!(answer(), [], "she takes part in it");
+    world.sql("UPDATE conversations SET has_written = NULL");
+    assert_eq!(answer(), [(FromParent(ann), Refusal::Unavailable)]);
+    let mut steps = SCHEMA.iter().flat_map(|migration| migration.sql.split(';'));
+    let step = steps.find(|step| step.contains("\nUPDATE conversations SET has_written"));
+    world.sql(step.expect("a migration fills it"));
+    assert_eq!(answer(), []);
 }
 
 #[test]

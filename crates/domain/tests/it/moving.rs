@@ -135,8 +135,14 @@ pub(crate) fn differs(world: &World, owners: &[UserId], which: usize) -> Option<
     let (own, third) = (personal(world, owner), World::new());
     import(&third, &own);
     let (problems, found) = (third.problems(), personal(&third, owner));
-    // That something was withdrawn from others is not theirs to tell.
+    // That something was withdrawn from others is not theirs to tell: there may be more contacts
+    // therefore, and older ones.
     let is_contact = |line: &&String| line.starts_with("{\"contact\":");
+    let undated = |line: &String| match line.split_once(",\"first_at\"") {
+        Some((contact, _)) if is_contact(&line) => contact.to_owned(),
+        _ => line.clone(),
+    };
+    let [own, found] = [own, found].map(|all| all.iter().map(undated).collect::<BTreeSet<_>>());
     let missing: Vec<_> = own.difference(&found).collect();
     let more: Vec<_> = found.difference(&own).filter(|line| !is_contact(line)).collect();
     let is_same = problems.is_empty() && missing.is_empty() && more.is_empty();

@@ -33,7 +33,7 @@ const PREFLIGHT: [(HeaderName, HeaderValue); 3] = [
 /// server's clock: that of a browser may be wrong.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "date, etag, location, retry-after, ratelimit, ratelimit-policy, x-request-id, \
-     idempotency-replayed, www-authenticate",
+     idempotency-replayed, www-authenticate, content-disposition",
 );
 
 pub(crate) struct Cors(Vec<Origin>);
