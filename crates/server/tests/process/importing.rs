@@ -32,7 +32,7 @@ fn check(place: &Place) {
 }
 
 /// Some people who write to each other.
-fn shop(messages: usize) -> String {
+pub(crate) fn shop(messages: usize) -> String {
     let mut file = format!("\u{feff}{HEADER}\r\n");
     let mut add = |line: Value| writeln!(file, "{line}\r").expect("text can be written");
     for user in 0..10 {
