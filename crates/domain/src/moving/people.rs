@@ -90,7 +90,7 @@ impl People {
             if self.has(of) || !made.insert(of) {
                 continue;
             }
-            let mut user = MovedUser::stub();
+            let mut user = MovedUser::default();
             match of {
                 UserRef::External(id) => user.external_id = Some(id.clone()),
                 UserRef::Name(name) => user.username = Username::parse(name).ok(),
@@ -170,12 +170,16 @@ pub fn write_users(
     for (user, id) in new.iter().zip(ids) {
         people.note(user, Some(id));
     }
-    for (user, found) in both() {
-        let Found::Here(id) = found else { continue };
+    let here = both().filter_map(|(user, found)| match found {
+        Found::Here(id) => Some((*id, user)),
+        _ => None,
+    });
+    let here: Vec<_> = here.collect();
+    for (id, user) in &here {
         people.note(user, Some(*id));
-        if mode == Mode::Update {
-            users::update_moved(tx, cx, *id, user)?;
-        }
+    }
+    if mode == Mode::Update {
+        users::update_moved(tx, cx, &here)?;
     }
     Ok(())
 }

@@ -180,3 +180,64 @@ fn nobody_else_is_in_the_export_of_a_person() {
     assert!(!own.iter().any(|line| line.contains("\"user\":\"bob\"")), "no marks: {own:#?}");
     assert!(own.contains("{\"user\":{\"id\":2,\"username\":\"bob\"}}"), "{own:#?}");
 }
+
+/// Makes users what lines say of them.
+fn upsert(world: &World, lines: &[&str]) {
+    let reading = Reading { lengths: LENGTHS, cuts_bodies: false };
+    let users = lines.iter().zip(2..).map(|(text, line)| match Line::parse(line, text, &reading) {
+        Ok(Line::User(user)) => (line, user),
+        other => panic!("{text}: {other:?}"),
+    });
+    let users: Vec<_> = users.collect();
+    let write = world.write(move |tx, cx| {
+        assert_eq!(moving::check_users(tx, cx, Mode::Update, &users)?, (vec![], 0));
+        moving::write_users(tx, cx, Mode::Update, &mut People::default(), (&users, 0))
+    });
+    write.expect("they can be changed");
+}
+
+#[test]
+fn who_is_here_becomes_what_a_line_says_and_what_it_does_not_say_stays() {
+    let world = World::new();
+    let all = r#"{"user": {"external_id": "7", "username": "ann", "display_name": "Ann",
+        "email": "ann@example.org", "active": false, "findable": false, "accept_from": "known",
+        "reminders": false, "version": 5}}"#;
+    import(&world, &BTreeSet::from([all.to_owned()]));
+    let ann = UserId::new(1).expect("it is an id");
+    let app = || world.read(move |tx, _cx| users::app_user(tx, ann)).expect("they are there");
+    let before = app();
+    world.wait(1_000_000);
+    upsert(&world, &[r#"{"user": {"external_id": "7"}}"#, all]);
+    assert_eq!(app(), before, "nothing is said, or nothing else");
+    upsert(&world, &[r#"{"user": {"username": "ANN", "email": "new@example.org"}}"#]);
+    let after = users::AppUser {
+        email: Some("new@example.org".to_owned()),
+        updated_at: world.now(),
+        ..before
+    };
+    assert_eq!(app(), after, "and the name stays as it is written here");
+    let hash = "$2b$10$1asLCT/eryJ1SIOFD0INpunoULlNyVheUfhKBMuPC7868mj9wyvWi";
+    let older = format!(
+        r#"{{"user": {{"external_id": "7", "active": true, "version": 4,
+        "password_hash": "{hash}"}}}}"#
+    );
+    upsert(&world, &[&older]);
+    assert_eq!(app(), after, "an older version than the last changes nothing");
+    let newer = older.replace("\"version\": 4", "\"version\": 6, \"findable\": true");
+    let nobody = r#"{"user": {"username": "ann", "accept_from": "nobody", "reminders": true}}"#;
+    upsert(&world, &[&newer, nobody]);
+    let after = users::AppUser {
+        disabled_at: None,
+        has_password: true,
+        findable: true,
+        version: Some(6),
+        accept_from: users::AcceptFrom::Nobody,
+        reminders: true,
+        ..after
+    };
+    assert_eq!(app(), after, "two lines of one user are taken one after the other");
+    assert_eq!(world.credentials("ann").expect("they are there").hash, hash);
+    upsert(&world, &[&newer.replace("1asLCT", "2asLCT")]);
+    assert_eq!(world.credentials("ann").expect("they are there").hash, hash, "they have one");
+    assert_eq!(world.problems(), []);
+}
