@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use db::{Db, Options, Tx, Url};
 use domain::moving::spool::{self, SPOOL, Spooled};
 use domain::moving::{self, Line, Message, Mode, Page, People, Personal, Reading, Rows};
-use domain::{Cx, Result, UserId, conversations, messages, purge, users};
+use domain::{Cx, Result, Time, UserId, conversations, messages, purge, users};
 
 use crate::support::{LENGTHS, World, wait_for};
 
@@ -165,6 +165,21 @@ fn mutes_and_replies_whose_beginning_is_gone_and_erased_system_users_come_along(
     assert!(all.iter().any(|line| line.starts_with("{\"mute\":")), "{all:#?}");
     assert!(all.iter().any(|line| line.contains("\"kind\":\"system\"") && line.contains("erased")));
     assert_eq!(differs(&world, &[ann], 0), None);
+}
+
+#[test]
+fn what_was_dated_by_a_clock_that_was_set_back_comes_along() {
+    let world = World::new();
+    let (ann, bob, now) = (world.user("ann"), world.user("bob"), world.now());
+    world.set_clock(now.plus(2 * Time::DAY));
+    let first = world.send(ann, bob, "ahead");
+    world.set_clock(now);
+    let second = world.reply(bob, first, "two days before it");
+    world.reply(ann, second, "as well");
+    world.send(ann, bob, "of its own");
+    assert_eq!(world.problems(), []);
+    assert_eq!(differs(&world, &[ann, bob], 0), None);
+    assert_eq!(differs(&world, &[ann, bob], 1), None);
 }
 
 #[test]
