@@ -256,3 +256,21 @@ fn who_is_here_becomes_what_a_line_says_and_what_it_does_not_say_stays() {
     assert_eq!(world.credentials("ann").expect("they are there").hash, hash, "they have one");
     assert_eq!(world.problems(), []);
 }
+
+#[test]
+fn nobody_who_is_here_gets_the_name_of_a_system_user() {
+    let world = World::new();
+    let (orders, _ann) = (world.user("orders"), world.user("ann"));
+    world.write(move |tx, _cx| users::make_system(tx, orders, true)).expect("they are there");
+    let line = r#"{"user": {"username": "ann", "display_name": "Orders"}}"#;
+    let reading = Reading { lengths: LENGTHS, cuts_bodies: false };
+    let Ok(Line::User(user)) = Line::parse(2, line, &reading) else { panic!("it is a user") };
+    let users = [(2, user)];
+    let mut found = Vec::new();
+    for mode in [Mode::Keep, Mode::Update] {
+        let users = users.clone();
+        let (problems, _new) = world.read(move |tx, cx| moving::check_users(tx, cx, mode, &users));
+        found.push(problems.into_iter().map(|problem| problem.code).collect::<Vec<_>>());
+    }
+    assert_eq!(found, [vec![], vec!["name_reserved"]], "only what is asked for can be wrong");
+}
