@@ -10,6 +10,7 @@ mod import;
 mod key;
 mod manual;
 mod output;
+mod progress;
 mod serve;
 mod token;
 mod user;

@@ -122,8 +122,7 @@ pub fn check_messages(
             let detail = "there are messages here that no import has stored: ids ascend with \
                           dates, so older ones cannot be added";
             wrong("external_id", "not_empty", detail.to_owned());
-        } else if target.newest_at.is_some_and(|newest| message.sent_at.plus(Time::SLACK) < newest)
-        {
+        } else if target.newest_at.is_some_and(|newest| turn.sorted_at.plus(Time::SLACK) < newest) {
             let detail = "it is before that of a message that is here, and ids ascend with dates";
             wrong("sent_at", "too_late", detail.to_owned());
         }

@@ -106,10 +106,12 @@ pub fn write_others(
          WHERE owner_id = ?1",
         &blockers,
     )?;
+    // A clock that was set back may have dated the first of some messages after others.
     tx.batch(
         "INSERT INTO contacts (owner_id, peer_id, first_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (owner_id, peer_id) DO UPDATE SET first_at = ?3
-         WHERE contacts.first_at > ?3",
+         WHERE contacts.first_at > ?3 OR contacts.first_at < ?3 AND EXISTS
+             (SELECT 1 FROM imported_messages WHERE message_id = contacts.message_id)",
         &contacts,
     )?;
     Ok(())

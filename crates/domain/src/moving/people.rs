@@ -90,7 +90,7 @@ impl People {
             if self.has(of) || !made.insert(of) {
                 continue;
             }
-            let mut user = MovedUser::stub();
+            let mut user = MovedUser::default();
             match of {
                 UserRef::External(id) => user.external_id = Some(id.clone()),
                 UserRef::Name(name) => user.username = Username::parse(name).ok(),
@@ -116,34 +116,42 @@ pub fn check_users(
             let (pointer, detail) = (format!("/user/{field}"), detail.to_owned());
             problems.push(Problem { line: *line, pointer, code, detail });
         };
-        match found {
+        let is_person = !user.is_erased && user.kind == users::Kind::Person;
+        let display_name = user.display_name.as_ref();
+        let names = match found {
             Found::Here(_) if mode == Mode::Refuse => {
                 wrong("username", "exists", "this user is here already: leave out --insert");
+                continue;
             }
-            Found::Here(_) => {}
-            Found::Taken("id") => wrong("id", "id_taken", "another user here has this id"),
+            Found::Here(id) if mode == Mode::Update && is_person => display_name
+                .map_or(Ok(()), |name| {
+                    users::confirm_not_reserved(tx, Some(id), "display_name", name.shown())
+                }),
+            Found::Here(_) => continue,
+            Found::Taken("id") => {
+                wrong("id", "id_taken", "another user here has this id");
+                continue;
+            }
             Found::Taken(_) => {
                 wrong("username", "name_taken", "another user here has this username");
+                continue;
             }
-            Found::New if user.is_erased || user.kind == users::Kind::System => new += 1,
             Found::New => {
                 new += 1;
-                let names = users::confirm_names(
-                    tx,
-                    cx,
-                    user.username.as_ref(),
-                    user.display_name.as_ref(),
-                );
-                match names {
-                    Err(Error::NameTaken) => {
-                        wrong("username", "name_taken", "an erased account had this username");
-                    }
-                    Err(Error::NameReserved(field)) => {
-                        wrong(field, "name_reserved", "a system user is called so");
-                    }
-                    names => names?,
+                if !is_person {
+                    continue;
                 }
+                users::confirm_names(tx, cx, user.username.as_ref(), display_name)
             }
+        };
+        match names {
+            Err(Error::NameTaken) => {
+                wrong("username", "name_taken", "an erased account had this username");
+            }
+            Err(Error::NameReserved(field)) => {
+                wrong(field, "name_reserved", "a system user is called so");
+            }
+            names => names?,
         }
     }
     Ok((problems, new))
@@ -170,12 +178,16 @@ pub fn write_users(
     for (user, id) in new.iter().zip(ids) {
         people.note(user, Some(id));
     }
-    for (user, found) in both() {
-        let Found::Here(id) = found else { continue };
+    let here = both().filter_map(|(user, found)| match found {
+        Found::Here(id) => Some((*id, user)),
+        _ => None,
+    });
+    let here: Vec<_> = here.collect();
+    for (id, user) in &here {
         people.note(user, Some(*id));
-        if mode == Mode::Update {
-            users::update_moved(tx, cx, *id, user)?;
-        }
+    }
+    if mode == Mode::Update {
+        users::update_moved(tx, cx, &here)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::fields::Problem;
 use super::line::Line;
 use crate::base::text::{ExternalId, Username};
 use crate::base::{Result, Time};
+use crate::outbox::known_time::FAR;
 
 /// The schema of the temporary database.
 pub const SPOOL: &[Migration] =
@@ -37,6 +38,8 @@ pub struct Turn {
     pub place: i64,
     /// The number of its line.
     pub line: i64,
+    /// When it was sent, or where it stands behind what it answers.
+    pub sorted_at: Time,
     /// The text of its line.
     pub text: String,
     /// The number that it can have as its id, and still leave theirs to all that follow.
@@ -136,18 +139,12 @@ pub fn compare(tx: &mut Tx<'_>) -> Result<Vec<Problem>> {
         "duplicate",
         "a line before has the same external_id",
     )?;
-    find(
-        "SELECT line FROM messages WHERE parent IS NOT NULL AND EXISTS
-             (SELECT 1 FROM messages AS other WHERE other.external_id = messages.parent
-              AND other.sent_at > messages.sent_at + 15000000) ORDER BY line",
-        "/message/sent_at",
-        "before_parent",
-        "it is before that of the message that it answers",
-    )?;
     Ok(problems)
 }
 
-/// Puts the messages in order. Returns those that answer each other in a circle.
+/// Puts the messages in order: by their times, but each behind the one that it answers, as a clock
+/// may have been set back. Returns those that answer each other in a circle, and those that would
+/// come so long after their time that a check of the database finds it.
 pub fn arrange(tx: &mut Tx<'_>) -> Result<Vec<Problem>> {
     let behind = "UPDATE messages SET sorted_at =
              (SELECT other.sorted_at + 1 FROM messages AS other
@@ -159,19 +156,34 @@ pub fn arrange(tx: &mut Tx<'_>) -> Result<Vec<Problem>> {
     while rounds < ROUNDS && tx.execute(behind, &params![])? > 0 {
         rounds += 1;
     }
-    let lines = tx.query(
+    let mut problems = tx.query(
         "SELECT line FROM messages WHERE parent IS NOT NULL AND sorted_at <=
              (SELECT other.sorted_at FROM messages AS other
               WHERE other.external_id = messages.parent) ORDER BY line",
         &params![],
-        |row| row.int(0),
+        |row| {
+            Ok(Problem {
+                line: row.int(0)?,
+                pointer: "/message/in_reply_to".to_owned(),
+                code: "circle",
+                detail: "it answers a message that answers it".to_owned(),
+            })
+        },
     )?;
-    let problem = |line| Problem {
-        line,
-        pointer: "/message/in_reply_to".to_owned(),
-        code: "circle",
-        detail: "it answers a message that answers it".to_owned(),
-    };
+    problems.extend(tx.query(
+        "SELECT line FROM messages WHERE sorted_at > sent_at + ?1 ORDER BY line",
+        &params![FAR],
+        |row| {
+            Ok(Problem {
+                line: row.int(0)?,
+                pointer: "/message/sent_at".to_owned(),
+                code: "before_parent",
+                detail: "it is more than three days before a message that it answers, or that the \
+                         messages before it answer"
+                    .to_owned(),
+            })
+        },
+    )?);
     tx.execute("DELETE FROM ordered", &params![])?;
     tx.execute(
         "INSERT INTO ordered (place, line, floor)
@@ -181,7 +193,7 @@ pub fn arrange(tx: &mut Tx<'_>) -> Result<Vec<Problem>> {
               FROM messages) AS floors",
         &params![],
     )?;
-    Ok(lines.into_iter().map(problem).collect())
+    Ok(problems)
 }
 
 /// Up to `limit` user lines after a line: their numbers and texts.
@@ -213,7 +225,8 @@ pub fn messages(tx: &mut Tx<'_>, after: i64, limit: i64) -> Result<Vec<Turn>> {
     let last = fits.last().or(sizes.first()).map_or(after, |(place, _)| *place);
     Ok(tx.query(
         "SELECT place, messages.line, content, number, floor,
-             EXISTS (SELECT 1 FROM messages AS reply WHERE reply.parent = messages.external_id)
+             EXISTS (SELECT 1 FROM messages AS reply WHERE reply.parent = messages.external_id),
+             sorted_at
          FROM ordered JOIN messages ON messages.line = ordered.line
          WHERE place > ?1 AND place <= ?2 ORDER BY place",
         &params![after, last],
@@ -222,6 +235,7 @@ pub fn messages(tx: &mut Tx<'_>, after: i64, limit: i64) -> Result<Vec<Turn>> {
             Ok(Turn {
                 place: row.int(0)?,
                 line: row.int(1)?,
+                sorted_at: Time(row.int(6)?),
                 text: row.text(2)?.to_owned(),
                 number: Some(number).filter(|number| *number == floor && floor != NO_NUMBER),
                 has_replies: row.int(5)? == 1,

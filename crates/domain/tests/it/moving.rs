@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use db::{Db, Options, Tx, Url};
 use domain::moving::spool::{self, SPOOL, Spooled};
 use domain::moving::{self, Line, Message, Mode, Page, People, Personal, Reading, Rows};
-use domain::{Cx, Result, UserId, conversations, messages, purge, users};
+use domain::{Cx, Result, Time, UserId, conversations, messages, purge, users};
 
 use crate::support::{LENGTHS, World, wait_for};
 
@@ -174,6 +174,21 @@ fn mutes_and_replies_whose_beginning_is_gone_and_erased_system_users_come_along(
 }
 
 #[test]
+fn what_was_dated_by_a_clock_that_was_set_back_comes_along() {
+    let world = World::new();
+    let (ann, bob, now) = (world.user("ann"), world.user("bob"), world.now());
+    world.set_clock(now.plus(2 * Time::DAY));
+    let first = world.send(ann, bob, "ahead");
+    world.set_clock(now);
+    let second = world.reply(bob, first, "two days before it");
+    world.reply(ann, second, "as well");
+    world.send(ann, bob, "of its own");
+    assert_eq!(world.problems(), []);
+    assert_eq!(differs(&world, &[ann, bob], 0), None);
+    assert_eq!(differs(&world, &[ann, bob], 1), None);
+}
+
+#[test]
 fn nobody_else_is_in_the_export_of_a_person() {
     let world = World::new();
     let (ann, bob, cat) = (world.user("ann"), world.user("bob"), world.user("cat"));
@@ -185,4 +200,83 @@ fn nobody_else_is_in_the_export_of_a_person() {
     assert!(!own.iter().any(|line| line.contains("not for ann")), "{own:#?}");
     assert!(!own.iter().any(|line| line.contains("\"user\":\"bob\"")), "no marks: {own:#?}");
     assert!(own.contains("{\"user\":{\"id\":2,\"username\":\"bob\"}}"), "{own:#?}");
+}
+
+/// Makes users what lines say of them.
+fn upsert(world: &World, lines: &[&str]) {
+    let reading = Reading { lengths: LENGTHS, cuts_bodies: false };
+    let users = lines.iter().zip(2..).map(|(text, line)| match Line::parse(line, text, &reading) {
+        Ok(Line::User(user)) => (line, user),
+        other => panic!("{text}: {other:?}"),
+    });
+    let users: Vec<_> = users.collect();
+    let write = world.write(move |tx, cx| {
+        assert_eq!(moving::check_users(tx, cx, Mode::Update, &users)?, (vec![], 0));
+        moving::write_users(tx, cx, Mode::Update, &mut People::default(), (&users, 0))
+    });
+    write.expect("they can be changed");
+}
+
+#[test]
+fn who_is_here_becomes_what_a_line_says_and_what_it_does_not_say_stays() {
+    let world = World::new();
+    let all = r#"{"user": {"external_id": "7", "username": "ann", "display_name": "Ann",
+        "email": "ann@example.org", "active": false, "findable": false, "accept_from": "known",
+        "reminders": false, "version": 5}}"#;
+    import(&world, &BTreeSet::from([all.to_owned()]));
+    let ann = UserId::new(1).expect("it is an id");
+    let app = || world.read(move |tx, _cx| users::app_user(tx, ann)).expect("they are there");
+    let before = app();
+    world.wait(1_000_000);
+    upsert(&world, &[r#"{"user": {"external_id": "7"}}"#, all]);
+    assert_eq!(app(), before, "nothing is said, or nothing else");
+    upsert(&world, &[r#"{"user": {"username": "ANN", "email": "new@example.org"}}"#]);
+    let after = users::AppUser {
+        email: Some("new@example.org".to_owned()),
+        updated_at: world.now(),
+        ..before
+    };
+    assert_eq!(app(), after, "and the name stays as it is written here");
+    let hash = "$2b$10$1asLCT/eryJ1SIOFD0INpunoULlNyVheUfhKBMuPC7868mj9wyvWi";
+    let older = format!(
+        r#"{{"user": {{"external_id": "7", "active": true, "version": 4,
+        "password_hash": "{hash}"}}}}"#
+    );
+    upsert(&world, &[&older]);
+    assert_eq!(app(), after, "an older version than the last changes nothing");
+    let newer = older.replace("\"version\": 4", "\"version\": 6, \"findable\": true");
+    let nobody = r#"{"user": {"username": "ann", "accept_from": "nobody", "reminders": true}}"#;
+    upsert(&world, &[&newer, nobody]);
+    let after = users::AppUser {
+        disabled_at: None,
+        has_password: true,
+        findable: true,
+        version: Some(6),
+        accept_from: users::AcceptFrom::Nobody,
+        reminders: true,
+        ..after
+    };
+    assert_eq!(app(), after, "two lines of one user are taken one after the other");
+    assert_eq!(world.credentials("ann").expect("they are there").hash, hash);
+    upsert(&world, &[&newer.replace("1asLCT", "2asLCT")]);
+    assert_eq!(world.credentials("ann").expect("they are there").hash, hash, "they have one");
+    assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn nobody_who_is_here_gets_the_name_of_a_system_user() {
+    let world = World::new();
+    let (orders, _ann) = (world.user("orders"), world.user("ann"));
+    world.write(move |tx, _cx| users::make_system(tx, orders, true)).expect("they are there");
+    let line = r#"{"user": {"username": "ann", "display_name": "Orders"}}"#;
+    let reading = Reading { lengths: LENGTHS, cuts_bodies: false };
+    let Ok(Line::User(user)) = Line::parse(2, line, &reading) else { panic!("it is a user") };
+    let users = [(2, user)];
+    let mut found = Vec::new();
+    for mode in [Mode::Keep, Mode::Update] {
+        let users = users.clone();
+        let (problems, _new) = world.read(move |tx, cx| moving::check_users(tx, cx, mode, &users));
+        found.push(problems.into_iter().map(|problem| problem.code).collect::<Vec<_>>());
+    }
+    assert_eq!(found, [vec![], vec!["name_reserved"]], "only what is asked for can be wrong");
 }

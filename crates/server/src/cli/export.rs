@@ -1,6 +1,6 @@
 //! `postroom export`
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal as _, Write, stdout};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use domain::moving::{self, Page, Personal};
 use domain::{Time, UserId, UserRef, users};
 
 use super::output::listing;
+use super::progress::Progress;
 use super::{Store, Usage, existing, wait};
 use crate::config::Settings;
 
@@ -52,28 +53,44 @@ pub(super) fn run(settings: &Settings, export: &Export) -> Result<()> {
     let mut out = BufWriter::with_capacity(1 << 18, listing()?);
     let first = store.read(move |tx| moving::first_line(tx, now))?;
     writeln!(out, "{first}")?;
+    let mut progress = Progress::new();
+    // On a terminal the lines themselves show how far it is.
+    if !stdout().is_terminal() {
+        progress.begin("lines written", None);
+    }
+    let to = (&mut out, &mut progress);
     match user {
-        Some(user) => one(&store, user, since, &mut out)?,
-        None => all(&store, since, &mut out)?,
+        Some(user) => one(&store, user, since, to)?,
+        None => all(&store, since, to)?,
     }
     out.flush()?;
     store.db.close();
     Ok(())
 }
 
-fn all(store: &Store, since: Option<Time>, out: &mut impl Write) -> Result<()> {
+fn all(
+    store: &Store,
+    since: Option<Time>,
+    (out, progress): (&mut impl Write, &mut Progress),
+) -> Result<()> {
     let mut page = Some(Page::default());
     while let Some(at) = page {
         let (lines, next) = wait(store.db.read(move |tx| moving::export(tx, since, at)))??;
         for line in &lines {
             writeln!(out, "{line}")?;
         }
+        progress.add(lines.len());
         page = next;
     }
     Ok(())
 }
 
-fn one(store: &Store, user: UserId, since: Option<Time>, out: &mut impl Write) -> Result<()> {
+fn one(
+    store: &Store,
+    user: UserId,
+    since: Option<Time>,
+    (out, progress): (&mut impl Write, &mut Progress),
+) -> Result<()> {
     let cx = store.cx;
     let personal = store.read(move |tx| Personal::begin(tx, user, since, true))?;
     let mut personal = Arc::new(personal);
@@ -81,6 +98,7 @@ fn one(store: &Store, user: UserId, since: Option<Time>, out: &mut impl Write) -
         let at = Arc::clone(&personal);
         let Some(page) = store.read(move |tx| at.page(tx, &cx))? else { return Ok(()) };
         out.write_all(page.text.as_bytes())?;
+        progress.add(page.text.lines().count());
         Arc::make_mut(&mut personal).pass(&page);
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn run(settings: &Settings, from: &From) -> Result<()> {
         return Ok(());
     }
     import.write(&store, how, &mut report)?;
-    report.end();
+    report.progress.end();
     store.db.close();
     done(&plan);
     Ok(())
@@ -156,7 +156,7 @@ fn check(
     report: &mut Report,
 ) -> Result<Found> {
     let found = import.check(store, how, report)?;
-    report.end();
+    report.progress.end();
     report.errors.flush().context("what is wrong cannot be written")?;
     if report.problems > 0 {
         let of = if report.tables.is_some() { "database" } else { "file" };

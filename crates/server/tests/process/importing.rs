@@ -32,7 +32,7 @@ fn check(place: &Place) {
 }
 
 /// Some people who write to each other.
-fn shop(messages: usize) -> String {
+pub(crate) fn shop(messages: usize) -> String {
     let mut file = format!("\u{feff}{HEADER}\r\n");
     let mut add = |line: Value| writeln!(file, "{line}\r").expect("text can be written");
     for user in 0..10 {
@@ -156,7 +156,7 @@ fn all_errors_are_reported_at_once_and_nothing_is_written() {
         message("1", json!({ "to": ["ann"], "body": long })),
         message("2", json!({ "to": ["ann"], "body": "a\0b", "sent_at": "yesterday" })),
         message("3", json!({ "to": ["ann"], "in_reply_to": "9" })),
-        message("4", json!({ "to": ["ann"], "sent_at": "2025-01-02T00:00:00Z" })),
+        message("4", json!({ "to": ["ann"], "sent_at": "2025-01-04T00:00:01Z" })),
         message("5", json!({ "to": ["ann"], "in_reply_to": "4" })),
         message("6", json!({ "to": ["ann"], "in_reply_to": "7" })),
         message("7", json!({ "to": ["ann"], "in_reply_to": "6" })),
@@ -286,4 +286,40 @@ fn an_import_that_is_killed_goes_on_when_it_is_run_again() {
     assert!(export(&place) == expected, "it holds the same as after one without a kill");
     let left = place.files().into_iter().filter(|name| name.contains("spool"));
     assert_eq!(left.count(), 0, "nothing else is left");
+}
+
+#[test]
+fn replies_that_a_clock_dated_before_what_they_answer_come_after_it() {
+    let place = Place::new();
+    let line = |id: &str, day: u32, parent: &str| {
+        let parent = Some(parent).filter(|parent| !parent.is_empty());
+        json!({ "message": { "external_id": id, "from": "ann", "to": ["ann"],
+            "sent_at": format!("2025-01-{day:02}T00:00:00Z"), "in_reply_to": parent } })
+        .to_string()
+    };
+    let user = r#"{"user": {"username": "ann"}}"#.to_owned();
+    let mut lines = vec![HEADER.to_owned(), user, line("a", 9, ""), line("b", 8, "")];
+    write(&place, "begun.jsonl", &lines.join("\n"));
+    place.run(&["import", "begun.jsonl"]).ok();
+    lines.extend([line("c", 7, "a"), line("d", 7, "c")]);
+    write(&place, "whole.jsonl", &lines.join("\n"));
+    // As after an interruption between them.
+    place.run(&["import", "whole.jsonl"]).ok();
+    check(&place);
+    let out = place.run(&["export"]).ok();
+    let order = out.lines().filter_map(|line| {
+        let line: Value = serde_json::from_str(line).expect("it is JSON");
+        line["message"]["external_id"].as_str().map(str::to_owned)
+    });
+    assert_eq!(order.collect::<Vec<_>>(), ["b", "a", "c", "d"]);
+    let all = export(&place);
+    let again = Place::new();
+    write(&again, "all.jsonl", &out);
+    again.run(&["import", "all.jsonl"]).ok();
+    check(&again);
+    assert_eq!(export(&again), all);
+    lines.push(line("e", 5, "d"));
+    write(&place, "far.jsonl", &lines.join("\n"));
+    let error = (7, "/message/sent_at".to_owned(), "before_parent".to_owned());
+    assert!(errors(&place, &["import", "far.jsonl"]).contains(&error), "all in all it is far");
 }

@@ -25,6 +25,7 @@ mod log;
 mod manual;
 mod moving;
 mod post;
+mod progress;
 mod raw;
 mod refused;
 mod retention;

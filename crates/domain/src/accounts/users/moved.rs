@@ -5,14 +5,16 @@ use std::collections::{HashMap, HashSet};
 use db::{Row, Tx, params};
 
 use super::people::Kind;
-use super::{AcceptFrom, NO_REPLIES, lookup, profile, set_moved_password};
+use super::{
+    AcceptFrom, NO_REPLIES, Put, PutStatus, UserChange, lookup, put_all, set_moved_password,
+};
 use crate::accounts::passwords::MovedHash;
 use crate::base::text::{DisplayName, Email, ExternalId, Username};
-use crate::base::{Cx, Result, Time, UserId};
+use crate::base::{Cx, Result, Time, UserId, UserRef};
 
-/// An account as it moves.
-#[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a field of the format")]
+/// An account as it moves. What is not said of it is for a new one as for everybody, and stays for
+/// one that is here.
+#[derive(Debug, Clone, Default)]
 pub struct MovedUser {
     /// Its id there. It keeps it where nobody has it here.
     pub id: Option<UserId>,
@@ -31,15 +33,15 @@ pub struct MovedUser {
     /// When it was created; now where that is not known.
     pub created_at: Option<Time>,
     /// Whether its user can sign in.
-    pub is_active: bool,
+    pub is_active: Option<bool>,
     /// Only the stub is left of it.
     pub is_erased: bool,
     /// Whether look-ups find it.
-    pub findable: bool,
+    pub findable: Option<bool>,
     /// Who may write to it.
-    pub accept_from: AcceptFrom,
+    pub accept_from: Option<AcceptFrom>,
     /// Whether it is reminded by e-mail.
-    pub reminders: bool,
+    pub reminders: Option<bool>,
     /// The app's version of it.
     pub version: Option<i64>,
     /// Its password.
@@ -202,39 +204,33 @@ impl<'u> Named<'u> {
 }
 
 impl MovedUser {
-    /// A person of this name, as a reference to somebody unknown makes one.
-    pub fn stub() -> Self {
-        Self {
-            id: None,
-            external_id: None,
-            username: None,
-            kind: Kind::Person,
-            replies: false,
-            display_name: None,
-            email: None,
-            created_at: None,
-            is_active: true,
-            is_erased: false,
-            findable: true,
-            accept_from: AcceptFrom::Everyone,
-            reminders: true,
-            version: None,
-            password: None,
-        }
+    /// What it says of an account that is here.
+    fn put(&self, id: UserId) -> Put {
+        let change = UserChange {
+            display_name: self.display_name.clone().map(Some),
+            email: self.email.clone().map(Some),
+            active: self.is_active,
+            accept_from: self.accept_from.map(Some),
+            reminders: self.reminders.map(Some),
+            findable: self.findable.map(Some),
+            version: self.version.map(Some),
+            ..UserChange::default()
+        };
+        Put { user: UserRef::Id(id), change }
     }
 
     /// Whom its mailbox takes messages from, as it is stored.
     fn accepts(&self) -> i64 {
         match self.kind {
             _ if self.is_erased => AcceptFrom::Everyone as i64,
-            Kind::Person => self.accept_from as i64,
+            Kind::Person => self.accept_from.unwrap_or(AcceptFrom::Everyone) as i64,
             Kind::System if self.replies => AcceptFrom::Everyone as i64,
             Kind::System => NO_REPLIES,
         }
     }
 
     fn disabled_at(&self, cx: &Cx) -> Option<Time> {
-        (!self.is_active || self.is_erased).then_some(cx.now)
+        (self.is_active == Some(false) || self.is_erased).then_some(cx.now)
     }
 }
 
@@ -257,8 +253,8 @@ fn insert_rows(tx: &mut Tx<'_>, cx: &Cx, users: &[Named<'_>]) -> Result<()> {
                 user.external_id.as_ref().map(ExternalId::as_str),
                 user.disabled_at(cx),
                 user.is_erased.then_some(cx.now),
-                (!user.reminders).then_some(cx.now),
-                user.findable,
+                (user.reminders == Some(false)).then_some(cx.now),
+                user.findable.unwrap_or(true),
                 user.version,
                 user.kind as i64
             ]
@@ -275,35 +271,26 @@ fn insert_rows(tx: &mut Tx<'_>, cx: &Cx, users: &[Named<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// Makes an account what the line says of it. What it does not say stays, and so do the username
-/// and the kind; a password only where it has none.
-pub fn update_moved(tx: &mut Tx<'_>, cx: &Cx, id: UserId, user: &MovedUser) -> Result<()> {
-    if user.is_erased || user.kind == Kind::System {
-        return Ok(());
-    }
-    let state = tx.query_opt(
-        "SELECT disabled_at, password_hash FROM users WHERE id = ?1 AND erased_at IS NULL",
-        &params![id],
-        |row| Ok((row.opt_int(0)?.is_none(), row.text(1)?.is_empty())),
-    )?;
-    let Some((is_active, has_no_password)) = state else { return Ok(()) };
-    if user.is_active && !is_active {
-        super::enable(tx, cx, id)?;
-    }
-    if user.is_active || is_active {
-        let change = profile::ProfileChange {
-            display_name: user.display_name.clone().map(Some),
-            email: user.email.clone(),
-            accept_from: Some(user.accept_from),
-            reminders: Some(user.reminders),
-        };
-        profile::update(tx, cx, id, &change)?;
-    }
-    if let (Some(password), true) = (&user.password, has_no_password) {
-        set_moved_password(tx, id, password)?;
-    }
-    if !user.is_active && is_active {
-        super::disable(tx, cx, id)?;
+/// Makes accounts what their lines say of them, as if the app's server had said it: with an older
+/// version than the one that was last taken, nothing changes. What a line does not say stays, and
+/// so do the username and the kind; a password is set only where there is none. System users and
+/// erased accounts stay as they are.
+///
+/// # Errors
+/// [`Error::NameReserved`](crate::Error::NameReserved) where a system user is called so.
+pub fn update_moved(tx: &mut Tx<'_>, cx: &Cx, users: &[(UserId, &MovedUser)]) -> Result<()> {
+    let users = users.iter().filter(|(_, user)| !user.is_erased && user.kind == Kind::Person);
+    let users: Vec<_> = users.collect();
+    let puts: Vec<_> = users.iter().map(|(id, user)| user.put(*id)).collect();
+    for ((id, user), done) in users.iter().zip(put_all(tx, cx, &puts)?) {
+        let (here, status) = done?;
+        let takes_password = here.person.kind == Kind::Person && !here.has_password;
+        if let Some(password) = &user.password
+            && takes_password
+            && status != PutStatus::Stale
+        {
+            set_moved_password(tx, *id, password)?;
+        }
     }
     Ok(())
 }

@@ -79,14 +79,13 @@ pub(super) fn run(settings: &Settings, from: &Django) -> Result<()> {
     let mut foreign = Foreign::open(&url).with_context(cannot)?;
     let mut intake = Intake::new(spool.db.clone(), from.how.reading(settings));
     let how = (from.names.into(), store.cx.now);
-    let mut rows = 0;
+    report.progress.begin("rows read", None);
     let counts = django::read(&mut foreign, &tables, how, &mut |read| {
         match read {
             Read::Line(number, text) => intake.take(number, Ok(text), &mut report)?,
             Read::Note(note) => report.note(&note)?,
         }
-        rows += 1;
-        report.show("rows read", rows, None);
+        report.progress.add(1);
         Ok::<_, anyhow::Error>(())
     });
     let counts = counts.with_context(cannot)?;
@@ -101,7 +100,7 @@ pub(super) fn run(settings: &Settings, from: &Django) -> Result<()> {
     }
     confirm(from.yes)?;
     import.write(&store, mode, &mut report)?;
-    report.end();
+    report.progress.end();
     store.db.close();
     done("All of it is here now.");
     Ok(())

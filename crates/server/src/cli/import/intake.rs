@@ -90,8 +90,9 @@ pub(super) fn read(
         }
     };
     let mut intake = Intake::new(spool, reading);
+    report.progress.begin("lines read", None);
     while let Some((line, text)) = lines.next()? {
-        report.show("lines read", line, None);
+        report.progress.add(1);
         intake.take(line, text, report)?;
     }
     intake.end(source)

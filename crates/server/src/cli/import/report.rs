@@ -1,31 +1,26 @@
 //! What an import says while it runs.
 
-use std::io::{IsTerminal as _, Write};
-use std::time::{Duration, Instant};
+use std::io::Write;
 
 use anyhow::{Context as _, Result};
 use domain::moving::Problem;
 use domain::moving::django::Note;
 use serde_json::json;
 
-/// How often the progress is shown: on a terminal, and in a log.
-const INTERVALS: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(10));
+use crate::cli::progress::Progress;
 
-/// Says what is wrong, and how far it is: on a terminal as one changing line, otherwise as a line
-/// now and then. Standard error may be closed, which stops nothing.
+/// Says what is wrong, and how far it is.
 pub(super) struct Report {
     pub(super) errors: Box<dyn Write>,
     pub(super) problems: u64,
     /// The tables of users and of messages whose rows the lines are; none where they are a file's.
     pub(super) tables: Option<[String; 2]>,
-    terminal: bool,
-    shown: Instant,
+    pub(super) progress: Progress,
 }
 
 impl Report {
     pub(super) fn new(errors: Box<dyn Write>) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        Self { errors, problems: 0, tables: None, terminal, shown: Instant::now() }
+        Self { errors, problems: 0, tables: None, progress: Progress::new() }
     }
 
     pub(super) fn wrong(&mut self, problems: &[Problem]) -> Result<()> {
@@ -56,25 +51,7 @@ impl Report {
     }
 
     fn write(&mut self, line: &str) -> Result<()> {
-        writeln!(self.errors, "{line}").context("what is wrong cannot be written")
-    }
-
-    pub(super) fn show(&mut self, what: &str, number: i64, of: Option<i64>) {
-        let interval = if self.terminal { INTERVALS.0 } else { INTERVALS.1 };
-        if self.shown.elapsed() < interval {
-            return;
-        }
-        self.shown = Instant::now();
-        let share = of.and_then(|of| number.saturating_mul(100).checked_div(of));
-        let share = share.map(|share| format!(", {share} %")).unwrap_or_default();
-        let (begin, end) = if self.terminal { ("\r\x1b[K", "") } else { ("", "\n") };
-        drop(write!(std::io::stderr(), "{begin}{what}: {number}{share}{end}"));
-    }
-
-    /// Clears the line.
-    pub(super) fn end(&self) {
-        if self.terminal {
-            drop(write!(std::io::stderr(), "\r\x1b[K"));
-        }
+        let written = self.progress.aside(|| writeln!(self.errors, "{line}"));
+        written.context("what is wrong cannot be written")
     }
 }

@@ -62,10 +62,9 @@ impl Import {
         })?;
         let source = self.source.clone();
         let target = store.read(move |tx| moving::target(tx, &source))?;
-        let mut checked = 0;
+        report.progress.begin("messages checked", Some(summary.messages));
         self.each_messages(|this, messages| {
-            checked += count(&messages);
-            report.show("messages checked", checked, Some(summary.messages));
+            report.progress.add(messages.len());
             let named = messages.iter().flat_map(|(_, message)| message.named());
             let parents = this.known(named.map(str::to_owned).collect())?;
             let (target, people) = (target.clone(), Arc::clone(&this.people));
@@ -115,9 +114,10 @@ impl Import {
                 store.write(move |tx| moving::write_stubs(tx, &cx, &mut lock(&people), &messages))
             })?;
         }
-        let (rows, mut written) = (Arc::new(Mutex::new(Rows::default())), 0);
+        let rows = Arc::new(Mutex::new(Rows::default()));
+        report.progress.begin("messages written", Some(total));
         self.each_messages(|this, messages| {
-            written += count(&messages);
+            let number = messages.len();
             let (source, people) = (this.source.clone(), Arc::clone(&this.people));
             let (rows, mut is_again) = (Arc::clone(&rows), false);
             store.write(move |tx| {
@@ -129,7 +129,7 @@ impl Import {
                 let lines = (&*messages, &mut *rows);
                 moving::write_messages(tx, &source, &mut lock(&people), lines)
             })?;
-            report.show("messages written", written, Some(total));
+            report.progress.add(number);
             Ok(())
         })?;
         self.each_others(|this, lines| {
@@ -204,8 +204,4 @@ impl Import {
     fn again(&self, line: i64, text: &str) -> Result<Line> {
         Line::parse(line, text, &self.reading).ok().context("a line has changed since it was read")
     }
-}
-
-fn count(messages: &[Message]) -> i64 {
-    i64::try_from(messages.len()).unwrap_or(i64::MAX)
 }
