@@ -44,7 +44,7 @@ pub struct Turn {
     pub text: String,
     /// The number that it can have as its id, and still leave theirs to all that follow.
     pub number: Option<i64>,
-    /// Other messages of the file answer it.
+    /// Other messages of the file answer it, or go on with its conversation.
     pub has_replies: bool,
 }
 
@@ -60,15 +60,18 @@ pub fn add(tx: &mut Tx<'_>, lines: &[Spooled]) -> Result<()> {
                 user.username.as_ref().map(Username::folded),
                 text.as_str()
             ]),
-            Line::Message(message) => messages.push(params![
-                *line,
-                message.external_id.as_str(),
-                message.sent_at,
-                message.in_reply_to.as_deref(),
-                message.conversation.as_deref(),
-                number(&message.external_id).unwrap_or(NO_NUMBER),
-                text.as_str()
-            ]),
+            Line::Message(message) => {
+                let (parent, conversation) = (&message.in_reply_to, &message.conversation);
+                messages.push(params![
+                    *line,
+                    message.external_id.as_str(),
+                    message.sent_at,
+                    parent.as_deref().or(conversation.as_deref()),
+                    conversation.as_deref(),
+                    number(&message.external_id).unwrap_or(NO_NUMBER),
+                    text.as_str()
+                ]);
+            }
             Line::Block(_) | Line::Mute(_) | Line::Contact(_) => {
                 others.push(params![*line, text.as_str()]);
             }

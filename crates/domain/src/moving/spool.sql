@@ -13,7 +13,8 @@ CREATE INDEX users_id ON users (id) WHERE id IS NOT NULL;
 CREATE INDEX users_external ON users (external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX users_folded ON users (folded) WHERE folded IS NOT NULL;
 
--- A message is stored after the one that it answers, even where their times are the same or a little wrong.
+-- A message is stored after its parent, even where their times are the same or a little wrong: the one that it answers,
+-- or with which its conversation began.
 CREATE TABLE messages (
     line INTEGER NOT NULL PRIMARY KEY,
     external_id TEXT NOT NULL,

@@ -189,6 +189,23 @@ fn what_was_dated_by_a_clock_that_was_set_back_comes_along() {
 }
 
 #[test]
+fn what_is_answered_may_be_gone_while_the_beginning_is_there() {
+    let world = World::new();
+    let (ann, bob) = (world.user("ann"), world.user("bob"));
+    let first = world.send(ann, bob, "to bob alone");
+    let second = world.reply(bob, first, "gone soon");
+    world.reply(ann, second, "goes on");
+    for user in [ann, bob] {
+        world.write(move |tx, cx| messages::delete(tx, cx, user, second)).expect("it is there");
+    }
+    let all = export(&world);
+    let begun = format!("\"conversation\":\"{}\"", first.get());
+    assert!(all.iter().any(|line| line.contains(&begun)), "{all:#?}");
+    assert_eq!(differs(&world, &[ann, bob], 0), None);
+    assert_eq!(differs(&world, &[ann, bob], 1), None);
+}
+
+#[test]
 fn nobody_else_is_in_the_export_of_a_person() {
     let world = World::new();
     let (ann, bob, cat) = (world.user("ann"), world.user("bob"), world.user("cat"));

@@ -32,7 +32,7 @@ struct New<'m> {
     in_reply_to: Option<MessageId>,
     /// Its conversation has a row in each mailbox that holds it.
     has_row: bool,
-    /// It answers a message that was stored by an import before.
+    /// What it answers, or goes on with, was stored before.
     follows: bool,
     /// Its sender has been erased, and their contacts with them.
     is_of_erased: bool,
@@ -79,7 +79,8 @@ impl<'m> Batch<'m> {
             }
         }
         let parent = line.in_reply_to.as_ref().and_then(|name| self.ids.get(name).copied());
-        let follows = parent.is_some_and(|parent| !self.conversations.contains_key(&parent));
+        let first = line.conversation.as_ref().and_then(|name| self.ids.get(name).copied());
+        let follows = parent.or(first).is_some_and(|of| !self.conversations.contains_key(&of));
         let begun = match (parent, &line.conversation) {
             (Some(parent), _) => Some(self.conversation(tx, parent)?),
             (None, Some(name)) => Some(self.named(tx, name)?),
