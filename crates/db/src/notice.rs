@@ -9,8 +9,7 @@ use crate::{Error, Owner, Paces, Result};
 
 /// A write that tells of no more is free: a message to a few.
 const FEW: usize = 10;
-/// The pace of writes that tell many, each of whom others may be waiting for: 250 a second. A
-/// hundred of them take SQLite's writer 2 to 3 ms.
+/// The pace of writes that tell many, each of whom others may be waiting for: 250 a second.
 const TIME: Duration = Duration::from_millis(4);
 /// What may be taken ahead: a thousand.
 const AHEAD: Duration = Duration::from_secs(4);

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,11 +11,17 @@ use std::time::{Duration, Instant};
 const COUNTED: usize = 30_000;
 
 /// Until when the time of each is taken.
-pub struct Paces<K>(Mutex<HashMap<K, Instant>>);
+pub struct Paces<K> {
+    ends: Mutex<HashMap<K, Instant>>,
+    /// The last of them, in nanoseconds since `begun`: who asks while nobody is behind takes no
+    /// lock.
+    last: AtomicU64,
+    begun: Instant,
+}
 
 impl<K> Default for Paces<K> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self { ends: Mutex::default(), last: AtomicU64::new(0), begun: Instant::now() }
     }
 }
 
@@ -42,17 +49,25 @@ impl<K: Eq + Hash> Paces<K> {
 
     /// How long it is until somebody, who has so much ahead, may go on.
     pub fn behind(&self, of: &K, ahead: Duration, now: Instant) -> Duration {
-        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.begun + Duration::from_nanos(self.last.load(Relaxed));
+        if last <= now + ahead {
+            return Duration::ZERO;
+        }
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         let end = ends.get(of).copied().unwrap_or(now);
         end.saturating_duration_since(now).saturating_sub(ahead)
     }
 
     fn with<T>(&self, of: K, now: Instant, f: impl FnOnce(&mut Instant) -> T) -> T {
-        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         if ends.len() >= COUNTED && !ends.contains_key(&of) {
             ends.clear();
         }
-        f(ends.entry(of).or_insert(now))
+        let end = ends.entry(of).or_insert(now);
+        let result = f(end);
+        let last = end.saturating_duration_since(self.begun).as_nanos();
+        self.last.fetch_max(u64::try_from(last).unwrap_or(u64::MAX), Relaxed);
+        result
     }
 }
 

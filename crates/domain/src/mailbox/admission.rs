@@ -48,27 +48,22 @@ pub(crate) fn admit_one(
     // part of the one statement.
     const OWN: &str = receive!("closed_at IS NULL AND blocks = 0");
     const OTHER: &str = receive!("closed_at IS NULL AND accept_from = 0 AND blocks = 0");
-    let mut both = vec![(recipient, if recipient == sender { OWN } else { OTHER }, unread)];
-    if recipient != sender {
-        both.push((sender, OWN, 0));
-    }
+    let mut both = [(recipient, OTHER, unread), (sender, OWN, 0)];
     both.sort();
-    let mut advanced = Vec::with_capacity(2);
-    for (owner, sql, unread) in &both {
-        let changed = tx.execute(sql, &params![*owner, *unread, now])?;
+    let all = if recipient == sender { &[(sender, OWN, unread)][..] } else { &both };
+    for (at, (owner, sql, unread_here)) in all.iter().enumerate() {
+        let changed = tx.execute(sql, &params![*owner, *unread_here, now])?;
         if modseq::notify(tx, *owner, changed) {
-            advanced.push((*owner, *unread));
+            continue;
         }
+        for (owner, _, unread) in &all[..at] {
+            take_back(tx, *owner, *unread)?;
+        }
+        let mut refused = Vec::new();
+        admit_all(tx, sender, &[(0, recipient)], parent, (unread, now), &mut refused)?;
+        return Ok(refused.pop().map(|(_, refusal)| refusal));
     }
-    if advanced.len() == both.len() {
-        return Ok(None);
-    }
-    for (owner, unread) in advanced {
-        take_back(tx, owner, unread)?;
-    }
-    let mut refused = Vec::new();
-    admit_all(tx, sender, &[(0, recipient)], parent, (unread, now), &mut refused)?;
-    Ok(refused.pop().map(|(_, refusal)| refusal))
+    Ok(None)
 }
 
 /// Undoes what [`admit_one`] did to a mailbox before.

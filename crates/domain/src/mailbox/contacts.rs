@@ -26,12 +26,12 @@ pub(crate) fn record(
 ) -> Result<i64> {
     const RECORD: &str = "INSERT INTO contacts (owner_id, peer_id, first_at, message_id)
          VALUES (?1, ?2, ?3, ?4) ON CONFLICT (owner_id, peer_id) DO NOTHING";
-    let others: Vec<_> = to.iter().copied().filter(|other| *other != owner).collect();
     let row = |other: &UserId| params![owner, *other, cx.now, message];
-    if let [other] = &*others {
-        let is_first = tx.execute(RECORD, &row(other))? == 1;
+    if let [other] = to {
+        let is_first = *other != owner && tx.execute(RECORD, &row(other))? == 1;
         return Ok(i64::from(is_first && !has_written(tx, *other, owner)?));
     }
+    let others: Vec<_> = to.iter().copied().filter(|other| *other != owner).collect();
     let ids: Vec<i64> = others.iter().map(|other| other.get()).collect();
     let known = tx.query(
         "SELECT peer_id FROM contacts WHERE owner_id = ?1 AND peer_id IN rarray(?2)",

@@ -286,8 +286,8 @@ fn deliver(
     let others = envelope.to.iter().filter(|to| **to != envelope.from);
     let mut new = vec![(envelope.from, own)];
     new.extend(others.map(|owner| (*owner, entry(*owner))));
-    let owners: Vec<_> = new.iter().map(|(owner, _)| *owner).collect();
     if is_reply {
+        let owners: Vec<_> = new.iter().map(|(owner, _)| *owner).collect();
         conversations::add_reply(tx, &owners, envelope)?;
     } else if to_group {
         let people = envelope.people();

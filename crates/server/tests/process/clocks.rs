@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use db::{Db, Tx};
-use domain::SCHEMA;
 use serde_json::json;
 
 use crate::support::{Place, until};
@@ -18,17 +16,6 @@ const THEN: [&str; 3] = [
     "UPDATE entries SET trashed_at = trashed_at - 400 * 86400000000 WHERE trashed_at > 0",
 ];
 
-/// Changes the database below a server that is stopped.
-fn change(place: &Place, statements: &'static [&'static str]) {
-    let db = Db::open(&place.url(), SCHEMA).expect("it can be opened");
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let runtime = runtime.expect("the system has a runtime");
-    let changed = db.write(move |tx: &mut Tx<'_>| {
-        statements.iter().try_for_each(|statement| tx.execute(statement, &[]).map(drop))
-    });
-    runtime.block_on(changed).expect("the statements are valid");
-}
-
 #[test]
 fn nothing_is_purged_by_a_clock_far_ahead_until_the_operator_believes_it() {
     let place = Place::new();
@@ -40,7 +27,7 @@ fn nothing_is_purged_by_a_clock_far_ahead_until_the_operator_believes_it() {
     let believed = || place.run(&["clock"]).ok().contains("\nthe clock is believed\n");
     until(REACH, "the time is noted", believed);
     server.stop();
-    change(&place, &THEN);
+    place.change(&THEN);
 
     let server = place.serve();
     ann.connect_to(server.address);

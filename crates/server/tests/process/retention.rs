@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use db::{Db, Tx};
-use domain::SCHEMA;
-
 use crate::support::{Place, until};
 
 /// Within this, all of it is done.
@@ -17,17 +14,6 @@ const TEN_DAYS_AGO: [&str; 2] = [
     "UPDATE mailboxes SET oldest_unread_at = NULL",
 ];
 
-/// Changes the database below a server that is stopped.
-fn change(place: &Place, statements: &'static [&'static str]) {
-    let db = Db::open(&place.url(), SCHEMA).expect("it can be opened");
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let runtime = runtime.expect("the system has a runtime");
-    let changed = db.write(move |tx: &mut Tx<'_>| {
-        statements.iter().try_for_each(|statement| tx.execute(statement, &[]).map(drop))
-    });
-    runtime.block_on(changed).expect("the statements are valid");
-}
-
 #[test]
 fn what_a_killed_server_has_not_removed_the_next_one_does() {
     let place = Place::new();
@@ -38,7 +24,7 @@ fn what_a_killed_server_has_not_removed_the_next_one_does() {
         from.send_message(to, "old", "a body");
     }
     server.stop();
-    change(&place, &TEN_DAYS_AGO);
+    place.change(&TEN_DAYS_AGO);
 
     let server = place.serve();
     ann.connect_to(server.address);
@@ -61,7 +47,7 @@ fn what_a_killed_server_has_not_removed_the_next_one_does() {
     assert!(left > 1, "it was killed too late");
     // It goes on at once in a file. On PostgreSQL the lease has to end, which takes minutes.
     server.stop();
-    change(&place, &["DELETE FROM leases WHERE name = 'retention'"]);
+    place.change(&["DELETE FROM leases WHERE name = 'retention'"]);
     let server = place.serve();
     ann.connect_to(server.address);
     bob.connect_to(server.address);

@@ -10,6 +10,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use db::{Db, Tx};
+use domain::SCHEMA;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use testing::{Database, Engine, TIMEOUT, User, engine, get};
@@ -48,6 +50,17 @@ impl Ran {
 }
 
 impl Place {
+    /// Changes the database below a server that is stopped.
+    pub(crate) fn change(&self, statements: &'static [&'static str]) {
+        let db = Db::open(&self.url(), SCHEMA).expect("it can be opened");
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.expect("the system has a runtime");
+        let changed = db.write(move |tx: &mut Tx<'_>| {
+            statements.iter().try_for_each(|statement| tx.execute(statement, &[]).map(drop))
+        });
+        runtime.block_on(changed).expect("the statements are valid");
+    }
+
     /// A folder without any setting.
     pub(crate) fn bare() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::lines::{self, Seen, is_generated, line, refs, shown};
 use super::shapes::{SessionOut, TokenOut, UserOut};
-use super::{Pair, block_lines, contact_lines, fits, mute_lines, pair, user, user_columns};
+use super::{Pair, Part, block_lines, contact_lines, fits, mute_lines, pair, user, user_columns};
 use crate::accounts::{modseq, sessions, tokens};
 use crate::base::{ConversationId, Cx, Error, MessageId, Result, Time, UserId};
 use crate::mailbox::entries::{self, Entry, Folder, select_entries};
@@ -47,27 +47,6 @@ pub struct Piece {
     next: Option<(Part, i64)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Owner,
-    Messages,
-    Blocks,
-    Mutes,
-    Contacts,
-}
-
-impl Part {
-    fn next(self) -> Option<Self> {
-        match self {
-            Self::Owner => Some(Self::Messages),
-            Self::Messages => Some(Self::Blocks),
-            Self::Blocks => Some(Self::Mutes),
-            Self::Mutes => Some(Self::Contacts),
-            Self::Contacts => None,
-        }
-    }
-}
-
 /// Lines, whom they name, and after what they continue.
 struct Found {
     lines: Vec<String>,
@@ -89,7 +68,7 @@ impl Personal {
     ) -> Result<Self> {
         confirm(tx, owner)?;
         let until = modseq::of(tx, owner)?;
-        let (named, next) = (BTreeSet::from([owner]), Some((Part::Owner, 0)));
+        let (named, next) = (BTreeSet::from([owner]), Some((Part::Users, 0)));
         Ok(Self { owner, since, has_logins, until, named, next })
     }
 
@@ -101,7 +80,7 @@ impl Personal {
         let Some((part, after)) = self.next else { return Ok(None) };
         confirm(tx, self.owner)?;
         let Found { lines, mut people, last } = match part {
-            Part::Owner => self.own(tx, cx)?,
+            Part::Users => self.own(tx, cx)?,
             Part::Messages => self.messages(tx, MessageId::stored(after))?,
             Part::Blocks => self.blocks(tx, after)?,
             Part::Mutes => self.mutes(tx, after)?,
